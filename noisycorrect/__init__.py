@@ -1,0 +1,1 @@
+"""noisycorrect: training on labels you cannot trust."""

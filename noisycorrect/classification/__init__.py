@@ -1,0 +1,1 @@
+"""Classification: the task, and noise models for class labels."""
