@@ -1,0 +1,72 @@
+"""Files that are either the old version or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replace_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on a clean exit fsync it and rename it over `path`.
+
+    Readers see the old file or the new one, never a part of it. On an exception the temporary file is removed and
+    the old file stays as it was.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write; its folder must exist.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with replace_atomically(target) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> target.read_text()
+    'whole'
+    """
+    target = Path(path)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        publish(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Fsync `temporary`, rename it over `target`, and fsync the folder so that the rename survives a power cut."""
+    # mkstemp makes files that only their owner may read; results and labels are ordinary files.
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    _fsync(temporary)
+    temporary.replace(target)
+    _fsync(target.parent)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with replace_atomically(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=True) + "\n", encoding="utf-8")
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems refuse to fsync a folder; a file must succeed
+            raise
+    finally:
+        os.close(descriptor)
