@@ -8,7 +8,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from noisycorrect.errors import RunInUseError
 
 
 @contextlib.contextmanager
@@ -58,7 +60,7 @@ def publish(temporary: Path, target: Path) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with replace_atomically(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=True) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _fsync(path: Path) -> None:
@@ -70,3 +72,52 @@ def _fsync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder for this process; the lock goes with the process, even when it is killed.
+
+    Raises
+    ------
+    RunInUseError
+        If another process holds it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with locked(tempfile.mkdtemp()):
+    ...     pass
+    """
+    path = Path(folder) / "lock"
+    with path.open("a+", encoding="utf-8") as file:
+        if not _try_lock(file):
+            file.seek(0)
+            raise RunInUseError(
+                f"no other process in {folder}",
+                got=f"a lock held by process {file.read().strip() or '(unknown)'}",
+                mend="wait for that run to end, or choose another run_dir",
+            )
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: a byte far behind the text, so that the holder's number stays readable
+        import msvcrt
+
+        try:
+            file.seek(2**20)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,149 @@
+"""Classification: one class a sample, any model that returns logits (N, K)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from noisycorrect import distributed
+from noisycorrect.data import Batch
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels.codec import codec_named
+from noisycorrect.refine import blend, one_hot
+
+SoftLoss = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    r"""Return the cross-entropy to soft targets: :math:`-\sum_k t_k \log softmax(z)_k`, mean over the labelled samples.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, K)
+        Unnormalised scores; half precision is taken to float32.
+    targets : Tensor, shape (N, K)
+        Probabilities; a row of zeros is a sample without a label, which does not count.
+
+    Returns
+    -------
+    Tensor, scalar, float32
+        0 (with a gradient of 0) if no sample is labelled.
+
+    Examples
+    --------
+    >>> soft_cross_entropy(torch.zeros(2, 4), torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0] * 4])).exp()
+    tensor(4.)
+    """
+    losses = -(targets * F.log_softmax(logits.float(), dim=1)).sum(1)
+    labeled = (targets.sum(1) > 0).sum()
+    return losses.sum() / labeled.clamp(min=1)
+
+
+class Classification:
+    """The classification task.
+
+    Parameters
+    ----------
+    num_classes : int
+        K, at least 2; the model returns logits of shape (N, K).
+    loss : callable
+        ``loss(logits, targets)`` with soft targets (N, K) -> scalar.
+
+    Examples
+    --------
+    >>> task = Classification(num_classes=3)
+    >>> task.probs(torch.zeros(1, 3))
+    tensor([[0.3333, 0.3333, 0.3333]])
+    """
+
+    kind = "classification"
+    codec = "float32"
+
+    def __init__(self, num_classes: int, loss: SoftLoss = soft_cross_entropy) -> None:
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise InvalidInputError(
+                "num_classes to be a whole number >= 2", got=repr(num_classes), mend="pass the number of classes"
+            )
+        self.num_classes = num_classes
+        self.soft_loss = loss
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Return the model's logits for a batch."""
+        return model(batch.input)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Return the batch's refined labels, float32 (B, K) (SCHP, Eq. 7)."""
+        given = one_hot(batch.given.long(), self.num_classes)
+        evidence = torch.zeros_like(given) if batch.evidence is None else codec_named(self.codec).decode(batch.evidence)
+        return blend(given, evidence, batch.trust)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of logits (B, K) against the batch's refined labels."""
+        self._check(output, batch)
+        return self.soft_loss(output, self.targets(batch))
+
+    def probs(self, output: Tensor) -> Tensor:
+        """Return softmax probabilities, float32 (B, K)."""
+        self._check(output, None)
+        return output.float().softmax(1)
+
+    def metrics(self) -> ClassificationMetrics:
+        """Return fresh metrics: accuracy, mean_accuracy, nll."""
+        return ClassificationMetrics(self.num_classes)
+
+    def _check(self, output: Any, batch: Batch | None) -> None:
+        rows = "N" if batch is None else str(len(batch))
+        shape = tuple(output.shape) if isinstance(output, Tensor) else None
+        if shape is None or len(shape) != 2 or shape[1] != self.num_classes or (batch and shape[0] != len(batch)):
+            raise InvalidInputError(
+                f"logits of shape ({rows}, {self.num_classes})",
+                got=type(output).__name__ if shape is None else f"shape {shape}",
+                mend="make num_classes= and the model's last layer agree",
+            )
+
+
+class ClassificationMetrics:
+    """Accuracy, class-averaged accuracy and mean negative log-likelihood, from sums.
+
+    Examples
+    --------
+    >>> metrics = ClassificationMetrics(2)
+    >>> metrics.update(torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]]), torch.tensor([0, 1, -1]))
+    >>> metrics.compute()["accuracy"]
+    1.0
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.float64)  # [label, predicted]
+        self.nll = torch.zeros((), dtype=torch.float64)
+
+    def update(self, probs: Tensor, labels: Tensor) -> None:
+        """Take in predictions (n, K) and labels (n,); negative labels are left out."""
+        labels = labels.to(probs.device).long()
+        known = labels >= 0
+        probs, labels = probs[known], labels[known]
+        pairs = labels * self.num_classes + probs.argmax(1)
+        counts = torch.bincount(pairs, minlength=self.num_classes**2).reshape(self.num_classes, -1)
+        self.confusion += counts.cpu()
+        likelihood = probs.gather(1, labels[:, None]).clamp(min=torch.finfo(torch.float32).tiny)
+        self.nll -= likelihood.log().sum().cpu()
+
+    def reduce(self) -> None:
+        """Add up over all ranks."""
+        self.confusion = distributed.all_reduce_sum(self.confusion)
+        self.nll = distributed.all_reduce_sum(self.nll)
+
+    def compute(self) -> dict[str, float]:
+        """Return ``accuracy``, ``mean_accuracy`` (over the classes present), both in [0, 1], and ``nll`` (nats)."""
+        support, correct = self.confusion.sum(1), self.confusion.diagonal()
+        present = support > 0
+        return {
+            "accuracy": float(correct.sum() / support.sum()),
+            "mean_accuracy": float((correct[present] / support[present]).mean()),
+            "nll": float(self.nll / support.sum()),
+        }

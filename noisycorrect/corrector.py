@@ -1,0 +1,334 @@
+"""SelfCorrector: model and labels clean each other (Li et al., "Self-Correction for Human Parsing", Algorithm 1)."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from noisycorrect.classification.task import Classification
+from noisycorrect.data import Collate, as_dataset
+from noisycorrect.engine import Engine, resolve_device, resolve_precision
+from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.labels.given import checked_labels
+from noisycorrect.progress import samples_progress
+from noisycorrect.result import CorrectionResult
+from noisycorrect.run import Run, RunData, open_run
+from noisycorrect.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, Schedule
+from noisycorrect.settings import RunSettings
+from noisycorrect.task import Task
+
+TASKS: dict[str, Callable[[int], Task]] = {"classification": Classification}
+
+# Sec. 4.1 of the paper; the published code trains with momentum 0.9 and weight decay 5e-4 on every parameter.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "lr": 7e-3,
+        "batch_size": 36,
+        "evidence": "mean",
+        "restart": "aggregate",
+        "optimizer": functools.partial(SGD, momentum=0.9, weight_decay=5e-4),
+    }
+}
+OptimizerFactory = Callable[..., Optimizer]
+
+
+class SelfCorrector:
+    """Train a model on labels that cannot be trusted, and refine the labels with the model, in turns.
+
+    After an initial phase, training goes in cycles. At the end of each one the weights are averaged with those of the
+    earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every training sample,
+    and the mean prediction is blended into the labels of the next cycle (Eq. 7).
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network whose output the task understands: logits (N, K) for classification. It is copied, not changed.
+    task : str or Task
+        ``"classification"``, or a task object.
+    num_classes : int, optional
+        K; needed with a task's name.
+    preset : {"paper"}
+        Where the defaults below come from.
+    epochs : int, optional
+        Whole budget, divided as in the paper, 100 : 5 x 10. Default: 150.
+    init_epochs, cycles, cycle_epochs : int, optional
+        Instead of `epochs`: length of the initial phase, number and length of the correction cycles.
+    warmup_epochs : float, optional
+        Linear warm-up, part of the initial phase. Default: a tenth of it.
+    lr, cycle_lr, min_lr : float, optional
+        Peak of the initial phase, peak of the cycles, floor. Default: 7e-3, or the optimizer factory's own; half of
+        `lr`; a hundredth of `lr`.
+    optimizer : callable, optional
+        ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. Default: SGD with
+        momentum 0.9 and weight decay 5e-4.
+    batch_size : int, optional
+        Samples in a batch, over all ranks. Default: 36.
+    aggregate, refine : bool
+        Average the weights (Eq. 6); refine the labels (Eq. 7): the rows of the paper's Table 4.
+    restart : {"aggregate", "student"}, optional
+        Where a cycle starts from: the averaged weights with a fresh optimizer (the paper), or the weights that the last
+        cycle ended with (the published code).
+    evidence : {"mean", "exponential"}, optional
+        Mean of the predictions of all cycles (Eq. 7), or an exponential average with `evidence_momentum`.
+    evidence_momentum : float
+        Weight of the past in exponential evidence, in [0, 1).
+    recalibration : {"fast", "exact"}
+        See :func:`~noisycorrect.recalibrate_batchnorm`.
+    recalibration_samples : int, optional
+        Recalibrate on so many random training samples; default: all.
+    device : str or torch.device
+        ``"auto"`` is a GPU where there is one.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        Precision of forward passes; ``"auto"`` is half on CUDA, full elsewhere.
+    clip_grad_norm : float, optional
+        Largest norm of the gradient.
+    augment : callable, optional
+        ``augment(input) -> input`` on training batches, on the device. Predictions see inputs without it.
+    collate_fn : callable, optional
+        Makes a batch of a list of items; default: torch's.
+    num_workers : int
+        Processes that load data; 0 loads in this one.
+    seed : int
+        Seed of everything that is random after the model was made: order, dropout, augmentation. Global random states
+        are left as they were.
+    run_dir : path-like, optional
+        Folder for checkpoints, labels and history. Without one nothing can be resumed, and the labels live in a
+        temporary folder that goes with the result.
+    keep_generations : int or None
+        Generations of labels that stay on disk, at least 2; None keeps all.
+    on_epoch : callable, optional
+        ``on_epoch(model, record)`` after every epoch, with the model in training and a dict of ``epoch`` (epochs done),
+        ``cycle``, ``loss``, ``lr``.
+    verbose : bool
+        Show a progress bar, on a terminal only.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range or unknown.
+
+    Examples
+    --------
+    >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    >>> labels = (inputs[:, 0] > 0).long()
+    >>> corrector = SelfCorrector(nn.Linear(5, 2), task="classification", num_classes=2, epochs=12, lr=0.5)
+    >>> result = corrector.fit((inputs, labels))
+    >>> result.labels
+    SoftLabelStore(...: 64 samples, 2 classes, generation 4)
+    >>> [record["epoch"] for record in result.history]
+    [8, 9, 10, 11, 12]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        task: str | Task = "classification",
+        num_classes: int | None = None,
+        preset: str = "paper",
+        epochs: int | None = None,
+        init_epochs: int | None = None,
+        cycles: int | None = None,
+        cycle_epochs: int | None = None,
+        warmup_epochs: float | None = None,
+        lr: float | None = None,
+        cycle_lr: float | None = None,
+        min_lr: float | None = None,
+        optimizer: OptimizerFactory | None = None,
+        batch_size: int | None = None,
+        aggregate: bool = True,
+        refine: bool = True,
+        restart: str | None = None,
+        evidence: str | None = None,
+        evidence_momentum: float = 0.7,
+        recalibration: str = "fast",
+        recalibration_samples: int | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        clip_grad_norm: float | None = None,
+        augment: Callable[[Any], Any] | None = None,
+        collate_fn: Collate | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        run_dir: str | os.PathLike[str] | None = None,
+        keep_generations: int | None = 2,
+        on_epoch: Callable[[nn.Module, dict[str, float]], None] | None = None,
+        verbose: bool = True,
+    ) -> None:
+        if preset not in PRESETS:
+            raise unknown_name("preset", preset, PRESETS)
+        defaults = PRESETS[preset]
+        self.model = model
+        self.task = _make_task(task, num_classes)
+        self.schedule = _make_schedule(epochs, init_epochs, cycles, cycle_epochs)
+        share = PAPER_WARMUP_EPOCHS / PAPER_INIT_EPOCHS
+        self.settings = RunSettings(
+            schedule=self.schedule,
+            warmup_epochs=share * self.schedule.init_epochs if warmup_epochs is None else warmup_epochs,
+            lr=lr if lr is not None or optimizer is not None else defaults["lr"],
+            cycle_lr=cycle_lr,
+            min_lr=min_lr,
+            batch_size=defaults["batch_size"] if batch_size is None else batch_size,
+            aggregate=aggregate,
+            refine=refine,
+            restart=defaults["restart"] if restart is None else restart,
+            evidence=defaults["evidence"] if evidence is None else evidence,
+            evidence_momentum=evidence_momentum,
+            recalibration=recalibration,
+            recalibration_samples=recalibration_samples,
+            num_workers=num_workers,
+            seed=seed,
+            keep_generations=keep_generations,
+        )
+        self.optimizer = optimizer or defaults["optimizer"]
+        self.device = resolve_device(device)
+        self.precision = resolve_precision(precision, self.device)
+        self.clip_grad_norm = clip_grad_norm
+        self.augment = augment
+        self.collate_fn = collate_fn
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.on_epoch = on_epoch
+        self.verbose = verbose
+        self._engine()  # its arguments are checked now, not after the data was read
+
+    def fit(
+        self,
+        train: Any,
+        val: Any = None,
+        unlabeled: Any = None,
+        *,
+        canonical: Any = None,
+        clean_labels: Any = None,
+        val_clean_labels: Any = None,
+        resume: str | bool = "auto",
+    ) -> CorrectionResult:
+        """Train, and refine the labels.
+
+        Parameters
+        ----------
+        train : Dataset, pair of arrays, or DataLoader
+            Map-style data set of ``(input, label)``, ``(input, label, index)`` or dicts, or ``(inputs, labels)``.
+        val : same, optional
+            Validation set; measured at the end of each cycle.
+        unlabeled : data set of inputs, or array, optional
+            Inputs without labels (transduction, sec. 3.4): they follow the training set, with trust 0.
+        canonical : data set, optional
+            The training set, and after it the unlabelled inputs, without augmentation, for predictions. Needed if the
+            items of `train` are augmented when they are read.
+        clean_labels, val_clean_labels : array-like of int, optional
+            True labels, for measuring only: the history then says how good refined labels and model are against them.
+        resume : {"auto", True, False}
+            Go on from the checkpoint in `run_dir`: if there is one; it must be there; it must not be there.
+
+        Returns
+        -------
+        CorrectionResult
+
+        Raises
+        ------
+        InvalidInputError
+            If data or labels are not usable.
+        CheckpointError, StoreError
+            If `run_dir` belongs to another run, or a file in it is damaged or cannot be written.
+        RunInUseError
+            If another process works in `run_dir`.
+        NonFiniteLossError
+            If the loss becomes NaN or infinite; the last checkpoint is good.
+        """
+        data = self._data(train, val, unlabeled, canonical, clean_labels, val_clean_labels)
+        with (
+            open_run(self.model, self._engine(), self.optimizer, self.settings, data, self.run_dir, resume) as run,
+            samples_progress(enabled=self.verbose) as progress,
+        ):
+            total = self.schedule.epochs * len(data.train)
+            bar = progress.add_task("", total=total, completed=run.epoch * len(data.train))
+            for epoch in range(run.epoch, self.schedule.epochs):
+                cycle = self.schedule.cycle(epoch)
+                progress.update(bar, description=_describe(epoch, cycle, self.schedule, run))
+                run.train_epoch(epoch, advance=functools.partial(progress.advance, bar))
+                if self.schedule.ends_cycle(epoch):
+                    if self.settings.aggregate:
+                        run.aggregate()  # Eq. 6
+                        run.recalibrate()
+                    if self.settings.refine and cycle > 0:
+                        run.refine()  # Eq. 7
+                    run.record(cycle)
+                    if self.settings.aggregate and self.settings.restart == "aggregate":
+                        run.restart_from_aggregate()
+                run.save()
+                if self.on_epoch is not None:
+                    self.on_epoch(run.student, run.epoch_record(cycle))
+        return run.result()
+
+    def _engine(self) -> Engine:
+        return Engine(
+            self.task,
+            self.device,
+            precision=self.precision,
+            clip_grad_norm=self.clip_grad_norm,
+            augment=self.augment,
+        )
+
+    def _data(
+        self, train: Any, val: Any, unlabeled: Any, canonical: Any, clean_labels: Any, val_clean_labels: Any
+    ) -> RunData:
+        data = RunData.make(
+            as_dataset(train, "train"),
+            val=None if val is None else as_dataset(val, "val"),
+            unlabeled=unlabeled,
+            canonical=None if canonical is None else as_dataset(canonical, "canonical"),
+            collate_fn=self.collate_fn,
+        )
+        data.clean_labels = self._clean(clean_labels, len(data.train), "clean_labels")
+        data.val_clean_labels = self._clean(val_clean_labels, len(data.val or ()), "val_clean_labels")
+        return data
+
+    def _clean(self, labels: Any, length: int, name: str) -> Tensor | None:
+        if labels is None:
+            return None
+        array = checked_labels(labels, self.task.num_classes, name=name)
+        if len(array) != length:
+            raise InvalidInputError(f"{name} for {length} samples", got=str(len(array)), mend="pass one label a sample")
+        return torch.from_numpy(array)
+
+
+def _make_task(task: str | Task, num_classes: int | None) -> Task:
+    if not isinstance(task, str):
+        if num_classes not in (None, task.num_classes):
+            raise InvalidInputError(
+                f"num_classes={task.num_classes}, as in the task", got=repr(num_classes), mend="leave num_classes out"
+            )
+        return task
+    if task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    if num_classes is None:
+        raise InvalidInputError("num_classes with a task's name", got="None", mend="pass num_classes=")
+    return TASKS[task](num_classes)
+
+
+def _make_schedule(
+    epochs: int | None, init_epochs: int | None, cycles: int | None, cycle_epochs: int | None
+) -> Schedule:
+    parts = {"init_epochs": init_epochs, "cycles": cycles, "cycle_epochs": cycle_epochs}
+    given = {name: value for name, value in parts.items() if value is not None}
+    if epochs is not None and given:
+        raise InvalidInputError(
+            "either epochs, or init_epochs, cycles and cycle_epochs",
+            got=f"epochs={epochs} and {', '.join(f'{name}={value}' for name, value in given.items())}",
+            mend="leave one of them out",
+        )
+    if given:
+        return Schedule(**{"init_epochs": 100, "cycles": 5, "cycle_epochs": 10, **given})
+    return Schedule.from_budget(150 if epochs is None else epochs)
+
+
+def _describe(epoch: int, cycle: int, schedule: Schedule, run: Run) -> str:
+    loss = "" if run.loss != run.loss else f", loss {run.loss:.3g}"
+    return f"cycle {cycle}/{schedule.cycles}, epoch {epoch + 1}/{schedule.epochs}{loss}"

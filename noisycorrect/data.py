@@ -1,0 +1,422 @@
+"""From what users have (data sets, arrays, loaders) to batches that know their index, given label and evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    TensorDataset,
+    default_collate,
+)
+
+from noisycorrect.errors import InvalidInputError, StaleGenerationError
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.refine import UNLABELED
+from noisycorrect.rng import derived_seed, seeded
+
+INPUT_KEYS = ("input", "image", "x")
+LABEL_KEYS = ("label", "given", "y", "target")
+Collate = Callable[[list[Any]], Any]
+
+
+class MapStyleDataset(Protocol):
+    """A data set with a length and items by position."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return the item at a position: ``(input, label)``, ``(input, label, index)`` or a dict."""
+        ...
+
+
+@dataclass
+class Batch:
+    """What a task's loss sees.
+
+    Attributes
+    ----------
+    index : Tensor, shape (B,), int64
+        Positions in the data set.
+    input : Any
+        What the model is called with: a tensor, or tensors in tuples and dicts.
+    given : Tensor, shape (B, ...)
+        Given labels.
+    trust : Tensor, shape (B,), float32
+        Weight on the given label.
+    evidence : Tensor or None
+        Evidence as the store's codec keeps it; None at generation 0.
+    generation : int
+        Generation that trust and evidence belong to.
+    extra : dict
+        Further fields of the data set's items (a crop's geometry, say).
+    """
+
+    index: Tensor
+    input: Any
+    given: Tensor
+    trust: Tensor
+    evidence: Tensor | None = None
+    generation: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Batch:
+        """Return the batch on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; called by DataLoader."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        names = [each.name for each in dataclasses.fields(self)]
+        return Batch(**{name: map_tensors(getattr(self, name), function) for name in names})
+
+
+T = TypeVar("T")
+
+
+def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
+    """Return `value` with every tensor in it, through dicts, lists and tuples, replaced by `function` of it."""
+    result: Any = value
+    if isinstance(value, Tensor):
+        result = function(value)
+    elif isinstance(value, Mapping):
+        result = {key: map_tensors(entry, function) for key, entry in value.items()}
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        result = type(value)(*(map_tensors(entry, function) for entry in value))
+    elif isinstance(value, (list, tuple)):
+        result = type(value)(map_tensors(entry, function) for entry in value)
+    return result  # type: ignore[no-any-return]
+
+
+class ArrayDataset(Dataset[Any]):
+    """Inputs and labels that lie in memory as arrays; whole batches are indexed at once.
+
+    Parameters
+    ----------
+    inputs : array-like, shape (N, ...)
+        Inputs; a tensor or array is not copied.
+    labels : array-like, shape (N,)
+        Labels.
+
+    Examples
+    --------
+    >>> data = ArrayDataset(np.zeros((4, 2), np.float32), [0, 1, 0, 1])
+    >>> data.batch([1, 3])
+    (tensor([[0., 0.],
+            [0., 0.]]), tensor([1, 1]))
+    """
+
+    def __init__(self, inputs: Any, labels: Any) -> None:
+        self.inputs = torch.as_tensor(inputs)
+        self.labels = torch.as_tensor(labels)
+        if len(self.inputs) != len(self.labels):
+            raise InvalidInputError(
+                "as many labels as inputs",
+                got=f"{len(self.labels)} labels, {len(self.inputs)} inputs",
+                mend="pass arrays of one length",
+            )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.inputs[index], self.labels[index]
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the inputs and labels at some positions."""
+        return self.inputs[indices], self.labels[indices]
+
+
+class WithUnlabeled(Dataset[Any]):
+    """A labelled data set followed by inputs without labels, which get the label -1."""
+
+    def __init__(self, labeled: MapStyleDataset, unlabeled: MapStyleDataset) -> None:
+        self.labeled = labeled
+        self.unlabeled = unlabeled
+
+    def __len__(self) -> int:
+        return len(self.labeled) + len(self.unlabeled)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        if index < len(self.labeled):
+            item = self.labeled[index]
+            inputs, label, _, _ = split_fields(item)
+            return inputs, label
+        item = self.unlabeled[index - len(self.labeled)]
+        return (item if isinstance(item, Tensor | np.ndarray) else split_fields(item)[0]), UNLABELED
+
+
+def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any) -> MapStyleDataset:
+    """Return a labelled data set followed by inputs without labels; arrays stay arrays."""
+    if isinstance(labeled, ArrayDataset) and isinstance(unlabeled, (Tensor, np.ndarray)):
+        missing = torch.full((len(unlabeled),), UNLABELED, dtype=labeled.labels.dtype)
+        inputs = torch.cat([labeled.inputs, torch.as_tensor(unlabeled)])
+        return ArrayDataset(inputs, torch.cat([labeled.labels, missing]))
+    return WithUnlabeled(labeled, unlabeled)
+
+
+def as_dataset(data: Any, name: str) -> MapStyleDataset:
+    """Return a map-style data set from what a user passed.
+
+    Parameters
+    ----------
+    data : Dataset, (inputs, labels) pair of arrays, TensorDataset, or DataLoader
+        Of a DataLoader only the data set is taken, and only if it visits every sample once in order or shuffled: the
+        corrector has to know each sample's index.
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has no length or no items, is empty, or is a loader that hides the index.
+    """
+    if isinstance(data, DataLoader):
+        data = _dataset_of_loader(data, name)
+    if type(data) is TensorDataset and len(data.tensors) == 2:
+        data = tuple(data.tensors)
+    if isinstance(data, tuple) and len(data) == 2:
+        data = ArrayDataset(*data)
+    if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        raise InvalidInputError(
+            f"{name} to be a map-style data set (__len__ and __getitem__) or a pair of arrays",
+            got=type(data).__name__,
+            mend="labels are kept by position: wrap the samples in a Dataset, or pass (inputs, labels)",
+        )
+    if len(data) == 0:
+        raise InvalidInputError(f"{name} with at least one sample", got="an empty data set", mend="check its path")
+    return data  # type: ignore[no-any-return]
+
+
+def _dataset_of_loader(loader: DataLoader[Any], name: str) -> Any:
+    if type(loader.sampler) not in (SequentialSampler, RandomSampler):
+        raise InvalidInputError(
+            f"{name} to be a data set, or a DataLoader that only shuffles",
+            got=f"a DataLoader with {type(loader.sampler).__name__}, from whose batches the index cannot be known",
+            mend="pass the data set itself; batch_size= and num_workers= go to SelfCorrector",
+        )
+    return loader.dataset
+
+
+def split_fields(batch: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Return (input, label, index or None, extra) of an item or a batch: ``(x, y)``, ``(x, y, index)`` or a dict.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither.
+
+    Examples
+    --------
+    >>> split_fields({"image": 1, "label": 2, "index": 3, "matrix": 4})
+    (1, 2, 3, {'matrix': 4})
+    """
+    if isinstance(batch, Mapping):
+        fields = dict(batch)
+        inputs = [key for key in INPUT_KEYS if key in fields]
+        labels = [key for key in LABEL_KEYS if key in fields]
+        if len(inputs) == 1 and len(labels) == 1:
+            return fields.pop(inputs[0]), fields.pop(labels[0]), fields.pop("index", None), fields
+        got = f"a dict with keys {sorted(map(str, fields))}"
+    elif isinstance(batch, (tuple, list)) and len(batch) in (2, 3):
+        return batch[0], batch[1], batch[2] if len(batch) == 3 else None, {}
+    else:
+        got = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
+    raise InvalidInputError(
+        f"(input, label), (input, label, index) or a dict with one of {INPUT_KEYS} and one of {LABEL_KEYS}",
+        got=got,
+        mend="change what the data set's __getitem__ returns",
+    )
+
+
+def read_given(data: MapStyleDataset) -> list[Any] | Tensor:
+    """Return the labels of all samples, in order; reads every item once unless the labels lie in an array."""
+    if isinstance(data, ArrayDataset):
+        return data.labels
+    if isinstance(data, WithUnlabeled):
+        labeled = read_given(data.labeled)
+        return [*labeled, *[UNLABELED] * len(data.unlabeled)]
+    return [split_fields(data[index])[1] for index in range(len(data))]
+
+
+class LabelView(Dataset[Any]):
+    """A data set as batches with index, trust and evidence; safe under fork, spawn and persistent workers.
+
+    Before the items of a batch are read, torch, numpy and random are seeded from (seed, epoch, first index): an
+    augmentation draws the same numbers whatever the number of workers, and in a resumed run.
+
+    Parameters
+    ----------
+    data : MapStyleDataset
+        Items; see :func:`split_fields`.
+    store : SoftLabelStore, optional
+        Where trust and evidence come from; without one the given labels are trusted wholly.
+    seed : int
+        Seed of the run, >= 0.
+    collate_fn : callable, optional
+        Makes a batch of a list of items; default: torch's.
+    """
+
+    def __init__(
+        self, data: MapStyleDataset, store: SoftLabelStore | None, *, seed: int, collate_fn: Collate | None = None
+    ) -> None:
+        self.data = data
+        self.store = store
+        self.seed = seed
+        self.collate_fn = collate_fn or default_collate
+        self._epoch = torch.zeros(1, dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers must see it change
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch (>= 0) the next batches belong to."""
+        self._epoch.fill_(epoch)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        inputs, given, own_index, extra = split_fields(self._read(indices))
+        index = torch.tensor(indices)
+        if own_index is not None and not torch.equal(torch.as_tensor(own_index).reshape(-1).long(), index):
+            raise InvalidInputError(
+                f"items to carry their position as index ({indices[:3]}...)",
+                got=f"{torch.as_tensor(own_index).reshape(-1)[:3].tolist()}...",
+                mend="leave the index out of the items, or pass the whole data set instead of a subset",
+            )
+        given = torch.as_tensor(given)
+        if self.store is None:
+            return Batch(index, inputs, given, torch.ones(len(indices)), extra=extra)
+        self._check_given(given, index)
+        generation = self.store.generation
+        rows = np.asarray(indices)
+        evidence = torch.from_numpy(self.store.code(rows)) if generation else None
+        return Batch(index, inputs, given, self.store.trust(rows), evidence, generation, extra)
+
+    def _read(self, indices: list[int]) -> Any:
+        if isinstance(self.data, ArrayDataset):
+            return self.data.batch(indices)
+        with seeded(self.seed, int(self._epoch), indices[0]):
+            if hasattr(self.data, "__getitems__"):
+                return self.collate_fn(self.data.__getitems__(indices))
+            return self.collate_fn([self.data[index] for index in indices])
+
+    def _check_given(self, given: Tensor, index: Tensor) -> None:
+        assert self.store is not None
+        if given.dim() != 1:  # a mask that was cropped or turned cannot be compared with the stored one
+            return
+        stored = torch.from_numpy(self.store.given(index))
+        if not torch.equal(given.long(), stored):
+            row = int((given.long() != stored).nonzero()[0])
+            raise InvalidInputError(
+                f"label {int(stored[row])} at index {int(index[row])}, as at the start of the run",
+                got=str(given[row].item()),
+                mend="a data set must give the same label at the same position in every epoch",
+            )
+
+
+class ShardedBatches(Sampler[list[int]]):
+    """Lists of positions: the whole data set once an epoch, each batch divided among the ranks, none padded.
+
+    All ranks draw the same order, so that the global batches do not depend on the number of ranks.
+
+    Parameters
+    ----------
+    length, batch_size : int
+        Samples in all, and in a batch over all ranks.
+    rank, world_size : int
+        This rank's share is ``batch[rank::world_size]``.
+    seed : int
+        Seed of the order, >= 0.
+    shuffle, full : bool
+        Shuffle; and keep a last batch that leaves a rank with fewer than two samples. BatchNorm cannot train on one
+        sample, nor a collective wait for none, so training leaves such a batch out (`full` = False).
+
+    Examples
+    --------
+    >>> list(ShardedBatches(5, 2, shuffle=False))
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+        shuffle: bool = True,
+        full: bool = True,
+    ) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+        rest = length % batch_size
+        whole = length // batch_size
+        self._batches = whole + int(rest > 0 and (full or not whole or rest >= 2 * world_size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch (>= 0) the next order is for."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.arange(self.length)
+        if self.shuffle:
+            order = torch.randperm(
+                self.length, generator=torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+            )
+        for number in range(self._batches):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            yield batch[self.rank :: self.world_size].tolist()
+
+
+def make_loader(view: LabelView, batches: Sampler[list[int]] | list[list[int]], num_workers: int) -> DataLoader[Any]:
+    """Return a DataLoader whose batches are the view's :class:`Batch` objects."""
+    return DataLoader(
+        view,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_as_it_is,  # the view collates
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else DataLoader draws its workers' seed from the caller's global state
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def check_generation(batch: Batch, generation: int) -> None:
+    """Raise a StaleGenerationError unless a batch carries labels of the current generation."""
+    if batch.generation != generation:
+        raise StaleGenerationError(
+            f"a batch of label generation {generation}",
+            got=f"generation {batch.generation}",
+            mend="call refresh() on the worker's store; a plainly pickled copy does not notice new generations",
+        )

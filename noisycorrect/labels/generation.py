@@ -1,0 +1,294 @@
+"""One generation of labels: an HDF5 file that is written once, by one process or in parts, and then only read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
+from noisycorrect.labels.codec import Codec
+from noisycorrect.labels.mapped import MappedArray
+from noisycorrect.refine import check_probs
+
+MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
+
+Accumulate = Callable[[np.ndarray, Tensor], Tensor]  # (indices, probs) -> evidence
+Trust = Callable[[np.ndarray, Tensor], Tensor]  # (indices, evidence) -> trust
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a generation's file says of itself; all of it is checked on opening."""
+
+    generation: int
+    length: int
+    num_classes: int
+    fingerprint: str
+    codec: str
+
+    def write(self, file: h5py.File) -> None:
+        """Store the fields as attributes of an HDF5 file."""
+        file.attrs.update(self.__dict__)
+
+    def check(self, file: h5py.File) -> None:
+        """Raise a StoreError unless the file carries just these fields."""
+        for name, value in self.__dict__.items():
+            found = file.attrs.get(name)
+            if found is None or type(value)(found) != value:
+                raise StoreError(
+                    f"{name} {value!r} in {file.filename}",
+                    got=repr(found),
+                    mend="the file is of another store; restore it from a copy or delete the run folder",
+                )
+
+
+class GenerationWriter:
+    """Writes the evidence of the samples `start` to `stop` into one file, each sample once, in any order.
+
+    Made by :meth:`~noisycorrect.SoftLabelStore.new_generation`; a caller only needs :meth:`write`.
+    """
+
+    def __init__(
+        self, path: Path, header: Header, codec: Codec, part: range, accumulate: Accumulate, trust: Trust
+    ) -> None:
+        self._codec = codec
+        self._part = part
+        self._accumulate = accumulate
+        self._trust_rule = trust
+        self._written = np.zeros(len(part), bool)
+        self._trust = np.zeros(len(part), np.float32)
+        self._codes: h5py.Dataset | None = None
+        self._file = h5py.File(path, "w")
+        header.write(self._file)
+        self._file.attrs["start"] = part.start
+
+    def write(self, indices: Sequence[int] | np.ndarray | Tensor, probs: Tensor) -> None:
+        """Take the predictions for some samples into the new generation.
+
+        Parameters
+        ----------
+        indices : sequence of int, shape (n,)
+            Positions in the data set; each sample once in a generation.
+        probs : Tensor, shape (n, K) or (n, K, h, w)
+            Class probabilities, in [0, 1] and summing to 1 over dimension 1; maps of one size for all samples.
+
+        Raises
+        ------
+        InvalidInputError
+            If a position lies outside this writer's part or comes twice, or `probs` are no probabilities.
+        StoreError
+            If the file cannot be written (a full disk, say).
+        """
+        positions = torch.as_tensor(indices).cpu().numpy()
+        self._check(positions, probs)
+        evidence = self._accumulate(positions, probs.detach().float().cpu())
+        code = self._codec.encode(evidence)
+        local = positions - self._part.start
+        try:
+            dataset = self._dataset(code.shape[1:])
+            for rows, values in _increasing_runs(local, code):
+                dataset[rows] = values
+        except OSError as error:
+            raise _write_error(self._file.filename, error) from error
+        self._trust[local] = self._trust_rule(positions, evidence).numpy()
+        self._written[local] = True
+
+    def _check(self, positions: np.ndarray, probs: Tensor) -> None:
+        check_probs(probs, int(self._file.attrs["num_classes"]))
+        if positions.shape != (len(probs),):
+            raise InvalidInputError(
+                f"{len(probs)} indices for {len(probs)} predictions",
+                got=f"shape {positions.shape}",
+                mend="pass the batch's own index",
+            )
+        outside = (positions < self._part.start) | (positions >= self._part.stop)
+        if outside.any():
+            raise InvalidInputError(
+                f"indices in {self._part.start}..{self._part.stop - 1}",
+                got=str(positions[outside][0]),
+                mend="each rank writes its own shard of the data set",
+            )
+        local = positions - self._part.start
+        if len(np.unique(local)) != len(local) or self._written[local].any():
+            raise InvalidInputError(
+                "each sample once in a generation",
+                got="an index that was written before",
+                mend="predict with a loader that neither repeats nor pads samples",
+            )
+
+    def _dataset(self, shape: tuple[int, ...]) -> h5py.Dataset:
+        if self._codes is None:
+            chunks = {"chunks": (1, *shape)} if self._codec.storage else {}
+            self._codes = self._file.create_dataset(
+                "evidence", (len(self._part), *shape), self._codec.dtype, **chunks, **self._codec.storage
+            )
+        elif self._codes.shape[1:] != shape:
+            raise InvalidInputError(
+                f"predictions of shape (n, {', '.join(map(str, self._codes.shape[1:]))})",
+                got=f"(n, {', '.join(map(str, shape))})",
+                mend="predict every sample in one canonical frame",
+            )
+        return self._codes
+
+    def finish(self) -> None:
+        """Check that every sample was written, and close the file."""
+        missing = np.flatnonzero(~self._written)
+        if len(missing):
+            raise InvalidInputError(
+                f"predictions for all {len(self._part)} samples",
+                got=f"{len(self._part) - len(missing)}; first missing: {missing[0] + self._part.start}",
+                mend="predict with a loader that leaves nothing out (drop_last=False)",
+            )
+        try:
+            if self._codes is None:  # a rank whose shard is empty
+                self._file.attrs["empty"] = True
+            self._file.create_dataset("trust", data=self._trust)
+            self._file.close()
+        except OSError as error:
+            raise _write_error(self._file.filename, error) from error
+
+    def abandon(self) -> None:
+        """Close the file as far as it will close; it is about to be deleted."""
+        try:
+            self._file.close()
+        except (OSError, RuntimeError, ValueError):
+            return  # HDF5 refuses to close a file that it cannot flush
+
+
+def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Codec) -> None:
+    """Write the parts of several ranks, in order, into one generation file.
+
+    Compressed chunks are copied as they are; dense rows in blocks. The merged file equals one written by one rank.
+    """
+    with h5py.File(target, "w") as merged:
+        header.write(merged)
+        merged.attrs["start"] = 0
+        trust = merged.create_dataset("trust", (header.length,), np.float32)
+        evidence: h5py.Dataset | None = None
+        for path in parts:
+            with h5py.File(path, "r", locking=False) as part:
+                header.check(part)
+                start = int(part.attrs["start"])
+                trust[start : start + len(part["trust"])] = part["trust"][()]
+                if "evidence" not in part:
+                    continue
+                source = part["evidence"]
+                if evidence is None:
+                    evidence = merged.create_dataset(
+                        "evidence",
+                        (header.length, *source.shape[1:]),
+                        source.dtype,
+                        **({"chunks": source.chunks} if source.chunks else {}),
+                        **codec.storage,
+                    )
+                _copy_rows(source, evidence, start)
+
+
+def _copy_rows(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
+    if source.chunks is None:
+        for row in range(0, len(source), MERGE_ROWS):
+            block = source[row : row + MERGE_ROWS]
+            target[start + row : start + row + len(block)] = block
+        return
+    rest = (0,) * (source.ndim - 1)
+    for row in range(len(source)):
+        mask, raw = source.id.read_direct_chunk((row, *rest))
+        target.id.write_direct_chunk((start + row, *rest), raw, mask)
+
+
+class GenerationReader:
+    """Reads one generation; picklable, and safe after a fork: every process opens the file for itself, when it reads.
+
+    Parameters
+    ----------
+    path : Path
+        File of the generation.
+    header : Header
+        What the file must say of itself.
+    codec : Codec
+        Codec of the evidence.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, truncated or of another store.
+    """
+
+    def __init__(self, path: Path, header: Header, codec: Codec) -> None:
+        self._path = path
+        self._codec = codec
+        self.generation = header.generation
+        with self._open() as file:
+            header.check(file)
+            self.shape: tuple[int, ...] = file["evidence"].shape
+            self.trust: np.ndarray = file["trust"][()]
+            dense = file["evidence"].chunks is None
+        self._mapped = MappedArray(path, "evidence") if dense else None
+        self._handle: h5py.File | None = None
+        self._process = -1
+
+    def _open(self) -> h5py.File:
+        try:
+            return h5py.File(self._path, "r", locking=False)
+        except FileNotFoundError as error:
+            # The writer prunes old generations; a reader that still asks for one has missed the new one.
+            raise StaleGenerationError(
+                f"label generation file {self._path.name}",
+                got="no such file: pruned, or deleted by hand",
+                mend="call refresh() on the store, or keep more generations (keep=)",
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"a whole HDF5 file at {self._path}",
+                got=str(error),
+                mend="restore it from a copy, or resume from an earlier checkpoint",
+            ) from error
+
+    def code(self, indices: np.ndarray) -> np.ndarray:
+        """Return the stored code of some samples, (n, K, ...), as the codec made it."""
+        if self._mapped is not None:
+            return self._mapped[indices]
+        if self._handle is None or self._process != os.getpid():
+            self._handle, self._process = self._open(), os.getpid()
+        dataset = self._handle["evidence"]
+        out = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
+        for row, index in enumerate(indices):  # one chunk each: HDF5's own fancy indexing is slower
+            dataset.read_direct(out, np.s_[int(index)], np.s_[row])
+        return out
+
+    def evidence(self, indices: np.ndarray) -> Tensor:
+        """Return the decoded evidence of some samples, float32 (n, K, ...)."""
+        return self._codec.decode(torch.from_numpy(np.ascontiguousarray(self.code(indices))))
+
+    def close(self) -> None:
+        """Close this process's handle, if it has one."""
+        if self._handle is not None and self._process == os.getpid():
+            self._handle.close()
+        self._handle = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None, "_process": -1}
+
+
+def _increasing_runs(rows: np.ndarray, values: np.ndarray) -> list[tuple[Any, np.ndarray]]:
+    """Return what HDF5 writes fast: one slice where the rows follow each other, else the rows in increasing order."""
+    if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+        return [(slice(int(rows[0]), int(rows[0]) + len(rows)), values)]
+    order = np.argsort(rows)
+    return [(rows[order], values[order])] if len(rows) else []
+
+
+def _write_error(filename: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"to write {Path(filename).name}",
+        got=str(error),
+        mend="free space on the disk and resume; the labels of the last finished cycle are untouched",
+    )

@@ -1,0 +1,226 @@
+"""Given labels as a label store keeps them: read once, never written again."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels.mapped import MappedArray
+from noisycorrect.refine import UNLABELED
+
+IGNORE_INDEX = 255
+
+
+class GivenLabels(Protocol):
+    """What the store asks of given labels of any kind."""
+
+    kind: str
+    labeled: np.ndarray  # (N,) bool: which samples have a label
+    fingerprint: str  # SHA-256 of the labels, their shapes and the number of classes
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def save(self, file: h5py.File) -> None:
+        """Write the labels into a new HDF5 file."""
+        ...
+
+
+class ClassLabels:
+    """One class a sample.
+
+    Parameters
+    ----------
+    labels : array-like of int, shape (N,)
+        0..`num_classes` - 1, or -1 for a sample without a label.
+    num_classes : int
+        K, at least 2.
+
+    Raises
+    ------
+    InvalidInputError
+        If the labels are no whole numbers in range, the array is not one-dimensional, or it is empty.
+
+    Examples
+    --------
+    >>> labels = ClassLabels([0, 2, -1], num_classes=3)
+    >>> labels.labeled.tolist()
+    [True, True, False]
+    """
+
+    kind = "classification"
+
+    def __init__(self, labels: Any, num_classes: int) -> None:
+        self.array = checked_labels(labels, num_classes).copy()
+        self.array.flags.writeable = False
+        self.labeled: np.ndarray = self.array != UNLABELED
+        digest = hashlib.sha256(f"{self.kind} {len(self.array)} {num_classes}".encode())
+        digest.update(self.array.tobytes())
+        self.fingerprint = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def save(self, file: h5py.File) -> None:
+        """Write the labels as int64 data set ``given``."""
+        file.create_dataset("given", data=self.array)
+
+    @classmethod
+    def load(cls, file: h5py.File, num_classes: int) -> ClassLabels:
+        """Read what :meth:`save` wrote."""
+        return cls(file["given"][()], num_classes)
+
+
+class MaskLabels:
+    """One mask a sample, of any size, held compressed.
+
+    Parameters
+    ----------
+    masks : iterable of array-like of int, shape (H, W), or None
+        0..`num_classes` - 1, or 255 for a pixel to ignore. None is a sample without a label. Read one at a time.
+    num_classes : int
+        K, 2..255.
+
+    Raises
+    ------
+    InvalidInputError
+        If a mask is not two-dimensional or holds another value; the message names the sample.
+
+    Examples
+    --------
+    >>> masks = MaskLabels([np.zeros((2, 3), np.uint8), None], num_classes=4)
+    >>> masks.mask(0).shape, masks.labeled.tolist()
+    ((2, 3), [True, False])
+    """
+
+    kind = "segmentation"
+
+    def __init__(self, masks: Iterable[Any], num_classes: int) -> None:
+        blobs, shapes = [], []
+        digest = hashlib.sha256(f"{self.kind} {num_classes}".encode())
+        for index, mask in enumerate(masks):
+            array = np.zeros((0, 0), np.uint8) if mask is None else checked_mask(mask, num_classes, index)
+            digest.update(f"{array.shape}".encode())
+            digest.update(array.tobytes())
+            blobs.append(zlib.compress(array.tobytes(), 6))
+            shapes.append(array.shape)
+        if not shapes:
+            raise InvalidInputError("at least one mask", got="none", mend="check the data set's folder")
+        ends = np.cumsum([len(blob) for blob in blobs])
+        self._set(np.frombuffer(b"".join(blobs), np.uint8), ends, np.array(shapes, np.int64), digest.hexdigest())
+
+    def _set(self, compressed: np.ndarray | MappedArray, ends: np.ndarray, shapes: np.ndarray, digest: str) -> None:
+        self._compressed = compressed  # all masks, one after the other
+        self._ends = ends
+        self.shapes = shapes
+        self.labeled: np.ndarray = shapes.prod(1) > 0
+        self.fingerprint = digest
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return the mask of a sample, uint8 (H, W), read-only; (0, 0) for a sample without a label."""
+        start = self._ends[index - 1] if index else 0
+        pixels = zlib.decompress(self._compressed[start : self._ends[index]].tobytes())
+        return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index])
+
+    def save(self, file: h5py.File) -> None:
+        """Write the compressed masks one after the other, with their ends and shapes."""
+        file.create_dataset("compressed", data=self._compressed[:])
+        file.create_dataset("ends", data=self._ends)
+        file.create_dataset("shapes", data=self.shapes)
+        file.attrs["fingerprint"] = self.fingerprint
+
+    @classmethod
+    def load(cls, file: h5py.File, num_classes: int) -> MaskLabels:
+        """Map what :meth:`save` wrote; the masks stay on disk."""
+        self = cls.__new__(cls)
+        compressed = MappedArray(file.filename, "compressed")
+        self._set(compressed, file["ends"][()], file["shapes"][()], str(file.attrs["fingerprint"]))
+        return self
+
+
+def load_given(path: Path, kind: str, num_classes: int) -> ClassLabels | MaskLabels:
+    """Read the given labels of a store."""
+    with h5py.File(path, "r", locking=False) as file:
+        loader = ClassLabels if kind == ClassLabels.kind else MaskLabels
+        return loader.load(file, num_classes)
+
+
+def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np.ndarray:
+    """Return class labels as an int64 array, or raise.
+
+    Parameters
+    ----------
+    labels : array-like, shape (N,)
+        Whole numbers in -1..`num_classes` - 1; -1 is unlabelled.
+    num_classes : int
+        K, at least 2.
+    name : str
+        What the message calls them.
+
+    Raises
+    ------
+    InvalidInputError
+        If they are not so.
+
+    Examples
+    --------
+    >>> checked_labels([0, 10], num_classes=10)
+    Traceback (most recent call last):
+    ...
+    noisycorrect.errors.InvalidInputError: expected labels in 0..9 (or -1: unlabelled); got 10 at index 1; to mend:
+    correct the label or pass num_classes=11
+    """
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise InvalidInputError("num_classes >= 2", got=repr(num_classes), mend="pass the number of classes")
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.ndim != 1 or not len(array):
+        raise InvalidInputError(
+            f"{name} of shape (N,), N >= 1", got=f"shape {array.shape}", mend="pass one class index a sample"
+        )
+    if not np.issubdtype(array.dtype, np.integer):
+        detail = "" if array.dtype.kind != "f" or np.isfinite(array).all() else " with NaN or infinity"
+        raise InvalidInputError(
+            f"{name} to be whole numbers", got=f"{array.dtype}{detail}", mend="pass int64 class indices"
+        )
+    wrong = np.flatnonzero((array < UNLABELED) | (array >= num_classes))
+    if len(wrong):
+        worst = int(array.max())
+        mend = f"correct the label or pass num_classes={worst + 1}" if worst >= num_classes else "count classes from 0"
+        raise InvalidInputError(
+            f"{name} in 0..{num_classes - 1} (or {UNLABELED}: unlabelled)",
+            got=f"{array[wrong[0]]} at index {wrong[0]}",
+            mend=mend,
+        )
+    return array.astype(np.int64)
+
+
+def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
+    """Return a mask as a uint8 array (H, W), or raise; see :class:`MaskLabels`."""
+    array = torch.as_tensor(mask).cpu().numpy()
+    if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.integer):
+        raise InvalidInputError(
+            "masks of whole numbers, shape (H, W)",
+            got=f"{array.dtype} of shape {array.shape} at index {index}",
+            mend="store class indices, not colours",
+        )
+    wrong = (array < 0) | ((array >= num_classes) & (array != IGNORE_INDEX))
+    if wrong.any():
+        raise InvalidInputError(
+            f"mask values 0..{num_classes - 1} or {IGNORE_INDEX}",
+            got=f"{array[wrong].max()} at index {index}",
+            mend="correct the mask or num_classes",
+        )
+    return array.astype(np.uint8)

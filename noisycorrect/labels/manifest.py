@@ -1,0 +1,68 @@
+"""The one small file that says which generation of labels is current."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from noisycorrect.errors import StoreError
+from noisycorrect.files import write_json
+
+FORMAT = "noisycorrect-labels"
+VERSION = 1
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a label store is, and which generations it holds.
+
+    Replaced atomically as a whole: a reader finds the labels before a cycle or after it, never in between.
+    """
+
+    kind: str
+    length: int
+    num_classes: int
+    fingerprint: str
+    codec: str
+    evidence: str  # "mean" or "exponential"
+    momentum: float  # weight of the past in exponential evidence
+    keep: int | None  # generations to keep; None keeps all
+    current: int = 0
+    generations: tuple[int, ...] = ()  # those with a file; generation 0 is the given labels
+
+    def save(self, folder: Path) -> None:
+        """Replace the manifest of a folder."""
+        write_json(folder / NAME, {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read the manifest of a folder.
+
+        Raises
+        ------
+        StoreError
+            If there is none, it cannot be read, or its format is newer than this version of the package.
+        """
+        path = folder / NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise StoreError(f"a label store in {folder}", got="no manifest.json", mend="check the path") from error
+        except (OSError, ValueError) as error:
+            raise StoreError(f"readable JSON in {path}", got=str(error), mend="restore it from a copy") from error
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise StoreError(f"a {FORMAT} manifest in {path}", got="something else", mend="check the path")
+        version = content.pop("version", None)
+        if not isinstance(version, int) or version > VERSION:
+            raise StoreError(
+                f"format version {VERSION} or older in {path}", got=repr(version), mend="upgrade noisycorrect"
+            )
+        try:
+            return cls(**{**content, "generations": tuple(content["generations"])})
+        except (KeyError, TypeError) as error:
+            raise StoreError(
+                f"the fields of a label store in {path}", got=str(error), mend="restore it from a copy"
+            ) from error

@@ -1,0 +1,254 @@
+"""Reading a label store: given labels, evidence, and refined labels composed of both (SCHP, Eq. 7)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
+from noisycorrect.labels.codec import Codec, codec_named
+from noisycorrect.labels.generation import GenerationReader, Header
+from noisycorrect.labels.given import IGNORE_INDEX, ClassLabels, MaskLabels, load_given
+from noisycorrect.labels.manifest import Manifest
+from noisycorrect.labels.masks import refined_mask
+from noisycorrect.refine import UNLABELED, blend, one_hot, paper_trust
+
+GIVEN = "given.h5"
+
+Indices = int | slice | Sequence[int] | np.ndarray | Tensor | None
+
+
+class ReadableLabels:
+    """The reading half of :class:`~noisycorrect.SoftLabelStore`."""
+
+    def __init__(self, folder: str | os.PathLike[str], *, writable: bool = False) -> None:
+        self.folder = Path(folder)
+        self.writable = writable
+        self._manifest = Manifest.load(self.folder)
+        self._given = self._load_given()
+        self._readers: dict[int, GenerationReader] = {}
+        # Workers hold a copy of this object but share this tensor, by fork or by torch's own pickling.
+        self._published = torch.tensor([self._manifest.current])
+        self._published.share_memory_()  # type: ignore[no-untyped-call]
+        self._reader(self._manifest.current)
+
+    def _load_given(self) -> ClassLabels | MaskLabels:
+        path = self.folder / GIVEN
+        try:
+            given = load_given(path, self.kind, self.num_classes)
+        except (OSError, KeyError, InvalidInputError) as error:
+            raise StoreError(f"given labels in {path}", got=str(error), mend="restore them from a copy") from error
+        self._check_fingerprint(given.fingerprint, f"in {path}")
+        return given
+
+    def check_given(self, given: Any) -> None:
+        """Raise a StoreError unless `given` are the labels that this store was made for."""
+        kind = ClassLabels if self.kind == ClassLabels.kind else MaskLabels
+        self._check_fingerprint(kind(given, self.num_classes).fingerprint, "in the data set")
+
+    def _check_fingerprint(self, fingerprint: str, where: str) -> None:
+        if fingerprint != self._manifest.fingerprint:
+            raise StoreError(
+                f"the given labels of the store in {self.folder} (fingerprint {self._manifest.fingerprint[:12]})",
+                got=f"fingerprint {fingerprint[:12]} {where}",
+                mend="use the data set that the store was made for, in the same order, or a new run folder",
+            )
+
+    # ---------------------------------------------------------------- what it is
+
+    def __len__(self) -> int:
+        return self._manifest.length
+
+    def __repr__(self) -> str:
+        return (
+            f"SoftLabelStore({str(self.folder)!r}: {len(self)} samples, {self.num_classes} classes, "
+            f"generation {self.generation})"
+        )
+
+    @property
+    def kind(self) -> str:
+        """``"classification"`` or ``"segmentation"``."""
+        return self._manifest.kind
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, K."""
+        return self._manifest.num_classes
+
+    @property
+    def codec(self) -> Codec:
+        """Codec of the evidence."""
+        return codec_named(self._manifest.codec)
+
+    @property
+    def generation(self) -> int:
+        """Number of the current generation; 0 is the given labels."""
+        if int(self._published) != self._manifest.current:
+            self.refresh()
+        return self._manifest.current
+
+    @property
+    def generations(self) -> tuple[int, ...]:
+        """Numbers of the generations that can be read, 0 included."""
+        self.generation  # noqa: B018 - notices a new generation
+        return (0, *self._manifest.generations)
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """Which samples have a given label, bool (N,)."""
+        return self._given.labeled
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk, all generations and the given labels."""
+        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+
+    def refresh(self) -> None:
+        """Read the manifest again: another process may have published a generation."""
+        self._manifest = Manifest.load(self.folder)
+        for number in set(self._readers) - set(self._manifest.generations):
+            self._readers.pop(number).close()
+        self._published.fill_(self._manifest.current)
+
+    # ---------------------------------------------------------------- reading
+
+    def given(self, indices: Indices = None) -> Any:
+        """Return given labels: int64 array (n,), or a list of uint8 masks (H, W).
+
+        Parameters
+        ----------
+        indices : int, slice, sequence of int or None
+            Positions; None is all of them.
+        """
+        rows = self._rows(indices)
+        if isinstance(self._given, ClassLabels):
+            return self._given.array[rows]
+        return [self._given.mask(int(row)) for row in rows]
+
+    def code(self, indices: Indices = None, *, generation: int | None = None) -> np.ndarray:
+        """Return the stored code of the evidence, (n, K, ...): what a loader's worker reads.
+
+        ``store.codec.decode`` turns it into probabilities, on any device. At generation 0 there is none to read.
+        """
+        return self._reader_or_raise(generation).code(self._rows(indices))
+
+    def evidence(self, indices: Indices = None, *, generation: int | None = None) -> Tensor:
+        """Return the mean of the predictions so far, float32 (n, K) or (n, K, h, w).
+
+        At generation 0 of a classification store, nothing having been predicted, it is zero everywhere.
+
+        Parameters
+        ----------
+        indices : int, slice, sequence of int or None
+            Positions; None is all of them.
+        generation : int, optional
+            Default: the current one.
+
+        Raises
+        ------
+        StaleGenerationError
+            If the generation was pruned or never made.
+        """
+        rows = self._rows(indices)
+        reader = self._reader(self.generation if generation is None else generation)
+        if reader is not None:
+            return reader.evidence(rows)
+        if self.kind == ClassLabels.kind:
+            return torch.zeros(len(rows), self.num_classes)
+        return self._reader_or_raise(0).evidence(rows)
+
+    def trust(self, indices: Indices = None, *, generation: int | None = None) -> Tensor:
+        """Return the weight on the given label, float32 (n,), in [0, 1]; 0 for samples without one."""
+        rows = self._rows(indices)
+        number = self.generation if generation is None else generation
+        reader = self._reader(number)
+        if reader is None:
+            return paper_trust(0, torch.from_numpy(self.labeled[rows]))
+        return torch.from_numpy(reader.trust[rows])
+
+    def refined(self, indices: Indices = None, *, generation: int | None = None) -> Any:
+        """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
+
+        Returns
+        -------
+        Tensor, float32 (n, K), or list of Tensor, float32 (K, H, W)
+            Rows sum to 1; zero for an unlabelled sample before the first generation. Masks have the size of the given
+            mask, or of the evidence where there is none, and are zero at ignored pixels.
+        """
+        rows = self._rows(indices)
+        number = self.generation if generation is None else generation
+        trust = self.trust(rows, generation=number)
+        if isinstance(self._given, ClassLabels):
+            given = one_hot(torch.from_numpy(self._given.array[rows]), self.num_classes)
+            return blend(given, self.evidence(rows, generation=number), trust)
+        reader = self._reader(number)
+        return [
+            refined_mask(
+                self._given.mask(int(row)),
+                None if reader is None else reader.evidence(np.array([row]))[0],
+                float(weight),
+                self.num_classes,
+            )
+            for row, weight in zip(rows, trust, strict=True)
+        ]
+
+    def labels(self, indices: Indices = None, *, generation: int | None = None) -> Any:
+        """Return the most probable class of the refined labels.
+
+        Returns
+        -------
+        ndarray, int64 (n,), or list of ndarray, uint8 (H, W)
+            -1 for an unlabelled sample before the first generation; 255 at ignored pixels.
+        """
+        refined = self.refined(indices, generation=generation)
+        if self.kind == ClassLabels.kind:
+            return torch.where(refined.sum(1) > 0, refined.argmax(1), UNLABELED).numpy()
+        return [
+            torch.where(probs.sum(0) > 0, probs.argmax(0), torch.tensor(IGNORE_INDEX)).to(torch.uint8).numpy()
+            for probs in refined
+        ]
+
+    def _rows(self, indices: Indices) -> np.ndarray:
+        if indices is None or isinstance(indices, slice):
+            return np.arange(len(self))[indices if indices is not None else slice(None)]
+        rows = np.atleast_1d(torch.as_tensor(indices).cpu().numpy()).astype(np.int64, casting="same_kind", copy=False)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise InvalidInputError(
+                f"indices in 0..{len(self) - 1}", got=f"{rows.min()}..{rows.max()}", mend="use the data set's positions"
+            )
+        return rows
+
+    def _reader(self, number: int) -> GenerationReader | None:
+        if number == 0:
+            return None
+        if number not in self._readers:
+            if number not in self._manifest.generations:
+                raise StaleGenerationError(
+                    f"one of generations {(0, *self._manifest.generations)}",
+                    got=str(number),
+                    mend="keep more generations (keep=None keeps all), or ask for a later one",
+                )
+            self._readers[number] = GenerationReader(self._path(number), self._header(number), self.codec)
+        return self._readers[number]
+
+    def _reader_or_raise(self, generation: int | None) -> GenerationReader:
+        reader = self._reader(self.generation if generation is None else generation)
+        if reader is None:
+            raise StoreError("a generation >= 1", got="generation 0", mend="no evidence exists before the first cycle")
+        return reader
+
+    def _header(self, number: int) -> Header:
+        manifest = self._manifest
+        return Header(number, manifest.length, manifest.num_classes, manifest.fingerprint, manifest.codec)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"generation-{number:04d}.h5"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "writable": False}

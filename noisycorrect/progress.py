@@ -1,0 +1,59 @@
+"""Progress on a terminal, and silence elsewhere."""
+
+from __future__ import annotations
+
+import logging
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+logger = logging.getLogger("noisycorrect")
+logger.addHandler(logging.NullHandler())
+
+
+class RateColumn(ProgressColumn):
+    """How many samples a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of a progress task as text."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} samples/s", style="progress.data.speed")
+
+
+def samples_progress(*, enabled: bool = True, console: Console | None = None) -> Progress:
+    """Return a progress bar that counts samples, with rate and remaining time; silent off a terminal.
+
+    Parameters
+    ----------
+    enabled : bool
+        False keeps it silent on a terminal, too.
+    console : rich.console.Console, optional
+        Where it is shown; default: standard error.
+
+    Examples
+    --------
+    >>> with samples_progress(enabled=False) as progress:
+    ...     task = progress.add_task("training", total=10)
+    ...     progress.advance(task, 10)
+    """
+    console = console or Console(stderr=True)
+    return Progress(
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (enabled and console.is_terminal),
+    )

@@ -1,0 +1,142 @@
+"""Blending given labels with evidence (SCHP, Eq. 7): pure functions on tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noisycorrect.errors import InvalidInputError
+
+UNLABELED = -1
+
+
+def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+    r"""Return the refined labels: :math:`t\,y + (1 - t)\,e` for each sample.
+
+    With trust :math:`t = 1/(m+1)` and evidence the mean of the m predictions so far this is SCHP's Eq. 7, unrolled:
+    :math:`\hat y_m = \frac{m}{m+1} \hat y_{m-1} + \frac{1}{m+1} p_m
+    = \frac{1}{m+1} y + \frac{m}{m+1} \frac1m \sum_{k=1}^m p_k`.
+
+    Parameters
+    ----------
+    given : Tensor, shape (N, K, ...)
+        Given labels as probabilities (one-hot); a row of zeros is an unlabelled sample or an ignored pixel.
+    evidence : Tensor, shape (N, K, ...)
+        Mean prediction; rows of zeros before the first generation.
+    trust : Tensor, shape (N,)
+        Weight on the given label, in [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (N, K, ...)
+        Refined labels. Rows sum to 1 where both inputs do.
+
+    Examples
+    --------
+    >>> given, evidence = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.2, 0.8]])
+    >>> blend(given, evidence, torch.tensor([0.25]))
+    tensor([[0.4000, 0.6000]])
+    """
+    weight = trust.reshape(-1, *[1] * (given.dim() - 1)).to(evidence.dtype)
+    return weight * given + (1 - weight) * evidence
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """Return labels as float32 probabilities; -1 (unlabelled) becomes a row of zeros.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N,), integer
+        In -1..`num_classes` - 1.
+
+    Returns
+    -------
+    Tensor, shape (N, K), float32
+
+    Examples
+    --------
+    >>> one_hot(torch.tensor([1, -1]), 2)
+    tensor([[0., 1.],
+            [0., 0.]])
+    """
+    return (labels.unsqueeze(-1) == torch.arange(num_classes, device=labels.device)).float()
+
+
+def paper_trust(generation: int, labeled: Tensor) -> Tensor:
+    """Trust of SCHP's Eq. 7 after `generation` = m cycles: 1/(m+1), and 0 for a sample without a label (sec. 3.4).
+
+    Parameters
+    ----------
+    generation : int
+        m >= 0; generation 0 trusts the given labels wholly.
+    labeled : Tensor, shape (N,), bool
+        Which samples have a given label.
+
+    Returns
+    -------
+    Tensor, shape (N,), float32
+        In [0, 1].
+
+    Examples
+    --------
+    >>> paper_trust(3, torch.tensor([True, False]))
+    tensor([0.2500, 0.0000])
+    """
+    return labeled.float() / (generation + 1)
+
+
+def mean_evidence(evidence: Tensor, probs: Tensor, count: int) -> Tensor:
+    """Return the mean of `count` predictions and one more: the evidence that Eq. 7 needs.
+
+    Parameters
+    ----------
+    evidence : Tensor
+        Mean of the first `count` predictions (any value if `count` is 0).
+    probs : Tensor
+        The next prediction, same shape, in [0, 1].
+    count : int
+        Predictions so far, >= 0.
+
+    Examples
+    --------
+    >>> mean_evidence(torch.tensor([0.4, 0.6]), torch.tensor([1.0, 0.0]), count=2)
+    tensor([0.6000, 0.4000])
+    """
+    return probs if count == 0 else evidence + (probs - evidence) / (count + 1)
+
+
+def exponential_evidence(evidence: Tensor, probs: Tensor, count: int, momentum: float) -> Tensor:
+    """Return the exponential average of predictions, `momentum` being the weight of the past; the first is copied.
+
+    Examples
+    --------
+    >>> exponential_evidence(torch.tensor([0.4, 0.6]), torch.tensor([1.0, 0.0]), count=2, momentum=0.5)
+    tensor([0.7000, 0.3000])
+    """
+    return probs if count == 0 else momentum * evidence + (1 - momentum) * probs
+
+
+def check_probs(probs: Tensor, num_classes: int) -> None:
+    """Raise unless `probs` are finite class probabilities of shape (N, K, ...), each in [0, 1] and summing to 1.
+
+    Raises
+    ------
+    InvalidInputError
+        On another shape, a NaN, or rows that are no probabilities (tolerance 1e-3 on the sum).
+    """
+    if probs.dim() < 2 or probs.shape[1] != num_classes:
+        raise InvalidInputError(
+            f"probabilities of shape (N, {num_classes}, ...)",
+            got=f"shape {tuple(probs.shape)}",
+            mend="num_classes must be the number of the model's outputs",
+        )
+    if not torch.isfinite(probs).all():
+        raise InvalidInputError(
+            "finite probabilities", got="NaN or infinity", mend="lower the learning rate or clip gradients"
+        )
+    if probs.numel() and (probs.min() < 0 or ((probs.sum(1) - 1).abs() > 1e-3).any()):
+        raise InvalidInputError(
+            "probabilities in [0, 1] that sum to 1",
+            got=f"values from {probs.min():.3g}, sums from {probs.sum(1).min():.3g} to {probs.sum(1).max():.3g}",
+            mend="apply softmax to logits first",
+        )

@@ -1,0 +1,106 @@
+"""What a run returns: a model, labels, a history."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from noisycorrect.checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.files import write_json
+from noisycorrect.issues import LabelIssue, find_label_issues
+from noisycorrect.labels import SoftLabelStore
+
+MODEL, LABELS, HISTORY = "model.pt", "labels", "history.json"
+
+
+@dataclass
+class CorrectionResult:
+    """The outcome of :meth:`SelfCorrector.fit <noisycorrect.SelfCorrector.fit>`.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The aggregated and recalibrated model, in evaluation mode; the trained one if aggregation was off.
+    labels : SoftLabelStore
+        Given labels, evidence and refined labels of every training sample, unlabelled ones last.
+    history : list of dict
+        One record a cycle, the initial phase (cycle 0) first:
+
+        - ``cycle``, ``epoch`` (epochs done), ``loss`` (mean of the last epoch), ``lr`` (of the last batch), ``seconds``
+          (since the last record), ``sample_passes`` (so far: forward 1, backward 2);
+        - ``val_*``: metrics of the model on the validation set against its given labels, ``val_clean_*`` against
+          clean ones;
+        - ``agreement``: share of given labels that the model predicts; ``changed``: share of refined labels whose most
+          probable class is another than a generation ago; ``mean_trust``: mean weight on the given labels;
+          ``label_accuracy``: share of refined labels that are the clean ones. NaN, which JSON files call null, where a
+          cycle did not refine or there is nothing to compare with.
+    sample_passes : int
+        Compute of the whole run: samples forward (1 each) and backward (2 each), validation left out.
+    """
+
+    model: nn.Module
+    labels: SoftLabelStore
+    history: list[dict[str, float]]
+    sample_passes: int
+
+    def find_label_issues(self, top: int | None = None) -> list[LabelIssue]:
+        """Return suspicious labels, the most suspicious first; see :func:`noisycorrect.issues.find_label_issues`."""
+        return find_label_issues(self.labels, top=top)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write model weights, labels and history into a new or empty folder.
+
+        Raises
+        ------
+        InvalidInputError
+            If the folder holds something already; nothing is overwritten.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        if any(target.iterdir()):
+            raise InvalidInputError(
+                f"a new or empty folder at {target}", got="a folder with files", mend="choose another folder"
+            )
+        self.labels.export(target / LABELS)
+        write_history(target / HISTORY, self.history)
+        save_checkpoint(target / MODEL, {"model": self.model.state_dict(), "sample_passes": self.sample_passes})
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], model: nn.Module) -> CorrectionResult:
+        """Read what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        folder : path-like
+            The folder.
+        model : nn.Module
+            A model of the same architecture; its weights are replaced, and it is set to evaluation mode.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing or damaged, or the architecture is another one.
+        StoreError
+            If the labels are missing or damaged.
+        """
+        source = Path(folder)
+        content = load_checkpoint(source / MODEL)
+        load_model_state(model, content["model"])
+        try:
+            history = json.loads((source / HISTORY).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"a history in {source}", got=str(error), mend="restore it from a copy") from error
+        history = [{key: math.nan if value is None else value for key, value in record.items()} for record in history]
+        return cls(model.eval(), SoftLabelStore.open(source / LABELS), history, content["sample_passes"])
+
+
+def write_history(path: Path, history: list[dict[str, Any]]) -> None:
+    """Write a history as JSON; NaN, which JSON does not know, becomes null."""
+    write_json(path, [{key: None if value != value else value for key, value in record.items()} for record in history])

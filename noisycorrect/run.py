@@ -1,0 +1,411 @@
+"""The state of one training run, and the steps that SelfCorrector's loop is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from noisycorrect import distributed
+from noisycorrect.aggregate import WeightAggregator
+from noisycorrect.checkpoint import check_settings, load_checkpoint, load_model_state, save_checkpoint
+from noisycorrect.data import (
+    Collate,
+    LabelView,
+    MapStyleDataset,
+    ShardedBatches,
+    join_unlabeled,
+    make_loader,
+    read_given,
+)
+from noisycorrect.engine import Advance, Engine
+from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError
+from noisycorrect.files import locked
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.compare import changed_share, label_accuracy
+from noisycorrect.progress import logger
+from noisycorrect.recalibrate import recalibrate_batchnorm
+from noisycorrect.result import HISTORY, LABELS, CorrectionResult, write_history
+from noisycorrect.rng import seeded
+from noisycorrect.schedule import CyclicalLR
+from noisycorrect.settings import RunSettings
+
+CHECKPOINT = "checkpoint.pt"
+# What a stream of random numbers is for; mixed into the seed, so that no two purposes share one.
+TRAINING, RECALIBRATION = 1, 2
+
+
+@dataclass
+class RunData:
+    """The data sets of a run."""
+
+    train: MapStyleDataset  # unlabelled inputs last
+    canonical: MapStyleDataset  # the same samples as predictions see them
+    given: Any
+    val: MapStyleDataset | None
+    collate_fn: Collate | None
+    clean_labels: Tensor | None = None
+    val_clean_labels: Tensor | None = None
+
+    @classmethod
+    def make(
+        cls,
+        train: MapStyleDataset,
+        *,
+        val: MapStyleDataset | None,
+        unlabeled: Any,
+        canonical: MapStyleDataset | None,
+        collate_fn: Collate | None,
+    ) -> RunData:
+        """Join labelled and unlabelled samples, and read the given labels."""
+        if unlabeled is not None:
+            if not hasattr(unlabeled, "__len__") or not hasattr(unlabeled, "__getitem__"):
+                raise InvalidInputError(
+                    "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, mend="pass inputs"
+                )
+            train = join_unlabeled(train, unlabeled)
+        if canonical is not None and len(canonical) != len(train):
+            raise InvalidInputError(
+                f"canonical with the {len(train)} samples of train (and unlabeled)",
+                got=str(len(canonical)),
+                mend="pass the same samples, in the same order, without augmentation",
+            )
+        return cls(train, train if canonical is None else canonical, read_given(train), val, collate_fn)
+
+
+class Run:
+    """One run: student, aggregate, optimizer, schedule, labels, loaders, history.
+
+    Made by :func:`open_run`; its methods are the steps of the loop in :meth:`noisycorrect.SelfCorrector.fit`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        engine: Engine,
+        make_optimizer: Callable[..., Optimizer],
+        settings: RunSettings,
+        data: RunData,
+        store: SoftLabelStore,
+        run_dir: Path | None,
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.data = data
+        self.store = store
+        self.run_dir = run_dir
+        self.student = copy.deepcopy(model).to(engine.device)
+        self.trained = _distributed(self.student, engine.device)
+        self.optimizer = _make_optimizer(make_optimizer, self.student, settings.lr)
+        self.scheduler = CyclicalLR(
+            self.optimizer,
+            warmup_epochs=settings.warmup_epochs,
+            init_epochs=settings.schedule.init_epochs,
+            cycle_epochs=settings.schedule.cycle_epochs,
+            cycle_lr=settings.cycle_lr,
+            min_lr=settings.min_lr,
+        )
+        self.aggregator = WeightAggregator(self.student) if settings.aggregate else None
+        self.history: list[dict[str, float]] = []
+        self.epoch = 0  # epochs done
+        self.loss = math.nan
+        self.sample_passes = 0
+        self._refined: dict[str, float] = {}  # what the last refinement measured
+        self._clock = time.perf_counter()
+        self._make_loaders()
+
+    def _make_loaders(self) -> None:
+        settings, data = self.settings, self.data
+        self.train_view = LabelView(data.train, self.store, seed=settings.seed, collate_fn=data.collate_fn)
+        self.train_batches = ShardedBatches(
+            len(data.train),
+            settings.batch_size,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+            seed=settings.seed,
+            full=False,
+        )
+        self.train_loader = make_loader(self.train_view, self.train_batches, settings.num_workers)
+
+    # ---------------------------------------------------------------- the steps of the loop
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that predicts: the aggregate, or the student if weights are not averaged."""
+        return self.aggregator.model if self.aggregator is not None else self.student
+
+    def train_epoch(self, epoch: int, advance: Advance) -> None:
+        """Train the student for one epoch on the refined labels of the current generation."""
+        if len(self.data.train) != len(self.store):
+            raise InvalidInputError(
+                f"a training set of {len(self.store)} samples, as at the start of the run",
+                got=str(len(self.data.train)),
+                mend="the data set must not grow or shrink during a run",
+            )
+        self.train_view.set_epoch(epoch)
+        self.train_batches.set_epoch(epoch)
+        with seeded(self.settings.seed, TRAINING, epoch, distributed.rank(), device=self.engine.device):
+            try:
+                self.loss = self.engine.train_epoch(
+                    self.trained,
+                    self.optimizer,
+                    self.scheduler,
+                    self.train_loader,
+                    epoch=epoch,
+                    length=len(self.train_batches),
+                    generation=self.store.generation,
+                    weight=self._weight,
+                    advance=advance,
+                )
+            except NonFiniteLossError as error:
+                last = f"epoch {self.epoch} in {self.run_dir}" if self.run_dir and self.epoch else "none"
+                raise NonFiniteLossError(f"{error}; last good checkpoint: {last}") from None
+        self.sample_passes += 3 * len(self.data.train)
+        self.epoch = epoch + 1
+
+    def _weight(self, number: int, size: int) -> float:
+        whole = min(self.settings.batch_size, len(self.data.train) - number * self.settings.batch_size)
+        return size * distributed.world_size() / whole
+
+    def aggregate(self) -> None:
+        """Take the student's weights into the average (SCHP, Eq. 6)."""
+        assert self.aggregator is not None
+        self.aggregator.update(self.student)
+
+    def recalibrate(self) -> None:
+        """Estimate the average's BatchNorm statistics on the training samples as predictions see them."""
+        settings = self.settings
+        batches = ShardedBatches(
+            len(self.data.canonical),
+            self._prediction_batch,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+            seed=settings.seed + RECALIBRATION,  # in random order: sorted data misleads the one-pass estimate
+        )
+        layers = 0
+        with self.engine.autocast():
+            layers = recalibrate_batchnorm(
+                self.model,
+                self._canonical_loader(batches),
+                method=settings.recalibration,
+                max_samples=settings.recalibration_samples,
+                forward=lambda model, batch: self.engine.task.forward(model, batch.to(self.engine.device)),
+            )
+        passes = {"fast": min(layers, 1), "exact": layers}[settings.recalibration]
+        self.sample_passes += passes * (settings.recalibration_samples or len(self.data.canonical))
+
+    def refine(self) -> None:
+        """Predict every training sample and publish the next generation of labels (SCHP, Eq. 7)."""
+        before = self.store.generation
+        agreement = self.engine.task.metrics()
+        shard = distributed.shard(len(self.data.canonical))
+        step = self._prediction_batch
+        batches = [list(shard[start : start + step]) for start in range(0, len(shard), step)]
+        with self.store.new_generation() as writer:
+            for batch, probs in self.engine.predict(self.model, self._canonical_loader(batches)):
+                agreement.update(probs, batch.given)
+                writer.write(batch.index, probs)
+        agreement.reduce()
+        self.sample_passes += len(self.data.canonical)
+        self._refined = {
+            "agreement": agreement.compute()["accuracy"],
+            "changed": changed_share(self.store, before),
+            "mean_trust": float(self.store.trust(np.flatnonzero(self.store.labeled)).mean()),
+        }
+        if self.data.clean_labels is not None:
+            self._refined["label_accuracy"] = label_accuracy(self.store, self.data.clean_labels)
+
+    @property
+    def _prediction_batch(self) -> int:
+        return 2 * self.settings.batch_size  # without gradients twice as many samples take less memory than training
+
+    def _canonical_loader(self, batches: Any) -> DataLoader[Any]:
+        view = LabelView(self.data.canonical, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
+        return make_loader(view, batches, self.settings.num_workers)
+
+    def record(self, cycle: int) -> None:
+        """Measure the model on the validation set, and append the cycle's record to the history."""
+        nothing = dict.fromkeys(("agreement", "changed", "mean_trust", "label_accuracy"), math.nan)
+        now = time.perf_counter()
+        record: dict[str, float] = {
+            **self.epoch_record(cycle),
+            "seconds": now - self._clock,
+            "sample_passes": self.sample_passes,
+            **nothing,
+            **self._refined,
+            **self._validate(),
+        }
+        self._refined, self._clock = {}, now
+        self.history.append(record)
+        logger.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in record.items() if value == value))
+
+    def _validate(self) -> dict[str, float]:
+        if self.data.val is None:
+            return {}
+        view = LabelView(self.data.val, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
+        shard = distributed.shard(len(self.data.val))
+        step = self._prediction_batch
+        batches = [list(shard[start : start + step]) for start in range(0, len(shard), step)]
+        loader = make_loader(view, batches, self.settings.num_workers)
+        scores = self.engine.evaluate(self.model, loader, self.data.val_clean_labels)
+        named = zip(("val", "val_clean"), scores, strict=False)
+        return {f"{prefix}_{name}": value for prefix, score in named for name, value in score.items()}
+
+    def restart_from_aggregate(self) -> None:
+        """Start the next cycle from the averaged weights, the optimizer having forgotten the old ones."""
+        assert self.aggregator is not None
+        self.student.load_state_dict(self.aggregator.model.state_dict())
+        self.optimizer.state.clear()
+
+    def epoch_record(self, cycle: int) -> dict[str, float]:
+        """Return cycle, epochs done, loss and learning rate of the epoch that just ended."""
+        return {
+            "cycle": cycle,
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "lr": float(self.scheduler.get_last_lr()[0]),
+        }
+
+    def result(self) -> CorrectionResult:
+        """Return what the run has come to."""
+        return CorrectionResult(self.model.eval(), self.store, self.history, self.sample_passes)
+
+    # ---------------------------------------------------------------- stopping and going on
+
+    def save(self) -> None:
+        """Write a checkpoint, if the run has a folder."""
+        if self.run_dir is None:
+            return
+        if distributed.is_main():
+            write_history(self.run_dir / HISTORY, self.history)
+            save_checkpoint(self.run_dir / CHECKPOINT, self._state())
+        distributed.barrier()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings.identity(),
+            "epoch": self.epoch,
+            "generation": self.store.generation,
+            "student": self.student.state_dict(),
+            "aggregate": None if self.aggregator is None else self.aggregator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.engine.scaler.state_dict(),
+            "history": self.history,
+            "loss": self.loss,
+            "sample_passes": self.sample_passes,
+        }
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go back to where a checkpoint was written."""
+        check_settings(content["settings"], self.settings.identity())
+        load_model_state(self.student, content["student"])
+        if self.aggregator is not None:
+            self.aggregator.load_state_dict(content["aggregate"])
+        try:
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                "this optimizer", got=str(error), mend="use the run's own optimizer factory"
+            ) from error
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.engine.scaler.load_state_dict(content["scaler"])
+        self.history = content["history"]
+        self.epoch = content["epoch"]
+        self.loss = content["loss"]
+        self.sample_passes = content["sample_passes"]
+        # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
+        self.store.rollback(content["generation"])
+
+
+@contextlib.contextmanager
+def open_run(
+    model: nn.Module,
+    engine: Engine,
+    make_optimizer: Callable[..., Optimizer],
+    settings: RunSettings,
+    data: RunData,
+    run_dir: Path | None,
+    resume: str | bool,
+) -> Iterator[Run]:
+    """Yield a new run, or the one whose checkpoint lies in `run_dir`; the folder is locked meanwhile."""
+    if resume not in ("auto", True, False):
+        raise InvalidInputError('resume="auto", True or False', got=repr(resume), mend='"auto" resumes where it can')
+    if run_dir is None:
+        if resume is True or distributed.world_size() > 1:
+            raise InvalidInputError("a run_dir", got="None", mend="pass run_dir= to SelfCorrector, one for all ranks")
+        yield Run(model, engine, make_optimizer, settings, data, _new_store(None, engine, settings, data), None)
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with locked(run_dir) if distributed.is_main() else contextlib.nullcontext():
+        checkpoint = run_dir / CHECKPOINT
+        found = checkpoint.exists()
+        if resume is True and not found:
+            raise CheckpointError(f"a checkpoint in {run_dir}", got="none", mend='pass resume="auto" for a first run')
+        if resume is False and found:
+            raise CheckpointError(
+                f"no checkpoint in {run_dir}", got="one of an earlier run", mend='pass resume="auto" or another run_dir'
+            )
+        content = load_checkpoint(checkpoint) if found else None
+        store = _open_store(run_dir / LABELS, engine, settings, data, resumed=found)
+        run = Run(model, engine, make_optimizer, settings, data, store, run_dir)
+        if content is not None:
+            run.restore(content)
+        yield run
+
+
+def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunData, *, resumed: bool) -> SoftLabelStore:
+    exists = (folder / "manifest.json").exists()
+    if resumed or exists:
+        store = SoftLabelStore.open(folder, writable=True)
+        store.check_given(data.given)
+        if not resumed:  # killed before the first checkpoint
+            store.rollback(0)
+        return store
+    distributed.barrier()  # nobody creates it before everybody has looked
+    if distributed.is_main():
+        _new_store(folder, engine, settings, data)
+    distributed.barrier()
+    return SoftLabelStore.open(folder, writable=True)
+
+
+def _new_store(folder: Path | None, engine: Engine, settings: RunSettings, data: RunData) -> SoftLabelStore:
+    task = engine.task
+    return SoftLabelStore.create(
+        folder,
+        data.given,
+        task.num_classes,
+        kind=task.kind,
+        codec=task.codec,
+        evidence=settings.evidence,
+        momentum=settings.evidence_momentum,
+        keep=settings.keep_generations,
+    )
+
+
+def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
+    if distributed.world_size() == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def _make_optimizer(factory: Callable[..., Optimizer], model: nn.Module, lr: float | None) -> Optimizer:
+    optimizer = factory(model.parameters()) if lr is None else factory(model.parameters(), lr=lr)
+    if not isinstance(optimizer, Optimizer):
+        raise InvalidInputError(
+            "optimizer(parameters) to return a torch Optimizer",
+            got=type(optimizer).__name__,
+            mend="pass a factory, such as torch.optim.AdamW, not an optimizer",
+        )
+    return optimizer

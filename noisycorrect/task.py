@@ -1,0 +1,59 @@
+"""The Task protocol: what the core has to know of an output and a label."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from noisycorrect.data import Batch
+
+
+class Metrics(Protocol):
+    """Streaming metrics. All state is sums, so that ranks merge by adding (:meth:`reduce`)."""
+
+    def update(self, probs: Tensor, labels: Tensor) -> None:
+        """Take in predictions, (n, K, ...) in [0, 1], and labels, (n, ...); unlabelled ones are left out."""
+        ...
+
+    def reduce(self) -> None:
+        """Add up the state over all ranks."""
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics by name; NaN where nothing was seen."""
+        ...
+
+
+class Task(Protocol):
+    """Adapter that knows what a model's output means. Adding a task touches no other file of the core.
+
+    Attributes
+    ----------
+    num_classes : int
+        K.
+    kind : str
+        Kind of given labels, see :class:`~noisycorrect.SoftLabelStore`.
+    codec : str
+        Codec of the evidence.
+    """
+
+    num_classes: int
+    kind: str
+    codec: str
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Return the model's output for a batch."""
+        ...
+
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """Return the mean loss, a scalar, against the batch's refined labels."""
+        ...
+
+    def probs(self, output: Any) -> Tensor:
+        """Return class probabilities, float32 (B, K, ...)."""
+        ...
+
+    def metrics(self) -> Metrics:
+        """Return fresh metrics."""
+        ...
