@@ -83,7 +83,7 @@ class Schedule:
             epochs * PAPER_CYCLES * PAPER_CYCLE_EPOCHS / (PAPER_INIT_EPOCHS + PAPER_CYCLES * PAPER_CYCLE_EPOCHS)
         )
         cycle_epochs = max(1, round(correction / PAPER_CYCLES))
-        cycles = min(PAPER_CYCLES, max(1, round(correction / cycle_epochs)))
+        cycles = min(PAPER_CYCLES, max(1, round(correction)))  # fewer only where five of one epoch are too many
         return cls(init_epochs=epochs - cycles * cycle_epochs, cycles=cycles, cycle_epochs=cycle_epochs)
 
     @property

@@ -1,0 +1,35 @@
+"""Noise models for class labels: wrong labels out of right ones, reproducibly, and which ones they are.
+
+Every model is called alike, `model.apply(labels, num_classes=, seed=, inputs=None)`, and returns `NoisyLabels`;
+`parse("symmetric:0.4")` builds one from its spelling.
+"""
+
+from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, realised_transition
+from noisycorrect.classification.noise.class_conditional import ClassConditional
+from noisycorrect.classification.noise.feature import FeatureDependent
+from noisycorrect.classification.noise.human import Human
+from noisycorrect.classification.noise.instance import InstanceDependent
+from noisycorrect.classification.noise.open_set import OpenSet
+from noisycorrect.classification.noise.parse import MODELS, parse
+from noisycorrect.classification.noise.projection import instance_transition_probs, instance_weights
+from noisycorrect.classification.noise.transition import CIFAR10_ASYMMETRIC, Asymmetric, NoNoise, PairFlip, Symmetric
+
+__all__ = [
+    "CIFAR10_ASYMMETRIC",
+    "MODELS",
+    "Asymmetric",
+    "ClassConditional",
+    "FeatureDependent",
+    "Human",
+    "InstanceDependent",
+    "NoNoise",
+    "NoiseModel",
+    "NoisyLabels",
+    "OpenSet",
+    "PairFlip",
+    "Symmetric",
+    "instance_transition_probs",
+    "instance_weights",
+    "parse",
+    "realised_transition",
+]

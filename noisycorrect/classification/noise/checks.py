@@ -1,0 +1,164 @@
+"""Checks of what callers hand in: labels, rates, seeds, inputs; each returns the value in the one form used inside."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noisycorrect.errors import InvalidInputError
+
+LabelsLike: TypeAlias = Sequence[int] | NDArray[Any] | torch.Tensor
+ArrayLike: TypeAlias = Sequence[Any] | NDArray[Any] | torch.Tensor
+Seed: TypeAlias = int | np.random.SeedSequence
+
+# A big data set is looked through in parts, so that no mask of its whole size is made.
+_CHUNK_VALUES = 2**22
+
+
+def as_array(values: object, what: str) -> NDArray[Any]:
+    """Return a list, numpy array or torch tensor (any device) as a numpy array that may share its memory."""
+    if isinstance(values, torch.Tensor):
+        tensor = values.detach().cpu()
+        return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InvalidInputError(
+            what, got=f"a ragged sequence ({error})", mend="make all entries the same size"
+        ) from None
+
+
+def check_num_classes(num_classes: object) -> int:
+    """Return `num_classes` as an int of at least 2."""
+    if isinstance(num_classes, bool) or not isinstance(num_classes, numbers.Integral) or int(num_classes) < 2:
+        raise InvalidInputError(
+            "num_classes to be an integer of at least 2",
+            got=repr(num_classes),
+            mend="a label can only be wrong where there are two classes",
+        )
+    return int(num_classes)
+
+
+def check_labels(labels: object, num_classes: int, what: str = "labels") -> NDArray[np.int64]:
+    """Return a fresh int64 copy of class labels, shape (N,), each in 0..num_classes-1, N >= 1."""
+    array = as_array(labels, f"{what} of shape (N,)")
+    if array.ndim != 1:
+        raise InvalidInputError(
+            f"{what} of shape (N,)",
+            got=f"shape {array.shape}",
+            mend="class labels are one integer a sample; masks have noise models of their own in noisycorrect_seg",
+        )
+    if array.size == 0:
+        raise InvalidInputError(f"{what} of at least one sample", got="none", mend="check how the data set was read")
+    if array.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"integer {what}",
+            got=f"dtype {array.dtype}",
+            mend="convert with labels.astype('int64') once every value is known to be a class index",
+        )
+    outside = np.flatnonzero((array < 0) | (array >= num_classes))
+    if outside.size:
+        first = int(outside[0])
+        raise InvalidInputError(
+            f"{what} in 0..{num_classes - 1}",
+            got=f"{int(array[first])} at index {first} ({outside.size} outside in all)",
+            mend="raise num_classes, or leave out samples that carry an ignore label",
+        )
+    return array.astype(np.int64, copy=True)
+
+
+def check_rate(rate: object) -> float:
+    """Return a noise rate as a float in [0, 1]."""
+    return check_share(rate, "a noise rate")
+
+
+def check_share(value: object, what: str) -> float:
+    """Return a number as a float in [0, 1]; NaN is refused."""
+    number = _check_number(value, what)
+    if not 0.0 <= number <= 1.0:
+        raise InvalidInputError(f"{what} in [0, 1]", got=repr(value), mend="rates are shares: 40 % is 0.4")
+    return number
+
+
+def check_scale(value: object, what: str) -> float:
+    """Return a number as a finite float of at least 0."""
+    number = _check_number(value, what)
+    if not (math.isfinite(number) and number >= 0.0):
+        raise InvalidInputError(f"{what}, finite and at least 0", got=repr(value), mend="0 switches it off")
+    return number
+
+
+def _check_number(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InvalidInputError(f"{what} as a number", got=repr(value), mend="pass a float such as 0.4")
+    return float(value)
+
+
+def check_flag(value: object, what: str) -> bool:
+    """Return a bool; a truthy string such as "false" is refused."""
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidInputError(f"{what} to be True or False", got=repr(value), mend="pass a bool")
+    return bool(value)
+
+
+def check_seed(seed: object) -> np.random.SeedSequence:
+    """Return a SeedSequence of its own: drawing from it leaves a caller's SeedSequence as it was."""
+    if isinstance(seed, np.random.SeedSequence):
+        return np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key, pool_size=seed.pool_size)
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or int(seed) < 0:
+        raise InvalidInputError(
+            "seed to be an integer of at least 0 or a numpy SeedSequence",
+            got=repr(seed),
+            mend="noise is reproducible only from a seed: pass seed=0",
+        )
+    return np.random.SeedSequence(int(seed))
+
+
+def child_seed(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """Return the stream `key` below `seed`; unlike `SeedSequence.spawn` it counts nothing, so order does not matter."""
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *key), pool_size=seed.pool_size)
+
+
+def check_inputs(inputs: object, num_samples: int, model: str) -> NDArray[Any]:
+    """Return inputs, shape (N, ...), as a numpy array that may share the caller's memory."""
+    if inputs is None:
+        raise InvalidInputError(
+            f"inputs, because {model!r} noise depends on them",
+            got="none",
+            mend="call apply(labels, ..., inputs=x) with x of shape (N, ...)",
+        )
+    array = as_array(inputs, "inputs of shape (N, ...)")
+    if array.ndim < 1 or len(array) != num_samples:
+        raise InvalidInputError(
+            f"one input for each of the {num_samples} labels",
+            got=f"inputs of shape {array.shape}",
+            mend="pass inputs and labels of the same samples, in the same order",
+        )
+    return array
+
+
+def flat_features(inputs: NDArray[Any]) -> NDArray[Any]:
+    """Return inputs, shape (N, ...), as a view or copy of shape (N, F) of numbers, all finite."""
+    if inputs.dtype.kind not in "iufb":
+        raise InvalidInputError("numeric inputs", got=f"dtype {inputs.dtype}", mend="encode them as numbers first")
+    flat = inputs.reshape(len(inputs), -1)
+    if flat.shape[1] == 0:
+        raise InvalidInputError(
+            "inputs of at least one feature", got=f"shape {inputs.shape}", mend="pass the samples themselves"
+        )
+    rows = max(1, _CHUNK_VALUES // flat.shape[1])
+    for start in range(0, len(flat) if flat.dtype.kind == "f" else 0, rows):
+        bad = np.flatnonzero(~np.isfinite(flat[start : start + rows]).all(axis=1))
+        if bad.size:
+            raise InvalidInputError(
+                "finite inputs",
+                got=f"NaN or infinity at index {start + int(bad[0])}",
+                mend="clean or impute the inputs first",
+            )
+    return flat

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmarks.report import (
+    command_line,
+    environment,
+    mean_and_std,
+    print_table,
+    study_figures,
+    study_markdown,
+    summarise,
+    write_report,
+    write_study,
+)
+from noisycorrect.errors import InvalidInputError, NoisyCorrectError
+
+
+def cell(method: str, seed: int, accuracy: float, noise: str = "symmetric:0.4", **more: Any) -> dict[str, Any]:
+    config = {"dataset": "digits", "noise": noise, "method": method, "seed": seed, "epochs": 60}
+    return {"config": config, "result": {"test_accuracy": accuracy, "sample_passes": 80880, **more}}
+
+
+@pytest.fixture
+def study() -> list[dict[str, Any]]:
+    history = [{"epoch": epoch, "test_accuracy": 0.5 + epoch / 10} for epoch in (1, 2, 3)]
+    return [
+        cell("ce", 0, 0.60, history=history),
+        cell("ce", 1, 0.64, history=history[:2]),
+        cell("fix", 0, 0.90, train_label_accuracy=0.95, seconds=2.0),
+        cell("fix", 1, 0.92, train_label_accuracy=0.97, seconds=4.0),
+        cell("two", 0, 0.99, networks=2),
+        cell("two", 1, 0.97, networks=2),
+        cell("ce", 0, 0.5, noise="pairflip:0.4"),
+        cell("fix", 0, math.nan, noise="pairflip:0.4"),
+    ]
+
+
+def test_rows_hold_mean_and_sample_deviation_over_seeds(study: list[dict[str, Any]]) -> None:
+    rows = {(row.noise, row.method): row for row in summarise(study)}
+    fix = rows["symmetric:0.4", "fix"]
+    assert fix.seeds == (0, 1)
+    assert (fix.accuracy_mean, fix.label_accuracy_mean, fix.seconds) == pytest.approx((0.91, 0.96, 3.0))
+    assert fix.accuracy_std == pytest.approx(0.02 / math.sqrt(2))
+    assert fix.sample_passes == 80880
+    assert math.isnan(rows["symmetric:0.4", "ce"].label_accuracy_mean)
+
+
+def test_one_seed_has_no_deviation_and_nothing_warns() -> None:
+    assert mean_and_std([0.5])[0] == 0.5
+    assert math.isnan(mean_and_std([0.5])[1])
+    assert all(math.isnan(value) for value in mean_and_std([]))
+    assert "| ce | **50.0** | 1 |" in study_markdown("One seed", [cell("ce", 3, 0.5)])
+
+
+def test_best_is_the_highest_mean_among_methods_of_one_network_per_noise(study: list[dict[str, Any]]) -> None:
+    best = {(row.noise, row.method) for row in summarise(study) if row.best}
+    assert best == {("symmetric:0.4", "fix"), ("pairflip:0.4", "ce")}
+
+
+def test_a_separate_rate_becomes_a_part_of_the_noise() -> None:
+    record = cell("ce", 0, 0.5, noise="symmetric")
+    record["config"]["rate"] = 0.20
+    assert summarise([record])[0].noise == "symmetric:0.2"
+
+
+def test_cells_of_different_studies_are_not_averaged(study: list[dict[str, Any]]) -> None:
+    other = cell("ce", 2, 0.9)
+    other["config"]["epochs"] = 10
+    with pytest.raises(InvalidInputError, match="cells of one study; got several epochs"):
+        summarise([*study, other])
+    with pytest.raises(InvalidInputError, match="each seed once"):
+        summarise([*study, study[0]])
+
+
+def test_markdown_states_the_protocol_and_shows_each_method(study: list[dict[str, Any]]) -> None:
+    text = study_markdown("Robustness", study)
+    assert text.startswith("# Robustness\n")
+    assert "after the **last epoch**" in text
+    assert "over 1 to 2 seeds" in text
+    assert "Settings: epochs 60." in text
+    assert "| method | symmetric:0.4 | pairflip:0.4 | seeds | nets | passes | seconds |" in text
+    assert "| ce | 62.0 ± 2.8 | **50.0** | 1 to 2 | 1 | 80.9 k | - |" in text
+    assert "| fix | **91.0 ± 1.4** | nan | 1 to 2 | 1 | 80.9 k | 3 |" in text
+    assert "| two | 98.0 ± 1.4 | - | 2 | 2 | 80.9 k | - |" in text
+    assert "Right labels of the training set" in text
+    assert "| method | symmetric:0.4 |\n|---|---:|\n| fix | 96.0 ± 1.4 |\n" in text
+
+
+def test_a_study_is_written_as_json_markdown_and_pictures(tmp_path: Path, study: list[dict[str, Any]]) -> None:
+    rows = write_study(tmp_path / "new", study, title="Robustness", command="python -m benchmarks.robustness")
+    assert repr(rows) == repr(summarise(study))  # NaN differs from itself
+
+    text = (tmp_path / "new" / "results.json").read_text()
+    assert "NaN" not in text
+    stored = json.loads(text)
+    assert stored["cells"][0] == study[0]
+    assert stored["seeds"] == [0, 1]
+    assert stored["command"] == "python -m benchmarks.robustness"
+    assert {"python", "torch", "noisycorrect", "cpu", "cores", "gpu", "date"} <= set(stored["environment"])
+    assert stored["summary"][0]["method"] == "ce"
+    assert stored["summary"][0]["label_accuracy_mean"] is None
+
+    page = (tmp_path / "new" / "results.md").read_text()
+    for name in ("results", "curves"):
+        assert (tmp_path / "new" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"![{name}]({name}.png)" in page
+    assert "```sh\npython -m benchmarks.robustness\n```" in page
+
+
+def test_any_benchmark_may_use_the_report(tmp_path: Path) -> None:
+    write_report(tmp_path, {"rows": [{"ratio": math.inf}]}, "# Speed\n", command="python -m benchmarks.speed")
+    assert json.loads((tmp_path / "results.json").read_text())["rows"] == [{"ratio": None}]
+    assert (tmp_path / "results.md").read_text().startswith("# Speed\n\n## Reproduce\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md"]
+
+
+def test_numbers_are_kept_when_pictures_cannot_be_drawn(
+    tmp_path: Path, study: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(NoisyCorrectError, match="pip install"):
+        write_study(tmp_path, study, title="Robustness")
+    assert "62.0 ± 2.8" in (tmp_path / "results.md").read_text()
+    assert json.loads((tmp_path / "results.json").read_text())["title"] == "Robustness"
+
+
+def test_bars_for_single_noises_and_lines_over_several_rates() -> None:
+    cells = [cell("ce", seed, rate, noise=f"symmetric:{rate}") for seed in (0, 1) for rate in (0.2, 0.4)]
+    cells += [cell(method, 0, 0.5, noise="human:worst") for method in ("ce", "fix")]
+    figures = study_figures(cells)
+    assert list(figures) == ["results"]
+    lines, bars = figures["results"].axes
+    assert lines.get_title() == "digits, symmetric"
+    assert list(lines.lines[0].get_xdata()) == [20.0, 40.0]
+    assert [patch.get_height() for patch in bars.patches] == [50.0, 50.0]
+    assert [text.get_text() for text in figures["results"].legends[0].get_texts()] == ["ce", "fix"]
+
+
+def test_curves_average_the_epochs_that_all_seeds_have(study: list[dict[str, Any]]) -> None:
+    (axes,) = study_figures(study)["curves"].axes
+    assert list(axes.lines[0].get_xdata()) == [1, 2]
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([60, 70])
+
+
+def test_the_table_is_printed_per_data_set(study: list[dict[str, Any]]) -> None:
+    screen = io.StringIO()
+    print_table(summarise(study), Console(file=screen, width=100))
+    assert "digits: test accuracy after the last epoch" in screen.getvalue()
+    assert "91.0 ± 1.4" in screen.getvalue()
+    assert "*" not in screen.getvalue()
+
+
+def test_the_command_line_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path("secret/cifar10").resolve()
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.robustness",
+        "--data-dir",
+        str(folder),
+        f"--out={folder}",
+        "--noise",
+        "a b",
+    ]
+    monkeypatch.setattr(sys, "orig_argv", words)
+    assert command_line() == "python -m benchmarks.robustness --data-dir cifar10 --out=cifar10 --noise 'a b'"
+
+
+def test_the_environment_is_plain_json() -> None:
+    facts = environment()
+    assert json.loads(json.dumps(facts)) == facts

@@ -1,0 +1,432 @@
+"""SelfCorrector as its users meet it: results, switches, data forms, seeds."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from noisycorrect import Classification, CorrectionResult, SelfCorrector, noise
+from noisycorrect.engine import Engine, resolve_precision
+from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
+from noisycorrect.refine import blend, one_hot
+from noisycorrect.schedule import cyclical_lr
+
+CLASSES = 3
+
+
+def blobs(count=120, seed=0, rate=0.3):
+    """Three well separated clusters, with wrong labels."""
+    generator = torch.Generator().manual_seed(seed)
+    clean = torch.arange(count) % CLASSES
+    inputs = torch.randn(count, 4, generator=generator) + 5 * nn.functional.one_hot(clean, 4)
+    noisy = noise.Symmetric(rate).apply(clean.numpy(), num_classes=CLASSES, seed=seed)
+    return inputs, torch.from_numpy(noisy.labels), clean
+
+
+def network(seed=0, norm=True):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = [nn.Linear(4, 16), nn.BatchNorm1d(16) if norm else nn.Identity(), nn.ReLU(), nn.Dropout(0.1)]
+        return nn.Sequential(*layers, nn.Linear(16, CLASSES))
+
+
+def corrector(model=None, **settings):
+    defaults = {"num_classes": CLASSES, "init_epochs": 4, "cycles": 2, "cycle_epochs": 2, "lr": 0.1, "batch_size": 20}
+    return SelfCorrector(model or network(), **{**defaults, **settings})
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_equal_runs(first, second):
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    assert torch.equal(first.labels.refined(), second.labels.refined())
+
+
+def test_a_run_gives_a_model_labels_a_history_and_issues():
+    inputs, given, clean = blobs()
+    val_inputs, val_given, val_clean = blobs(60, seed=1)
+    model = network()
+    before = weights(model)
+    result = corrector(model, init_epochs=8, cycles=3, cycle_epochs=4).fit(
+        (inputs, given), (val_inputs, val_given), clean_labels=clean, val_clean_labels=val_clean
+    )
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not result.model.training
+    assert [record["cycle"] for record in result.history] == [0, 1, 2, 3]
+    assert [record["epoch"] for record in result.history] == [8, 12, 16, 20]
+    last = result.history[-1]
+    assert last["mean_trust"] == pytest.approx(1 / 4)
+    assert last["val_clean_accuracy"] > 0.9 > last["val_accuracy"]
+    assert last["label_accuracy"] > 0.9 > (given == clean).float().mean()
+    assert math.isnan(result.history[0]["changed"])
+    assert 0 < last["agreement"] < 0.9
+    assert result.labels.generation == 3
+    assert np.array_equal(result.labels.given(), given.numpy())
+    top = result.find_label_issues(top=20)
+    assert [issue.score for issue in top] == sorted(issue.score for issue in top)
+    wrong = {issue.index for issue in top if issue.given != clean[issue.index]}
+    assert len(wrong) >= 18
+    assert all(issue.suggested == clean[issue.index] for issue in top if issue.index in wrong)
+
+
+def test_the_loop_is_algorithm_1_done_slowly():
+    """A plain float64 transcription of Algorithm 1, with full batches and no shuffling to agree on."""
+    inputs, given, _ = blobs(24)
+    torch.manual_seed(0)
+    model = nn.Linear(4, CLASSES).double()
+    settings = {"warmup_epochs": 1, "lr": 0.3, "cycle_lr": 0.2, "min_lr": 0.01}
+    result = corrector(copy.deepcopy(model), batch_size=24, optimizer=torch.optim.SGD, **settings).fit(
+        (inputs.double(), given)
+    )
+    slow, average = copy.deepcopy(model), None
+    onehot = one_hot(given, CLASSES).double()
+    labels, predictions = onehot, []
+    for epoch in range(8):
+        slow.zero_grad()
+        loss = -(labels * slow(inputs.double()).log_softmax(1)).sum(1).mean()
+        loss.backward()
+        lr = cyclical_lr(epoch, init_epochs=4, cycle_epochs=2, **settings)
+        with torch.no_grad():
+            for parameter in slow.parameters():
+                parameter -= lr * parameter.grad
+            if epoch in (3, 5, 7):
+                m = (epoch - 3) // 2
+                now = weights(slow)
+                average = now if m == 0 else {key: m / (m + 1) * average[key] + now[key] / (m + 1) for key in now}
+                slow.load_state_dict(average)  # the next cycle starts from the aggregate
+                if m > 0:
+                    predictions.append(slow(inputs.double()).softmax(1))
+                    labels = m / (m + 1) * labels + predictions[-1] / (m + 1)  # Eq. 7, recursively
+    torch.testing.assert_close(result.labels.refined().double(), labels, rtol=0, atol=1e-6)
+    unrolled = blend(onehot, torch.stack(predictions).mean(0), torch.full((24,), 1 / 3))
+    torch.testing.assert_close(labels, unrolled, rtol=0, atol=1e-6)
+    for name, value in average.items():
+        # float32 labels and losses against float64 ones: 1e-6 relative in the loss, over 8 steps
+        torch.testing.assert_close(result.model.state_dict()[name], value, rtol=0, atol=1e-5)
+
+
+def test_switches_are_the_rows_of_table_4():
+    inputs, given, _ = blobs()
+    rows = {
+        (aggregate, refine): corrector(aggregate=aggregate, refine=refine).fit((inputs, given))
+        for aggregate in (False, True)
+        for refine in (False, True)
+    }
+    for (_, refine), result in rows.items():
+        assert result.labels.generation == (2 if refine else 0)
+        assert [math.isnan(record["changed"]) for record in result.history] == [True, not refine, not refine]
+    finals = [result.model.state_dict()["0.weight"] for result in rows.values()]
+    assert all(not torch.equal(one, other) for i, one in enumerate(finals) for other in finals[:i])
+    assert torch.equal(rows[True, False].labels.refined(), one_hot(given, CLASSES))
+    with pytest.raises(InvalidInputError, match="evidence from at least one correction cycle; got generation 0"):
+        rows[True, False].find_label_issues()
+
+
+def test_plain_training_is_plain_training():
+    """Both switches off, the corrector is the ordinary PyTorch loop with the same schedule, order and dropout."""
+    inputs, given, _ = blobs(60)
+    model = network(norm=False)[:3].append(nn.Linear(16, CLASSES))
+    plain = copy.deepcopy(model)
+    result = corrector(model, aggregate=False, refine=False, batch_size=60, optimizer=torch.optim.SGD).fit(
+        (inputs, given)
+    )
+    for epoch in range(8):
+        lr = cyclical_lr(epoch, lr=0.1, warmup_epochs=0.4, init_epochs=4, cycle_epochs=2, cycle_lr=0.05, min_lr=0.001)
+        nn.functional.cross_entropy(plain(inputs), given).backward()
+        with torch.no_grad():
+            for parameter in plain.parameters():
+                parameter -= lr * parameter.grad
+                parameter.grad = None
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(result.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_seed_decides_everything_and_leaves_the_callers_generator_alone():
+    inputs, given, _ = blobs()
+    state = torch.get_rng_state()
+    first = corrector().fit((inputs, given))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    second = corrector().fit((inputs, given))
+    assert_equal_runs(first, second)
+    other = corrector(seed=1).fit((inputs, given))
+    assert not torch.equal(first.model.state_dict()["0.weight"], other.model.state_dict()["0.weight"])
+
+
+class Records(Dataset):
+    def __init__(self, inputs, labels, form):
+        self.inputs, self.labels, self.form = inputs, labels, form
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        x, y = self.inputs[index], int(self.labels[index])
+        return {"triple": (x, y, index), "dict": {"image": x, "label": y, "index": index}, "pair": (x, y)}[self.form]
+
+
+def test_every_form_of_data_gives_the_same_run():
+    inputs, given, _ = blobs(60)
+    reference = corrector().fit((inputs, given))
+    forms = [
+        (inputs.numpy(), given.numpy()),
+        TensorDataset(inputs, given),
+        DataLoader(TensorDataset(inputs, given), batch_size=7, shuffle=True),
+        *(Records(inputs, given, form) for form in ("pair", "triple", "dict")),
+    ]
+    for data in forms:
+        assert_equal_runs(corrector().fit(data), reference)
+    assert_equal_runs(corrector(num_workers=2).fit(forms[3]), reference)
+
+
+def test_unlabeled_samples_get_labels_and_never_count_before():
+    inputs, given, clean = blobs(120, rate=0.0)
+    result = corrector(init_epochs=8).fit((inputs[:90], given[:90]), unlabeled=inputs[90:])
+    assert len(result.labels) == 120
+    assert result.labels.labeled.sum() == 90
+    assert torch.equal(result.labels.refined(range(90, 120)), result.labels.evidence(range(90, 120)))
+    assert (result.labels.labels(range(90, 120)) == clean[90:].numpy()).mean() > 0.9
+    # In the initial phase they add nothing to the loss: a run without cycles equals one without them in their batches.
+    task = Classification(CLASSES)
+    logits = torch.randn(4, CLASSES, requires_grad=True)
+    batch = _batch(torch.tensor([0, 1, -1, -1]))
+    alone = _batch(torch.tensor([0, 1]))
+    assert task.loss(logits, batch).item() == pytest.approx(task.loss(logits[:2], alone).item())
+
+
+def _batch(given):
+    from noisycorrect.data import Batch
+
+    return Batch(torch.arange(len(given)), None, given, (given >= 0).float())
+
+
+def test_a_batch_without_any_label_has_zero_loss_and_gradient():
+    logits = torch.randn(2, CLASSES, requires_grad=True)
+    loss = Classification(CLASSES).loss(logits, _batch(torch.tensor([-1, -1])))
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros(2, CLASSES))
+
+
+def test_any_optimizer_factory_clipping_and_augmentation():
+    inputs, given, _ = blobs(60)
+    seen = []
+
+    def augment(x):
+        seen.append(x.shape)
+        return x + 0.1 * torch.randn_like(x)
+
+    result = corrector(
+        optimizer=torch.optim.AdamW,
+        lr=0.01,
+        clip_grad_norm=1.0,
+        augment=augment,
+        restart="student",
+        evidence="exponential",
+    ).fit((inputs, given))
+    assert len(seen) == 8 * 3
+    assert result.labels.generation == 2
+    with pytest.raises(InvalidInputError, match="to return a torch Optimizer; got Linear"):
+        corrector(optimizer=lambda parameters, lr: nn.Linear(1, 1)).fit((inputs, given))
+
+
+def test_own_task_and_canonical_view():
+    inputs, given, _ = blobs(60)
+    poisoned = inputs + 100 * torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+
+    def half_loss(logits, targets):
+        return -(targets * logits.log_softmax(1)).sum(1).mean() / 2
+
+    task = Classification(CLASSES, loss=half_loss)
+    result = corrector(task=task).fit((poisoned, given), canonical=(inputs, given))
+    with torch.no_grad():
+        expected = result.model(inputs).softmax(1)
+    # The last of two predictions, recovered from the mean of both, was made from the canonical inputs.
+    both, first = result.labels.evidence(), result.labels.evidence(generation=1)
+    torch.testing.assert_close(2 * both - first, expected, rtol=0, atol=1e-5)
+
+
+def test_save_and_load(tmp_path):
+    inputs, given, _ = blobs(60)
+    result = corrector().fit((inputs, given))
+    result.save(tmp_path / "saved")
+    loaded = CorrectionResult.load(tmp_path / "saved", network(seed=5))
+    assert_equal_runs(result, loaded)
+    assert loaded.sample_passes == result.sample_passes
+    assert [record["loss"] for record in loaded.history] == [record["loss"] for record in result.history]
+    assert math.isnan(loaded.history[0]["changed"])
+    assert loaded.find_label_issues(top=3) == result.find_label_issues(top=3)
+    with pytest.raises(InvalidInputError, match="a new or empty folder"):
+        result.save(tmp_path / "saved")
+    with pytest.raises(CheckpointError, match=r"'0.weight' of shape \(8, 4\); got \(16, 4\)"):
+        CorrectionResult.load(tmp_path / "saved", nn.Sequential(nn.Linear(4, 8)))
+    with pytest.raises(CheckpointError, match="no such file"):
+        CorrectionResult.load(tmp_path / "nothing", network())
+
+
+def test_sample_passes_count_forward_1_backward_2():
+    inputs, given, _ = blobs(60)
+    assert corrector(aggregate=False, refine=False).fit((inputs, given)).sample_passes == 3 * 60 * 8
+    # three recalibrations (the initial phase's and two cycles') and two predictions
+    assert corrector().fit((inputs, given)).sample_passes == 3 * 60 * 8 + 5 * 60
+    assert corrector(network(norm=False)).fit((inputs, given)).sample_passes == 3 * 60 * 8 + 2 * 60
+    assert corrector(recalibration_samples=20).fit((inputs, given)).sample_passes == 3 * 60 * 8 + 3 * 20 + 2 * 60
+
+
+def test_a_run_learns_in_half_precision():
+    inputs, given, clean = blobs()
+    result = corrector(precision="bfloat16", init_epochs=8).fit((inputs, given), (inputs, clean))
+    assert result.history[-1]["val_accuracy"] > 0.9
+    assert result.labels.evidence().dtype is torch.float32
+
+
+def test_epoch_callback_sees_every_epoch():
+    inputs, given, _ = blobs(60)
+    seen = []
+    corrector(on_epoch=lambda model, record: seen.append((model.training, record["epoch"], record["cycle"]))).fit(
+        (inputs, given)
+    )
+    assert seen == [(True, epoch + 1, max(0, (epoch - 2) // 2)) for epoch in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"preset": "papr"}, "did you mean 'paper'"),
+        ({"task": "clasification"}, "did you mean 'classification'"),
+        ({"num_classes": None}, "num_classes with a task's name; got None"),
+        ({"num_classes": 1}, "num_classes to be a whole number >= 2; got 1"),
+        ({"epochs": 10}, "either epochs, or init_epochs, cycles and cycle_epochs; got epochs=10 and init_epochs=4"),
+        ({"init_epochs": 0}, "init_epochs to be a whole number >= 1; got 0"),
+        ({"cycle_epochs": -2}, "cycle_epochs to be a whole number >= 1; got -2"),
+        ({"batch_size": 0}, "batch_size to be a whole number >= 1"),
+        ({"lr": -1.0}, "lr > 0; got -1.0"),
+        ({"seed": -1}, "seed to be a whole number >= 0"),
+        ({"restart": "aggregat"}, "did you mean 'aggregate'"),
+        ({"precision": "float61"}, "did you mean 'float16'"),
+        ({"clip_grad_norm": 0}, "clip_grad_norm > 0"),
+        ({"warmup_epochs": 4}, "0 <= warmup_epochs < init_epochs = 4"),
+        ({"task": Classification(4)}, "num_classes=4, as in the task; got 3"),
+    ],
+)
+def test_bad_settings_are_refused_before_any_data_is_read(settings, message):
+    with pytest.raises(InvalidInputError, match=message):
+        corrector(**settings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 3, 2], "labels in 0..2 .* got 3 at index 2; to mend: correct the label or pass num_classes=4"),
+        ([0, 1, -2, 2], "got -2 at index 2"),
+        ([0.0, 1.0, 2.0, 1.0], "labels to be whole numbers; got float"),
+        ([0.0, 1.0, float("nan"), 1.0], "with NaN"),
+        ([[0, 1]] * 4, r"labels of shape \(N,\)"),
+    ],
+)
+def test_bad_labels(labels, message):
+    with pytest.raises(InvalidInputError, match=message):
+        corrector().fit((torch.zeros(4, 4), torch.tensor(labels)))
+
+
+def test_wrong_data_and_outputs():
+    inputs, given, clean = blobs(60)
+    with pytest.raises(InvalidInputError, match=r"logits of shape \(20, 3\); got shape \(20, 5\)"):
+        corrector(nn.Linear(4, 5)).fit((inputs, given))
+    with pytest.raises(InvalidInputError, match=r"logits of shape .* got tuple"):
+        corrector(_Pair()).fit((inputs, given))
+    with pytest.raises(InvalidInputError, match="train with at least one sample; got an empty data set"):
+        corrector().fit((inputs[:0], given[:0]))
+    with pytest.raises(InvalidInputError, match="clean_labels for 60 samples; got 59"):
+        corrector().fit((inputs, given), clean_labels=clean[:59])
+    with pytest.raises(InvalidInputError, match="canonical with the 60 samples"):
+        corrector().fit((inputs, given), canonical=(inputs[:9], given[:9]))
+    with pytest.raises(InvalidInputError, match="resume=\"auto\", True or False; got 'maybe'"):
+        corrector().fit((inputs, given), resume="maybe")
+    with pytest.raises(InvalidInputError, match="a run_dir; got None"):
+        corrector().fit((inputs, given), resume=True)
+
+
+class _Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        return self.layer(x), x
+
+
+def test_nan_loss_names_epoch_batch_and_the_last_good_checkpoint(tmp_path):
+    inputs, given, _ = blobs(60)
+
+    class Explodes(nn.Linear):
+        calls = 0
+
+        def forward(self, x):
+            Explodes.calls += self.training
+            return super().forward(x) * (float("nan") if Explodes.calls == 5 else 1.0)
+
+    run = tmp_path / "run"
+    with pytest.raises(
+        NonFiniteLossError, match=f"got nan in epoch 2, batch 2;.*last good checkpoint: epoch 1 in {run}"
+    ):
+        corrector(Explodes(4, CLASSES), run_dir=run).fit((inputs, given))
+    assert (run / "checkpoint.pt").exists()
+    Explodes.calls = 100
+    assert corrector(Explodes(4, CLASSES), run_dir=run).fit((inputs, given)).labels.generation == 2
+
+
+class Shrinking(Records):
+    """Loses samples after it was read."""
+
+    reads = 0
+
+    def __len__(self):
+        return 60 if Shrinking.reads < 100 else 59
+
+    def __getitem__(self, index):
+        Shrinking.reads += 1
+        return super().__getitem__(index)
+
+
+def test_data_that_shrinks_or_relabels_is_noticed():
+    inputs, given, _ = blobs(60)
+    with pytest.raises(InvalidInputError, match="60 samples, as at the start of the run; got 59"):
+        corrector().fit(Shrinking(inputs, given, "pair"))
+    data = Records(inputs, given.clone(), "pair")
+
+    def relabel(model, record):
+        data.labels[7] = (data.labels[7] + 1) % CLASSES
+
+    with pytest.raises(InvalidInputError, match="at index 7, as at the start of the run"):
+        corrector(on_epoch=relabel).fit(data)
+
+
+def test_full_disk_keeps_the_labels_and_the_checkpoint(tmp_path, monkeypatch):
+    inputs, given, _ = blobs(60)
+    run = tmp_path / "run"
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    def stop_writing(model, record):
+        if record["epoch"] == 6:
+            monkeypatch.setattr("noisycorrect.labels.store.publish", full)
+
+    with pytest.raises((StoreError, OSError), match="No space left on device"):
+        corrector(run_dir=run, on_epoch=stop_writing).fit((inputs, given))
+    monkeypatch.undo()
+    result = corrector(run_dir=run).fit((inputs, given), resume=True)
+    assert_equal_runs(result, corrector().fit((inputs, given)))
+
+
+def test_precision_auto_is_full_on_cpu():
+    assert resolve_precision("auto", torch.device("cpu")) is None
+    assert Engine(Classification(2), torch.device("cpu")).scaler.is_enabled() is False
