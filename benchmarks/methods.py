@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from noisycorrect import Schedule
 from noisycorrect.errors import unknown_name
 
 FORWARD, TRAINING = 1, 3  # sample passes: forward 1, backward 2
+RECALIBRATION_SAMPLES = 8192  # SelfCorrector's default
 
 
 @dataclass(frozen=True)
@@ -22,27 +22,31 @@ class Method:
     settings : mapping
         Arguments for :class:`noisycorrect.SelfCorrector`.
     passes : callable
-        ``passes(schedule)``: passes over the training set that a run costs, BatchNorm being in the network.
+        ``passes(schedule, samples)``: sample passes of a run on a training set of that size, with BatchNorm in the
+        network.
     """
 
     settings: Mapping[str, Any]
-    passes: Callable[[Schedule], int]
+    passes: Callable[[Schedule, int], int]
 
 
-def _training(schedule: Schedule) -> int:
-    return TRAINING * schedule.epochs
+def _training(schedule: Schedule, samples: int) -> int:
+    return TRAINING * schedule.epochs * samples
 
 
-def _recalibration(schedule: Schedule) -> int:
-    return FORWARD * (schedule.cycles + 1)
+def _averaging(schedule: Schedule, samples: int) -> int:
+    recalibration = FORWARD * (schedule.cycles + 1) * min(samples, RECALIBRATION_SAMPLES)
+    return _training(schedule, samples) + recalibration
+
+
+def _correction(schedule: Schedule, samples: int) -> int:
+    return _averaging(schedule, samples) + FORWARD * schedule.cycles * samples
 
 
 METHODS: dict[str, Method] = {
     "ce": Method({"aggregate": False, "refine": False}, _training),
-    "ce-wa": Method({"refine": False}, lambda schedule: _training(schedule) + _recalibration(schedule)),
-    "selfcorrect": Method(
-        {}, lambda schedule: _training(schedule) + _recalibration(schedule) + FORWARD * schedule.cycles
-    ),
+    "ce-wa": Method({"refine": False}, _averaging),
+    "selfcorrect": Method({}, _correction),
 }
 REFERENCE = "selfcorrect"
 
@@ -60,20 +64,19 @@ def method_named(name: str) -> Method:
     return METHODS[name]
 
 
-def epochs_at_equal_passes(name: str, epochs: int) -> int:
+def epochs_at_equal_passes(name: str, epochs: int, samples: int) -> int:
     """Return how many epochs a method may train for the passes of self-correction over `epochs` epochs.
 
     Rounded up: a part of an epoch is given to the other method, never taken from it.
 
     Examples
     --------
-    >>> {name: epochs_at_equal_passes(name, 60) for name in METHODS}
+    >>> {name: epochs_at_equal_passes(name, 60, samples=1347) for name in METHODS}
     {'ce': 64, 'ce-wa': 62, 'selfcorrect': 60}
     """
     method = method_named(name)
-    budget = METHODS[REFERENCE].passes(Schedule.from_budget(epochs))
+    budget = METHODS[REFERENCE].passes(Schedule.from_budget(epochs), samples)
     longer = epochs
-    while method.passes(Schedule.from_budget(longer)) < budget:
+    while method.passes(Schedule.from_budget(longer), samples) < budget:
         longer += 1
-    assert longer <= math.ceil(budget / TRAINING)
     return longer

@@ -25,17 +25,19 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.cells import CellsFailedError, run_cells
 from benchmarks.datasets import Benchmark, load
+from benchmarks.figures import write_study
 from benchmarks.methods import METHODS, epochs_at_equal_passes, method_named
 from benchmarks.networks import build
-from benchmarks.report import print_table, write_study
+from benchmarks.study import print_table
 from noisycorrect import CorrectionResult, SelfCorrector, noise
 from noisycorrect.errors import InvalidInputError, NoisyCorrectError, unknown_name
 from noisycorrect.issues import label_quality
 
+TITLE = "Robustness to label noise"
 # One recipe a data set, the same for every method: plain SGD at a common rate, tuned to none of them.
 RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {"epochs": 60, "lr": 0.05, "batch_size": 64},
-    "cifar10": {"epochs": 30, "lr": 0.05, "batch_size": 128},
+    "digits": {"samples": 1347, "epochs": 60, "lr": 0.05, "batch_size": 64},
+    "cifar10": {"samples": 50_000, "epochs": 30, "lr": 0.05, "batch_size": 128},
 }
 
 
@@ -72,6 +74,7 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
         raise InvalidInputError("--seeds >= 1", got=str(arguments.seeds), mend="the default is 3")
     recipe = RECIPES[arguments.dataset]
     budget = arguments.epochs or recipe["epochs"]
+    samples = arguments.subset or recipe["samples"]
     spellings = [str(noise.parse(spelling)) for spelling in arguments.noise.split(",")]
     return [
         Cell(
@@ -80,7 +83,7 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
             method=method,
             seed=seed,
             budget=budget,
-            epochs=epochs_at_equal_passes(method, budget),
+            epochs=epochs_at_equal_passes(method, budget, samples),
             lr=arguments.lr or recipe["lr"],
             batch_size=arguments.batch_size or recipe["batch_size"],
             network=arguments.network,
@@ -169,6 +172,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/robustness"), help="report folder (default: %(default)s)"
     )
+    parser.add_argument("--cells", type=Path, help="folder of the finished cells (default: cells, in the report's)")
+    parser.add_argument("--stem", default="results", help="name of the report's files (default: %(default)s)")
     parser.add_argument("--verbose", action="store_true", help="print a line a finished cell")
     return parser.parse_args(words)
 
@@ -184,7 +189,7 @@ def main(words: Sequence[str] | None = None) -> int:
         records = run_cells(
             cells,
             functools.partial(run_cell, arguments.data_dir),
-            arguments.out / "cells",
+            arguments.cells or arguments.out / "cells",
             processes,
             verbose=arguments.verbose,
         )
@@ -194,8 +199,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if records:
-        print_table(write_study(arguments.out, records, title="Robustness to label noise"), console)
-        console.print(f"Report: {arguments.out / 'results.md'}", soft_wrap=True)
+        print_table(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), console)
+        console.print(f"Report: {arguments.out / arguments.stem}.md", soft_wrap=True)
     if failed is not None:
         print(failed, file=sys.stderr)
     return int(failed is not None)

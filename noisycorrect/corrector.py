@@ -81,8 +81,9 @@ class SelfCorrector:
         Weight of the past in exponential evidence, in [0, 1).
     recalibration : {"fast", "exact"}
         See :func:`~noisycorrect.recalibrate_batchnorm`.
-    recalibration_samples : int, optional
-        Recalibrate on so many random training samples; default: all.
+    recalibration_samples : int or None
+        Recalibrate on at most so many random training samples; None uses all. A few thousand give population statistics
+        (Wu & Johnson 2021, sec. 3), and a pass over all would double what a cycle costs.
     device : str or torch.device
         ``"auto"`` is a GPU where there is one.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -149,7 +150,7 @@ class SelfCorrector:
         evidence: str | None = None,
         evidence_momentum: float = 0.7,
         recalibration: str = "fast",
-        recalibration_samples: int | None = None,
+        recalibration_samples: int | None = 8192,
         device: str | torch.device = "auto",
         precision: str = "auto",
         clip_grad_norm: float | None = None,

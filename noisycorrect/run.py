@@ -193,7 +193,6 @@ class Run:
             world_size=distributed.world_size(),
             seed=settings.seed + RECALIBRATION,  # in random order: sorted data misleads the one-pass estimate
         )
-        layers = 0
         with self.engine.autocast():
             layers = recalibrate_batchnorm(
                 self.model,
@@ -203,7 +202,8 @@ class Run:
                 forward=lambda model, batch: self.engine.task.forward(model, batch.to(self.engine.device)),
             )
         passes = {"fast": min(layers, 1), "exact": layers}[settings.recalibration]
-        self.sample_passes += passes * (settings.recalibration_samples or len(self.data.canonical))
+        samples = len(self.data.canonical)
+        self.sample_passes += passes * min(settings.recalibration_samples or samples, samples)
 
     def refine(self) -> None:
         """Predict every training sample and publish the next generation of labels (SCHP, Eq. 7)."""

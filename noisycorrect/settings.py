@@ -43,6 +43,10 @@ class RunSettings:
                 raise InvalidInputError(
                     f"{name} to be a whole number >= {least}", got=repr(value), mend=f"pass {name}="
                 )
+        if self.recalibration_samples is not None and self.recalibration_samples < 2:
+            raise InvalidInputError(
+                "recalibration_samples >= 2 or None", got=repr(self.recalibration_samples), mend="None uses all samples"
+            )
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise InvalidInputError("lr > 0", got=repr(self.lr), mend="the paper's is 7e-3")
         if not 0 <= self.warmup_epochs < self.schedule.init_epochs:

@@ -312,6 +312,7 @@ def test_epoch_callback_sees_every_epoch():
         ({"restart": "aggregat"}, "did you mean 'aggregate'"),
         ({"precision": "float61"}, "did you mean 'float16'"),
         ({"clip_grad_norm": 0}, "clip_grad_norm > 0"),
+        ({"recalibration_samples": 1}, "recalibration_samples >= 2 or None; got 1"),
         ({"warmup_epochs": 4}, "0 <= warmup_epochs < init_epochs = 4"),
         ({"task": Classification(4)}, "num_classes=4, as in the task; got 3"),
     ],

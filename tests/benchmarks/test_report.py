@@ -10,17 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.report import (
-    command_line,
-    environment,
-    mean_and_std,
-    print_table,
-    study_figures,
-    study_markdown,
-    summarise,
-    write_report,
-    write_study,
-)
+from benchmarks.figures import study_figures, write_study
+from benchmarks.report import command_line, environment, write_report
+from benchmarks.study import mean_and_std, print_table, study_markdown, summarise
 from noisycorrect.errors import InvalidInputError, NoisyCorrectError
 
 
