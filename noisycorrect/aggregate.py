@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from noisycorrect.errors import CheckpointError, InvalidInputError, unknown_name
+from noisycorrect.modules import unwrap
 
 METHODS = ("equal", "exponential")
 
@@ -174,14 +175,3 @@ class WeightAggregator:
                 "an average of this architecture", got=str(error), mend="build the same model"
             ) from error
         self.decay = state["decay"]
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the module inside DistributedDataParallel, DataParallel and torch.compile wrappers."""
-    while True:
-        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-            model = model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model = inner
-        else:
-            return model

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,11 +21,11 @@ from torch.utils.data import (
 )
 
 from noisycorrect.errors import InvalidInputError, StaleGenerationError
+from noisycorrect.feed import INPUT_KEYS, map_tensors
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.refine import UNLABELED
 from noisycorrect.rng import derived_seed, seeded
 
-INPUT_KEYS = ("input", "image", "x")
 LABEL_KEYS = ("label", "given", "y", "target")
 Collate = Callable[[list[Any]], Any]
 
@@ -78,32 +77,11 @@ class Batch:
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Batch:
         """Return the batch on a device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; called by DataLoader."""
-        return self._map(Tensor.pin_memory)
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        names = [each.name for each in dataclasses.fields(self)]
-        return Batch(**{name: map_tensors(getattr(self, name), function) for name in names})
-
-
-T = TypeVar("T")
-
-
-def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
-    """Return `value` with every tensor in it, through dicts, lists and tuples, replaced by `function` of it."""
-    result: Any = value
-    if isinstance(value, Tensor):
-        result = function(value)
-    elif isinstance(value, Mapping):
-        result = {key: map_tensors(entry, function) for key, entry in value.items()}
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        result = type(value)(*(map_tensors(entry, function) for entry in value))
-    elif isinstance(value, (list, tuple)):
-        result = type(value)(map_tensors(entry, function) for entry in value)
-    return result  # type: ignore[no-any-return]
+        return map_tensors(self, Tensor.pin_memory)
 
 
 class ArrayDataset(Dataset[Any]):

@@ -13,7 +13,7 @@ from noisycorrect.errors import InvalidInputError
 __all__ = ["Moments", "SlidingMoments", "batch_moments", "merge_moments", "pool_moments"]
 
 # A float64 copy of a whole activation would double the memory of a pass; parts of half a megabyte stay in cache: a fast
-# recalibration of a small CNN then takes 1.45 times a forward pass, with parts of 8 MB 1.8 times, in one piece 2.4 times.
+# recalibration of a small CNN then takes 1.45 times a forward pass, with parts of 8 MB 1.8 times.
 _PART = 2**16
 
 

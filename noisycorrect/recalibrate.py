@@ -19,8 +19,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from noisycorrect import distributed
-from noisycorrect._feed import Feed, Reached, forward_input
 from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.feed import Feed, Reached, forward_input
+from noisycorrect.modules import unwrap
 from noisycorrect.moments import Moments, SlidingMoments, batch_moments, merge_moments, pool_moments
 
 __all__ = ["recalibrate_batchnorm"]
@@ -124,7 +125,7 @@ def recalibrate_batchnorm(
     (tensor([3.]), tensor([6.]))
     """
     _check_arguments(batches, method, max_samples)
-    network = _unwrap(model)
+    network = unwrap(model)
     layers = _tracking_layers(network)
     if not layers:
         return 0
@@ -152,17 +153,6 @@ def _check_arguments(batches: object, method: object, max_samples: object) -> No
         mend = 'pass the DataLoader itself or a list, or method="fast", which needs one pass'
         expected = 'batches that can be iterated once for every layer (method="exact")'
         raise InvalidInputError(expected, got=f"the iterator {type(batches).__name__}", mend=mend)
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    """Return the module inside DistributedDataParallel, DataParallel and torch.compile."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
 
 
 def _tracking_layers(network: nn.Module) -> Layers:

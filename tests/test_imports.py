@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 # Each room may import from those before it, and from itself.
 LAYERS = [
     ["errors", "distributed", "files", "rng", "progress"],
-    ["schedule", "aggregate", "moments", "_feed", "recalibrate", "refine", "labels"],
+    ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "refine", "labels"],
     ["data", "task"],
     ["classification"],
     ["engine", "checkpoint", "settings", "issues", "result", "run", "corrector"],

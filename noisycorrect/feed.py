@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,9 +14,7 @@ from torch import nn
 from noisycorrect import distributed
 from noisycorrect.errors import InvalidInputError
 
-__all__ = ["Feed", "Reached", "batch_size", "cut_batch", "forward_input", "input_of"]
-
-_INPUT_KEYS = ("input", "image", "x")
+INPUT_KEYS = ("input", "image", "x")
 
 
 # Not an error, and a BaseException so that no `except Exception` inside a model stops it.
@@ -93,7 +91,7 @@ def input_of(batch: Any) -> torch.Tensor:
     """
     found = batch
     if isinstance(batch, Mapping):
-        found = next((batch[key] for key in _INPUT_KEYS if key in batch), None)
+        found = next((batch[key] for key in INPUT_KEYS if key in batch), None)
     elif not isinstance(batch, torch.Tensor) and hasattr(batch, "input"):
         found = batch.input
     elif isinstance(batch, tuple | list) and batch:
@@ -105,19 +103,29 @@ def input_of(batch: Any) -> torch.Tensor:
     raise InvalidInputError(expected, got=got, mend="pass forward=lambda model, batch: ...")
 
 
-def _map_tensors(change: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
-    """Return a batch of the same form, with each of its tensors (N, ...) changed."""
+T = TypeVar("T")
+
+
+def map_tensors(value: T, function: Callable[[torch.Tensor], torch.Tensor]) -> T:
+    """Return `value` with every tensor in it, through mappings, lists, tuples and dataclasses, replaced.
+
+    Examples
+    --------
+    >>> map_tensors({"x": torch.ones(1), "n": 3}, torch.neg)
+    {'x': tensor([-1.]), 'n': 3}
+    """
+    result: Any = value
     if isinstance(value, torch.Tensor):
-        return change(value) if value.dim() else value
-    if isinstance(value, Mapping):
-        return {key: _map_tensors(change, item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        items = [_map_tensors(change, item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        result = function(value)
+    elif isinstance(value, Mapping):
+        result = {key: map_tensors(item, function) for key, item in value.items()}
+    elif isinstance(value, tuple | list):
+        items = [map_tensors(item, function) for item in value]
+        result = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if field.init]
-        return dataclasses.replace(value, **{name: _map_tensors(change, getattr(value, name)) for name in names})
-    return value
+        result = dataclasses.replace(value, **{name: map_tensors(getattr(value, name), function) for name in names})
+    return result  # type: ignore[no-any-return]
 
 
 def batch_size(batch: Any) -> int:
@@ -136,10 +144,11 @@ def batch_size(batch: Any) -> int:
     sizes: list[int] = []
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
-        sizes.append(tensor.shape[0])
+        if tensor.dim():
+            sizes.append(tensor.shape[0])
         return tensor
 
-    _map_tensors(note, batch)
+    map_tensors(batch, note)
     if not sizes:
         expected = "with max_samples, a batch that is a tensor or a tuple, list, mapping or dataclass of tensors"
         mend = "pass such batches, or max_samples=None"
@@ -158,4 +167,4 @@ def cut_batch(batch: Any, keep: int) -> Any:
     [tensor([0, 1]), tensor(0.)]
     """
     size = batch_size(batch)
-    return _map_tensors(lambda tensor: tensor[:keep] if tensor.shape[0] == size else tensor, batch)
+    return map_tensors(batch, lambda tensor: tensor[:keep] if tensor.dim() and tensor.shape[0] == size else tensor)
