@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from noisycorrect.classification.noise.human_files import read_published
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.files import replace_atomically
 
@@ -28,13 +29,6 @@ StrPath = str | os.PathLike[str]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 #: Names of the human label sets: the keys of the published CIFAR-10N file and what they are called here.
-CIFAR10N_KEYS = {
-    "aggre_label": "aggregate",
-    "random_label1": "random1",
-    "random_label2": "random2",
-    "random_label3": "random3",
-    "worse_label": "worst",
-}
 _CIFAR_LAYOUTS = "train_jpeg.npz and test_jpeg.npz, or a folder cifar-10-batches-py"
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 _log = logging.getLogger(__name__)
@@ -360,23 +354,13 @@ def _read_batch(path: Path) -> tuple[Images, Labels]:
     return data.reshape(-1, 3, 32, 32), labels
 
 
-def _read_cifar10n(path: Path, clean: Labels) -> dict[str, Labels]:
-    """Return the label sets of the published CIFAR-10N file, by our names, after comparing its clean labels."""
-    arrays = [(call, ".".join(name)) for name, call in _array_globals().items() if name[1] == "_reconstruct"]
-    allowed: list[Any] = [*arrays, np.ndarray, np.dtype, *{type(np.dtype(t)) for t in (np.int32, np.int64, np.uint8)}]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        sets = {name: _checked_labels(found[key], path) for key, name in CIFAR10N_KEYS.items() if key in found}
-        same = np.array_equal(_checked_labels(found["clean_label"], path), clean)
-    except InvalidInputError:
-        raise
-    except (*_UNREADABLE, pickle.UnpicklingError, RuntimeError, TypeError) as error:
-        raise _damaged(path, "the labels of CIFAR-10N", error) from error
-    if not same:
+def _read_cifar10n(path: Path, right: Labels) -> dict[str, Labels]:
+    """Return the label sets of the published CIFAR-10N file, by our names, after comparing its right labels."""
+    sets, own = read_published(path)
+    if own is None or not np.array_equal(own, right):
         mend = "use the training images in their published order"
         raise InvalidInputError(f"the clean labels of the images in {path}", got="others", mend=mend)
-    return sets
+    return {name: _checked_labels(labels, path) for name, labels in sets.items()}
 
 
 def _existing(path: Path) -> Path:

@@ -36,8 +36,8 @@ from noisycorrect.issues import label_quality
 TITLE = "Robustness to label noise"
 # One recipe a data set, the same for every method: plain SGD at a common rate, tuned to none of them.
 RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {"samples": 1347, "epochs": 60, "lr": 0.05, "batch_size": 64},
-    "cifar10": {"samples": 50_000, "epochs": 30, "lr": 0.05, "batch_size": 128},
+    "digits": {"epochs": 60, "lr": 0.05, "batch_size": 64},
+    "cifar10": {"epochs": 30, "lr": 0.05, "batch_size": 128},
 }
 
 
@@ -61,12 +61,12 @@ class Cell:
 
 
 def make_cells(arguments: argparse.Namespace) -> list[Cell]:
-    """Return the cells that the command line asks for.
+    """Return the cells that the command line asks for, after a look at the data.
 
     Raises
     ------
     InvalidInputError
-        If a data set, noise or method is unknown, or a number is out of range.
+        If a data set, its folder, a noise or a method is unknown, or a number is out of range.
     """
     if arguments.dataset not in RECIPES:
         raise unknown_name("data set", arguments.dataset, RECIPES)
@@ -74,8 +74,10 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
         raise InvalidInputError("--seeds >= 1", got=str(arguments.seeds), mend="the default is 3")
     recipe = RECIPES[arguments.dataset]
     budget = arguments.epochs or recipe["epochs"]
-    samples = arguments.subset or recipe["samples"]
+    data = load(arguments.dataset, arguments.data_dir, subset=arguments.subset)
     spellings = [str(noise.parse(spelling)) for spelling in arguments.noise.split(",")]
+    for spelling in spellings:
+        _noise_model(spelling, data)
     return [
         Cell(
             dataset=arguments.dataset,
@@ -83,7 +85,7 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
             method=method,
             seed=seed,
             budget=budget,
-            epochs=epochs_at_equal_passes(method, budget, samples),
+            epochs=epochs_at_equal_passes(method, budget, len(data.train_labels)),
             lr=arguments.lr or recipe["lr"],
             batch_size=arguments.batch_size or recipe["batch_size"],
             network=arguments.network,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,14 @@ class Row:
     sample_passes: float
     seconds: float
     best: bool = False
+
+
+_COSTS: dict[str, Callable[[Row], float]] = {
+    "seeds": lambda row: len(row.seeds),
+    "nets": lambda row: row.networks,
+    "passes": lambda row: row.sample_passes,
+    "s/run": lambda row: row.seconds,
+}
 
 
 def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
@@ -121,7 +129,11 @@ def study_markdown(title: str, cells: Sequence[Record]) -> str:
     """Return the tables of a study, one a data set: methods down, noises across."""
     rows = summarise(cells)
     named, first = {"dataset", "noise", "rate", "method", "seed", "networks"}, cells[0]["config"] if cells else {}
-    shared = [f"{k} {v}" for k, v in first.items() if k not in named and all(c["config"].get(k) == v for c in cells)]
+    shared = [
+        f"{k} {v}"
+        for k, v in first.items()
+        if k not in named and first[k] is not None and all(c["config"].get(k) == v for c in cells)
+    ]
     lines = [f"# {title}", "", _PROTOCOL.format(seeds=_span([len(row.seeds) for row in rows]))]
     lines += ["", f"Settings: {', '.join(shared)}."] if shared else []
     for dataset in distinct(row.dataset for row in rows):
@@ -153,12 +165,18 @@ def distinct(names: Iterable[str]) -> list[str]:
 def _grid(rows: Sequence[Row], measure: str, *, costs: bool) -> list[list[str]]:
     """Return the texts of one data set's table, head first; the best accuracy stands between double asterisks."""
     noises = distinct(row.noise for row in rows)
-    lines = [["method", *noises, *(["seeds", "nets", "passes", "seconds"] if costs else [])]]
+    columns = ["seeds", "passes", "s/run"] if costs else []
+    if costs and any(row.networks > 1 for row in rows):
+        columns.insert(1, "nets")
+    lines = [["method", *noises, *columns]]
     for method in distinct(row.method for row in rows):
         own = {row.noise: row for row in rows if row.method == method}
         texts = [method, *(_percent(own.get(noise), measure) for noise in noises)]
-        numbers = [(len(row.seeds), row.networks, row.sample_passes, row.seconds) for row in own.values()]
-        lines.append(texts + [_span(values) for values in zip(*numbers, strict=True)] * costs)
+        for column in columns:
+            values = [_COSTS[column](row) for row in own.values()]
+            counted = column in ("seeds", "nets")
+            texts.append(_span(values) if counted else _short(mean_and_std(v for v in values if not math.isnan(v))[0]))
+        lines.append(texts)
     return lines
 
 
@@ -181,4 +199,6 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _short(value: float) -> str:
+    if math.isnan(value):
+        return "-"
     return f"{value / 1e6:.3g} M" if value >= 1e6 else f"{value / 1e3:.3g} k" if value >= 1e3 else f"{value:.3g}"

@@ -192,7 +192,7 @@ def test_a_pickle_that_calls_anything_else_is_refused(batches: Path, file: str) 
         torch.save({"clean_label": Malicious()}, batches / file)
     else:
         (batches / file).write_bytes(pickle.dumps({b"data": Malicious()}))
-    with pytest.raises(InvalidInputError, match=f"{file}; got UnpicklingError"):
+    with pytest.raises(InvalidInputError, match=rf"{file}; got (UnpicklingError|a pickle that could run code)"):
         load("cifar10", batches)
 
 

@@ -79,7 +79,7 @@ def test_markdown_states_the_protocol_and_shows_each_method(study: list[dict[str
     assert "after the **last epoch**" in text
     assert "over 1 to 2 seeds" in text
     assert "Settings: epochs 60." in text
-    assert "| method | symmetric:0.4 | pairflip:0.4 | seeds | nets | passes | seconds |" in text
+    assert "| method | symmetric:0.4 | pairflip:0.4 | seeds | nets | passes | s/run |" in text
     assert "| ce | 62.0 ± 2.8 | **50.0** | 1 to 2 | 1 | 80.9 k | - |" in text
     assert "| fix | **91.0 ± 1.4** | nan | 1 to 2 | 1 | 80.9 k | 3 |" in text
     assert "| two | 98.0 ± 1.4 | - | 2 | 2 | 80.9 k | - |" in text
@@ -102,9 +102,9 @@ def test_a_study_is_written_as_json_markdown_and_pictures(tmp_path: Path, study:
     assert stored["summary"][0]["label_accuracy_mean"] is None
 
     page = (tmp_path / "new" / "results.md").read_text()
-    for name in ("results", "curves"):
-        assert (tmp_path / "new" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert f"![{name}]({name}.png)" in page
+    for name in ("accuracy", "curves"):
+        assert (tmp_path / "new" / f"results-{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"![{name}](results-{name}.png)" in page
     assert "```sh\npython -m benchmarks.robustness\n```" in page
 
 
@@ -129,12 +129,12 @@ def test_bars_for_single_noises_and_lines_over_several_rates() -> None:
     cells = [cell("ce", seed, rate, noise=f"symmetric:{rate}") for seed in (0, 1) for rate in (0.2, 0.4)]
     cells += [cell(method, 0, 0.5, noise="human:worst") for method in ("ce", "fix")]
     figures = study_figures(cells)
-    assert list(figures) == ["results"]
-    lines, bars = figures["results"].axes
+    assert list(figures) == ["accuracy"]
+    lines, bars = figures["accuracy"].axes
     assert lines.get_title() == "digits, symmetric"
     assert list(lines.lines[0].get_xdata()) == [20.0, 40.0]
     assert [patch.get_height() for patch in bars.patches] == [50.0, 50.0]
-    assert [text.get_text() for text in figures["results"].legends[0].get_texts()] == ["ce", "fix"]
+    assert [text.get_text() for text in figures["accuracy"].legends[0].get_texts()] == ["ce", "fix"]
 
 
 def test_curves_average_the_epochs_that_all_seeds_have(study: list[dict[str, Any]]) -> None:

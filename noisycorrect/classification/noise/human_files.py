@@ -137,7 +137,14 @@ def _read_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _read_pt(path: Path, key: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def read_published(path: Path) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | None]:
+    """Return all label sets of a published ``.pt`` file by their friendly names, and its right labels if it has them.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is damaged, not trusted or holds no dictionary.
+    """
     stored = io.BytesIO(path.read_bytes())
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
@@ -153,13 +160,18 @@ def _read_pt(path: Path, key: str | None) -> tuple[NDArray[Any], NDArray[Any] | 
             got=type(content).__name__,
             mend="save {'worse_label': labels, ...}",
         )
-    sets = [name for name, published in KEYS.items() if published in content]
+    clean = content.get(_CLEAN_KEY)
+    sets = {name: np.asarray(content[published]) for name, published in KEYS.items() if published in content}
+    return sets, None if clean is None else np.asarray(clean)
+
+
+def _read_pt(path: Path, key: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    sets, clean = read_published(path)
     if key is None:
-        raise _need_key(path, sets)
+        raise _need_key(path, list(sets))
     if key not in sets:
         raise unknown_name(f"set of human labels in {path}", key, sets)
-    clean = content.get(_CLEAN_KEY)
-    return np.asarray(content[KEYS[key]]), None if clean is None else np.asarray(clean)
+    return sets[key], clean
 
 
 def _numpy_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
