@@ -287,6 +287,7 @@ class SelfCorrector:
             canonical=None if canonical is None else as_dataset(canonical, "canonical"),
             collate_fn=self.collate_fn,
         )
+        self.task.check_given(data.given)
         data.clean_labels = self._clean(clean_labels, len(data.train), "clean_labels")
         data.val_clean_labels = self._clean(val_clean_labels, len(data.val or ()), "val_clean_labels")
         return data

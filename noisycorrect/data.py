@@ -373,7 +373,9 @@ class ShardedBatches(Sampler[list[int]]):
             yield batch[self.rank :: self.world_size].tolist()
 
 
-def make_loader(view: LabelView, batches: Sampler[list[int]] | list[list[int]], num_workers: int) -> DataLoader[Any]:
+def make_loader(
+    view: LabelView, batches: Sampler[list[int]] | list[list[int]], num_workers: int, *, pin_memory: bool = False
+) -> DataLoader[Any]:
     """Return a DataLoader whose batches are the view's :class:`Batch` objects."""
     return DataLoader(
         view,
@@ -381,7 +383,7 @@ def make_loader(view: LabelView, batches: Sampler[list[int]] | list[list[int]], 
         num_workers=num_workers,
         collate_fn=_as_it_is,  # the view collates
         persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
         generator=torch.Generator(),  # else DataLoader draws its workers' seed from the caller's global state
     )
 

@@ -136,7 +136,7 @@ class Run:
             seed=settings.seed,
             full=False,
         )
-        self.train_loader = make_loader(self.train_view, self.train_batches, settings.num_workers)
+        self.train_loader = self._loader(self.train_view, self.train_batches)
 
     # ---------------------------------------------------------------- the steps of the loop
 
@@ -209,9 +209,7 @@ class Run:
         """Predict every training sample and publish the next generation of labels (SCHP, Eq. 7)."""
         before = self.store.generation
         agreement = self.engine.task.metrics()
-        shard = distributed.shard(len(self.data.canonical))
-        step = self._prediction_batch
-        batches = [list(shard[start : start + step]) for start in range(0, len(shard), step)]
+        batches = self._in_order(len(self.data.canonical))
         with self.store.new_generation() as writer:
             for batch, probs in self.engine.predict(self.model, self._canonical_loader(batches)):
                 agreement.update(probs, batch.given)
@@ -230,9 +228,18 @@ class Run:
     def _prediction_batch(self) -> int:
         return 2 * self.settings.batch_size  # without gradients twice as many samples take less memory than training
 
+    def _in_order(self, length: int) -> list[list[int]]:
+        """Return the batches of this rank's contiguous shard."""
+        shard, step = distributed.shard(length), self._prediction_batch
+        return [list(shard[start : start + step]) for start in range(0, len(shard), step)]
+
     def _canonical_loader(self, batches: Any) -> DataLoader[Any]:
         view = LabelView(self.data.canonical, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
-        return make_loader(view, batches, self.settings.num_workers)
+        return self._loader(view, batches)
+
+    def _loader(self, view: LabelView, batches: Any) -> DataLoader[Any]:
+        pinned = self.engine.device.type == "cuda"
+        return make_loader(view, batches, self.settings.num_workers, pin_memory=pinned)
 
     def record(self, cycle: int) -> None:
         """Measure the model on the validation set, and append the cycle's record to the history."""
@@ -254,10 +261,7 @@ class Run:
         if self.data.val is None:
             return {}
         view = LabelView(self.data.val, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
-        shard = distributed.shard(len(self.data.val))
-        step = self._prediction_batch
-        batches = [list(shard[start : start + step]) for start in range(0, len(shard), step)]
-        loader = make_loader(view, batches, self.settings.num_workers)
+        loader = self._loader(view, self._in_order(len(self.data.val)))
         scores = self.engine.evaluate(self.model, loader, self.data.val_clean_labels)
         named = zip(("val", "val_clean"), scores, strict=False)
         return {f"{prefix}_{name}": value for prefix, score in named for name, value in score.items()}

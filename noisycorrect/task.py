@@ -42,6 +42,10 @@ class Task(Protocol):
     kind: str
     codec: str
 
+    def check_given(self, given: Any) -> None:
+        """Raise an InvalidInputError if no model can be trained on these given labels."""
+        ...
+
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Return the model's output for a batch."""
         ...

@@ -330,6 +330,7 @@ def test_bad_settings_are_refused_before_any_data_is_read(settings, message):
         ([0.0, 1.0, 2.0, 1.0], "labels to be whole numbers; got float"),
         ([0.0, 1.0, float("nan"), 1.0], "with NaN"),
         ([[0, 1]] * 4, r"labels of shape \(N,\)"),
+        ([0, 1, 0, 1], "labels of each of 3 classes; got none of class 2; to mend: .*allow_empty_classes=True"),
     ],
 )
 def test_bad_labels(labels, message):
@@ -347,6 +348,8 @@ def test_wrong_data_and_outputs():
         corrector().fit((inputs[:0], given[:0]))
     with pytest.raises(InvalidInputError, match="clean_labels for 60 samples; got 59"):
         corrector().fit((inputs, given), clean_labels=clean[:59])
+    with pytest.raises(InvalidInputError, match=r"labels in 0..2; got 3; to mend: correct the evaluation labels"):
+        corrector().fit((inputs, given), (inputs, given + 1))
     with pytest.raises(InvalidInputError, match="canonical with the 60 samples"):
         corrector().fit((inputs, given), canonical=(inputs[:9], given[:9]))
     with pytest.raises(InvalidInputError, match="resume=\"auto\", True or False; got 'maybe'"):

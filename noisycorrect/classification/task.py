@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from noisycorrect import distributed
 from noisycorrect.data import Batch
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.codec import codec_named
+from noisycorrect.labels.given import checked_labels
 from noisycorrect.refine import blend, one_hot
 
 SoftLoss = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar
@@ -52,6 +54,13 @@ class Classification:
         K, at least 2; the model returns logits of shape (N, K).
     loss : callable
         ``loss(logits, targets)`` with soft targets (N, K) -> scalar.
+    allow_empty_classes : bool
+        Accept a training set in which some class has no sample.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two classes.
 
     Examples
     --------
@@ -63,13 +72,28 @@ class Classification:
     kind = "classification"
     codec = "float32"
 
-    def __init__(self, num_classes: int, loss: SoftLoss = soft_cross_entropy) -> None:
+    def __init__(
+        self, num_classes: int, loss: SoftLoss = soft_cross_entropy, *, allow_empty_classes: bool = False
+    ) -> None:
         if not isinstance(num_classes, int) or num_classes < 2:
             raise InvalidInputError(
                 "num_classes to be a whole number >= 2", got=repr(num_classes), mend="pass the number of classes"
             )
         self.num_classes = num_classes
         self.soft_loss = loss
+        self.allow_empty_classes = allow_empty_classes
+
+    def check_given(self, given: Any) -> None:
+        """Raise an InvalidInputError unless `given` are class labels, (N,), and every class has one."""
+        labels = checked_labels(given, self.num_classes)
+        missing = np.setdiff1d(np.arange(self.num_classes), labels)
+        if len(missing) and not self.allow_empty_classes:
+            raise InvalidInputError(
+                f"labels of each of {self.num_classes} classes",
+                got=f"none of class {missing[0]}"
+                + (f" ({len(missing)} classes are empty)" if len(missing) > 1 else ""),
+                mend="correct num_classes, or pass task=Classification(num_classes, allow_empty_classes=True)",
+            )
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
         """Return the model's logits for a batch."""
@@ -127,6 +151,10 @@ class ClassificationMetrics:
         labels = labels.to(probs.device).long()
         known = labels >= 0
         probs, labels = probs[known], labels[known]
+        if len(labels) and int(labels.max()) >= self.num_classes:
+            raise InvalidInputError(
+                f"labels in 0..{self.num_classes - 1}", got=str(int(labels.max())), mend="correct the evaluation labels"
+            )
         pairs = labels * self.num_classes + probs.argmax(1)
         counts = torch.bincount(pairs, minlength=self.num_classes**2).reshape(self.num_classes, -1)
         self.confusion += counts.cpu()

@@ -1,0 +1,107 @@
+"""What every task must do; a new task joins by an entry in MAKERS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from noisycorrect import Classification
+from noisycorrect.corrector import TASKS
+from noisycorrect.data import Batch
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels import CODECS, SoftLabelStore
+
+K, COUNT = 4, 12
+
+
+def classification():
+    """Return a task, outputs that ask for a gradient, given labels, and evidence."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(COUNT, K, generator=generator, requires_grad=True)
+    return Classification(K), logits, torch.arange(COUNT) % K, torch.rand(COUNT, K, generator=generator).softmax(1)
+
+
+MAKERS = {"classification": classification}
+
+
+def test_every_named_task_is_under_contract():
+    assert set(TASKS) == set(MAKERS)
+
+
+@pytest.fixture(params=MAKERS)
+def made(request):
+    return MAKERS[request.param]()
+
+
+def batch_of(task, given, evidence=None, trust=1.0):
+    code = None if evidence is None else torch.from_numpy(CODECS[task.codec].encode(evidence))
+    return Batch(torch.arange(COUNT), None, given, torch.full((COUNT,), trust), code, int(evidence is not None))
+
+
+def test_loss_is_a_finite_scalar_with_a_gradient_and_changes_no_argument(made):
+    task, output, given, evidence = made
+    batch = batch_of(task, given, evidence, trust=0.5)
+    before = [output.detach().clone(), given.clone(), batch.evidence.clone(), batch.trust.clone()]
+    loss = task.loss(output, batch)
+    loss.backward()
+    assert loss.dim() == 0
+    assert torch.isfinite(loss)
+    assert output.grad.abs().sum() > 0
+    for old, new in zip(before, [output.detach(), given, batch.evidence, batch.trust], strict=True):
+        assert torch.equal(old, new)
+
+
+def test_probabilities_are_float32_and_sum_to_one(made):
+    task, output, _, _ = made
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        probs = task.probs(output.detach().to(dtype))
+        assert probs.dtype is torch.float32
+        torch.testing.assert_close(probs.sum(1), torch.ones_like(probs.sum(1)))
+
+
+def test_full_trust_ignores_evidence_and_no_trust_ignores_the_given_label(made):
+    task, output, given, evidence = made
+    trusting = task.loss(output, batch_of(task, given, evidence, trust=1.0))
+    assert trusting.item() == pytest.approx(task.loss(output, batch_of(task, given)).item(), rel=1e-6)
+    doubting = task.loss(output, batch_of(task, given, evidence, trust=0.0))
+    other = task.loss(output, batch_of(task, given.flip(0), evidence, trust=0.0))
+    assert doubting.item() == pytest.approx(other.item(), rel=1e-6)
+    assert doubting.item() != pytest.approx(trusting.item(), rel=1e-3)
+
+
+def test_unlabeled_samples_without_evidence_weigh_nothing(made):
+    task, output, given, _ = made
+    none = Batch(torch.arange(COUNT), None, torch.full_like(given, -1), torch.zeros(COUNT))
+    assert task.loss(output, none).item() == 0
+
+
+def test_a_store_takes_the_tasks_labels_and_predictions(made):
+    task, output, given, _ = made
+    task.check_given(given)
+    store = SoftLabelStore.create(None, given, task.num_classes, kind=task.kind, codec=task.codec)
+    with store.new_generation() as writer:
+        writer.write(range(COUNT), task.probs(output.detach()))
+    assert store.generation == 1
+    batch = Batch(torch.arange(COUNT), None, given, store.trust(), torch.from_numpy(store.code()), 1)
+    assert torch.isfinite(task.loss(output, batch))
+
+
+def test_metrics_stream_and_leave_out_what_has_no_label(made):
+    task, output, given, _ = made
+    probs = task.probs(output.detach())
+    whole, parts = task.metrics(), task.metrics()
+    whole.update(probs, given)
+    for rows in (slice(0, 5), slice(5, 5), slice(5, COUNT)):
+        parts.update(probs[rows], given[rows])
+    parts.update(probs, torch.full_like(given, -1))
+    assert parts.compute() == pytest.approx(whole.compute())
+    assert "accuracy" in whole.compute()
+    assert all(np.isnan(value) for value in task.metrics().compute().values())
+
+
+def test_wrong_outputs_are_refused(made):
+    task, output, given, _ = made
+    for wrong in (output[:, :-1], output[:3], (output, output)):
+        with pytest.raises(InvalidInputError, match=r"expected .*; got .*; to mend"):
+            task.loss(wrong, batch_of(task, given))
