@@ -285,8 +285,9 @@ class LabelView(Dataset[Any]):
         self._check_given(given, index)
         generation = self.store.generation
         rows = np.asarray(indices)
-        evidence = torch.from_numpy(self.store.code(rows)) if generation else None
-        return Batch(index, inputs, given, self.store.trust(rows), evidence, generation, extra)
+        evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
+        trust = self.store.trust(rows, generation=generation)
+        return Batch(index, inputs, given, trust, evidence, generation, extra)
 
     def _read(self, indices: list[int]) -> Any:
         if isinstance(self.data, ArrayDataset):

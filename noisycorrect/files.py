@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -35,9 +35,8 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
         publish(temporary, target)
@@ -48,13 +47,10 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def publish(temporary: Path, target: Path) -> None:
     """Fsync `temporary`, rename it over `target`, and fsync the folder so that the rename survives a power cut."""
-    # mkstemp makes files that only their owner may read; results and labels are ordinary files.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
-    _fsync(temporary)
+    _fsync(temporary, os.O_RDWR)
     temporary.replace(target)
-    _fsync(target.parent)
+    with contextlib.suppress(OSError):  # some systems cannot open or fsync a folder; the file is whole in any case
+        _fsync(target.parent, os.O_RDONLY)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -63,13 +59,10 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
-    except OSError:
-        if not path.is_dir():  # some file systems refuse to fsync a folder; a file must succeed
-            raise
     finally:
         os.close(descriptor)
 
@@ -77,6 +70,8 @@ def _fsync(path: Path) -> None:
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a folder for this process; the lock goes with the process, even when it is killed.
+
+    Processes forked meanwhile (a DataLoader's workers) do not share the lock: they may live on for some seconds.
 
     Raises
     ------
@@ -101,7 +96,23 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        _held.add(file)
+        try:
+            yield
+        finally:
+            _held.discard(file)
+
+
+_held: set[IO[str]] = set()
+
+
+def _let_go() -> None:
+    while _held:
+        _held.pop().close()
+
+
+if hasattr(os, "register_at_fork"):  # else a forked child would hold a killed parent's lock
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -373,7 +373,7 @@ def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunDa
     exists = (folder / "manifest.json").exists()
     if resumed or exists:
         store = SoftLabelStore.open(folder, writable=True)
-        store.check_given(data.given)
+        store.check_given(data.given, engine.task.num_classes)
         if not resumed:  # killed before the first checkpoint
             store.rollback(0)
         return store

@@ -12,7 +12,7 @@ import torch._dynamo  # torch's optimizers import it when they are first made: a
 from torch import nn
 from torch.utils.data import Dataset
 
-from noisycorrect import SelfCorrector, SoftLabelStore
+from noisycorrect import Classification, SelfCorrector, SoftLabelStore
 from noisycorrect.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.errors import CheckpointError, RunInUseError, StoreError
 from noisycorrect.files import locked
@@ -153,6 +153,9 @@ def test_labels_of_another_data_set_are_refused(tmp_path):
     other.labels = other.labels.flip(0)
     with pytest.raises(StoreError, match="fingerprint"):
         fit(tmp_path, data=other, init_epochs=1, cycles=1, cycle_epochs=1)
+    with pytest.raises(StoreError, match=r"a label store of 5 classes .*; got one of 4"):
+        task = Classification(5, allow_empty_classes=True)
+        fit(tmp_path, num_classes=None, task=task, init_epochs=1, cycles=1, cycle_epochs=1)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "version"])

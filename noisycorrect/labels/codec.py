@@ -11,6 +11,8 @@ from torch import Tensor
 
 from noisycorrect.errors import unknown_name
 
+FLOAT32_EPS = float(np.finfo(np.float32).eps)
+
 
 class Codec(Protocol):
     """Encodes probabilities of shape (N, K, ...) sample by sample; decodes on whatever device the code lies."""
@@ -56,7 +58,7 @@ class Float32:
 
     def max_error(self, num_classes: int) -> float:
         """Return the rounding of float32 at 1."""
-        return float(np.finfo(np.float32).eps) / 2
+        return FLOAT32_EPS / 2
 
 
 class SqrtUint8:
@@ -64,6 +66,11 @@ class SqrtUint8:
 
     The square root spends the 256 levels where probabilities differ most: near 0. It is the transform that gives a
     proportion a constant variance (Bartlett 1936). Decoding squares and divides by the sum over the classes.
+
+    Evidence that is decoded, averaged and encoded again each cycle gathers errors. With b = :meth:`max_error` and
+    :math:`E_m` the error after m cycles, :math:`m E_m \le (m-1) E_{m-1} + m b`: a mean is off by at most
+    :math:`\frac{m+1}{2} b`, an exponential average by b / (1 - momentum). Roundings that point every way leave far
+    less: about :math:`\sqrt{m/3}` times the error of one encoding.
 
     Examples
     --------
@@ -78,7 +85,7 @@ class SqrtUint8:
 
     name: ClassVar[str] = "sqrt-uint8"
     dtype: ClassVar[Any] = np.dtype(np.uint8)
-    storage: ClassVar[dict[str, Any]] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    storage: ClassVar[dict[str, Any]] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
     def encode(self, probs: Tensor) -> np.ndarray:
         """Return codes 0..255 of probabilities in [0, 1]."""
@@ -89,18 +96,26 @@ class SqrtUint8:
         """Return float32 probabilities that sum to 1 over dimension 1."""
         squared = code.float().square_()
         total = squared.sum(1, keepdim=True)
-        # The largest of K probabilities is at least 1/K, so its code is 0 only beyond 65,025 classes.
+        # The largest of K probabilities is at least 1/K, so its code is 0 only beyond 260,100 classes.
         return squared.div_(total)
 
     def max_error(self, num_classes: int) -> float:
-        r"""Return the bound, with u = 1/510 the largest rounding of a square root.
+        r"""Return the bound, with u = 1/510 the largest rounding of a square root; infinite from 65,025 classes on.
 
-        A single :math:`s^2` is off by at most :math:`2u + u^2`; their sum, which the decoder divides by, by at most
-        :math:`2u\sqrt K + K u^2` (Cauchy-Schwarz).
+        Let :math:`s_i = \sqrt{p_i}` and :math:`\hat s_i = s_i + \delta_i` with :math:`|\delta_i| \le u`. Their sum of
+        squares :math:`T \ge 1 - 2u\sqrt K`, :math:`\hat p_i - p_i = (\hat s_i^2 - p_i T) / T`, and by Cauchy-Schwarz
+
+        .. math:: |\hat s_i^2 - p_i T| \le 2u\,(1 - p_i)\sqrt{p_i} + 2u\,p_i \sqrt{(K-1)(1-p_i)} + (K-1)u^2,
+
+        where :math:`(1-p)\sqrt p` and :math:`p\sqrt{1-p}` are at most :math:`2/\sqrt{27}`.
         """
-        rounding = 1 / 510
-        single = 2 * rounding + rounding**2
-        return single + 2 * rounding * math.sqrt(num_classes) + num_classes * rounding**2
+        rounding = 1 / 510 + FLOAT32_EPS
+        least_total = 1 - 2 * rounding * math.sqrt(num_classes)
+        if least_total <= 0:
+            return math.inf
+        others = num_classes - 1
+        single = 4 / math.sqrt(27) * rounding * (1 + math.sqrt(others)) + others * rounding**2
+        return single / least_total + FLOAT32_EPS
 
 
 CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float32(), SqrtUint8())}

@@ -5,19 +5,25 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from noisycorrect.labels.given import ClassLabels
 from noisycorrect.labels.store import SoftLabelStore
 
 ROWS_AT_ONCE = 65_536
 
 
 def changed_share(store: SoftLabelStore, before: int) -> float:
-    """Return the share of labels whose most probable class is another than in generation `before`."""
+    """Return the share of labels (or of pixels) whose most probable class is another than in generation `before`.
+
+    A sample that had no label then and has one now has changed.
+    """
     changed = total = 0
-    for start in range(0, len(store), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
+    step = ROWS_AT_ONCE if store.kind == ClassLabels.kind else 1
+    for start in range(0, len(store), step):
+        rows = slice(start, start + step)
         new, old = store.labels(rows), store.labels(rows, generation=before)
         for now, then in [(new, old)] if isinstance(new, np.ndarray) else zip(new, old, strict=True):
-            changed, total = changed + int((now != then).sum()), total + now.size
+            changed += int((now != then).sum()) if now.shape == then.shape else now.size
+            total += now.size
     return changed / total
 
 

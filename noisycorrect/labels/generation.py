@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,13 @@ from torch import Tensor
 
 from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
 from noisycorrect.labels.codec import Codec
+from noisycorrect.labels.given import as_array
+from noisycorrect.labels.hdf5 import NewFile
 from noisycorrect.labels.mapped import MappedArray
 from noisycorrect.refine import check_probs
 
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
+COMPRESSED_FROM = 4096  # bytes of a sample's code; a chunk of its own costs some 60 bytes and 0.1 ms whatever it holds
 
 Accumulate = Callable[[np.ndarray, Tensor], Tensor]  # (indices, probs) -> evidence
 Trust = Callable[[np.ndarray, Tensor], Tensor]  # (indices, evidence) -> trust
@@ -42,7 +47,7 @@ class Header:
         """Raise a StoreError unless the file carries just these fields."""
         for name, value in self.__dict__.items():
             found = file.attrs.get(name)
-            if found is None or type(value)(found) != value:
+            if not np.array_equal(found, value):
                 raise StoreError(
                     f"{name} {value!r} in {file.filename}",
                     got=repr(found),
@@ -60,15 +65,16 @@ class GenerationWriter:
         self, path: Path, header: Header, codec: Codec, part: range, accumulate: Accumulate, trust: Trust
     ) -> None:
         self._codec = codec
+        self._num_classes = header.num_classes
         self._part = part
         self._accumulate = accumulate
         self._trust_rule = trust
         self._written = np.zeros(len(part), bool)
         self._trust = np.zeros(len(part), np.float32)
         self._codes: h5py.Dataset | None = None
-        self._file = h5py.File(path, "w")
-        header.write(self._file)
-        self._file.attrs["start"] = part.start
+        self._file = NewFile(path)
+        header.write(self._file.hdf5)
+        self._file.hdf5.attrs["start"] = part.start
 
     def write(self, indices: Sequence[int] | np.ndarray | Tensor, probs: Tensor) -> None:
         """Take the predictions for some samples into the new generation.
@@ -87,28 +93,31 @@ class GenerationWriter:
         StoreError
             If the file cannot be written (a full disk, say).
         """
-        positions = torch.as_tensor(indices).cpu().numpy()
-        self._check(positions, probs)
-        evidence = self._accumulate(positions, probs.detach().float().cpu())
+        probs = probs.detach().float().cpu()
+        positions = self._checked_positions(indices, probs)
+        if not len(positions):
+            return
+        evidence = self._accumulate(positions, probs)
+        trust = self._trust_rule(positions, evidence).numpy()
         code = self._codec.encode(evidence)
         local = positions - self._part.start
-        try:
-            dataset = self._dataset(code.shape[1:])
-            for rows, values in _increasing_runs(local, code):
-                dataset[rows] = values
-        except OSError as error:
-            raise _write_error(self._file.filename, error) from error
-        self._trust[local] = self._trust_rule(positions, evidence).numpy()
+        dataset = self._dataset(code.shape[1:])
+        for rows, values in _increasing_runs(local, code):
+            dataset[rows] = values
+        self._file.check()
+        self._trust[local] = trust
         self._written[local] = True
 
-    def _check(self, positions: np.ndarray, probs: Tensor) -> None:
-        check_probs(probs, int(self._file.attrs["num_classes"]))
-        if positions.shape != (len(probs),):
+    def _checked_positions(self, indices: Any, probs: Tensor) -> np.ndarray:
+        check_probs(probs, self._num_classes)
+        positions = as_array(indices, "indices")
+        if positions.shape != (len(probs),) or (positions.size and positions.dtype.kind not in "iu"):
             raise InvalidInputError(
-                f"{len(probs)} indices for {len(probs)} predictions",
-                got=f"shape {positions.shape}",
+                f"{len(probs)} indices, whole numbers, for {len(probs)} predictions",
+                got=f"{positions.dtype} of shape {positions.shape}",
                 mend="pass the batch's own index",
             )
+        positions = positions.astype(np.int64)
         outside = (positions < self._part.start) | (positions >= self._part.stop)
         if outside.any():
             raise InvalidInputError(
@@ -123,12 +132,14 @@ class GenerationWriter:
                 got="an index that was written before",
                 mend="predict with a loader that neither repeats nor pads samples",
             )
+        return positions
 
     def _dataset(self, shape: tuple[int, ...]) -> h5py.Dataset:
         if self._codes is None:
-            chunks = {"chunks": (1, *shape)} if self._codec.storage else {}
-            self._codes = self._file.create_dataset(
-                "evidence", (len(self._part), *shape), self._codec.dtype, **chunks, **self._codec.storage
+            large = math.prod(shape) * self._codec.dtype.itemsize >= COMPRESSED_FROM
+            options = {"chunks": (1, *shape), **self._codec.storage} if large and self._codec.storage else {}
+            self._codes = self._file.hdf5.create_dataset(
+                "evidence", (len(self._part), *shape), self._codec.dtype, **options
             )
         elif self._codes.shape[1:] != shape:
             raise InvalidInputError(
@@ -147,20 +158,12 @@ class GenerationWriter:
                 got=f"{len(self._part) - len(missing)}; first missing: {missing[0] + self._part.start}",
                 mend="predict with a loader that leaves nothing out (drop_last=False)",
             )
-        try:
-            if self._codes is None:  # a rank whose shard is empty
-                self._file.attrs["empty"] = True
-            self._file.create_dataset("trust", data=self._trust)
-            self._file.close()
-        except OSError as error:
-            raise _write_error(self._file.filename, error) from error
+        self._file.hdf5.create_dataset("trust", data=self._trust)
+        self._file.close()
 
     def abandon(self) -> None:
-        """Close the file as far as it will close; it is about to be deleted."""
-        try:
-            self._file.close()
-        except (OSError, RuntimeError, ValueError):
-            return  # HDF5 refuses to close a file that it cannot flush
+        """Close the file, which is about to be deleted; after :meth:`finish` do nothing."""
+        self._file.discard()
 
 
 def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Codec) -> None:
@@ -168,7 +171,8 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
 
     Compressed chunks are copied as they are; dense rows in blocks. The merged file equals one written by one rank.
     """
-    with h5py.File(target, "w") as merged:
+    with NewFile(target) as file:
+        merged = file.hdf5
         header.write(merged)
         merged.attrs["start"] = 0
         trust = merged.create_dataset("trust", (header.length,), np.float32)
@@ -178,18 +182,15 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 header.check(part)
                 start = int(part.attrs["start"])
                 trust[start : start + len(part["trust"])] = part["trust"][()]
-                if "evidence" not in part:
+                if "evidence" not in part:  # of a rank whose shard is empty
                     continue
                 source = part["evidence"]
                 if evidence is None:
-                    evidence = merged.create_dataset(
-                        "evidence",
-                        (header.length, *source.shape[1:]),
-                        source.dtype,
-                        **({"chunks": source.chunks} if source.chunks else {}),
-                        **codec.storage,
-                    )
+                    options = {"chunks": source.chunks, **codec.storage} if source.chunks else {}
+                    shape = (header.length, *source.shape[1:])
+                    evidence = merged.create_dataset("evidence", shape, source.dtype, **options)
                 _copy_rows(source, evidence, start)
+                file.check()
 
 
 def _copy_rows(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
@@ -226,7 +227,7 @@ class GenerationReader:
         self._path = path
         self._codec = codec
         self.generation = header.generation
-        with self._open() as file:
+        with self._explained(), h5py.File(path, "r", locking=False) as file:
             header.check(file)
             self.shape: tuple[int, ...] = file["evidence"].shape
             self.trust: np.ndarray = file["trust"][()]
@@ -235,9 +236,10 @@ class GenerationReader:
         self._handle: h5py.File | None = None
         self._process = -1
 
-    def _open(self) -> h5py.File:
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            return h5py.File(self._path, "r", locking=False)
+            yield
         except FileNotFoundError as error:
             # The writer prunes old generations; a reader that still asks for one has missed the new one.
             raise StaleGenerationError(
@@ -245,7 +247,7 @@ class GenerationReader:
                 got="no such file: pruned, or deleted by hand",
                 mend="call refresh() on the store, or keep more generations (keep=)",
             ) from error
-        except OSError as error:
+        except (OSError, KeyError) as error:
             raise StoreError(
                 f"a whole HDF5 file at {self._path}",
                 got=str(error),
@@ -254,15 +256,16 @@ class GenerationReader:
 
     def code(self, indices: np.ndarray) -> np.ndarray:
         """Return the stored code of some samples, (n, K, ...), as the codec made it."""
-        if self._mapped is not None:
-            return self._mapped[indices]
-        if self._handle is None or self._process != os.getpid():
-            self._handle, self._process = self._open(), os.getpid()
-        dataset = self._handle["evidence"]
-        out = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
-        for row, index in enumerate(indices):  # one chunk each: HDF5's own fancy indexing is slower
-            dataset.read_direct(out, np.s_[int(index)], np.s_[row])
-        return out
+        with self._explained():
+            if self._mapped is not None:
+                return self._mapped[indices]
+            if self._handle is None or self._process != os.getpid():
+                self._handle, self._process = h5py.File(self._path, "r", locking=False), os.getpid()
+            dataset = self._handle["evidence"]
+            out = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
+            for row, index in enumerate(indices):  # one chunk each: HDF5's own fancy indexing is slower
+                dataset.read_direct(out, np.s_[int(index)], np.s_[row])
+            return out
 
     def evidence(self, indices: np.ndarray) -> Tensor:
         """Return the decoded evidence of some samples, float32 (n, K, ...)."""
@@ -284,11 +287,3 @@ def _increasing_runs(rows: np.ndarray, values: np.ndarray) -> list[tuple[Any, np
         return [(slice(int(rows[0]), int(rows[0]) + len(rows)), values)]
     order = np.argsort(rows)
     return [(rows[order], values[order])] if len(rows) else []
-
-
-def _write_error(filename: str, error: OSError) -> StoreError:
-    return StoreError(
-        f"to write {Path(filename).name}",
-        got=str(error),
-        mend="free space on the disk and resume; the labels of the last finished cycle are untouched",
-    )

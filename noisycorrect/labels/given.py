@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import h5py
 import numpy as np
-import torch
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.errors import InvalidInputError, StoreError
 from noisycorrect.labels.mapped import MappedArray
 from noisycorrect.refine import UNLABELED
 
 IGNORE_INDEX = 255
+MOST_MASK_CLASSES = 255  # a mask is kept as uint8, and 255 is ignored
+LEVEL = 6  # of zlib
 
 
 class GivenLabels(Protocol):
@@ -64,6 +65,7 @@ class ClassLabels:
         self.array = checked_labels(labels, num_classes).copy()
         self.array.flags.writeable = False
         self.labeled: np.ndarray = self.array != UNLABELED
+        self.labeled.flags.writeable = False
         digest = hashlib.sha256(f"{self.kind} {len(self.array)} {num_classes}".encode())
         digest.update(self.array.tobytes())
         self.fingerprint = digest.hexdigest()
@@ -107,33 +109,36 @@ class MaskLabels:
 
     def __init__(self, masks: Iterable[Any], num_classes: int) -> None:
         blobs, shapes = [], []
-        digest = hashlib.sha256(f"{self.kind} {num_classes}".encode())
-        for index, mask in enumerate(masks):
-            array = np.zeros((0, 0), np.uint8) if mask is None else checked_mask(mask, num_classes, index)
-            digest.update(f"{array.shape}".encode())
-            digest.update(array.tobytes())
-            blobs.append(zlib.compress(array.tobytes(), 6))
+
+        def keep(array: np.ndarray) -> None:
+            blobs.append(zlib.compress(array.tobytes(), LEVEL))
             shapes.append(array.shape)
-        if not shapes:
-            raise InvalidInputError("at least one mask", got="none", mend="check the data set's folder")
+
+        fingerprint, _ = mask_fingerprint(masks, num_classes, also=keep)
         ends = np.cumsum([len(blob) for blob in blobs])
-        self._set(np.frombuffer(b"".join(blobs), np.uint8), ends, np.array(shapes, np.int64), digest.hexdigest())
+        self._set(np.frombuffer(b"".join(blobs), np.uint8), ends, np.array(shapes, np.int64), fingerprint)
 
     def _set(self, compressed: np.ndarray | MappedArray, ends: np.ndarray, shapes: np.ndarray, digest: str) -> None:
         self._compressed = compressed  # all masks, one after the other
         self._ends = ends
         self.shapes = shapes
         self.labeled: np.ndarray = shapes.prod(1) > 0
+        self.labeled.flags.writeable = False
         self.fingerprint = digest
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def mask(self, index: int) -> np.ndarray:
-        """Return the mask of a sample, uint8 (H, W), read-only; (0, 0) for a sample without a label."""
+        """Return a copy of the mask of a sample, uint8 (H, W); (0, 0) for a sample without a label."""
         start = self._ends[index - 1] if index else 0
-        pixels = zlib.decompress(self._compressed[start : self._ends[index]].tobytes())
-        return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index])
+        try:
+            pixels = zlib.decompress(self._compressed[start : self._ends[index]].tobytes())
+            return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index]).copy()
+        except (OSError, ValueError, zlib.error) as error:
+            raise StoreError(
+                f"the given mask of sample {index}", got=str(error), mend="restore the store's given.h5 from a copy"
+            ) from error
 
     def save(self, file: h5py.File) -> None:
         """Write the compressed masks one after the other, with their ends and shapes."""
@@ -183,9 +188,8 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
     noisycorrect.errors.InvalidInputError: expected labels in 0..9 (or -1: unlabelled); got 10 at index 1; to mend:
     correct the label or pass num_classes=11
     """
-    if not isinstance(num_classes, int) or num_classes < 2:
-        raise InvalidInputError("num_classes >= 2", got=repr(num_classes), mend="pass the number of classes")
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    checked_num_classes(num_classes)
+    array = as_array(labels, name)
     if array.ndim != 1 or not len(array):
         raise InvalidInputError(
             f"{name} of shape (N,), N >= 1", got=f"shape {array.shape}", mend="pass one class index a sample"
@@ -207,9 +211,69 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
     return array.astype(np.int64)
 
 
+def mask_fingerprint(
+    masks: Iterable[Any], num_classes: int, *, also: Callable[[np.ndarray], object] | None = None
+) -> tuple[str, int]:
+    """Check masks one at a time, and return their fingerprint and their number; see :class:`MaskLabels`.
+
+    Parameters
+    ----------
+    masks, num_classes
+        As for :class:`MaskLabels`.
+    also : callable, optional
+        Gets each mask in turn, uint8 (H, W); (0, 0) for None.
+    """
+    checked_num_classes(num_classes, at_most=MOST_MASK_CLASSES)
+    digest = hashlib.sha256(f"{MaskLabels.kind} {num_classes}".encode())
+    count = 0
+    for index, mask in enumerate(masks):
+        array = np.zeros((0, 0), np.uint8) if mask is None else checked_mask(mask, num_classes, index)
+        digest.update(f"{array.shape}".encode())
+        digest.update(array.tobytes())
+        if also is not None:
+            also(array)
+        count += 1
+    if not count:
+        raise InvalidInputError("at least one mask", got="none", mend="check the data set's folder")
+    return digest.hexdigest(), count
+
+
+def checked_num_classes(num_classes: Any, at_most: int | None = None) -> int:
+    """Return the number of classes as an int, or raise.
+
+    Examples
+    --------
+    >>> checked_num_classes(np.int64(3))
+    3
+    """
+    if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
+        raise InvalidInputError("num_classes >= 2", got=repr(num_classes), mend="pass the number of classes")
+    if at_most is not None and num_classes > at_most:
+        raise InvalidInputError(
+            f"num_classes <= {at_most} for masks", got=repr(num_classes), mend="masks are kept as 8-bit class indices"
+        )
+    return int(num_classes)
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Return a tensor, array or sequence as an array; a read-only array makes no warning.
+
+    Raises
+    ------
+    InvalidInputError
+        If a sequence's items have different shapes.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(f"{name} as an array of numbers", got=str(error), mend="pass one array") from error
+
+
 def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
     """Return a mask as a uint8 array (H, W), or raise; see :class:`MaskLabels`."""
-    array = torch.as_tensor(mask).cpu().numpy()
+    array = as_array(mask, f"a mask at index {index}")
     if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.integer):
         raise InvalidInputError(
             "masks of whole numbers, shape (H, W)",

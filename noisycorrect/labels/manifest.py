@@ -9,10 +9,14 @@ from pathlib import Path
 
 from noisycorrect.errors import StoreError
 from noisycorrect.files import write_json
+from noisycorrect.labels.codec import CODECS
+from noisycorrect.labels.given import ClassLabels, MaskLabels
 
 FORMAT = "noisycorrect-labels"
 VERSION = 1
 NAME = "manifest.json"
+KINDS = (ClassLabels.kind, MaskLabels.kind)
+EVIDENCE_RULES = ("mean", "exponential")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Manifest:
     keep: int | None  # generations to keep; None keeps all
     current: int = 0
     generations: tuple[int, ...] = ()  # those with a file; generation 0 is the given labels
+    revision: int = 0  # counts replacements: after a rollback another generation may come under the same number
 
     def save(self, folder: Path) -> None:
         """Replace the manifest of a folder."""
@@ -61,8 +66,20 @@ class Manifest:
                 f"format version {VERSION} or older in {path}", got=repr(version), mend="upgrade noisycorrect"
             )
         try:
-            return cls(**{**content, "generations": tuple(content["generations"])})
-        except (KeyError, TypeError) as error:
+            manifest = cls(**{**content, "generations": tuple(content["generations"])})
+            manifest._check()
+        except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
                 f"the fields of a label store in {path}", got=str(error), mend="restore it from a copy"
             ) from error
+        return manifest
+
+    def _check(self) -> None:
+        whole = (self.length, self.num_classes, self.current, self.revision, *self.generations)
+        if not all(type(number) is int and number >= 0 for number in whole):
+            raise ValueError(f"numbers {whole}")
+        if self.current not in (0, *self.generations):
+            raise ValueError(f"generation {self.current}, but files of {self.generations}")
+        for name, known in (("kind", KINDS), ("evidence", EVIDENCE_RULES), ("codec", tuple(CODECS))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} {getattr(self, name)!r}, none of {known}")

@@ -14,7 +14,14 @@ from torch import Tensor
 from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
 from noisycorrect.labels.codec import Codec, codec_named
 from noisycorrect.labels.generation import GenerationReader, Header
-from noisycorrect.labels.given import IGNORE_INDEX, ClassLabels, MaskLabels, load_given
+from noisycorrect.labels.given import (
+    IGNORE_INDEX,
+    ClassLabels,
+    MaskLabels,
+    as_array,
+    load_given,
+    mask_fingerprint,
+)
 from noisycorrect.labels.manifest import Manifest
 from noisycorrect.labels.masks import refined_mask
 from noisycorrect.refine import UNLABELED, blend, one_hot, paper_trust
@@ -34,7 +41,7 @@ class ReadableLabels:
         self._given = self._load_given()
         self._readers: dict[int, GenerationReader] = {}
         # Workers hold a copy of this object but share this tensor, by fork or by torch's own pickling.
-        self._published = torch.tensor([self._manifest.current])
+        self._published = torch.tensor([self._manifest.revision])
         self._published.share_memory_()  # type: ignore[no-untyped-call]
         self._reader(self._manifest.current)
 
@@ -47,15 +54,26 @@ class ReadableLabels:
         self._check_fingerprint(given.fingerprint, f"in {path}")
         return given
 
-    def check_given(self, given: Any) -> None:
-        """Raise a StoreError unless `given` are the labels that this store was made for."""
-        kind = ClassLabels if self.kind == ClassLabels.kind else MaskLabels
-        self._check_fingerprint(kind(given, self.num_classes).fingerprint, "in the data set")
+    def check_given(self, given: Any, num_classes: int | None = None) -> None:
+        """Raise a StoreError unless `given` (and `num_classes`) are what this store was made for."""
+        if num_classes not in (None, self.num_classes):
+            raise StoreError(
+                f"a label store of {num_classes} classes at {self.folder}",
+                got=f"one of {self.num_classes}",
+                mend="pass the same num_classes as before, or a new run folder",
+            )
+        if self.kind == ClassLabels.kind:
+            labels = ClassLabels(given, self.num_classes)
+            fingerprint, length = labels.fingerprint, len(labels)
+        else:
+            fingerprint, length = mask_fingerprint(given, self.num_classes)
+        self._check_fingerprint(fingerprint, f"in the data set of {length} samples")
 
     def _check_fingerprint(self, fingerprint: str, where: str) -> None:
         if fingerprint != self._manifest.fingerprint:
             raise StoreError(
-                f"the given labels of the store in {self.folder} (fingerprint {self._manifest.fingerprint[:12]})",
+                f"the {len(self)} given labels of the store in {self.folder} "
+                f"(fingerprint {self._manifest.fingerprint[:12]})",
                 got=f"fingerprint {fingerprint[:12]} {where}",
                 mend="use the data set that the store was made for, in the same order, or a new run folder",
             )
@@ -89,8 +107,8 @@ class ReadableLabels:
     @property
     def generation(self) -> int:
         """Number of the current generation; 0 is the given labels."""
-        if int(self._published) != self._manifest.current:
-            self.refresh()
+        if int(self._published) > self._manifest.revision:
+            self._reload()
         return self._manifest.current
 
     @property
@@ -111,10 +129,13 @@ class ReadableLabels:
 
     def refresh(self) -> None:
         """Read the manifest again: another process may have published a generation."""
+        self._reload()
+        self._published.fill_(self._manifest.revision)
+
+    def _reload(self) -> None:
         self._manifest = Manifest.load(self.folder)
-        for number in set(self._readers) - set(self._manifest.generations):
-            self._readers.pop(number).close()
-        self._published.fill_(self._manifest.current)
+        while self._readers:  # after a rollback a number may name another file than before
+            self._readers.popitem()[1].close()
 
     # ---------------------------------------------------------------- reading
 
@@ -206,23 +227,32 @@ class ReadableLabels:
         ndarray, int64 (n,), or list of ndarray, uint8 (H, W)
             -1 for an unlabelled sample before the first generation; 255 at ignored pixels.
         """
-        refined = self.refined(indices, generation=generation)
+        number = self.generation if generation is None else generation
         if self.kind == ClassLabels.kind:
+            refined = self.refined(indices, generation=number)
             return torch.where(refined.sum(1) > 0, refined.argmax(1), UNLABELED).numpy()
-        return [
-            torch.where(probs.sum(0) > 0, probs.argmax(0), torch.tensor(IGNORE_INDEX)).to(torch.uint8).numpy()
-            for probs in refined
-        ]
+        labels = []
+        for row in self._rows(indices):  # one at a time: refined masks take 4 K times the memory of labels
+            (probs,) = self.refined(int(row), generation=number)
+            label = torch.where(probs.sum(0) > 0, probs.argmax(0), torch.tensor(IGNORE_INDEX))
+            labels.append(label.to(torch.uint8).numpy())
+        return labels
 
     def _rows(self, indices: Indices) -> np.ndarray:
         if indices is None or isinstance(indices, slice):
             return np.arange(len(self))[indices if indices is not None else slice(None)]
-        rows = np.atleast_1d(torch.as_tensor(indices).cpu().numpy()).astype(np.int64, casting="same_kind", copy=False)
+        rows = np.atleast_1d(as_array(indices, "indices"))
+        if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+            raise InvalidInputError(
+                "indices: whole numbers, shape (n,)",
+                got=f"{rows.dtype} of shape {rows.shape}",
+                mend="pass positions; np.flatnonzero makes them of a boolean mask",
+            )
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise InvalidInputError(
                 f"indices in 0..{len(self) - 1}", got=f"{rows.min()}..{rows.max()}", mend="use the data set's positions"
             )
-        return rows
+        return rows.astype(np.int64)
 
     def _reader(self, number: int) -> GenerationReader | None:
         if number == 0:

@@ -12,24 +12,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 from noisycorrect import distributed
 from noisycorrect.errors import InvalidInputError, StoreError, unknown_name
-from noisycorrect.files import publish
+from noisycorrect.files import publish, replace_atomically
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.generation import GenerationWriter, merge_parts
-from noisycorrect.labels.given import ClassLabels, MaskLabels
-from noisycorrect.labels.manifest import NAME, Manifest
+from noisycorrect.labels.given import ClassLabels, MaskLabels, checked_num_classes
+from noisycorrect.labels.hdf5 import NewFile
+from noisycorrect.labels.manifest import EVIDENCE_RULES, KINDS, Manifest
 from noisycorrect.labels.reading import GIVEN, ReadableLabels
 from noisycorrect.refine import exponential_evidence, mean_evidence, paper_trust
 
-KINDS = (ClassLabels.kind, MaskLabels.kind)
 CODEC_OF_KIND = {ClassLabels.kind: "float32", MaskLabels.kind: "sqrt-uint8"}
-EVIDENCE_RULES = ("mean", "exponential")
+DIMENSIONS = {ClassLabels.kind: "(n, K)", MaskLabels.kind: "(n, K, h, w)"}  # of predictions
 
 TrustRule = Callable[[Tensor, Tensor, int], Tensor]  # (given, evidence, generation) -> trust, all for n samples
 
@@ -96,14 +95,8 @@ class SoftLabelStore(ReadableLabels):
         StoreError
             If the folder holds something already, or cannot be written.
         """
-        if kind not in KINDS:
-            raise unknown_name("kind of labels", kind, KINDS)
-        if evidence not in EVIDENCE_RULES:
-            raise unknown_name("evidence rule", evidence, EVIDENCE_RULES)
-        if not 0 <= momentum < 1:
-            raise InvalidInputError("momentum in [0, 1)", got=repr(momentum), mend="0.7 is a common choice")
-        if keep is not None and keep < 2:
-            raise InvalidInputError("keep >= 2 or None", got=repr(keep), mend="keep=2 is the least that can resume")
+        _check_options(kind, evidence, momentum, keep)
+        num_classes = checked_num_classes(num_classes)
         labels = ClassLabels(given, num_classes) if kind == ClassLabels.kind else MaskLabels(given, num_classes)
         manifest = Manifest(
             kind=kind,
@@ -116,8 +109,13 @@ class SoftLabelStore(ReadableLabels):
             keep=keep,
         )
         target = Path(tempfile.mkdtemp(prefix="noisycorrect-") if folder is None else folder)
-        _write_new(target, labels, manifest)
-        store = cls(target, writable=True)
+        try:
+            _write_new(target, labels, manifest)
+            store = cls(target, writable=True)
+        except BaseException:
+            if folder is None:
+                _remove(target, os.getpid())
+            raise
         if folder is None:
             weakref.finalize(store, _remove, target, os.getpid())
         return store
@@ -133,8 +131,7 @@ class SoftLabelStore(ReadableLabels):
         """
         store = cls(folder, writable=writable)
         if writable and distributed.world_size() == 1:
-            for path in store.folder.glob(".generation-*.part"):  # left by a process that was killed
-                path.unlink(missing_ok=True)
+            store._tidy()
         return store
 
     @contextlib.contextmanager
@@ -163,11 +160,10 @@ class SoftLabelStore(ReadableLabels):
         InvalidInputError
             If a sample is missing, comes twice, or its prediction is not made of probabilities.
         """
-        if not self.writable:
-            raise StoreError("a writable store", got="one opened read-only", mend="open it with writable=True")
+        self._require_writable()
+        self.refresh()  # another store object may have published
         number = self.generation + 1
-        rank, world_size = distributed.rank(), distributed.world_size()
-        part = self._part_path(number, rank)
+        part = self._part_path(number, distributed.rank())
         writer = GenerationWriter(
             part,
             self._header(number),
@@ -176,13 +172,15 @@ class SoftLabelStore(ReadableLabels):
             self._accumulator(number),
             self._trust_rule(number, trust),
         )
+        failure: Exception | None = None
         try:
-            yield writer
-            writer.finish()
-            distributed.barrier()
-            if distributed.is_main():
-                self._publish(number, [self._part_path(number, each) for each in range(world_size)])
-            distributed.barrier()
+            try:
+                yield writer
+                writer.finish()
+            except Exception as error:
+                failure = error
+            distributed.gather_results(lambda: _raise(failure))  # no rank waits for one that failed
+            distributed.gather_results(lambda: self._publish(number) if distributed.is_main() else None)
         finally:
             writer.abandon()
             part.unlink(missing_ok=True)
@@ -193,50 +191,79 @@ class SoftLabelStore(ReadableLabels):
 
         A run that died after publishing a generation but before its checkpoint comes back this way.
         """
-        if generation == self.generation:
-            return
+        self._require_writable()
+        self.refresh()
         self._reader(generation)  # raises if it is gone
         kept = tuple(number for number in self._manifest.generations if number <= generation)
-        if distributed.is_main():
-            self._replace_manifest(dataclasses.replace(self._manifest, current=generation, generations=kept))
-        distributed.barrier()
+        distributed.barrier()  # nobody replaces the manifest before everybody has read it
+        if generation == self.generation:
+            return
+        distributed.gather_results(lambda: self._replace_manifest(generation, kept) if distributed.is_main() else None)
         self.refresh()
 
     def export(self, folder: str | os.PathLike[str]) -> SoftLabelStore:
-        """Copy the store into a new folder and return the copy, read-only."""
+        """Copy the store into a new or empty folder and return the copy, read-only.
+
+        Raises
+        ------
+        StoreError
+            If the folder holds something already, or cannot be written.
+        """
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        names = [GIVEN, *(self._path(number).name for number in self._manifest.generations), NAME]  # manifest last
-        for name in names:
-            shutil.copyfile(self.folder / name, target / name)
+        self.refresh()  # what has been pruned meanwhile cannot be copied
+        try:
+            _make_empty(target, leftovers=())
+            for path in (self.folder / GIVEN, *map(self._path, self._manifest.generations)):
+                with replace_atomically(target / path.name) as part:
+                    shutil.copyfile(path, part)
+            self._manifest.save(target)  # last: a folder without it is no store
+        except OSError as error:
+            raise _write_error(target, error) from error
         return SoftLabelStore.open(target)
 
-    def _publish(self, number: int, parts: list[Path]) -> None:
-        target = self._path(number)
-        if len(parts) == 1:
-            publish(parts[0], target)
-        else:
-            merged = self._part_path(number, -1)
-            try:
+    def _publish(self, number: int) -> None:
+        parts = [self._part_path(number, rank) for rank in range(distributed.world_size())]
+        merged = parts[0]
+        try:
+            if len(parts) > 1:
+                merged = self._part_path(number, -1)
                 merge_parts(parts, merged, self._header(number), self.codec)
-                publish(merged, target)
-            except OSError as error:
-                raise StoreError(f"to write {target.name}", got=str(error), mend="free space and resume") from error
-            finally:
-                merged.unlink(missing_ok=True)
+            publish(merged, self._path(number))
+        except OSError as error:
+            raise _write_error(self.folder, error) from error
+        finally:
+            merged.unlink(missing_ok=True)
         generations = (*self._manifest.generations, number)
-        if self._manifest.keep is not None:
-            generations = generations[-self._manifest.keep :]
-        self._replace_manifest(dataclasses.replace(self._manifest, current=number, generations=generations))
+        self._replace_manifest(number, generations[-(self._manifest.keep or len(generations)) :])
 
-    def _replace_manifest(self, manifest: Manifest) -> None:
-        manifest.save(self.folder)
-        kept = {self._path(number) for number in manifest.generations}
-        for path in set(self.folder.glob("generation-*.h5")) - kept:
+    def _replace_manifest(self, current: int, generations: tuple[int, ...]) -> None:
+        revision = self._manifest.revision + 1
+        manifest = dataclasses.replace(self._manifest, current=current, generations=generations, revision=revision)
+        try:
+            manifest.save(self.folder)
+        except OSError as error:
+            raise _write_error(self.folder, error) from error
+        finally:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Delete what is no part of the store: pruned generations, and what a process that was killed left behind."""
+        kept = {self._path(number) for number in Manifest.load(self.folder).generations}
+        for path in {*self.folder.glob("generation-*.h5"), *self.folder.glob(".*.part")} - kept:
             path.unlink(missing_ok=True)
+
+    def _require_writable(self) -> None:
+        if not self.writable:
+            raise StoreError("a writable store", got="one opened read-only", mend="open it with writable=True")
 
     def _accumulator(self, number: int) -> Callable[[np.ndarray, Tensor], Tensor]:
         def accumulate(indices: np.ndarray, probs: Tensor) -> Tensor:
+            if probs.dim() != DIMENSIONS[self.kind].count(",") + 1:
+                raise InvalidInputError(
+                    f"predictions of shape {DIMENSIONS[self.kind]}",
+                    got=str(tuple(probs.shape)),
+                    mend=f"this store is one for {self.kind}",
+                )
             reader = self._reader(number - 1)
             past = probs if reader is None else reader.evidence(indices)
             if past.shape != probs.shape:
@@ -277,20 +304,48 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_new(folder: Path, labels: ClassLabels | MaskLabels, manifest: Manifest) -> None:
+def _check_options(kind: str, evidence: str, momentum: float, keep: int | None) -> None:
+    if kind not in KINDS:
+        raise unknown_name("kind of labels", kind, KINDS)
+    if evidence not in EVIDENCE_RULES:
+        raise unknown_name("evidence rule", evidence, EVIDENCE_RULES)
+    if not 0 <= momentum < 1:
+        raise InvalidInputError("momentum in [0, 1)", got=repr(momentum), mend="0.7 is a common choice")
+    if keep is not None and (not isinstance(keep, int) or keep < 2):
+        raise InvalidInputError("keep >= 2 or None", got=repr(keep), mend="keep=2 is the least that can resume")
+
+
+def _raise(failure: Exception | None) -> None:
+    if failure is not None:
+        raise failure
+
+
+def _make_empty(folder: Path, leftovers: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if any(path.name != GIVEN and path.suffix != ".part" for path in folder.iterdir()):  # those: an unfinished start
+    if any(path.name not in leftovers and path.suffix != ".part" for path in folder.iterdir()):
         raise StoreError(
             f"a new or empty folder at {folder}",
             got="a folder with files",
             mend="open the store that is there, or choose another folder",
         )
+
+
+def _write_new(folder: Path, labels: ClassLabels | MaskLabels, manifest: Manifest) -> None:
     part = folder / f".{GIVEN}.part"
     try:
-        with h5py.File(part, "w") as file:
-            labels.save(file)
+        _make_empty(folder, leftovers=(GIVEN,))  # given labels without a manifest: a start that was cut short
+        with NewFile(part) as file:
+            labels.save(file.hdf5)
         publish(part, folder / GIVEN)
         manifest.save(folder)  # last: a folder without it is no store
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"to write {folder}", got=str(error), mend="free space or choose another folder") from error
+        raise _write_error(folder, error) from error
+    finally:
+        if folder.is_dir():
+            part.unlink(missing_ok=True)
+
+
+def _write_error(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"to write into {folder}", got=str(error), mend="free space on the disk, or choose another folder"
+    )

@@ -1,0 +1,115 @@
+"""Label stores whose writer is killed, or whose disk fills up. One process imports torch, and forks the victims."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from makers import KINDS
+
+HERE = Path(__file__).parent
+COMMON = """
+import os, random, resource, signal, sys, time
+from pathlib import Path
+import torch
+from makers import *
+from noisycorrect.errors import StoreError
+torch.set_num_threads(1)
+
+
+def main(kind, folder):
+"""
+KILL = """
+    rng, reached = random.Random(0), []
+    store = make_store(folder / "labels", kind, keep=3)
+    given = (store.folder / "given.h5").read_bytes()
+    for attempt in range(12):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            victim = SoftLabelStore.open(store.folder, writable=True)
+            os.write(writing, b"!")
+            while True:
+                advance(victim)
+        os.read(reading, 1)
+        time.sleep(rng.uniform(0, 0.08))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        os.close(reading), os.close(writing)
+        opened = SoftLabelStore.open(store.folder, writable=attempt % 2 == 0)
+        reached.append(opened.generation)
+        assert_whole(opened, opened.generation)
+        for number in opened.generations[1:-1]:
+            opened.evidence(generation=number)
+        assert (store.folder / "given.h5").read_bytes() == given
+    assert reached == sorted(reached) and reached[-1] > 0, reached
+    opened = SoftLabelStore.open(store.folder, writable=True)
+    advance(opened)
+    assert_whole(SoftLabelStore.open(store.folder), reached[-1] + 1)
+    print("survived", len(set(reached)), sorted(path.suffix for path in store.folder.iterdir()))
+"""
+# The limit on the size of a file stands for a full disk: a real error of a real write.
+FULL = """
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def refused(limit, attempt):
+        child = os.fork()
+        if child:
+            return os.waitpid(child, 0)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            attempt()
+        except StoreError as error:
+            assert "to write" in str(error) and "File too large" in str(error) and "free space" in str(error), error
+            names = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+            assert not [name for name in names if ".part" in name], names
+            sys.exit(0)  # in full, so that HDF5 closes whatever it has
+        sys.exit(f"{limit}: no error")
+
+    store = make_store(folder / "labels", kind)
+    advance(store)
+    before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    size = len(before["generation-0001.h5"])
+    for limit in (0, size // 2, size - 1):
+        assert refused(limit, lambda: advance(store)) == 0, limit
+        assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before, limit
+        assert_whole(store, 1)
+    attempts = {"new": lambda: make_store(folder / "new", kind), "copy": lambda: store.export(folder / "copy")}
+    for name, attempt in attempts.items():
+        assert refused(len(before["given.h5"]) // 2, attempt) == 0, name
+        assert list((folder / name).iterdir()) == []
+    advance(store)
+    assert_whole(SoftLabelStore.open(store.folder), 2)
+    print("survived")
+"""
+
+
+def run(script: str, folder: Path) -> list[str]:
+    calls = [f"main({kind!r}, Path(sys.argv[1]) / {kind!r})" for kind in KINDS]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join([COMMON + script, *calls]), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(KINDS)
+    return lines
+
+
+def test_kill_9_at_any_moment_leaves_a_whole_generation(tmp_path: Path) -> None:
+    for line in run(KILL, tmp_path):
+        word, moments, *suffixes = line.split()
+        assert word == "survived"
+        assert int(moments) >= 5  # the kills did come at different generations
+        assert "part" not in "".join(suffixes)
+
+
+def test_a_full_disk_is_one_error_and_no_loss(tmp_path: Path) -> None:
+    assert run(FULL, tmp_path) == ["survived"] * len(KINDS)
