@@ -153,8 +153,8 @@ def test_labels_of_another_data_set_are_refused(tmp_path):
     other.labels = other.labels.flip(0)
     with pytest.raises(StoreError, match="fingerprint"):
         fit(tmp_path, data=other, init_epochs=1, cycles=1, cycle_epochs=1)
+    task = Classification(5, allow_empty_classes=True)
     with pytest.raises(StoreError, match=r"a label store of 5 classes .*; got one of 4"):
-        task = Classification(5, allow_empty_classes=True)
         fit(tmp_path, num_classes=None, task=task, init_epochs=1, cycles=1, cycle_epochs=1)
 
 
