@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ import torch
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
+import noisycorrect
 from benchmarks.cells import CellsFailedError, run_cells
 from benchmarks.datasets import Benchmark, load
 from benchmarks.figures import write_study
@@ -30,6 +32,7 @@ from benchmarks.methods import METHODS, epochs_at_equal_passes, method_named
 from benchmarks.networks import build
 from benchmarks.study import print_table
 from noisycorrect import CorrectionResult, SelfCorrector, noise
+from noisycorrect.checks import finite_number, whole_number
 from noisycorrect.errors import InvalidInputError, NoisyCorrectError, unknown_name
 from noisycorrect.issues import label_quality
 
@@ -58,6 +61,8 @@ class Cell:
     batch_size: int
     network: str
     subset: int | None
+    data: str  # fingerprint of labels and inputs, so that another folder's cells are not taken for this one's
+    version: str  # of the package
 
 
 def make_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -73,8 +78,14 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     if arguments.seeds < 1:
         raise InvalidInputError("--seeds >= 1", got=str(arguments.seeds), mend="the default is 3")
     recipe = RECIPES[arguments.dataset]
-    budget = arguments.epochs or recipe["epochs"]
+    budget, lr, batch_size = (
+        recipe[name] if getattr(arguments, name) is None else getattr(arguments, name)
+        for name in ("epochs", "lr", "batch_size")
+    )
     data = load(arguments.dataset, arguments.data_dir, subset=arguments.subset)
+    build(arguments.network, data, seed=0)
+    for name, value in (("--epochs", budget), ("--batch-size", batch_size)):
+        whole_number(name, value, least=2)
     spellings = [str(noise.parse(spelling)) for spelling in arguments.noise.split(",")]
     for spelling in spellings:
         _noise_model(spelling, data)
@@ -86,10 +97,12 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
             seed=seed,
             budget=budget,
             epochs=epochs_at_equal_passes(method, budget, len(data.train_labels)),
-            lr=arguments.lr or recipe["lr"],
-            batch_size=arguments.batch_size or recipe["batch_size"],
+            lr=finite_number("--lr", lr, above=1e-12, mend="the default suits the data set"),
+            batch_size=batch_size,
             network=arguments.network,
             subset=arguments.subset,
+            data=_fingerprint(data),
+            version=noisycorrect.__version__,
         )
         for spelling in spellings
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
@@ -138,8 +151,16 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
     }
 
 
+def _fingerprint(data: Benchmark) -> str:
+    digest = hashlib.sha256(data.train_labels.tobytes())
+    digest.update(data.train_inputs[:100].numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 def _noise_model(spelling: str, data: Benchmark) -> noise.NoiseModel:
     name, _, key = spelling.partition(":")
+    if name == noise.OpenSet.name:
+        raise InvalidInputError("noise of labels", got=spelling, mend="open-set noise needs a pool of foreign inputs")
     if name != noise.Human.name:
         return noise.parse(spelling)
     if key not in data.human_labels:

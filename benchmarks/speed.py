@@ -33,10 +33,12 @@ from torch.utils.data import Dataset
 from benchmarks.networks import small_cnn
 from benchmarks.report import new_figure, write_report
 from noisycorrect import Classification, Schedule, SoftLabelStore, recalibrate_batchnorm
-from noisycorrect.data import ArrayDataset, LabelView, ShardedBatches, make_loader
+from noisycorrect.data import LabelView, ShardedBatches, make_loader
+from noisycorrect.datasets import ArrayDataset
 from noisycorrect.engine import Engine
 from noisycorrect.errors import unknown_name
-from noisycorrect.run import Run, RunData, open_run
+from noisycorrect.run import Run, RunData
+from noisycorrect.run_folder import open_run
 from noisycorrect.settings import RunSettings
 
 if TYPE_CHECKING:

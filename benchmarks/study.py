@@ -128,7 +128,8 @@ def _with_best(row: Row, rows: Sequence[Row]) -> Row:
 def study_markdown(title: str, cells: Sequence[Record]) -> str:
     """Return the tables of a study, one a data set: methods down, noises across."""
     rows = summarise(cells)
-    named, first = {"dataset", "noise", "rate", "method", "seed", "networks"}, cells[0]["config"] if cells else {}
+    named = {"dataset", "noise", "rate", "method", "seed", "networks", "data", "version"}
+    first = cells[0]["config"] if cells else {}
     shared = [
         f"{k} {v}"
         for k, v in first.items()

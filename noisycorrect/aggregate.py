@@ -62,6 +62,10 @@ def exponential_average(average: Tensor, weights: Tensor, decay: float) -> Tenso
 
 
 def _towards(average: Tensor, weights: Tensor, share: float) -> Tensor:
+    if not (average.is_floating_point() or average.is_complex()):
+        return weights.to(average.device, average.dtype)  # integers have no mean
+    if average.is_complex():
+        return torch.view_as_complex(_towards(torch.view_as_real(average), torch.view_as_real(weights), share))
     exact = torch.float32 if average.device.type == "mps" else torch.float64  # mps has no float64
     wide = average.to(exact)
     return (wide + (weights.to(average.device, exact) - wide) * share).to(average.dtype)

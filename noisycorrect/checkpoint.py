@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,11 +35,20 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """
     try:
         with replace_atomically(path) as temporary:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
+            torch.save(_plain({"format": FORMAT, "version": VERSION, **content}), temporary)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as a RuntimeError
         raise CheckpointError(
             f"to write {path}", got=str(error), mend="free space and resume; the last checkpoint is untouched"
         ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with numpy's scalars as Python's: torch reads nothing else back without running pickles."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

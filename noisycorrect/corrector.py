@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from noisycorrect import distributed
 from noisycorrect.classification.task import Classification
-from noisycorrect.data import Collate, as_dataset
+from noisycorrect.data import Collate
+from noisycorrect.datasets import as_dataset
 from noisycorrect.engine import Engine, resolve_device, resolve_precision
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.given import checked_labels
 from noisycorrect.progress import samples_progress
 from noisycorrect.result import CorrectionResult
-from noisycorrect.run import Run, RunData, open_run
+from noisycorrect.run import Run, RunData
+from noisycorrect.run_folder import open_run
 from noisycorrect.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, Schedule
 from noisycorrect.settings import RunSettings
 from noisycorrect.task import Task
@@ -57,7 +60,8 @@ class SelfCorrector:
     preset : {"paper"}
         Where the defaults below come from.
     epochs : int, optional
-        Whole budget, divided as in the paper, 100 : 5 x 10. Default: 150.
+        Whole budget, divided as in the paper, 100 : 5 x 10. Default: 150. With many wrong labels less is more: what a
+        network has memorised, it predicts back.
     init_epochs, cycles, cycle_epochs : int, optional
         Instead of `epochs`: length of the initial phase, number and length of the correction cycles.
     warmup_epochs : float, optional
@@ -71,7 +75,8 @@ class SelfCorrector:
     batch_size : int, optional
         Samples in a batch, over all ranks. Default: 36.
     aggregate, refine : bool
-        Average the weights (Eq. 6); refine the labels (Eq. 7): the rows of the paper's Table 4.
+        Average the weights (Eq. 6); refine the labels (Eq. 7): the rows of the paper's Table 4. The first cycle's blend
+        is half the given label, so a label's most probable class can change from the second on.
     restart : {"aggregate", "student"}, optional
         Where a cycle starts from: the averaged weights with a fresh optimizer (the paper), or the weights that the last
         cycle ended with (the published code).
@@ -188,7 +193,15 @@ class SelfCorrector:
             seed=seed,
             keep_generations=keep_generations,
         )
-        self.optimizer = optimizer or defaults["optimizer"]
+        self.optimizer = defaults["optimizer"] if optimizer is None else optimizer
+        if not callable(self.optimizer) or isinstance(self.optimizer, Optimizer):
+            raise InvalidInputError(
+                "optimizer to be a factory, called with the parameters",
+                got=repr(optimizer) if isinstance(optimizer, str) else f"an object of {type(optimizer).__name__}",
+                mend="pass torch.optim.AdamW, or functools.partial(torch.optim.SGD, momentum=0.9)",
+            )
+        if not isinstance(model, nn.Module):
+            raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, mend="pass a network")
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self.clip_grad_norm = clip_grad_norm
@@ -215,11 +228,14 @@ class SelfCorrector:
         Parameters
         ----------
         train : Dataset, pair of arrays, or DataLoader
-            Map-style data set of ``(input, label)``, ``(input, label, index)`` or dicts, or ``(inputs, labels)``.
+            Map-style data set of ``(input, label)``, ``(input, label, index)`` or dicts (``input``, ``image`` or ``x``;
+            ``label``, ``given``, ``y`` or ``target``), or ``(inputs, labels)``. Labels are taken from its ``targets``
+            or ``labels`` if it has them, else every item is read once. Of a DataLoader only the data set is used.
         val : same, optional
             Validation set; measured at the end of each cycle.
         unlabeled : data set of inputs, or array, optional
-            Inputs without labels (transduction, sec. 3.4): they follow the training set, with trust 0.
+            Inputs without labels (transduction, sec. 3.4): an array, or items of an input, a tuple that begins with
+            one, or a dict; they follow the training set, with trust 0.
         canonical : data set, optional
             The training set, and after it the unlabelled inputs, without augmentation, for predictions. Needed if the
             items of `train` are augmented when they are read.
@@ -246,10 +262,11 @@ class SelfCorrector:
         data = self._data(train, val, unlabeled, canonical, clean_labels, val_clean_labels)
         with (
             open_run(self.model, self._engine(), self.optimizer, self.settings, data, self.run_dir, resume) as run,
-            samples_progress(enabled=self.verbose) as progress,
+            samples_progress(enabled=self.verbose and distributed.is_main()) as progress,
         ):
-            total = self.schedule.epochs * len(data.train)
-            bar = progress.add_task("", total=total, completed=run.epoch * len(data.train))
+            run.rehearse()
+            share = len(distributed.shard(len(data.train)))
+            bar = progress.add_task("", total=self.schedule.epochs * share, completed=run.epoch * share)
             for epoch in range(run.epoch, self.schedule.epochs):
                 cycle = self.schedule.cycle(epoch)
                 progress.update(bar, description=_describe(epoch, cycle, self.schedule, run))
@@ -286,6 +303,7 @@ class SelfCorrector:
             unlabeled=unlabeled,
             canonical=None if canonical is None else as_dataset(canonical, "canonical"),
             collate_fn=self.collate_fn,
+            num_workers=self.settings.num_workers,
         )
         self.task.check_given(data.given)
         data.clean_labels = self._clean(clean_labels, len(data.train), "clean_labels")

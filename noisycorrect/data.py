@@ -1,10 +1,10 @@
-"""From what users have (data sets, arrays, loaders) to batches that know their index, given label and evidence."""
+"""Batches that know their index, given label, trust and evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,34 +12,17 @@ from torch import Tensor
 from torch.utils.data import (
     DataLoader,
     Dataset,
-    IterableDataset,
-    RandomSampler,
     Sampler,
-    SequentialSampler,
-    TensorDataset,
     default_collate,
 )
 
+from noisycorrect.datasets import ArrayDataset, MapStyleDataset, split_fields
 from noisycorrect.errors import InvalidInputError, StaleGenerationError
-from noisycorrect.feed import INPUT_KEYS, map_tensors
+from noisycorrect.feed import map_tensors
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.refine import UNLABELED
 from noisycorrect.rng import derived_seed, seeded
 
-LABEL_KEYS = ("label", "given", "y", "target")
 Collate = Callable[[list[Any]], Any]
-
-
-class MapStyleDataset(Protocol):
-    """A data set with a length and items by position."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Return the item at a position: ``(input, label)``, ``(input, label, index)`` or a dict."""
-        ...
 
 
 @dataclass
@@ -81,158 +64,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; called by DataLoader."""
-        return map_tensors(self, Tensor.pin_memory)
-
-
-class ArrayDataset(Dataset[Any]):
-    """Inputs and labels that lie in memory as arrays; whole batches are indexed at once.
-
-    Parameters
-    ----------
-    inputs : array-like, shape (N, ...)
-        Inputs; a tensor or array is not copied.
-    labels : array-like, shape (N,)
-        Labels.
-
-    Examples
-    --------
-    >>> data = ArrayDataset(np.zeros((4, 2), np.float32), [0, 1, 0, 1])
-    >>> data.batch([1, 3])
-    (tensor([[0., 0.],
-            [0., 0.]]), tensor([1, 1]))
-    """
-
-    def __init__(self, inputs: Any, labels: Any) -> None:
-        self.inputs = torch.as_tensor(inputs)
-        self.labels = torch.as_tensor(labels)
-        if len(self.inputs) != len(self.labels):
-            raise InvalidInputError(
-                "as many labels as inputs",
-                got=f"{len(self.labels)} labels, {len(self.inputs)} inputs",
-                mend="pass arrays of one length",
-            )
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.inputs[index], self.labels[index]
-
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return the inputs and labels at some positions."""
-        return self.inputs[indices], self.labels[indices]
-
-
-class WithUnlabeled(Dataset[Any]):
-    """A labelled data set followed by inputs without labels, which get the label -1."""
-
-    def __init__(self, labeled: MapStyleDataset, unlabeled: MapStyleDataset) -> None:
-        self.labeled = labeled
-        self.unlabeled = unlabeled
-
-    def __len__(self) -> int:
-        return len(self.labeled) + len(self.unlabeled)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        if index < len(self.labeled):
-            item = self.labeled[index]
-            inputs, label, _, _ = split_fields(item)
-            return inputs, label
-        item = self.unlabeled[index - len(self.labeled)]
-        return (item if isinstance(item, Tensor | np.ndarray) else split_fields(item)[0]), UNLABELED
-
-
-def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any) -> MapStyleDataset:
-    """Return a labelled data set followed by inputs without labels; arrays stay arrays."""
-    if isinstance(labeled, ArrayDataset) and isinstance(unlabeled, (Tensor, np.ndarray)):
-        missing = torch.full((len(unlabeled),), UNLABELED, dtype=labeled.labels.dtype)
-        inputs = torch.cat([labeled.inputs, torch.as_tensor(unlabeled)])
-        return ArrayDataset(inputs, torch.cat([labeled.labels, missing]))
-    return WithUnlabeled(labeled, unlabeled)
-
-
-def as_dataset(data: Any, name: str) -> MapStyleDataset:
-    """Return a map-style data set from what a user passed.
-
-    Parameters
-    ----------
-    data : Dataset, (inputs, labels) pair of arrays, TensorDataset, or DataLoader
-        Of a DataLoader only the data set is taken, and only if it visits every sample once in order or shuffled: the
-        corrector has to know each sample's index.
-    name : str
-        What messages call it.
-
-    Raises
-    ------
-    InvalidInputError
-        If it has no length or no items, is empty, or is a loader that hides the index.
-    """
-    if isinstance(data, DataLoader):
-        data = _dataset_of_loader(data, name)
-    if type(data) is TensorDataset and len(data.tensors) == 2:
-        data = tuple(data.tensors)
-    if isinstance(data, tuple) and len(data) == 2:
-        data = ArrayDataset(*data)
-    if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-        raise InvalidInputError(
-            f"{name} to be a map-style data set (__len__ and __getitem__) or a pair of arrays",
-            got=type(data).__name__,
-            mend="labels are kept by position: wrap the samples in a Dataset, or pass (inputs, labels)",
-        )
-    if len(data) == 0:
-        raise InvalidInputError(f"{name} with at least one sample", got="an empty data set", mend="check its path")
-    return data  # type: ignore[no-any-return]
-
-
-def _dataset_of_loader(loader: DataLoader[Any], name: str) -> Any:
-    if type(loader.sampler) not in (SequentialSampler, RandomSampler):
-        raise InvalidInputError(
-            f"{name} to be a data set, or a DataLoader that only shuffles",
-            got=f"a DataLoader with {type(loader.sampler).__name__}, from whose batches the index cannot be known",
-            mend="pass the data set itself; batch_size= and num_workers= go to SelfCorrector",
-        )
-    return loader.dataset
-
-
-def split_fields(batch: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
-    """Return (input, label, index or None, extra) of an item or a batch: ``(x, y)``, ``(x, y, index)`` or a dict.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is neither.
-
-    Examples
-    --------
-    >>> split_fields({"image": 1, "label": 2, "index": 3, "matrix": 4})
-    (1, 2, 3, {'matrix': 4})
-    """
-    if isinstance(batch, Mapping):
-        fields = dict(batch)
-        inputs = [key for key in INPUT_KEYS if key in fields]
-        labels = [key for key in LABEL_KEYS if key in fields]
-        if len(inputs) == 1 and len(labels) == 1:
-            return fields.pop(inputs[0]), fields.pop(labels[0]), fields.pop("index", None), fields
-        got = f"a dict with keys {sorted(map(str, fields))}"
-    elif isinstance(batch, (tuple, list)) and len(batch) in (2, 3):
-        return batch[0], batch[1], batch[2] if len(batch) == 3 else None, {}
-    else:
-        got = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
-    raise InvalidInputError(
-        f"(input, label), (input, label, index) or a dict with one of {INPUT_KEYS} and one of {LABEL_KEYS}",
-        got=got,
-        mend="change what the data set's __getitem__ returns",
-    )
-
-
-def read_given(data: MapStyleDataset) -> list[Any] | Tensor:
-    """Return the labels of all samples, in order; reads every item once unless the labels lie in an array."""
-    if isinstance(data, ArrayDataset):
-        return data.labels
-    if isinstance(data, WithUnlabeled):
-        labeled = read_given(data.labeled)
-        return [*labeled, *[UNLABELED] * len(data.unlabeled)]
-    return [split_fields(data[index])[1] for index in range(len(data))]
+        return map_tensors(self, lambda tensor: tensor.pin_memory() if tensor.device.type == "cpu" else tensor)
 
 
 class LabelView(Dataset[Any]):
@@ -352,6 +184,7 @@ class ShardedBatches(Sampler[list[int]]):
         self.seed = seed
         self.shuffle = shuffle
         self.epoch = 0
+        self._shuffled: tuple[int, Tensor] | None = None  # the order of an epoch, drawn once
         rest = length % batch_size
         whole = length // batch_size
         self._batches = whole + int(rest > 0 and (full or not whole or rest >= 2 * world_size))
@@ -360,15 +193,23 @@ class ShardedBatches(Sampler[list[int]]):
         """Say which epoch (>= 0) the next order is for."""
         self.epoch = epoch
 
+    def batch(self, number: int) -> Tensor:
+        """Return the positions of a whole batch, over all ranks."""
+        return self._order()[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _order(self) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(self.length)
+        if self._shuffled is None or self._shuffled[0] != self.epoch:
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+            self._shuffled = self.epoch, torch.randperm(self.length, generator=generator)
+        return self._shuffled[1]
+
     def __len__(self) -> int:
         return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.arange(self.length)
-        if self.shuffle:
-            order = torch.randperm(
-                self.length, generator=torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
-            )
+        order = self._order()
         for number in range(self._batches):
             batch = order[number * self.batch_size : (number + 1) * self.batch_size]
             yield batch[self.rank :: self.world_size].tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -32,9 +33,19 @@ def resolve_device(device: str | torch.device) -> torch.device:
     device(type='cpu')
     """
     if device != "auto":
-        return torch.device(device)
+        try:
+            found = torch.device(device)
+            if found.type == "cuda" and not torch.cuda.is_available():
+                raise RuntimeError("cuda, and torch sees no GPU")
+            return found
+        except RuntimeError as error:
+            got = f"{device!r}: {str(error).splitlines()[0]}"
+            raise InvalidInputError("a device", got=got, mend='pass "auto", "cpu", "cuda" or "mps"') from error
     if torch.cuda.is_available():
-        return torch.device("cuda", distributed.rank() % torch.cuda.device_count())
+        # Set, too: collectives use the current device, and two ranks on one would wait for each other.
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+        return device
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
@@ -106,10 +117,10 @@ class Engine:
         epoch: int,
         length: int,
         generation: int,
-        weight: Callable[[int, int], float],
+        weigh: Callable[[int, Batch], tuple[int, float]],
         advance: Advance,
-    ) -> float:
-        """Train for one epoch and return the mean loss.
+    ) -> tuple[float, int]:
+        """Train for one epoch; return the mean loss of the labelled samples and the number of samples, over all ranks.
 
         Parameters
         ----------
@@ -119,9 +130,9 @@ class Engine:
             `length` of them.
         epoch, generation : int
             Epoch, 0-based, and the generation of labels that every batch must carry.
-        weight : callable
-            ``weight(number, size)``: what this rank's mean loss of batch `number` counts, so that the mean over ranks
-            is the mean over the global batch.
+        weigh : callable
+            ``weigh(number, batch)``: how many of the batch's samples have a label, and what this rank's mean loss
+            counts, so that the mean over ranks is the mean over the global batch.
         advance : callable
             Called with the size of each batch.
 
@@ -134,22 +145,26 @@ class Engine:
         """
         model.train()
         losses: list[Tensor] = []
-        sizes: list[float] = []
+        counts: list[int] = []
+        samples = 0
         for number, batch in enumerate(batches):
             check_generation(batch, generation)
             scheduler.step(epoch + number / length)  # type: ignore[arg-type]
             batch = self._to_device(batch)
             if self.augment is not None:
                 batch.input = self.augment(batch.input)
-            share = weight(number, len(batch))
+            count, share = weigh(number, batch)
             losses.append(self._step(model, optimizer, batch, share))
-            sizes.append(len(batch))
+            counts.append(count)
+            samples += len(batch)
             if len(losses) % LOSSES_BETWEEN_CHECKS == 0 or len(losses) == length:
                 self._check_finite(losses, epoch)
             advance(len(batch))
-        sums = torch.tensor([sum(loss.item() * size for loss, size in zip(losses, sizes, strict=True)), sum(sizes)])
-        total, count = distributed.all_reduce_sum(sums.double()).tolist()
-        return total / count if count else math.nan
+        total = sum(loss.item() * count for loss, count in zip(losses, counts, strict=True))
+        sums = torch.tensor([total, sum(counts), samples], dtype=torch.float64)
+        total, labeled, samples = distributed.all_reduce_sum(sums).tolist()
+        self._check_weights(model, epoch)
+        return (total / labeled if labeled else math.nan), round(samples)
 
     def _step(self, model: nn.Module, optimizer: Optimizer, batch: Batch, share: float) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
@@ -174,6 +189,28 @@ class Engine:
                 got=f"{losses[number].item()} in epoch {epoch + 1}, batch {number + 1}",
                 mend="lower lr, set clip_grad_norm=, or look for NaN in the inputs",
             )
+
+    @staticmethod
+    def _check_weights(model: nn.Module, epoch: int) -> None:
+        for name, parameter in model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise NonFiniteLossError(
+                    "finite weights",
+                    got=f"NaN or infinity in {name!r} after epoch {epoch + 1}",
+                    mend="lower lr or set clip_grad_norm=",
+                )
+
+    @torch.no_grad()
+    def rehearse(self, model: nn.Module, batch: Batch) -> None:
+        """Run the model on a batch in evaluation mode, and let the task look at the output."""
+        training = model.training
+        model.eval()
+        try:
+            batch = self._to_device(batch)
+            with self.autocast():
+                self.task.check_output(self.task.forward(model, batch), batch)
+        finally:
+            model.train(training)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels import ClassLabels, SoftLabelStore
-
-ROWS_AT_ONCE = 65_536
+from noisycorrect.labels.compare import row_blocks
 
 
 @dataclass(frozen=True)
@@ -59,14 +58,17 @@ def label_quality(given: Tensor, evidence: Tensor) -> Tensor:
 
 
 def find_label_issues(store: SoftLabelStore, *, top: int | None = None) -> list[LabelIssue]:
-    """Return suspicious labels, the most suspicious first.
+    """Return the labels that are not the evidence's most probable class, the most suspicious first.
+
+    Evidence comes from a model that was trained on these labels: one that has memorised them finds fewer of their
+    errors. If ``agreement`` in the history is near 1 where many labels are wrong, train for fewer epochs.
 
     Parameters
     ----------
     store : SoftLabelStore
         Class labels with at least one generation of evidence.
     top : int, optional
-        The `top` labels of lowest quality. Default: all labels that are not the evidence's most probable class.
+        At most so many. Default: all.
 
     Returns
     -------
@@ -91,12 +93,11 @@ def find_label_issues(store: SoftLabelStore, *, top: int | None = None) -> list[
     if top is not None and top < 0:
         raise InvalidInputError("top >= 0 or None", got=repr(top), mend="pass how many issues to return")
     quality, suggested = np.empty(len(store), np.float32), np.empty(len(store), np.int64)
-    for start in range(0, len(store), ROWS_AT_ONCE):
-        rows = slice(start, min(start + ROWS_AT_ONCE, len(store)))
+    for rows in row_blocks(store):
         evidence = store.evidence(rows)
         quality[rows] = label_quality(torch.from_numpy(store.given(rows).copy()), evidence).numpy()
         suggested[rows] = evidence.argmax(1).numpy()
     given = store.given()
-    candidates = np.flatnonzero(store.labeled if top is not None else store.labeled & (suggested != given))
+    candidates = np.flatnonzero(store.labeled & (suggested != given))
     ranked = candidates[np.argsort(quality[candidates], kind="stable")][:top]
     return [LabelIssue(int(i), int(given[i]), int(suggested[i]), float(quality[i])) for i in ranked]

@@ -27,7 +27,7 @@ from noisycorrect.moments import Moments, SlidingMoments, batch_moments, merge_m
 __all__ = ["recalibrate_batchnorm"]
 
 _LOGGER = logging.getLogger("noisycorrect")
-_METHODS = ("exact", "fast")
+METHODS = ("exact", "fast")
 
 # How many batches the sliding estimate of the fast method holds after k of them: k ** 0.6. With k ** 1 (all of them)
 # the noise of the first batches stays in every later layer; with k ** 0 (the batch alone, as in training) the variance
@@ -139,8 +139,8 @@ def recalibrate_batchnorm(
 
 
 def _check_arguments(batches: object, method: object, max_samples: object) -> None:
-    if method not in _METHODS:
-        raise unknown_name("method", method, _METHODS)
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
     if max_samples is not None and (
         isinstance(max_samples, bool) or not isinstance(max_samples, int) or max_samples < 1
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,13 @@ class CorrectionResult:
         Compute of the whole run: samples forward (1 each) and backward (2 each), validation left out.
     """
 
-    model: nn.Module
+    model: nn.Module = field(repr=False)
     labels: SoftLabelStore
-    history: list[dict[str, float]]
+    history: list[dict[str, float]] = field(repr=False)
     sample_passes: int
 
     def find_label_issues(self, top: int | None = None) -> list[LabelIssue]:
-        """Return suspicious labels, the most suspicious first; see :func:`noisycorrect.issues.find_label_issues`."""
+        """Return the labels that the evidence contradicts; see :func:`noisycorrect.issues.find_label_issues`."""
         return find_label_issues(self.labels, top=top)
 
     def save(self, folder: str | os.PathLike[str]) -> None:

@@ -18,7 +18,8 @@ def derived_seed(*entropy: int) -> int:
     >>> derived_seed(0, 1) == derived_seed(0, 1), derived_seed(0, 1) == derived_seed(1, 0)
     (True, False)
     """
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # SeedSequence pads with zeros: without the length (7, 3) and (7, 3, 0) would be one seed.
+    return int(np.random.SeedSequence((len(entropy), *entropy)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextlib.contextmanager
@@ -45,7 +46,10 @@ def seeded(*entropy: int, device: torch.device | None = None) -> Iterator[None]:
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - augmentations use them
     devices = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed every GPU, which the fork does not put back.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.default_generators[torch.cuda._utils._get_device_index(device, optional=True)].manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import inspect
 import math
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,25 +20,18 @@ from torch.utils.data import DataLoader
 
 from noisycorrect import distributed
 from noisycorrect.aggregate import WeightAggregator
-from noisycorrect.checkpoint import check_settings, load_checkpoint, load_model_state, save_checkpoint
-from noisycorrect.data import (
-    Collate,
-    LabelView,
-    MapStyleDataset,
-    ShardedBatches,
-    join_unlabeled,
-    make_loader,
-    read_given,
-)
+from noisycorrect.checkpoint import check_settings, load_model_state, save_checkpoint
+from noisycorrect.data import Batch, Collate, LabelView, ShardedBatches, make_loader
+from noisycorrect.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
 from noisycorrect.engine import Advance, Engine
 from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError
-from noisycorrect.files import locked
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.compare import changed_share, label_accuracy
+from noisycorrect.modules import unwrap
 from noisycorrect.progress import logger
 from noisycorrect.recalibrate import recalibrate_batchnorm
-from noisycorrect.result import HISTORY, LABELS, CorrectionResult, write_history
-from noisycorrect.rng import seeded
+from noisycorrect.result import HISTORY, CorrectionResult, write_history
+from noisycorrect.rng import derived_seed, seeded
 from noisycorrect.schedule import CyclicalLR
 from noisycorrect.settings import RunSettings
 
@@ -67,6 +61,7 @@ class RunData:
         unlabeled: Any,
         canonical: MapStyleDataset | None,
         collate_fn: Collate | None,
+        num_workers: int = 0,
     ) -> RunData:
         """Join labelled and unlabelled samples, and read the given labels."""
         if unlabeled is not None:
@@ -81,7 +76,14 @@ class RunData:
                 got=str(len(canonical)),
                 mend="pass the same samples, in the same order, without augmentation",
             )
-        return cls(train, train if canonical is None else canonical, read_given(train), val, collate_fn)
+        if canonical is None and is_augmented(train):
+            warnings.warn(
+                "the items of train change from one reading to the next: predictions will be of augmented inputs; pass"
+                " canonical= to fit, the same samples without augmentation",
+                stacklevel=4,
+            )
+        given = read_given(train, num_workers)
+        return cls(train, train if canonical is None else canonical, given, val, collate_fn)
 
 
 class Run:
@@ -140,6 +142,17 @@ class Run:
 
     # ---------------------------------------------------------------- the steps of the loop
 
+    def rehearse(self) -> None:
+        """Run the student on a training and a validation batch, so that what does not fit is known at once."""
+        with seeded(self.settings.seed):
+            for data in (self.data.canonical, self.data.val):
+                if data is not None:
+                    view = LabelView(data, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
+                    batch = view.__getitems__(list(range(min(len(data), self._prediction_batch))))
+                    self.engine.rehearse(self.student, batch)
+        if self.data.val is not None:
+            self.engine.task.check_given(read_given(self.data.val, self.settings.num_workers), training=False)
+
     @property
     def model(self) -> nn.Module:
         """The model that predicts: the aggregate, or the student if weights are not averaged."""
@@ -157,7 +170,7 @@ class Run:
         self.train_batches.set_epoch(epoch)
         with seeded(self.settings.seed, TRAINING, epoch, distributed.rank(), device=self.engine.device):
             try:
-                self.loss = self.engine.train_epoch(
+                self.loss, samples = self.engine.train_epoch(
                     self.trained,
                     self.optimizer,
                     self.scheduler,
@@ -165,18 +178,25 @@ class Run:
                     epoch=epoch,
                     length=len(self.train_batches),
                     generation=self.store.generation,
-                    weight=self._weight,
+                    weigh=self._weigh,
                     advance=advance,
                 )
             except NonFiniteLossError as error:
                 last = f"epoch {self.epoch} in {self.run_dir}" if self.run_dir and self.epoch else "none"
                 raise NonFiniteLossError(f"{error}; last good checkpoint: {last}") from None
-        self.sample_passes += 3 * len(self.data.train)
+        self.sample_passes += 3 * samples
         self.epoch = epoch + 1
 
-    def _weight(self, number: int, size: int) -> float:
-        whole = min(self.settings.batch_size, len(self.data.train) - number * self.settings.batch_size)
-        return size * distributed.world_size() / whole
+    def _weigh(self, number: int, batch: Batch) -> tuple[int, float]:
+        """Return how many samples of the batch have a label, and their share of the global batch's, times the ranks."""
+        own = self._labeled(batch.index.cpu())
+        if distributed.world_size() == 1:
+            return own, 1.0
+        return own, own * distributed.world_size() / max(1, self._labeled(self.train_batches.batch(number)))
+
+    def _labeled(self, indices: Tensor) -> int:
+        # Evidence labels every sample, a given label only its own.
+        return len(indices) if self.store.generation else int(self.store.labeled[indices.numpy()].sum())
 
     def aggregate(self) -> None:
         """Take the student's weights into the average (SCHP, Eq. 6)."""
@@ -191,8 +211,9 @@ class Run:
             self._prediction_batch,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
-            seed=settings.seed + RECALIBRATION,  # in random order: sorted data misleads the one-pass estimate
+            seed=derived_seed(settings.seed, RECALIBRATION),  # shuffled: sorted data misleads the one-pass estimate
         )
+        batches.set_epoch(self.epoch)
         with self.engine.autocast():
             layers = recalibrate_batchnorm(
                 self.model,
@@ -217,7 +238,7 @@ class Run:
         agreement.reduce()
         self.sample_passes += len(self.data.canonical)
         self._refined = {
-            "agreement": agreement.compute()["accuracy"],
+            "agreement": agreement.compute()[self.engine.task.main_metric],
             "changed": changed_share(self.store, before),
             "mean_trust": float(self.store.trust(np.flatnonzero(self.store.labeled)).mean()),
         }
@@ -269,7 +290,7 @@ class Run:
     def restart_from_aggregate(self) -> None:
         """Start the next cycle from the averaged weights, the optimizer having forgotten the old ones."""
         assert self.aggregator is not None
-        self.student.load_state_dict(self.aggregator.model.state_dict())
+        unwrap(self.student).load_state_dict(self.aggregator.model.state_dict())
         self.optimizer.state.clear()
 
     def epoch_record(self, cycle: int) -> dict[str, float]:
@@ -292,16 +313,26 @@ class Run:
         if self.run_dir is None:
             return
         if distributed.is_main():
-            write_history(self.run_dir / HISTORY, self.history)
             save_checkpoint(self.run_dir / CHECKPOINT, self._state())
+            write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a checkpoint and the run that resumes it must share; of callables, whether there is one."""
+        return {
+            **self.settings.identity(),
+            "optimizer": f"{type(self.optimizer).__name__}({self.optimizer.defaults})",
+            "precision": str(self.engine.precision),
+            "clip_grad_norm": self.engine.clip_grad_norm,
+            "augment": self.engine.augment is not None,
+        }
 
     def _state(self) -> dict[str, Any]:
         return {
-            "settings": self.settings.identity(),
+            "settings": self.identity(),
             "epoch": self.epoch,
             "generation": self.store.generation,
-            "student": self.student.state_dict(),
+            "student": unwrap(self.student).state_dict(),
             "aggregate": None if self.aggregator is None else self.aggregator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -313,8 +344,8 @@ class Run:
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
-        check_settings(content["settings"], self.settings.identity())
-        load_model_state(self.student, content["student"])
+        check_settings(content["settings"], self.identity())
+        load_model_state(unwrap(self.student), content["student"])
         if self.aggregator is not None:
             self.aggregator.load_state_dict(content["aggregate"])
         try:
@@ -333,71 +364,6 @@ class Run:
         self.store.rollback(content["generation"])
 
 
-@contextlib.contextmanager
-def open_run(
-    model: nn.Module,
-    engine: Engine,
-    make_optimizer: Callable[..., Optimizer],
-    settings: RunSettings,
-    data: RunData,
-    run_dir: Path | None,
-    resume: str | bool,
-) -> Iterator[Run]:
-    """Yield a new run, or the one whose checkpoint lies in `run_dir`; the folder is locked meanwhile."""
-    if resume not in ("auto", True, False):
-        raise InvalidInputError('resume="auto", True or False', got=repr(resume), mend='"auto" resumes where it can')
-    if run_dir is None:
-        if resume is True or distributed.world_size() > 1:
-            raise InvalidInputError("a run_dir", got="None", mend="pass run_dir= to SelfCorrector, one for all ranks")
-        yield Run(model, engine, make_optimizer, settings, data, _new_store(None, engine, settings, data), None)
-        return
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with locked(run_dir) if distributed.is_main() else contextlib.nullcontext():
-        checkpoint = run_dir / CHECKPOINT
-        found = checkpoint.exists()
-        if resume is True and not found:
-            raise CheckpointError(f"a checkpoint in {run_dir}", got="none", mend='pass resume="auto" for a first run')
-        if resume is False and found:
-            raise CheckpointError(
-                f"no checkpoint in {run_dir}", got="one of an earlier run", mend='pass resume="auto" or another run_dir'
-            )
-        content = load_checkpoint(checkpoint) if found else None
-        store = _open_store(run_dir / LABELS, engine, settings, data, resumed=found)
-        run = Run(model, engine, make_optimizer, settings, data, store, run_dir)
-        if content is not None:
-            run.restore(content)
-        yield run
-
-
-def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunData, *, resumed: bool) -> SoftLabelStore:
-    exists = (folder / "manifest.json").exists()
-    if resumed or exists:
-        store = SoftLabelStore.open(folder, writable=True)
-        store.check_given(data.given, engine.task.num_classes)
-        if not resumed:  # killed before the first checkpoint
-            store.rollback(0)
-        return store
-    distributed.barrier()  # nobody creates it before everybody has looked
-    if distributed.is_main():
-        _new_store(folder, engine, settings, data)
-    distributed.barrier()
-    return SoftLabelStore.open(folder, writable=True)
-
-
-def _new_store(folder: Path | None, engine: Engine, settings: RunSettings, data: RunData) -> SoftLabelStore:
-    task = engine.task
-    return SoftLabelStore.create(
-        folder,
-        data.given,
-        task.num_classes,
-        kind=task.kind,
-        codec=task.codec,
-        evidence=settings.evidence,
-        momentum=settings.evidence_momentum,
-        keep=settings.keep_generations,
-    )
-
-
 def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
     if distributed.world_size() == 1:
         return model
@@ -410,6 +376,13 @@ def _make_optimizer(factory: Callable[..., Optimizer], model: nn.Module, lr: flo
         raise InvalidInputError(
             "optimizer(parameters) to return a torch Optimizer",
             got=type(optimizer).__name__,
-            mend="pass a factory, such as torch.optim.AdamW, not an optimizer",
+            mend="pass a factory, such as torch.optim.AdamW",
+        )
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise InvalidInputError(
+            "an optimizer whose step() needs no closure",
+            got=type(optimizer).__name__,
+            mend="pass SGD, AdamW or another first-order optimizer",
         )
     return optimizer

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError
 
 # The paper trains 100 initial epochs, then five correction cycles of ten (sec. 4.1), with 10 epochs of warm-up.
@@ -49,11 +50,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name, least in (("init_epochs", 1), ("cycles", 0), ("cycle_epochs", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InvalidInputError(
-                    f"{name} to be a whole number >= {least}", got=repr(value), mend=f"pass {name}={least} or more"
-                )
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
 
     @classmethod
     def from_budget(cls, epochs: int) -> Schedule:
@@ -73,12 +70,7 @@ class Schedule:
         >>> Schedule.from_budget(7)
         Schedule(init_epochs=5, cycles=2, cycle_epochs=1)
         """
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 2:
-            raise InvalidInputError(
-                "epochs to be a whole number >= 2 (an initial phase and a correction cycle)",
-                got=repr(epochs),
-                mend="pass a larger epochs=, or init_epochs=, cycles= and cycle_epochs=",
-            )
+        epochs = whole_number("epochs", epochs, least=2)  # an initial phase and a correction cycle
         correction = (
             epochs * PAPER_CYCLES * PAPER_CYCLE_EPOCHS / (PAPER_INIT_EPOCHS + PAPER_CYCLES * PAPER_CYCLE_EPOCHS)
         )

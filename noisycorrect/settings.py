@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from noisycorrect.checks import finite_number, whole_number
 from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.labels.manifest import EVIDENCE_RULES
+from noisycorrect.recalibrate import METHODS as RECALIBRATIONS
 from noisycorrect.schedule import Schedule
 
 RESTARTS = ("aggregate", "student")
@@ -35,29 +37,39 @@ class RunSettings:
     keep_generations: int | None
 
     def __post_init__(self) -> None:
-        if self.restart not in RESTARTS:
-            raise unknown_name("restart", self.restart, RESTARTS)
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise InvalidInputError(
-                    f"{name} to be a whole number >= {least}", got=repr(value), mend=f"pass {name}="
-                )
-        if self.recalibration_samples is not None and self.recalibration_samples < 2:
+        for name, known in (("restart", RESTARTS), ("evidence", EVIDENCE_RULES), ("recalibration", RECALIBRATIONS)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
+        for name, least in (
+            ("batch_size", 1),
+            ("num_workers", 0),
+            ("seed", 0),
+            ("recalibration_samples", 2),
+            ("keep_generations", 2),
+        ):
+            if getattr(self, name) is not None or name in ("batch_size", "num_workers", "seed"):
+                self._set(name, whole_number(name, getattr(self, name), least))
+        for name in ("lr", "cycle_lr", "min_lr"):
+            if getattr(self, name) is not None:
+                self._set(name, finite_number(name, getattr(self, name), above=0, mend="the paper's lr is 7e-3"))
+        if self.lr == 0:
+            raise InvalidInputError("lr > 0", got="0", mend="the paper's is 7e-3")
+        warmup = finite_number("warmup_epochs", self.warmup_epochs, above=0, mend="0 is no warm-up")
+        if warmup >= self.schedule.init_epochs:
             raise InvalidInputError(
-                "recalibration_samples >= 2 or None", got=repr(self.recalibration_samples), mend="None uses all samples"
-            )
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise InvalidInputError("lr > 0", got=repr(self.lr), mend="the paper's is 7e-3")
-        if not 0 <= self.warmup_epochs < self.schedule.init_epochs:
-            raise InvalidInputError(
-                f"0 <= warmup_epochs < init_epochs = {self.schedule.init_epochs}",
-                got=repr(self.warmup_epochs),
+                f"warmup_epochs < init_epochs = {self.schedule.init_epochs}",
+                got=f"{warmup:g}",
                 mend="shorten the warm-up",
             )
+        self._set("warmup_epochs", warmup)
+        momentum = finite_number("evidence_momentum", self.evidence_momentum, above=0, below=1, mend="0.7 is common")
+        self._set("evidence_momentum", momentum)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # the class is frozen; numpy's numbers become plain ones here
 
     def identity(self) -> dict[str, Any]:
-        """Return what a checkpoint and the run that resumes it must share: all that the outcome depends on."""
+        """Return what a checkpoint and the run that resumes it must share."""
         values = dataclasses.asdict(self)
         # Workers and what stays on disk change nothing in the outcome.
         return {name: value for name, value in values.items() if name not in ("num_workers", "keep_generations")}

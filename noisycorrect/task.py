@@ -36,14 +36,21 @@ class Task(Protocol):
         Kind of given labels, see :class:`~noisycorrect.SoftLabelStore`.
     codec : str
         Codec of the evidence.
+    main_metric : str
+        The metric of :meth:`metrics` whose value on the given labels is the history's ``agreement``.
     """
 
     num_classes: int
     kind: str
     codec: str
+    main_metric: str
 
-    def check_given(self, given: Any) -> None:
-        """Raise an InvalidInputError if no model can be trained on these given labels."""
+    def check_given(self, given: Any, *, training: bool = True) -> None:
+        """Raise an InvalidInputError if no model can be trained on, or measured against, these given labels."""
+        ...
+
+    def check_output(self, output: Any, batch: Batch) -> None:
+        """Raise an InvalidInputError if a model's first output is not what :meth:`loss` wants."""
         ...
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from noisycorrect import Classification, CorrectionResult, SelfCorrector, noise
+from noisycorrect.data import Batch
 from noisycorrect.engine import Engine, resolve_precision
 from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
 from noisycorrect.refine import blend, one_hot
@@ -64,12 +65,14 @@ def test_a_run_gives_a_model_labels_a_history_and_issues():
     last = result.history[-1]
     assert last["mean_trust"] == pytest.approx(1 / 4)
     assert last["val_clean_accuracy"] > 0.9 > last["val_accuracy"]
-    assert last["label_accuracy"] > 0.9 > (given == clean).float().mean()
+    assert last["label_accuracy"] > (given == clean).float().mean() + 0.1
     assert math.isnan(result.history[0]["changed"])
     assert 0 < last["agreement"] < 0.9
     assert result.labels.generation == 3
     assert np.array_equal(result.labels.given(), given.numpy())
     top = result.find_label_issues(top=20)
+    assert top == result.find_label_issues()[:20]
+    assert all(issue.given != issue.suggested for issue in top)
     assert [issue.score for issue in top] == sorted(issue.score for issue in top)
     wrong = {issue.index for issue in top if issue.given != clean[issue.index]}
     assert len(wrong) >= 18
@@ -202,8 +205,6 @@ def test_unlabeled_samples_get_labels_and_never_count_before():
 
 
 def _batch(given):
-    from noisycorrect.data import Batch
-
     return Batch(torch.arange(len(given)), None, given, (given >= 0).float())
 
 
@@ -307,13 +308,21 @@ def test_epoch_callback_sees_every_epoch():
         ({"init_epochs": 0}, "init_epochs to be a whole number >= 1; got 0"),
         ({"cycle_epochs": -2}, "cycle_epochs to be a whole number >= 1; got -2"),
         ({"batch_size": 0}, "batch_size to be a whole number >= 1"),
-        ({"lr": -1.0}, "lr > 0; got -1.0"),
+        ({"lr": -1.0}, "0 <= lr; got -1.0"),
         ({"seed": -1}, "seed to be a whole number >= 0"),
         ({"restart": "aggregat"}, "did you mean 'aggregate'"),
+        ({"recalibration": "fsat"}, "did you mean 'fast'"),
+        ({"evidence": "men"}, "did you mean 'mean'"),
+        ({"evidence_momentum": 1.0}, "0 <= evidence_momentum < 1; got 1.0"),
+        ({"keep_generations": 1}, "keep_generations to be a whole number >= 2; got 1"),
+        ({"cycle_lr": float("nan")}, "0 <= cycle_lr; got nan"),
+        ({"optimizer": "adam"}, "a factory, called with the parameters; got 'adam'"),
+        ({"optimizer": torch.optim.SGD([torch.zeros(1)], lr=1.0)}, "got an object of SGD"),
+        ({"device": "gpu"}, "a device; got 'gpu'"),
         ({"precision": "float61"}, "did you mean 'float16'"),
         ({"clip_grad_norm": 0}, "clip_grad_norm > 0"),
-        ({"recalibration_samples": 1}, "recalibration_samples >= 2 or None; got 1"),
-        ({"warmup_epochs": 4}, "0 <= warmup_epochs < init_epochs = 4"),
+        ({"recalibration_samples": 1}, "recalibration_samples to be a whole number >= 2; got 1"),
+        ({"warmup_epochs": 4}, "warmup_epochs < init_epochs = 4; got 4"),
         ({"task": Classification(4)}, "num_classes=4, as in the task; got 3"),
     ],
 )
@@ -327,6 +336,7 @@ def test_bad_settings_are_refused_before_any_data_is_read(settings, message):
     [
         ([0, 1, 3, 2], "labels in 0..2 .* got 3 at index 2; to mend: correct the label or pass num_classes=4"),
         ([0, 1, -2, 2], "got -2 at index 2"),
+        ([1, 2, 3, 1], "seem to start at 1: subtract 1"),
         ([0.0, 1.0, 2.0, 1.0], "labels to be whole numbers; got float"),
         ([0.0, 1.0, float("nan"), 1.0], "with NaN"),
         ([[0, 1]] * 4, r"labels of shape \(N,\)"),
@@ -340,15 +350,25 @@ def test_bad_labels(labels, message):
 
 def test_wrong_data_and_outputs():
     inputs, given, clean = blobs(60)
-    with pytest.raises(InvalidInputError, match=r"logits of shape \(20, 3\); got shape \(20, 5\)"):
+    with pytest.raises(InvalidInputError, match=r"logits of shape \(40, 3\); got shape \(40, 5\)"):
         corrector(nn.Linear(4, 5)).fit((inputs, given))
+    with pytest.raises(InvalidInputError, match="logits; got probabilities.*drop the model's last Softmax"):
+        corrector(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))).fit((inputs, given))
+    with pytest.raises(InvalidInputError, match=r"pass both in a tuple: fit\(\(inputs, labels\)\)"):
+        corrector().fit(inputs, given)
+    with pytest.raises(InvalidInputError, match="whole numbers; got <U3; to mend: number the classes"):
+        corrector().fit((inputs[:2], ["cat", "dog"]))
+    with pytest.raises(InvalidInputError, match="whose step.. needs no closure; got LBFGS"):
+        corrector(optimizer=torch.optim.LBFGS).fit((inputs, given))
+    with pytest.raises(InvalidInputError, match="model to be an nn.Module; got int"):
+        SelfCorrector(3, num_classes=2)
     with pytest.raises(InvalidInputError, match=r"logits of shape .* got tuple"):
         corrector(_Pair()).fit((inputs, given))
     with pytest.raises(InvalidInputError, match="train with at least one sample; got an empty data set"):
         corrector().fit((inputs[:0], given[:0]))
     with pytest.raises(InvalidInputError, match="clean_labels for 60 samples; got 59"):
         corrector().fit((inputs, given), clean_labels=clean[:59])
-    with pytest.raises(InvalidInputError, match=r"labels in 0..2; got 3; to mend: correct the evaluation labels"):
+    with pytest.raises(InvalidInputError, match=r"validation labels in 0..2 .* got 3"):
         corrector().fit((inputs, given), (inputs, given + 1))
     with pytest.raises(InvalidInputError, match="canonical with the 60 samples"):
         corrector().fit((inputs, given), canonical=(inputs[:9], given[:9]))
@@ -424,11 +444,91 @@ def test_full_disk_keeps_the_labels_and_the_checkpoint(tmp_path, monkeypatch):
         if record["epoch"] == 6:
             monkeypatch.setattr("noisycorrect.labels.store.publish", full)
 
-    with pytest.raises((StoreError, OSError), match="No space left on device"):
+    with pytest.raises(StoreError, match="No space left on device.*to mend"):
         corrector(run_dir=run, on_epoch=stop_writing).fit((inputs, given))
     monkeypatch.undo()
     result = corrector(run_dir=run).fit((inputs, given), resume=True)
     assert_equal_runs(result, corrector().fit((inputs, given)))
+
+
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel])
+def test_wrapped_models_train_like_bare_ones(wrap, tmp_path):
+    inputs, given, _ = blobs(60)
+    settings = {"optimizer": torch.optim.SGD, "lr": 0.1}
+    bare = corrector(**settings).fit((inputs, given))
+    result = corrector(wrap(network()), run_dir=tmp_path, **settings).fit((inputs, given))
+    assert_equal_runs(result, bare)
+    resumed = corrector(wrap(network()), run_dir=tmp_path, **settings).fit((inputs, given))
+    assert_equal_runs(resumed, bare)
+
+
+def test_numpys_numbers_and_dtypes_are_welcome(tmp_path):
+    inputs, given, _ = blobs(60)
+    plain = corrector(lr=0.1).fit((inputs, given))
+    settings = {"num_classes": np.int64(3), "cycles": np.int64(2), "lr": np.float64(0.1), "run_dir": tmp_path}
+    result = corrector(**settings).fit((inputs.double().numpy(), given.numpy().astype(np.uint8)))
+    assert_equal_runs(result, plain)
+    assert_equal_runs(corrector(**settings).fit((inputs.double().numpy(), given.numpy())), plain)
+
+
+def test_weights_that_explode_in_the_last_batch_are_not_checkpointed(tmp_path):
+    inputs, given, _ = blobs(60)
+    with pytest.raises(NonFiniteLossError, match="NaN or infinity in .* after epoch 1; .*last good checkpoint: none"):
+        corrector(nn.Linear(4, 3), lr=1e38, warmup_epochs=0, batch_size=60, run_dir=tmp_path).fit((inputs * 1e9, given))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+class Jittered(Records):
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return x + torch.randn(4), y
+
+
+def test_augmented_items_without_a_canonical_view_are_warned_of():
+    inputs, given, _ = blobs(60)
+    state = torch.get_rng_state()
+    with pytest.warns(UserWarning, match="pass canonical= to fit"):
+        corrector().fit(Jittered(inputs, given, "pair"))
+    corrector().fit(Jittered(inputs, given, "pair"), canonical=(inputs, given))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Targets(Records):
+    """Knows its labels, and counts how often its items are read."""
+
+    reads = 0
+
+    @property
+    def targets(self):
+        return self.labels.tolist()
+
+    def __getitem__(self, index):
+        Targets.reads += 1
+        return super().__getitem__(index)
+
+
+def test_targets_save_reading_every_item():
+    inputs, given, _ = blobs(60)
+    Targets.reads = 0
+    result = corrector(init_epochs=1, cycles=0).fit(Targets(inputs, given, "pair"))
+    assert np.array_equal(result.labels.given(), given.numpy())
+    assert Targets.reads < 60 + 60 + 60 + 60  # a look, a rehearsal, training, recalibration: no pass for the labels
+    liar = Targets(inputs, given, "pair")
+    liar.labels = given.flip(0)
+    Records.__init__(liar, inputs, given, "pair")
+    assert np.array_equal(corrector(init_epochs=1, cycles=0).fit(liar).labels.given(), given.numpy())
+
+
+@pytest.mark.parametrize("form", ["array", "one-tuple", "dict"])
+def test_unlabeled_samples_in_the_forms_people_have(form):
+    inputs, given, _ = blobs(60)
+    more = {"array": inputs.numpy(), "one-tuple": TensorDataset(inputs), "dict": [{"input": x} for x in inputs]}[form]
+    labeled = (inputs, given) if form == "array" else Records(inputs, given, "pair")
+    result = corrector().fit(labeled, unlabeled=more)
+    assert result.labels.labeled.sum() == 60
+    assert len(result.labels) == 120
+    with pytest.raises(InvalidInputError, match=r"unlabeled inputs of shape \(N, 4\); got \(5, 7\)"):
+        corrector().fit((inputs, given), unlabeled=torch.zeros(5, 7))
 
 
 def test_precision_auto_is_full_on_cpu():

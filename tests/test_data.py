@@ -7,18 +7,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
-
-from noisycorrect.data import (
-    ArrayDataset,
-    LabelView,
-    ShardedBatches,
-    as_dataset,
-    check_generation,
-    join_unlabeled,
-    make_loader,
-    read_given,
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
 )
+
+from noisycorrect.data import LabelView, ShardedBatches, check_generation, make_loader
+from noisycorrect.datasets import ArrayDataset, as_dataset, join_unlabeled, read_given
 from noisycorrect.errors import InvalidInputError, StaleGenerationError
 from noisycorrect.labels import SoftLabelStore
 
@@ -103,6 +104,11 @@ class Stream(IterableDataset):
             DataLoader(Items(), sampler=WeightedRandomSampler([1.0] * 20, 5)),
             "WeightedRandomSampler, from whose batches",
         ),
+        (DataLoader(Items(), batch_sampler=BatchSampler(WeightedRandomSampler([1.0] * 20, 5), 2, False)), "Weighted"),
+        (DataLoader(Items(), sampler=RandomSampler(Items(), replacement=True)), "RandomSampler, from whose"),
+        (DataLoader(Items(), sampler=RandomSampler(Items(), num_samples=5)), "RandomSampler, from whose"),
+        (DataLoader(Items(), collate_fn=list), "a collate_fn of its own"),
+        (np.zeros((3, 2)), "one ndarray"),
         ((np.zeros((3, 2)), [0, 1]), "as many labels as inputs; got 2 labels, 3 inputs"),
     ],
 )

@@ -8,11 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each room may import from those before it, and from itself.
 LAYERS = [
-    ["errors", "distributed", "files", "rng", "progress"],
+    ["errors", "checks", "distributed", "files", "rng", "progress"],
     ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "refine", "labels"],
-    ["data", "task"],
+    ["datasets", "data", "task"],
     ["classification"],
-    ["engine", "checkpoint", "settings", "issues", "result", "run", "corrector"],
+    ["engine", "checkpoint", "settings", "issues", "result", "run", "run_folder", "corrector"],
     ["integrations", "report", "cli"],
 ]
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from noisycorrect import Classification, SelfCorrector, SoftLabelStore
 from noisycorrect.checkpoint import load_checkpoint, save_checkpoint
-from noisycorrect.errors import CheckpointError, RunInUseError, StoreError
+from noisycorrect.errors import CheckpointError, InvalidInputError, RunInUseError, StoreError
 from noisycorrect.files import locked
 from noisycorrect.run import Run
 
@@ -142,6 +142,13 @@ def test_resume_says_what_it_wants(tmp_path):
         fit(tmp_path)
     with pytest.raises(CheckpointError, match=r"seed=0, as in the run.*; got 1"):
         fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1, seed=1)
+    short = {"init_epochs": 1, "cycles": 1, "cycle_epochs": 1}
+    with pytest.raises(CheckpointError, match=r"optimizer=.SGD.*'momentum': 0.9.*; got .SGD.*'momentum': 0,"):
+        fit(tmp_path, optimizer=torch.optim.SGD, **short)
+    with pytest.raises(CheckpointError, match=r"clip_grad_norm=None, as in the run.*; got 1.0"):
+        fit(tmp_path, clip_grad_norm=1.0, **short)
+    with pytest.raises(CheckpointError, match=r"precision='None', as in the run.*; got 'torch.bfloat16'"):
+        fit(tmp_path, precision="bfloat16", **short)
     with pytest.raises(CheckpointError, match=r"'0.weight' of shape \(8, 6\); got \(16, 6\)"):
         fit(tmp_path, model=network(8), init_epochs=1, cycles=1, cycle_epochs=1)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
@@ -178,6 +185,38 @@ def test_damaged_or_untrusted_checkpoints_are_refused_and_kept(tmp_path, damage)
     assert path.read_bytes() == content
 
 
+def test_labels_without_their_checkpoint_are_kept(tmp_path):
+    fit(tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "labels").iterdir()}
+    with pytest.raises(CheckpointError, match="none, and labels of generation 6.*the labels are untouched"):
+        fit(tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "labels").iterdir()} == before
+
+
+def test_a_run_that_died_before_its_first_checkpoint_may_have_new_settings(tmp_path, monkeypatch):
+    def dying(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "train_epoch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path)
+    monkeypatch.undo()
+    (tmp_path / ".checkpoint.pt.1-f.part").write_bytes(b"left by a kill")
+    result = fit(tmp_path, evidence="exponential", keep_generations=None, resume=False)
+    assert result.labels.generations == (0, 1, 2, 3, 4, 5, 6)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInputError, match=r"run_dir to be a folder that can be written.*to mend"):
+        fit(tmp_path / "file")
+    with pytest.raises(CheckpointError, match="check the path"):
+        fit(tmp_path / "nowhere", resume=True)
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_two_processes_on_one_folder(tmp_path):
     with locked(tmp_path), pytest.raises(RunInUseError, match=f"a lock held by process {os.getpid()}"):
         fit(tmp_path)
@@ -188,3 +227,19 @@ def test_generations_stay_by_choice(tmp_path):
     fit(tmp_path / "all", keep_generations=None)
     assert SoftLabelStore.open(tmp_path / "two" / "labels").generations == (0, 5, 6)
     assert SoftLabelStore.open(tmp_path / "all" / "labels").generations == (0, 1, 2, 3, 4, 5, 6)
+
+
+def test_how_many_generations_stay_may_change_on_resume(tmp_path, monkeypatch):
+    original, calls = Run.record, []
+
+    def dying(self, *args):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        original(self, *args)
+
+    monkeypatch.setattr(Run, "record", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path)
+    monkeypatch.undo()
+    assert fit(tmp_path, keep_generations=None).labels.generations == (0, 3, 4, 5, 6)

@@ -11,10 +11,11 @@ from noisycorrect.errors import InvalidInputError
 COUNT, CLASSES = 61, 3  # 61 = 5 batches of 12 and one sample over: ranks of different sizes
 
 
-def data():
+def data(unlabeled=0):
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(COUNT, 4, generator=generator)
-    return inputs, torch.randint(CLASSES, (COUNT,), generator=generator)
+    labels = torch.randint(CLASSES, (COUNT,), generator=generator)
+    return inputs.double(), torch.where(torch.arange(COUNT) < COUNT - unlabeled, labels, -1)
 
 
 def network(norm):
@@ -24,8 +25,8 @@ def network(norm):
         return nn.Sequential(nn.Linear(4, 8), middle, nn.Tanh(), nn.Linear(8, CLASSES))
 
 
-def fit(run_dir, norm=False, fail_after=None):
-    inputs, labels = data()
+def fit(run_dir, norm=False, fail_after=None, unlabeled=0):
+    inputs, labels = data(unlabeled)
 
     def stop(model, record):
         if record["epoch"] == fail_after:
@@ -36,7 +37,7 @@ def fit(run_dir, norm=False, fail_after=None):
         run_dir=run_dir, on_epoch=stop,
     )  # fmt: skip
     try:
-        result = corrector.fit((inputs.double(), labels), (inputs.double(), labels), clean_labels=labels)
+        result = corrector.fit((inputs, labels), (inputs, labels), clean_labels=labels)
     except KeyboardInterrupt:
         return None
     history = [{key: value for key, value in record.items() if key != "seconds"} for record in result.history]
@@ -51,8 +52,8 @@ def assert_close(one, other):
 
 
 def test_two_ranks_equal_one(tmp_path):
-    alone = fit(tmp_path / "alone")
-    both = run_processes(fit, 2, tmp_path, tmp_path / "both")
+    alone = fit(tmp_path / "alone", unlabeled=20)
+    both = run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20)
     for rank in both:
         assert_close(rank, alone)
     store = SoftLabelStore.open(tmp_path / "both" / "labels")
@@ -77,3 +78,10 @@ def without_folder():
 
 def test_ranks_need_a_common_folder(tmp_path):
     assert run_processes(without_folder, 2, tmp_path) == [True, True]
+
+
+def test_torchrun_without_a_process_group_is_refused(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InvalidInputError, match=r"2 ranks that torchrun started; got none.*init_process_group"):
+        fit(None)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect import distributed
+from noisycorrect.checks import whole_number
 from noisycorrect.data import Batch
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.codec import codec_named
@@ -26,13 +27,13 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     Parameters
     ----------
     logits : Tensor, shape (N, K)
-        Unnormalised scores; half precision is taken to float32.
+        Unnormalised scores; half precision is taken to float32, float64 stays.
     targets : Tensor, shape (N, K)
         Probabilities; a row of zeros is a sample without a label, which does not count.
 
     Returns
     -------
-    Tensor, scalar, float32
+    Tensor, scalar
         0 (with a gradient of 0) if no sample is labelled.
 
     Examples
@@ -40,7 +41,8 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     >>> soft_cross_entropy(torch.zeros(2, 4), torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0] * 4])).exp()
     tensor(4.)
     """
-    losses = -(targets * F.log_softmax(logits.float(), dim=1)).sum(1)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    losses = -(targets * F.log_softmax(wide, dim=1)).sum(1)
     labeled = (targets.sum(1) > 0).sum()
     return losses.sum() / labeled.clamp(min=1)
 
@@ -71,23 +73,20 @@ class Classification:
 
     kind = "classification"
     codec = "float32"
+    main_metric = "accuracy"
 
     def __init__(
         self, num_classes: int, loss: SoftLoss = soft_cross_entropy, *, allow_empty_classes: bool = False
     ) -> None:
-        if not isinstance(num_classes, int) or num_classes < 2:
-            raise InvalidInputError(
-                "num_classes to be a whole number >= 2", got=repr(num_classes), mend="pass the number of classes"
-            )
-        self.num_classes = num_classes
+        self.num_classes = whole_number("num_classes", num_classes, least=2)
         self.soft_loss = loss
         self.allow_empty_classes = allow_empty_classes
 
-    def check_given(self, given: Any) -> None:
-        """Raise an InvalidInputError unless `given` are class labels, (N,), and every class has one."""
-        labels = checked_labels(given, self.num_classes)
+    def check_given(self, given: Any, *, training: bool = True) -> None:
+        """Raise an InvalidInputError unless `given` are class labels, (N,), and (for training) every class has one."""
+        labels = checked_labels(given, self.num_classes, name="labels" if training else "validation labels")
         missing = np.setdiff1d(np.arange(self.num_classes), labels)
-        if len(missing) and not self.allow_empty_classes:
+        if len(missing) and training and not self.allow_empty_classes:
             raise InvalidInputError(
                 f"labels of each of {self.num_classes} classes",
                 got=f"none of class {missing[0]}"
@@ -96,8 +95,21 @@ class Classification:
             )
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """Return the model's logits for a batch."""
-        return model(batch.input)
+        """Return the model's logits for a batch; a floating input is taken to the dtype of the parameters."""
+        wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+        inputs = batch.input
+        if isinstance(inputs, Tensor) and inputs.is_floating_point() and wanted is not None:
+            inputs = inputs.to(wanted)  # numpy's arrays are float64 where nobody asked for it
+        return model(inputs)
+
+    def check_output(self, output: Any, batch: Batch) -> None:
+        """Raise an InvalidInputError unless `output` are logits (B, K): neither another shape nor probabilities."""
+        self._check(output, batch)
+        sums = output.float().sum(1)
+        if output.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+            raise InvalidInputError(
+                "logits", got="probabilities: rows >= 0 that sum to 1", mend="drop the model's last Softmax"
+            )
 
     def targets(self, batch: Batch) -> Tensor:
         """Return the batch's refined labels, float32 (B, K) (SCHP, Eq. 7)."""

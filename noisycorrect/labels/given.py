@@ -203,6 +203,8 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
     if len(wrong):
         worst = int(array.max())
         mend = f"correct the label or pass num_classes={worst + 1}" if worst >= num_classes else "count classes from 0"
+        if array.min() == 1 and worst == num_classes:
+            mend = "the labels seem to start at 1: subtract 1"
         raise InvalidInputError(
             f"{name} in 0..{num_classes - 1} (or {UNLABELED}: unlabelled)",
             got=f"{array[wrong[0]]} at index {wrong[0]}",

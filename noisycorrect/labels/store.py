@@ -186,6 +186,16 @@ class SoftLabelStore(ReadableLabels):
             part.unlink(missing_ok=True)
         self.refresh()
 
+    def keep(self, generations: int | None) -> None:
+        """Keep so many generations from now on, at least 2; None keeps all."""
+        self._require_writable()
+        _check_options(self.kind, self._manifest.evidence, self._manifest.momentum, generations)
+        if generations != self._manifest.keep:
+            manifest = dataclasses.replace(self._manifest, keep=generations)
+            distributed.barrier()  # nobody replaces the manifest before everybody has read it
+            distributed.gather_results(lambda: manifest.save(self.folder) if distributed.is_main() else None)
+            self.refresh()
+
     def rollback(self, generation: int) -> None:
         """Go back to an earlier generation that is still kept, forgetting the later ones.
 
