@@ -237,7 +237,7 @@ class SelfCorrector:
             Inputs without labels (transduction, sec. 3.4): an array, or items of an input, a tuple that begins with
             one, or a dict; they follow the training set, with trust 0.
         canonical : data set, optional
-            The training set, and after it the unlabelled inputs, without augmentation, for predictions. Needed if the
+            The training set without augmentation, for predictions; the unlabelled inputs may follow. Needed if the
             items of `train` are augmented when they are read.
         clean_labels, val_clean_labels : array-like of int, optional
             True labels, for measuring only: the history then says how good refined labels and model are against them.
@@ -307,7 +307,9 @@ class SelfCorrector:
         )
         self.task.check_given(data.given)
         data.clean_labels = self._clean(clean_labels, len(data.train), "clean_labels")
-        data.val_clean_labels = self._clean(val_clean_labels, len(data.val or ()), "val_clean_labels")
+        data.val_clean_labels = self._clean(
+            val_clean_labels, 0 if data.val is None else len(data.val), "val_clean_labels"
+        )
         return data
 
     def _clean(self, labels: Any, length: int, name: str) -> Tensor | None:

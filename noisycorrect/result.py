@@ -102,5 +102,15 @@ class CorrectionResult:
 
 
 def write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    """Write a history as JSON; NaN, which JSON does not know, becomes null."""
-    write_json(path, [{key: None if value != value else value for key, value in record.items()} for record in history])
+    """Write a history as JSON; NaN, which JSON does not know, becomes null.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be written; the old file is untouched.
+    """
+    rows = [{key: None if value != value else value for key, value in record.items()} for record in history]
+    try:
+        write_json(path, rows)
+    except OSError as error:
+        raise CheckpointError(f"to write {path}", got=str(error), mend="free space and resume") from error

@@ -69,6 +69,8 @@ class RunData:
                 raise InvalidInputError(
                     "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, mend="pass inputs"
                 )
+            if canonical is not None and len(canonical) == len(train):
+                canonical = join_unlabeled(canonical, unlabeled)
             train = join_unlabeled(train, unlabeled)
         if canonical is not None and len(canonical) != len(train):
             raise InvalidInputError(

@@ -527,6 +527,7 @@ def test_unlabeled_samples_in_the_forms_people_have(form):
     result = corrector().fit(labeled, unlabeled=more)
     assert result.labels.labeled.sum() == 60
     assert len(result.labels) == 120
+    assert_equal_runs(corrector().fit(labeled, unlabeled=more, canonical=labeled), result)
     with pytest.raises(InvalidInputError, match=r"unlabeled inputs of shape \(N, 4\); got \(5, 7\)"):
         corrector().fit((inputs, given), unlabeled=torch.zeros(5, 7))
 
