@@ -191,9 +191,10 @@ class SoftLabelStore(ReadableLabels):
         self._require_writable()
         _check_options(self.kind, self._manifest.evidence, self._manifest.momentum, generations)
         if generations != self._manifest.keep:
-            manifest = dataclasses.replace(self._manifest, keep=generations)
             distributed.barrier()  # nobody replaces the manifest before everybody has read it
-            distributed.gather_results(lambda: manifest.save(self.folder) if distributed.is_main() else None)
+            distributed.gather_results(
+                lambda: self._replace_manifest(keep=generations) if distributed.is_main() else None
+            )
             self.refresh()
 
     def rollback(self, generation: int) -> None:
@@ -208,7 +209,9 @@ class SoftLabelStore(ReadableLabels):
         distributed.barrier()  # nobody replaces the manifest before everybody has read it
         if generation == self.generation:
             return
-        distributed.gather_results(lambda: self._replace_manifest(generation, kept) if distributed.is_main() else None)
+        distributed.gather_results(
+            lambda: self._replace_manifest(current=generation, generations=kept) if distributed.is_main() else None
+        )
         self.refresh()
 
     def export(self, folder: str | os.PathLike[str]) -> SoftLabelStore:
@@ -244,11 +247,11 @@ class SoftLabelStore(ReadableLabels):
         finally:
             merged.unlink(missing_ok=True)
         generations = (*self._manifest.generations, number)
-        self._replace_manifest(number, generations[-(self._manifest.keep or len(generations)) :])
+        kept = generations[-(self._manifest.keep or len(generations)) :]
+        self._replace_manifest(current=number, generations=kept)
 
-    def _replace_manifest(self, current: int, generations: tuple[int, ...]) -> None:
-        revision = self._manifest.revision + 1
-        manifest = dataclasses.replace(self._manifest, current=current, generations=generations, revision=revision)
+    def _replace_manifest(self, **changes: Any) -> None:
+        manifest = dataclasses.replace(self._manifest, revision=self._manifest.revision + 1, **changes)
         try:
             manifest.save(self.folder)
         except OSError as error:
