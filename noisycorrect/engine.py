@@ -37,6 +37,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
             found = torch.device(device)
             if found.type == "cuda" and not torch.cuda.is_available():
                 raise RuntimeError("cuda, and torch sees no GPU")
+            if found == torch.device("cuda"):
+                return torch.device("cuda", torch.cuda.current_device())
             return found
         except RuntimeError as error:
             got = f"{device!r}: {str(error).splitlines()[0]}"
@@ -150,10 +152,10 @@ class Engine:
         for number, batch in enumerate(batches):
             check_generation(batch, generation)
             scheduler.step(epoch + number / length)  # type: ignore[arg-type]
+            count, share = weigh(number, batch)  # before the index is on the device, to wait for nothing
             batch = self._to_device(batch)
             if self.augment is not None:
                 batch.input = self.augment(batch.input)
-            count, share = weigh(number, batch)
             losses.append(self._step(model, optimizer, batch, share))
             counts.append(count)
             samples += len(batch)

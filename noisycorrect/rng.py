@@ -49,7 +49,8 @@ def seeded(*entropy: int, device: torch.device | None = None) -> Iterator[None]:
         # torch.manual_seed would seed every GPU, which the fork does not put back.
         torch.default_generator.manual_seed(seed)
         if devices:
-            torch.cuda.default_generators[torch.cuda._utils._get_device_index(device, optional=True)].manual_seed(seed)
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:

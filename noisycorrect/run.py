@@ -191,7 +191,7 @@ class Run:
 
     def _weigh(self, number: int, batch: Batch) -> tuple[int, float]:
         """Return how many samples of the batch have a label, and their share of the global batch's, times the ranks."""
-        own = self._labeled(batch.index.cpu())
+        own = self._labeled(batch.index)
         if distributed.world_size() == 1:
             return own, 1.0
         return own, own * distributed.world_size() / max(1, self._labeled(self.train_batches.batch(number)))
