@@ -56,7 +56,8 @@ def command_line() -> str:
 def _portable(word: str) -> str:
     # A reader keeps the data elsewhere, and a report should not tell where its author does.
     option, equals, value = word.rpartition("=")
-    return f"{option}{equals}{Path(value).name}" if Path(value).is_absolute() else word
+    outside = Path(value).is_absolute() or ".." in Path(value).parts
+    return f"{option}{equals}{Path(value).name}" if outside else word
 
 
 def write_report(
