@@ -154,6 +154,8 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
 def _fingerprint(data: Benchmark) -> str:
     digest = hashlib.sha256(data.train_labels.tobytes())
     digest.update(data.train_inputs[:100].numpy().tobytes())
+    for name in sorted(data.human_labels):
+        digest.update(data.human_labels[name].tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def _plain(value: Any) -> Any:
     """Return `value` with numpy's scalars as Python's: torch reads nothing else back without running pickles."""
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not isinstance(value, OrderedDict):  # those are modules' state, with versions
         return {_plain(key): _plain(entry) for key, entry in value.items()}
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 

@@ -50,7 +50,7 @@ def finite_number(name: str, value: Any, *, above: float = -math.inf, below: flo
     0.5
     """
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not (math.isfinite(number) and above <= number < below):

@@ -306,6 +306,8 @@ class SelfCorrector:
             num_workers=self.settings.num_workers,
         )
         self.task.check_given(data.given)
+        if data.val is not None:
+            self.task.check_given(data.val_given, training=False)
         data.clean_labels = self._clean(clean_labels, len(data.train), "clean_labels")
         data.val_clean_labels = self._clean(
             val_clean_labels, 0 if data.val is None else len(data.val), "val_clean_labels"

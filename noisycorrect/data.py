@@ -19,7 +19,8 @@ from torch.utils.data import (
 from noisycorrect.datasets import ArrayDataset, MapStyleDataset, split_fields
 from noisycorrect.errors import InvalidInputError, StaleGenerationError
 from noisycorrect.feed import map_tensors
-from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels import ClassLabels, SoftLabelStore
+from noisycorrect.refine import UNLABELED
 from noisycorrect.rng import derived_seed, seeded
 
 Collate = Callable[[list[Any]], Any]
@@ -83,13 +84,22 @@ class LabelView(Dataset[Any]):
         Seed of the run, >= 0.
     collate_fn : callable, optional
         Makes a batch of a list of items; default: torch's.
+    expected : ndarray of int, shape (N,), optional
+        Class labels that the items must carry; -1 is not compared. Default: the store's given labels.
     """
 
     def __init__(
-        self, data: MapStyleDataset, store: SoftLabelStore | None, *, seed: int, collate_fn: Collate | None = None
+        self,
+        data: MapStyleDataset,
+        store: SoftLabelStore | None,
+        *,
+        seed: int,
+        collate_fn: Collate | None = None,
+        expected: np.ndarray | None = None,
     ) -> None:
         self.data = data
         self.store = store
+        self.expected = class_labels(store) if expected is None and store is not None else expected
         self.seed = seed
         self.collate_fn = collate_fn or default_collate
         self._epoch = torch.zeros(1, dtype=torch.int64)
@@ -112,9 +122,9 @@ class LabelView(Dataset[Any]):
                 mend="leave the index out of the items, or pass the whole data set instead of a subset",
             )
         given = torch.as_tensor(given)
+        self._check_given(given, indices)
         if self.store is None:
             return Batch(index, inputs, given, torch.ones(len(indices)), extra=extra)
-        self._check_given(given, index)
         generation = self.store.generation
         rows = np.asarray(indices)
         evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
@@ -129,18 +139,24 @@ class LabelView(Dataset[Any]):
                 return self.collate_fn(self.data.__getitems__(indices))
             return self.collate_fn([self.data[index] for index in indices])
 
-    def _check_given(self, given: Tensor, index: Tensor) -> None:
-        assert self.store is not None
-        if given.dim() != 1:  # a mask that was cropped or turned cannot be compared with the stored one
+    def _check_given(self, given: Tensor, indices: list[int]) -> None:
+        if self.expected is None or given.dim() != 1:
             return
-        stored = torch.from_numpy(self.store.given(index))
-        if not torch.equal(given.long(), stored):
-            row = int((given.long() != stored).nonzero()[0])
+        expected, found = self.expected[indices], given.numpy()
+        wrong = np.flatnonzero((expected != found) & (expected != UNLABELED))
+        if len(wrong):
+            row = int(wrong[0])
             raise InvalidInputError(
-                f"label {int(stored[row])} at index {int(index[row])}, as at the start of the run",
-                got=str(given[row].item()),
-                mend="a data set must give the same label at the same position in every epoch",
+                f"label {expected[row]} at index {indices[row]}, as at the start of the run",
+                got=str(found[row]),
+                mend="a data set, its `targets` or `labels` and its canonical view must give the same label at the same"
+                " position, in every epoch",
             )
+
+
+def class_labels(store: SoftLabelStore) -> np.ndarray | None:
+    """Return a store's given labels if they are classes; masks that were cropped or turned cannot be compared."""
+    return store.given() if store.kind == ClassLabels.kind else None
 
 
 class ShardedBatches(Sampler[list[int]]):

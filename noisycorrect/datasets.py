@@ -114,7 +114,13 @@ class WithUnlabeled(Dataset[Any]):
 def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any) -> MapStyleDataset:
     """Return a labelled data set followed by inputs without labels; arrays stay arrays."""
     if isinstance(labeled, ArrayDataset) and isinstance(unlabeled, (Tensor, np.ndarray)):
-        more = torch.as_tensor(unlabeled).to(labeled.inputs.dtype)
+        more = torch.as_tensor(unlabeled)
+        if more.is_floating_point() != labeled.inputs.is_floating_point():
+            raise InvalidInputError(
+                f"unlabeled inputs of dtype {labeled.inputs.dtype}, as the labelled ones",
+                got=str(more.dtype),
+                mend="prepare them as the labelled ones",
+            )
         if more.shape[1:] != labeled.inputs.shape[1:]:
             raise InvalidInputError(
                 f"unlabeled inputs of shape (N, {', '.join(map(str, labeled.inputs.shape[1:]))})",
@@ -123,6 +129,7 @@ def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any) -> MapStyleDataset:
             )
         labels = labeled.labels if labeled.labels.is_floating_point() else labeled.labels.long()
         missing = torch.full((len(more),), UNLABELED, dtype=labels.dtype)
+        more = more.to(labeled.inputs.dtype)
         return ArrayDataset(torch.cat([labeled.inputs, more]), torch.cat([labels, missing]))
     return WithUnlabeled(labeled, unlabeled)
 
@@ -171,6 +178,7 @@ def _dataset_of_loader(loader: DataLoader[Any], name: str) -> Any:
     visits_all = type(sampler) is SequentialSampler or (
         type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source)
     )
+    visits_all = visits_all and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
     own = type(loader.batch_sampler) not in (BatchSampler, type(None)) or not visits_all
     if own or loader.collate_fn not in (default_collate, default_convert):
         got = type(sampler).__name__ if own else "a collate_fn of its own"
@@ -223,11 +231,24 @@ def read_given(data: MapStyleDataset, num_workers: int = 0) -> Any:
         return [*read_given(data.labeled, num_workers), *[UNLABELED] * len(data.unlabeled)]
     for name in ("targets", "labels"):
         labels = getattr(data, name, None)
-        if isinstance(labels, (list, tuple, np.ndarray, Tensor)) and len(labels) == len(data) and _agrees(data, labels):
-            return labels
+        if isinstance(labels, (list, tuple, np.ndarray, Tensor)) and len(labels) == len(data):
+            picks = np.linspace(0, len(data) - 1, min(8, len(data))).astype(int).tolist()
+            read = [] if isinstance(data, ArrayDataset) else _read_labels(data, picks, min(1, num_workers))
+            if all(np.ndim(own) == 0 and own == labels[index] for index, own in zip(picks, read, strict=False)):
+                return labels
+    return _read_labels(data, list(range(len(data))), num_workers)
+
+
+def _read_labels(data: MapStyleDataset, indices: list[int], num_workers: int) -> list[Any]:
+    """Return the labels of some items; read by workers if there are any, so that no open file is shared with them."""
+    batches = [indices[start : start + 64] for start in range(0, len(indices), 64)]
     with seeded(0):
         loader = DataLoader(
-            _Whole(data), batch_size=64, num_workers=num_workers, collate_fn=_labels_of, generator=torch.Generator()
+            _Whole(data),
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=_labels_of,
+            generator=torch.Generator(),
         )
         return [label for labels in loader for label in labels]
 
@@ -246,35 +267,43 @@ class _Whole(Dataset[Any]):
 
 
 def _labels_of(items: list[Any]) -> list[Any]:
-    return [split_fields(item)[1] for item in items]
+    # As arrays: each tensor from a worker would hold a file descriptor, and thousands of labels run out of them.
+    labels = [split_fields(item)[1] for item in items]
+    return [label.numpy() if isinstance(label, Tensor) else label for label in labels]
 
 
-def _agrees(data: MapStyleDataset, labels: Any) -> bool:
-    """Return whether a few items carry these labels: a target_transform makes others of them."""
-    if isinstance(data, ArrayDataset):
-        return True
-    with seeded(0):
-        picks = np.linspace(0, len(data) - 1, 8).astype(int).tolist()
-        pairs = [(split_fields(data[index])[1], labels[index]) for index in picks]
-    return all(np.ndim(label) == 0 and np.ndim(own) == 0 and label == own for label, own in pairs)
-
-
-def is_augmented(data: MapStyleDataset) -> bool:
+def is_augmented(data: MapStyleDataset, num_workers: int = 0) -> bool:
     """Return whether the first item differs from one reading to the next."""
     if isinstance(data, ArrayDataset):
         return False
-    readings = [_tensors_of_first_item(data, attempt) for attempt in range(2)]
-    return any(one.shape != other.shape or not torch.equal(one, other) for one, other in zip(*readings, strict=True))
+    readings = list(
+        DataLoader(_Readings(data), batch_size=None, num_workers=min(1, num_workers), generator=torch.Generator())
+    )
+    one, other = readings
+    return len(one) != len(other) or not all(map(_same, one, other))
 
 
-def _tensors_of_first_item(data: MapStyleDataset, seed: int) -> list[Tensor]:
-    tensors: list[Tensor] = []
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())  # NaN is NaN
 
-    def note(tensor: Tensor) -> Tensor:
-        tensors.append(tensor)
-        return tensor
 
-    with seeded(seed):
-        item: Any = default_convert(split_fields(data[0])[0])  # type: ignore[no-untyped-call]
-    map_tensors(item, note)
-    return tensors
+class _Readings(Dataset[Any]):
+    """Two readings of the first item's input, under different seeds, as lists of tensors."""
+
+    def __init__(self, data: MapStyleDataset) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, attempt: int) -> list[Tensor]:
+        tensors: list[Tensor] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            tensors.append(tensor)
+            return tensor
+
+        with seeded(attempt):
+            item: Any = default_convert(split_fields(self.data[0])[0])  # type: ignore[no-untyped-call]
+        map_tensors(item, note)
+        return tensors

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from noisycorrect import distributed
+from noisycorrect.checks import finite_number
 from noisycorrect.data import Batch, check_generation
 from noisycorrect.errors import InvalidInputError, NonFiniteLossError, unknown_name
 from noisycorrect.task import Metrics, Task
@@ -94,8 +95,10 @@ class Engine:
         clip_grad_norm: float | None = None,
         augment: Callable[[Any], Any] | None = None,
     ) -> None:
-        if clip_grad_norm is not None and not clip_grad_norm > 0:
-            raise InvalidInputError("clip_grad_norm > 0 or None", got=repr(clip_grad_norm), mend="1.0 is common")
+        if clip_grad_norm is not None:
+            clip_grad_norm = finite_number("clip_grad_norm", clip_grad_norm, above=0, mend="1.0 is common, None is off")
+            if clip_grad_norm == 0:
+                raise InvalidInputError("clip_grad_norm > 0 or None", got="0", mend="1.0 is common, None is off")
         self.task = task
         self.device = device
         self.precision = precision
@@ -195,7 +198,7 @@ class Engine:
     @staticmethod
     def _check_weights(model: nn.Module, epoch: int) -> None:
         for name, parameter in model.named_parameters():
-            if not torch.isfinite(parameter).all():
+            if parameter.requires_grad and not torch.isfinite(parameter).all():
                 raise NonFiniteLossError(
                     "finite weights",
                     got=f"NaN or infinity in {name!r} after epoch {epoch + 1}",

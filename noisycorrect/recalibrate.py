@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from noisycorrect import distributed
+from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.feed import Feed, Reached, forward_input
 from noisycorrect.modules import unwrap
@@ -141,11 +142,8 @@ def recalibrate_batchnorm(
 def _check_arguments(batches: object, method: object, max_samples: object) -> None:
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    if max_samples is not None and (
-        isinstance(max_samples, bool) or not isinstance(max_samples, int) or max_samples < 1
-    ):
-        mend = "pass None to use all samples"
-        raise InvalidInputError("max_samples of 1 or more", got=repr(max_samples), mend=mend)
+    if max_samples is not None:
+        whole_number("max_samples", max_samples, least=1)
     if not isinstance(batches, Iterable):
         mend = "pass a DataLoader or a list of batches"
         raise InvalidInputError("an iterable of batches", got=type(batches).__name__, mend=mend)

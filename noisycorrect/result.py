@@ -16,6 +16,7 @@ from noisycorrect.errors import CheckpointError, InvalidInputError
 from noisycorrect.files import write_json
 from noisycorrect.issues import LabelIssue, find_label_issues
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.modules import unwrap
 
 MODEL, LABELS, HISTORY = "model.pt", "labels", "history.json"
 
@@ -70,7 +71,7 @@ class CorrectionResult:
             )
         self.labels.export(target / LABELS)
         write_history(target / HISTORY, self.history)
-        save_checkpoint(target / MODEL, {"model": self.model.state_dict(), "sample_passes": self.sample_passes})
+        save_checkpoint(target / MODEL, {"model": unwrap(self.model).state_dict(), "sample_passes": self.sample_passes})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: nn.Module) -> CorrectionResult:
@@ -92,7 +93,7 @@ class CorrectionResult:
         """
         source = Path(folder)
         content = load_checkpoint(source / MODEL)
-        load_model_state(model, content["model"])
+        load_model_state(unwrap(model), content["model"])
         try:
             history = json.loads((source / HISTORY).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -51,6 +51,8 @@ def seeded(*entropy: int, device: torch.device | None = None) -> Iterator[None]:
         if devices:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
+        elif device is not None and device.type == "mps":
+            torch.mps.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from noisycorrect import distributed
 from noisycorrect.aggregate import WeightAggregator
 from noisycorrect.checkpoint import check_settings, load_model_state, save_checkpoint
-from noisycorrect.data import Batch, Collate, LabelView, ShardedBatches, make_loader
+from noisycorrect.data import Batch, Collate, LabelView, ShardedBatches, class_labels, make_loader
 from noisycorrect.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
 from noisycorrect.engine import Advance, Engine
 from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError
@@ -48,6 +48,7 @@ class RunData:
     canonical: MapStyleDataset  # the same samples as predictions see them
     given: Any
     val: MapStyleDataset | None
+    val_given: Any
     collate_fn: Collate | None
     clean_labels: Tensor | None = None
     val_clean_labels: Tensor | None = None
@@ -78,14 +79,15 @@ class RunData:
                 got=str(len(canonical)),
                 mend="pass the same samples, in the same order, without augmentation",
             )
-        if canonical is None and is_augmented(train):
+        if canonical is None and is_augmented(train, num_workers):
             warnings.warn(
                 "the items of train change from one reading to the next: predictions will be of augmented inputs; pass"
                 " canonical= to fit, the same samples without augmentation",
                 stacklevel=4,
             )
         given = read_given(train, num_workers)
-        return cls(train, train if canonical is None else canonical, given, val, collate_fn)
+        val_given = None if val is None else read_given(val, num_workers)
+        return cls(train, train if canonical is None else canonical, given, val, val_given, collate_fn)
 
 
 class Run:
@@ -112,6 +114,7 @@ class Run:
         self.student = copy.deepcopy(model).to(engine.device)
         self.trained = _distributed(self.student, engine.device)
         self.optimizer = _make_optimizer(make_optimizer, self.student, settings.lr)
+        self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = CyclicalLR(
             self.optimizer,
             warmup_epochs=settings.warmup_epochs,
@@ -146,14 +149,14 @@ class Run:
 
     def rehearse(self) -> None:
         """Run the student on a training and a validation batch, so that what does not fit is known at once."""
-        with seeded(self.settings.seed):
-            for data in (self.data.canonical, self.data.val):
-                if data is not None:
-                    view = LabelView(data, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
-                    batch = view.__getitems__(list(range(min(len(data), self._prediction_batch))))
-                    self.engine.rehearse(self.student, batch)
-        if self.data.val is not None:
-            self.engine.task.check_given(read_given(self.data.val, self.settings.num_workers), training=False)
+        for view in (self._canonical_view(), self._val_view()):
+            if view is not None:
+                first = list(range(min(len(view), self._prediction_batch)))
+                # Read by a worker if there are any, so that no open file is shared with the workers to come.
+                loader = make_loader(view, [first], min(1, self.settings.num_workers))
+                with seeded(self.settings.seed):
+                    for batch in loader:
+                        self.engine.rehearse(self.student, batch)
 
     @property
     def model(self) -> nn.Module:
@@ -219,7 +222,7 @@ class Run:
         with self.engine.autocast():
             layers = recalibrate_batchnorm(
                 self.model,
-                self._canonical_loader(batches),
+                self._loader(self._canonical_view(), batches),
                 method=settings.recalibration,
                 max_samples=settings.recalibration_samples,
                 forward=lambda model, batch: self.engine.task.forward(model, batch.to(self.engine.device)),
@@ -234,7 +237,7 @@ class Run:
         agreement = self.engine.task.metrics()
         batches = self._in_order(len(self.data.canonical))
         with self.store.new_generation() as writer:
-            for batch, probs in self.engine.predict(self.model, self._canonical_loader(batches)):
+            for batch, probs in self.engine.predict(self.model, self._loader(self._canonical_view(), batches)):
                 agreement.update(probs, batch.given)
                 writer.write(batch.index, probs)
         agreement.reduce()
@@ -256,9 +259,17 @@ class Run:
         shard, step = distributed.shard(length), self._prediction_batch
         return [list(shard[start : start + step]) for start in range(0, len(shard), step)]
 
-    def _canonical_loader(self, batches: Any) -> DataLoader[Any]:
-        view = LabelView(self.data.canonical, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
-        return self._loader(view, batches)
+    def _canonical_view(self) -> LabelView:
+        data, seed = self.data, self.settings.seed
+        return LabelView(data.canonical, None, seed=seed, collate_fn=data.collate_fn, expected=class_labels(self.store))
+
+    def _val_view(self) -> LabelView | None:
+        data, seed = self.data, self.settings.seed
+        if data.val is None:
+            return None
+        given = np.asarray(data.val_given)
+        expected = given if given.ndim == 1 and given.dtype != object else None
+        return LabelView(data.val, None, seed=seed, collate_fn=data.collate_fn, expected=expected)
 
     def _loader(self, view: LabelView, batches: Any) -> DataLoader[Any]:
         pinned = self.engine.device.type == "cuda"
@@ -281,10 +292,10 @@ class Run:
         logger.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in record.items() if value == value))
 
     def _validate(self) -> dict[str, float]:
-        if self.data.val is None:
+        view = self._val_view()
+        if view is None:
             return {}
-        view = LabelView(self.data.val, None, seed=self.settings.seed, collate_fn=self.data.collate_fn)
-        loader = self._loader(view, self._in_order(len(self.data.val)))
+        loader = self._loader(view, self._in_order(len(view)))
         scores = self.engine.evaluate(self.model, loader, self.data.val_clean_labels)
         named = zip(("val", "val_clean"), scores, strict=False)
         return {f"{prefix}_{name}": value for prefix, score in named for name, value in score.items()}
@@ -319,11 +330,16 @@ class Run:
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
 
-    def identity(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint and the run that resumes it must share; of callables, whether there is one."""
+        values = {
+            name: value.tolist() if isinstance(value, Tensor) else value
+            for name, value in self.optimizer.defaults.items()
+        }
+        plain = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple))}
         return {
             **self.settings.identity(),
-            "optimizer": f"{type(self.optimizer).__name__}({self.optimizer.defaults})",
+            "optimizer": f"{type(self.optimizer).__name__}({plain})",
             "precision": str(self.engine.precision),
             "clip_grad_norm": self.engine.clip_grad_norm,
             "augment": self.engine.augment is not None,
@@ -331,7 +347,7 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "settings": self.identity(),
+            "settings": self.identity,
             "epoch": self.epoch,
             "generation": self.store.generation,
             "student": unwrap(self.student).state_dict(),
@@ -346,7 +362,7 @@ class Run:
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
-        check_settings(content["settings"], self.identity())
+        check_settings(content["settings"], self.identity)
         load_model_state(unwrap(self.student), content["student"])
         if self.aggregator is not None:
             self.aggregator.load_state_dict(content["aggregate"])

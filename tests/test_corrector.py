@@ -2,6 +2,7 @@
 
 import copy
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from noisycorrect import Classification, CorrectionResult, SelfCorrector, noise
 from noisycorrect.data import Batch
+from noisycorrect.datasets import is_augmented, read_given
 from noisycorrect.engine import Engine, resolve_precision
 from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
 from noisycorrect.refine import blend, one_hot
@@ -321,6 +323,7 @@ def test_epoch_callback_sees_every_epoch():
         ({"device": "gpu"}, "a device; got 'gpu'"),
         ({"precision": "float61"}, "did you mean 'float16'"),
         ({"clip_grad_norm": 0}, "clip_grad_norm > 0"),
+        ({"clip_grad_norm": "1"}, "0 <= clip_grad_norm; got '1'"),
         ({"recalibration_samples": 1}, "recalibration_samples to be a whole number >= 2; got 1"),
         ({"warmup_epochs": 4}, "warmup_epochs < init_epochs = 4; got 4"),
         ({"task": Classification(4)}, "num_classes=4, as in the task; got 3"),
@@ -519,6 +522,126 @@ def test_targets_save_reading_every_item():
     assert np.array_equal(corrector(init_epochs=1, cycles=0).fit(liar).labels.given(), given.numpy())
 
 
+class Exact(Records):
+    """Gives what it is told to, as tensors."""
+
+    def __getitem__(self, index):
+        return self.inputs[index], self.labels[index]
+
+
+def test_labels_from_workers_hold_no_file_descriptors():
+    inputs, given, _ = blobs(600)
+    data = Exact(inputs, given, "pair")
+    del data.labels
+    data.labels = Hidden(given)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    labels = read_given(data, num_workers=2)
+    assert len(list(Path("/proc/self/fd").iterdir())) < before + 50
+    assert [int(label) for label in labels] == given.tolist()
+
+
+class Hidden:
+    """A list of labels that does not look like one."""
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def __getitem__(self, index):
+        return self.labels[index].clone()
+
+
+class Lazy(Records):
+    """Opens what it reads from at the first reading, as data sets of one big file do."""
+
+    opened = False
+
+    def __getitem__(self, index):
+        self.opened = True
+        return super().__getitem__(index)
+
+
+def test_with_workers_the_main_process_reads_nothing():
+    inputs, given, _ = blobs(60)
+    train, val = Lazy(inputs, given, "pair"), Lazy(inputs, given, "pair")
+    corrector(num_workers=2, init_epochs=1, cycles=1).fit(train, val)
+    assert not train.opened
+    assert not val.opened
+
+
+def test_canonical_samples_in_another_order_are_noticed():
+    inputs, given, _ = blobs(60)
+    with pytest.raises(InvalidInputError, match="its canonical view must give the same label"):
+        corrector().fit((inputs, given), canonical=(inputs.flip(0), given.flip(0)))
+
+
+class Crops(Records):
+    reads = 0
+
+    def __getitem__(self, index):
+        Crops.reads += 1
+        return {"image": [self.inputs[index]] * (1 + Crops.reads % 2), "label": int(self.labels[index])}
+
+
+def test_what_counts_as_augmented():
+    inputs, given, _ = blobs(60)
+    assert is_augmented(Crops(inputs, given, "pair"))
+    assert is_augmented(Jittered(inputs, given, "pair"))
+    assert not is_augmented(Records(inputs * float("nan"), given, "pair"))
+    assert not is_augmented(Records(inputs, given, "dict"), num_workers=2)
+
+
+def test_frozen_parameters_may_be_infinite():
+    inputs, given, _ = blobs(60)
+    model = nn.Linear(4, 3)
+    model.register_parameter("mask", nn.Parameter(torch.tensor([0.0, -math.inf]), requires_grad=False))
+    assert corrector(model).fit((inputs, given)).labels.generation == 2
+
+
+def test_a_rate_in_a_tensor_resumes(tmp_path):
+    inputs, given, _ = blobs(60)
+
+    def adam(parameters):
+        return torch.optim.Adam(parameters, lr=torch.tensor(0.01), foreach=False)
+
+    def stop(model, record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        corrector(optimizer=adam, lr=None, run_dir=tmp_path, on_epoch=stop).fit((inputs, given))
+    resumed = corrector(optimizer=adam, lr=None, run_dir=tmp_path).fit((inputs, given), resume=True)
+    assert_equal_runs(resumed, corrector(optimizer=adam, lr=None).fit((inputs, given)))
+
+
+class Versioned(nn.Linear):
+    """Notices with which version its state was saved."""
+
+    _version = 2
+    seen = None
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args):
+        Versioned.seen = local_metadata.get("version")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+
+def test_saved_models_keep_the_versions_of_their_modules(tmp_path):
+    inputs, given, _ = blobs(60)
+    corrector(Versioned(4, 3)).fit((inputs, given)).save(tmp_path / "saved")
+    CorrectionResult.load(tmp_path / "saved", Versioned(4, 3))
+    assert Versioned.seen == 2
+
+
+def test_results_of_compiled_models_load_into_plain_ones_and_back(tmp_path):
+    inputs, given, _ = blobs(60)
+    compiled = torch.compile(network(), backend="eager")
+    result = corrector(compiled, aggregate=False).fit((inputs, given))
+    result.save(tmp_path / "saved")
+    plain = CorrectionResult.load(tmp_path / "saved", network(seed=3))
+    again = CorrectionResult.load(tmp_path / "saved", torch.compile(network(seed=4), backend="eager"))
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[f"_orig_mod.{name}"], value)
+
+
 @pytest.mark.parametrize("form", ["array", "one-tuple", "dict"])
 def test_unlabeled_samples_in_the_forms_people_have(form):
     inputs, given, _ = blobs(60)
@@ -528,6 +651,8 @@ def test_unlabeled_samples_in_the_forms_people_have(form):
     assert result.labels.labeled.sum() == 60
     assert len(result.labels) == 120
     assert_equal_runs(corrector().fit(labeled, unlabeled=more, canonical=labeled), result)
+    with pytest.raises(InvalidInputError, match=r"unlabeled inputs of dtype torch.float32.*; got torch.uint8"):
+        corrector().fit((inputs, given), unlabeled=torch.zeros(5, 4, dtype=torch.uint8))
     with pytest.raises(InvalidInputError, match=r"unlabeled inputs of shape \(N, 4\); got \(5, 7\)"):
         corrector().fit((inputs, given), unlabeled=torch.zeros(5, 7))
 

@@ -107,6 +107,7 @@ class Stream(IterableDataset):
         (DataLoader(Items(), batch_sampler=BatchSampler(WeightedRandomSampler([1.0] * 20, 5), 2, False)), "Weighted"),
         (DataLoader(Items(), sampler=RandomSampler(Items(), replacement=True)), "RandomSampler, from whose"),
         (DataLoader(Items(), sampler=RandomSampler(Items(), num_samples=5)), "RandomSampler, from whose"),
+        (DataLoader(Items(), sampler=RandomSampler(range(5))), "RandomSampler, from whose"),
         (DataLoader(Items(), collate_fn=list), "a collate_fn of its own"),
         (np.zeros((3, 2)), "one ndarray"),
         ((np.zeros((3, 2)), [0, 1]), "as many labels as inputs; got 2 labels, 3 inputs"),

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from noisycorrect import distributed
+from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError, StoreError, unknown_name
 from noisycorrect.files import publish, replace_atomically
 from noisycorrect.labels.codec import codec_named
@@ -106,7 +107,7 @@ class SoftLabelStore(ReadableLabels):
             codec=codec_named(codec or CODEC_OF_KIND[kind]).name,
             evidence=evidence,
             momentum=momentum,
-            keep=keep,
+            keep=None if keep is None else int(keep),
         )
         target = Path(tempfile.mkdtemp(prefix="noisycorrect-") if folder is None else folder)
         try:
@@ -324,8 +325,8 @@ def _check_options(kind: str, evidence: str, momentum: float, keep: int | None) 
         raise unknown_name("evidence rule", evidence, EVIDENCE_RULES)
     if not 0 <= momentum < 1:
         raise InvalidInputError("momentum in [0, 1)", got=repr(momentum), mend="0.7 is a common choice")
-    if keep is not None and (not isinstance(keep, int) or keep < 2):
-        raise InvalidInputError("keep >= 2 or None", got=repr(keep), mend="keep=2 is the least that can resume")
+    if keep is not None:
+        whole_number("keep", keep, least=2)  # fewer could not resume
 
 
 def _raise(failure: Exception | None) -> None:
