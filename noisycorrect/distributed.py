@@ -18,7 +18,6 @@ __all__ = [
     "all_gather_objects",
     "all_reduce_sum",
     "barrier",
-    "broadcast_object",
     "gather_results",
     "is_main",
     "rank",
@@ -140,34 +139,6 @@ def all_gather_objects(obj: T) -> list[T]:
     gathered: list[T | None] = [None] * world_size()
     dist.all_gather_object(gathered, obj)
     return cast("list[T]", gathered)
-
-
-def broadcast_object(obj: T, source: int = 0) -> T:
-    """Return the ``obj`` of rank ``source`` on every rank.
-
-    Parameters
-    ----------
-    obj : T
-        Anything that pickles; what the other ranks pass is ignored.
-    source : int
-        The sending rank.
-
-    Raises
-    ------
-    InvalidInputError
-        ``source`` is not a rank.
-
-    Examples
-    --------
-    >>> broadcast_object({"seed": 3})
-    {'seed': 3}
-    """
-    _check_rank("source", source, world_size())
-    if not _initialised():
-        return obj
-    box = [obj]
-    dist.broadcast_object_list(box, src=source)
-    return box[0]
 
 
 def gather_results(work: Callable[[], T]) -> list[T]:

@@ -24,7 +24,6 @@ def test_alone_every_helper_answers_for_one_process() -> None:
     assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
     distributed.barrier()
     assert distributed.all_gather_objects("a") == ["a"]
-    assert distributed.broadcast_object("a") == "a"
     assert distributed.shard(3) == range(3)
 
 
@@ -57,11 +56,6 @@ def test_shard_refuses(args: tuple[Any, ...], message: str) -> None:
         distributed.shard(*args)
 
 
-def test_broadcast_refuses_a_rank_that_is_not_there() -> None:
-    with pytest.raises(InvalidInputError, match=r"source in 0\.\.0; got 1"):
-        distributed.broadcast_object("a", source=1)
-
-
 def _use_everything() -> dict[str, Any]:
     rank = distributed.rank()
     tiny = torch.tensor([1.0 + rank * 2.0**-50], dtype=torch.float64)
@@ -86,7 +80,6 @@ def _use_everything() -> dict[str, Any]:
         "total": total.item(),
         "transposed": transposed.tolist(),
         "gathered": distributed.all_gather_objects({"rank": rank}),
-        "broadcast": distributed.broadcast_object(f"from {rank}", source=1),
         "shard": list(distributed.shard(5)),
         "results": distributed.gather_results(lambda: rank * 10),
         "failure": failure,
@@ -105,7 +98,6 @@ def test_two_processes_agree(tmp_path: Path) -> None:
         assert report["total"] == 2.0 + 2.0**-50
         assert report["transposed"] == [[0, 6], [2, 8], [4, 10]]
         assert report["gathered"] == [{"rank": 0}, {"rank": 1}]
-        assert report["broadcast"] == "from 1"
         assert report["results"] == [0, 10]
 
 

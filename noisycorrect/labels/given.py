@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,22 +19,6 @@ from noisycorrect.refine import UNLABELED
 IGNORE_INDEX = 255
 MOST_MASK_CLASSES = 255  # a mask is kept as uint8, and 255 is ignored
 LEVEL = 6  # of zlib
-
-
-class GivenLabels(Protocol):
-    """What the store asks of given labels of any kind."""
-
-    kind: str
-    labeled: np.ndarray  # (N,) bool: which samples have a label
-    fingerprint: str  # SHA-256 of the labels, their shapes and the number of classes
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        ...
-
-    def save(self, file: h5py.File) -> None:
-        """Write the labels into a new HDF5 file."""
-        ...
 
 
 class ClassLabels:

@@ -65,7 +65,7 @@ class NoiseModel(ABC):
     A model is an immutable value: `apply` may be called on any labels, in any order. `str(model)` is its spelling,
     which `parse` reads back; files and arrays that a model needs are no part of the spelling.
 
-    Subclasses are final: they set `name` and define `_corrupt`.
+    Models are final: they set `name` and define `_corrupt`, or a matrix (MatrixNoise).
     """
 
     name: ClassVar[str]

@@ -8,10 +8,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels
 from noisycorrect.classification.noise.checks import ArrayLike, as_array
 from noisycorrect.classification.noise.sampling import Sampling, check_sampling
-from noisycorrect.classification.noise.transition import from_matrix
+from noisycorrect.classification.noise.transition import MatrixNoise
 from noisycorrect.errors import InvalidInputError
 
 # A row that was summed in floating point is off 1 by rounding only; 1e-6 also admits float32 matrices.
@@ -20,7 +19,7 @@ _ROW_SUM_TOLERANCE = 1e-6
 
 @final
 @dataclass(frozen=True, eq=False)
-class ClassConditional(NoiseModel):
+class ClassConditional(MatrixNoise):
     """Labels are drawn from the rows of a given matrix. Spelled row by row: `classconditional:0.9,0.1/0.2,0.8`.
 
     Parameters
@@ -63,11 +62,6 @@ class ClassConditional(NoiseModel):
                 mend="let num_classes and the matrix describe the same classes",
             )
         return matrix.copy()
-
-    def _corrupt(
-        self, given: NDArray[np.int64], num_classes: int, seed: np.random.SeedSequence, inputs: ArrayLike | None
-    ) -> NoisyLabels:
-        return from_matrix(given, self.expected_transition(num_classes), seed, self.sampling)
 
 
 def _check_transition(transition: Any) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -38,9 +39,26 @@ class NoNoise(NoiseModel):
         return relabelled(given, given.copy(), num_classes)
 
 
+class MatrixNoise(NoiseModel):
+    """Noise that a row-stochastic matrix describes; subclasses give the matrix."""
+
+    sampling: Sampling
+
+    @abstractmethod
+    def expected_transition(self, num_classes: int) -> NDArray[np.float64]:
+        """Return the matrix that labels are drawn from, float64 (K, K), row-stochastic."""
+
+    def _corrupt(
+        self, given: NDArray[np.int64], num_classes: int, seed: np.random.SeedSequence, inputs: ArrayLike | None
+    ) -> NoisyLabels:
+        matrix = self.expected_transition(num_classes)
+        noisy = draw_labels(given, matrix, self.sampling, np.random.default_rng(seed))
+        return relabelled(given, noisy, len(matrix), {"expected_transition": matrix})
+
+
 @final
 @dataclass(frozen=True)
-class Symmetric(NoiseModel):
+class Symmetric(MatrixNoise):
     """Every wrong class is equally likely. Spelled `symmetric:0.4`, `symmetric:0.4:inclusive`.
 
     Exclusive (default): T[i, i] = 1 - rate, T[i, j] = rate / (K - 1) (van Rooyen et al., NeurIPS 2015). Inclusive: with
@@ -87,15 +105,10 @@ class Symmetric(NoiseModel):
         np.fill_diagonal(matrix, 1.0 - off * (num_classes - 1))
         return matrix.clip(min=0.0)  # rounding may leave -1e-17 on the diagonal at rate 1
 
-    def _corrupt(
-        self, given: NDArray[np.int64], num_classes: int, seed: np.random.SeedSequence, inputs: ArrayLike | None
-    ) -> NoisyLabels:
-        return from_matrix(given, self.expected_transition(num_classes), seed, self.sampling)
-
 
 @final
 @dataclass(frozen=True)
-class PairFlip(NoiseModel):
+class PairFlip(MatrixNoise):
     """Class i becomes i + 1 mod K with probability `rate` (Han et al., NeurIPS 2018). Spelled `pairflip:0.2`.
 
     Parameters
@@ -131,15 +144,10 @@ class PairFlip(NoiseModel):
             {label: (label + 1) % num_classes for label in range(num_classes)}, self.rate, num_classes
         )
 
-    def _corrupt(
-        self, given: NDArray[np.int64], num_classes: int, seed: np.random.SeedSequence, inputs: ArrayLike | None
-    ) -> NoisyLabels:
-        return from_matrix(given, self.expected_transition(num_classes), seed, self.sampling)
-
 
 @final
 @dataclass(frozen=True)
-class Asymmetric(NoiseModel):
+class Asymmetric(MatrixNoise):
     """Classes turn into the one they are mistaken for (Patrini et al., CVPR 2017). Spelled `asymmetric:0.4`.
 
     The trap: `rate` is the rate of the mapped classes. CIFAR-10's mapping names 5 of 10 classes, so the set-wide rate
@@ -188,19 +196,6 @@ class Asymmetric(NoiseModel):
                 mend="pass mapping={from: to, ...} for this data set; the default is CIFAR-10's",
             )
         return _mapping_matrix(self.mapping, self.rate, num_classes)
-
-    def _corrupt(
-        self, given: NDArray[np.int64], num_classes: int, seed: np.random.SeedSequence, inputs: ArrayLike | None
-    ) -> NoisyLabels:
-        return from_matrix(given, self.expected_transition(num_classes), seed, self.sampling)
-
-
-def from_matrix(
-    given: NDArray[np.int64], matrix: NDArray[np.float64], seed: np.random.SeedSequence, sampling: Sampling
-) -> NoisyLabels:
-    """Return labels drawn from a row-stochastic matrix, shape (K, K), with the matrix in the details."""
-    noisy = draw_labels(given, matrix, sampling, np.random.default_rng(seed))
-    return relabelled(given, noisy, len(matrix), {"expected_transition": matrix})
 
 
 def _mapping_matrix(mapping: Mapping[int, int], rate: float, num_classes: int) -> NDArray[np.float64]:
