@@ -111,6 +111,7 @@ def _a_run(folder: Path, recalibration_samples: int | None) -> Iterator[Run]:
         restart="aggregate",
         evidence="mean",
         evidence_momentum=0.7,
+        trust="paper",
         recalibration="fast",
         recalibration_samples=recalibration_samples,
         num_workers=0,

@@ -18,7 +18,8 @@ from noisycorrect.data import Collate
 from noisycorrect.datasets import as_dataset
 from noisycorrect.engine import Engine, resolve_device, resolve_precision
 from noisycorrect.errors import InvalidInputError, unknown_name
-from noisycorrect.labels.given import checked_labels
+from noisycorrect.labels.compare import checked_clean
+from noisycorrect.labels.given import ClassLabels
 from noisycorrect.progress import samples_progress
 from noisycorrect.result import CorrectionResult
 from noisycorrect.run import Run, RunData
@@ -35,6 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr": 7e-3,
         "batch_size": 36,
         "evidence": "mean",
+        "trust": "paper",
         "restart": "aggregate",
         "optimizer": functools.partial(SGD, momentum=0.9, weight_decay=5e-4),
     }
@@ -84,6 +86,9 @@ class SelfCorrector:
         Mean of the predictions of all cycles (Eq. 7), or an exponential average with `evidence_momentum`.
     evidence_momentum : float
         Weight of the past in exponential evidence, in [0, 1).
+    trust : {"paper", "class-balanced"}, optional
+        Weight on the given labels after m cycles: 1/(m+1) (Eq. 7), or no less for a class that the model misses
+        (:func:`~noisycorrect.refine.class_balanced_trust`), so that rare classes are not averaged away.
     recalibration : {"fast", "exact"}
         See :func:`~noisycorrect.recalibrate_batchnorm`.
     recalibration_samples : int or None
@@ -154,6 +159,7 @@ class SelfCorrector:
         restart: str | None = None,
         evidence: str | None = None,
         evidence_momentum: float = 0.7,
+        trust: str | None = None,
         recalibration: str = "fast",
         recalibration_samples: int | None = 8192,
         device: str | torch.device = "auto",
@@ -187,6 +193,7 @@ class SelfCorrector:
             restart=defaults["restart"] if restart is None else restart,
             evidence=defaults["evidence"] if evidence is None else evidence,
             evidence_momentum=evidence_momentum,
+            trust=defaults["trust"] if trust is None else trust,
             recalibration=recalibration,
             recalibration_samples=recalibration_samples,
             num_workers=num_workers,
@@ -238,9 +245,10 @@ class SelfCorrector:
             one, or a dict; they follow the training set, with trust 0.
         canonical : data set, optional
             The training set without augmentation, for predictions; the unlabelled inputs may follow. Needed if the
-            items of `train` are augmented when they are read.
+            items of `train` are augmented when they are read. Default: ``train.canonical()`` where there is one.
         clean_labels, val_clean_labels : array-like of int, optional
             True labels, for measuring only: the history then says how good refined labels and model are against them.
+            For masks `clean_labels` is a sequence of masks, and `val` should have clean ones.
         resume : {"auto", True, False}
             Go on from the checkpoint in `run_dir`: if there is one; it must be there; it must not be there.
 
@@ -308,18 +316,20 @@ class SelfCorrector:
         self.task.check_given(data.given)
         if data.val is not None:
             self.task.check_given(data.val_given, training=False)
-        data.clean_labels = self._clean(clean_labels, len(data.train), "clean_labels")
-        data.val_clean_labels = self._clean(
-            val_clean_labels, 0 if data.val is None else len(data.val), "val_clean_labels"
-        )
+        if clean_labels is not None:
+            data.clean_labels = checked_clean(
+                self.task.kind, clean_labels, self.task.num_classes, len(data.train), "clean_labels"
+            )
+        if val_clean_labels is not None:
+            data.val_clean_labels = self._val_clean(val_clean_labels, 0 if data.val is None else len(data.val))
         return data
 
-    def _clean(self, labels: Any, length: int, name: str) -> Tensor | None:
-        if labels is None:
-            return None
-        array = checked_labels(labels, self.task.num_classes, name=name)
-        if len(array) != length:
-            raise InvalidInputError(f"{name} for {length} samples", got=str(len(array)), mend="pass one label a sample")
+    def _val_clean(self, labels: Any, length: int) -> Tensor:
+        if self.task.kind != ClassLabels.kind:
+            raise InvalidInputError(
+                "val_clean_labels for class labels only", got="masks", mend="pass a val set with the clean masks"
+            )
+        array = checked_clean(self.task.kind, labels, self.task.num_classes, length, "val_clean_labels")
         return torch.from_numpy(array)
 
 

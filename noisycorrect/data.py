@@ -46,6 +46,8 @@ class Batch:
         Generation that trust and evidence belong to.
     extra : dict
         Further fields of the data set's items (a crop's geometry, say).
+    class_trust : Tensor, shape (K,), float32, or None
+        Least weight on a given label of each class; None where classes are treated alike.
     """
 
     index: Tensor
@@ -55,6 +57,7 @@ class Batch:
     evidence: Tensor | None = None
     generation: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    class_trust: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -129,7 +132,8 @@ class LabelView(Dataset[Any]):
         rows = np.asarray(indices)
         evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
         trust = self.store.trust(rows, generation=generation)
-        return Batch(index, inputs, given, trust, evidence, generation, extra)
+        class_trust = self.store.class_trust(generation=generation)
+        return Batch(index, inputs, given, trust, evidence, generation, extra, class_trust)
 
     def _read(self, indices: list[int]) -> Any:
         if isinstance(self.data, ArrayDataset):

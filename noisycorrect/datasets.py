@@ -224,11 +224,15 @@ def split_fields(batch: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
 def read_given(data: MapStyleDataset, num_workers: int = 0) -> Any:
     """Return the labels of all samples, in order.
 
-    Taken from the data set's ``targets`` or ``labels`` where it has one such list of its length (each batch is compared
-    with it later); else every item is read once, in `num_workers` processes.
+    Taken from the data set's ``given`` where it has one such sequence of its length: masks in the images' own frame,
+    read when they are asked for. Else from its ``targets`` or ``labels`` (each batch is compared with them later); else
+    every item is read once, in `num_workers` processes.
     """
     if isinstance(data, WithUnlabeled):
         return [*read_given(data.labeled, num_workers), *[UNLABELED] * len(data.unlabeled)]
+    given = getattr(data, "given", None)
+    if isinstance(given, Sequence) and len(given) == len(data):
+        return given
     for name in ("targets", "labels"):
         labels = getattr(data, name, None)
         if isinstance(labels, (list, tuple, np.ndarray, Tensor)) and len(labels) == len(data):

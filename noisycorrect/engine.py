@@ -229,8 +229,8 @@ class Engine:
             for batch in batches:
                 batch = self._to_device(batch)
                 with self.autocast():
-                    output = self.task.forward(model, batch)
-                yield batch, self.task.probs(output)
+                    probs = self.task.predict(model, batch)
+                yield batch, probs
         finally:
             model.train(training)
 

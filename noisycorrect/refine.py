@@ -23,8 +23,8 @@ def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
         Given labels as probabilities (one-hot); a row of zeros is an unlabelled sample or an ignored pixel.
     evidence : Tensor, shape (N, K, ...)
         Mean prediction; rows of zeros before the first generation.
-    trust : Tensor, shape (N,)
-        Weight on the given label, in [0, 1].
+    trust : Tensor, shape (N,) or (N, ...)
+        Weight on the given label, in [0, 1]; one a sample, or one a pixel (see :func:`label_trust`).
 
     Returns
     -------
@@ -37,7 +37,8 @@ def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     >>> blend(given, evidence, torch.tensor([0.25]))
     tensor([[0.4000, 0.6000]])
     """
-    weight = trust.reshape(-1, *[1] * (given.dim() - 1)).to(evidence.dtype)
+    weight = trust.reshape(len(trust), *[1] * (given.dim() - 1)) if trust.dim() == 1 else trust.unsqueeze(1)
+    weight = weight.to(evidence.dtype)
     return weight * given + (1 - weight) * evidence
 
 
@@ -83,6 +84,64 @@ def paper_trust(generation: int, labeled: Tensor) -> Tensor:
     tensor([0.2500, 0.0000])
     """
     return labeled.float() / (generation + 1)
+
+
+def label_trust(trust: Tensor, class_trust: Tensor | None, labels: Tensor) -> Tensor:
+    """Return the trust in each label: that of its sample, or that of its class where this is higher.
+
+    Parameters
+    ----------
+    trust : Tensor, shape (N,)
+        Weight on the given label of each sample, in [0, 1].
+    class_trust : Tensor, shape (K,), or None
+        Least weight on a given label of each class, in [0, 1]; None is 0 for all.
+    labels : Tensor, shape (N, ...), integer
+        Given labels; what is outside 0..K-1 (unlabelled, ignored) has the sample's trust.
+
+    Returns
+    -------
+    Tensor, shape (N, ...), float32
+        In [0, 1]; of shape (N,) if `class_trust` is None.
+
+    Examples
+    --------
+    >>> label_trust(torch.tensor([0.5]), torch.tensor([0.1, 0.8]), torch.tensor([[0, 1, 255]]))
+    tensor([[0.5000, 0.8000, 0.5000]])
+    """
+    if class_trust is None:
+        return trust
+    labels = labels.long()
+    known = (labels >= 0) & (labels < len(class_trust))
+    floor = torch.where(known, class_trust[labels * known], 0.0)
+    return torch.maximum(trust.reshape(-1, *[1] * (labels.dim() - 1)), floor)
+
+
+def class_balanced_trust(generation: int, recall: Tensor) -> Tensor:
+    r"""Return the least trust in the labels of each class: evidence counts only as far as the model knows the class.
+
+    With :math:`r_k` the share of the given labels of class k that the model predicts, the weight of the evidence, in
+    SCHP's Eq. 7 :math:`m/(m+1)` for every label, is :math:`r_k\, m/(m+1)` for those of class k. A network that misses
+    most of a rare class predicts its neighbours there; Eq. 7 then averages the class away, and the next cycle learns
+    still less of it. Labels that the model predicts well are treated as in the paper.
+
+    Parameters
+    ----------
+    generation : int
+        m >= 1, cycles so far.
+    recall : Tensor, shape (K,)
+        In [0, 1]; NaN for a class without labels.
+
+    Returns
+    -------
+    Tensor, shape (K,), float32
+        In [1/(m+1), 1].
+
+    Examples
+    --------
+    >>> class_balanced_trust(1, torch.tensor([1.0, 0.2]))
+    tensor([0.5000, 0.9000])
+    """
+    return 1 - recall.float().nan_to_num(0).clamp(0, 1) * generation / (generation + 1)
 
 
 def mean_evidence(evidence: Tensor, probs: Tensor, count: int) -> Tensor:

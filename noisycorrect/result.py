@@ -40,8 +40,9 @@ class CorrectionResult:
           clean ones;
         - ``agreement``: share of given labels that the model predicts; ``changed``: share of refined labels whose most
           probable class is another than a generation ago; ``mean_trust``: mean weight on the given labels;
-          ``label_accuracy``: share of refined labels that are the clean ones. NaN, which JSON files call null, where a
-          cycle did not refine or there is nothing to compare with.
+          ``label_accuracy``: share of refined labels (pixels of masks) that are the clean ones, and for masks
+          ``label_mean_iou``. NaN, which JSON files call null, where a cycle did not refine or there is nothing to
+          compare with.
     sample_passes : int
         Compute of the whole run: samples forward (1 each) and backward (2 each), validation left out.
     """

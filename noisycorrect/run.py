@@ -26,10 +26,12 @@ from noisycorrect.datasets import MapStyleDataset, is_augmented, join_unlabeled,
 from noisycorrect.engine import Advance, Engine
 from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.compare import changed_share, label_accuracy
+from noisycorrect.labels.compare import changed_share, label_accuracy, mask_confusion, mask_quality
+from noisycorrect.labels.given import ClassLabels
 from noisycorrect.modules import unwrap
 from noisycorrect.progress import logger
 from noisycorrect.recalibrate import recalibrate_batchnorm
+from noisycorrect.refine import class_balanced_trust
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.rng import derived_seed, seeded
 from noisycorrect.schedule import CyclicalLR
@@ -50,7 +52,7 @@ class RunData:
     val: MapStyleDataset | None
     val_given: Any
     collate_fn: Collate | None
-    clean_labels: Tensor | None = None
+    clean_labels: Any = None  # int64 array (N,), or a sequence of masks
     val_clean_labels: Tensor | None = None
 
     @classmethod
@@ -73,6 +75,8 @@ class RunData:
             if canonical is not None and len(canonical) == len(train):
                 canonical = join_unlabeled(canonical, unlabeled)
             train = join_unlabeled(train, unlabeled)
+        elif canonical is None and callable(getattr(train, "canonical", None)):
+            canonical = train.canonical()  # type: ignore[attr-defined]  # a data set that knows its own
         if canonical is not None and len(canonical) != len(train):
             raise InvalidInputError(
                 f"canonical with the {len(train)} samples of train (and unlabeled)",
@@ -240,15 +244,25 @@ class Run:
             for batch, probs in self.engine.predict(self.model, self._loader(self._canonical_view(), batches)):
                 agreement.update(probs, batch.given)
                 writer.write(batch.index, probs)
-        agreement.reduce()
-        self.sample_passes += len(self.data.canonical)
+            agreement.reduce()
+            if self.settings.trust == "class-balanced":
+                writer.class_trust = class_balanced_trust(before + 1, agreement.class_recall())
+        self.sample_passes += self.engine.task.prediction_passes * len(self.data.canonical)
         self._refined = {
             "agreement": agreement.compute()[self.engine.task.main_metric],
             "changed": changed_share(self.store, before),
             "mean_trust": float(self.store.trust(np.flatnonzero(self.store.labeled)).mean()),
         }
-        if self.data.clean_labels is not None:
-            self._refined["label_accuracy"] = label_accuracy(self.store, self.data.clean_labels)
+        self._refined |= self._label_quality()
+
+    def _label_quality(self) -> dict[str, float]:
+        """Compare the refined labels with the clean ones, if there are any."""
+        clean = self.data.clean_labels
+        if clean is None:
+            return {}
+        if self.store.kind == ClassLabels.kind:
+            return {"label_accuracy": label_accuracy(self.store, clean)}
+        return mask_quality(mask_confusion(self.store, clean))
 
     @property
     def _prediction_batch(self) -> int:
@@ -267,8 +281,9 @@ class Run:
         data, seed = self.data, self.settings.seed
         if data.val is None:
             return None
-        given = np.asarray(data.val_given)
-        expected = given if given.ndim == 1 and given.dtype != object else None
+        masks = self.store.kind != ClassLabels.kind
+        given = None if masks else np.asarray(data.val_given)
+        expected = given if given is not None and given.ndim == 1 and given.dtype != object else None
         return LabelView(data.val, None, seed=seed, collate_fn=data.collate_fn, expected=expected)
 
     def _loader(self, view: LabelView, batches: Any) -> DataLoader[Any]:

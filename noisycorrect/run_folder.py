@@ -122,4 +122,5 @@ def _new_store(folder: Path | None, engine: Engine, settings: RunSettings, data:
         evidence=settings.evidence,
         momentum=settings.evidence_momentum,
         keep=settings.keep_generations,
+        frame=task.frame,
     )

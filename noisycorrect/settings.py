@@ -13,6 +13,7 @@ from noisycorrect.recalibrate import METHODS as RECALIBRATIONS
 from noisycorrect.schedule import Schedule
 
 RESTARTS = ("aggregate", "student")
+TRUSTS = ("paper", "class-balanced")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class RunSettings:
     restart: str
     evidence: str
     evidence_momentum: float
+    trust: str
     recalibration: str
     recalibration_samples: int | None
     num_workers: int
@@ -37,7 +39,12 @@ class RunSettings:
     keep_generations: int | None
 
     def __post_init__(self) -> None:
-        for name, known in (("restart", RESTARTS), ("evidence", EVIDENCE_RULES), ("recalibration", RECALIBRATIONS)):
+        for name, known in (
+            ("restart", RESTARTS),
+            ("evidence", EVIDENCE_RULES),
+            ("trust", TRUSTS),
+            ("recalibration", RECALIBRATIONS),
+        ):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         for name, least in (

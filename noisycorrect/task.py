@@ -24,6 +24,10 @@ class Metrics(Protocol):
         """Return the metrics by name; NaN where nothing was seen."""
         ...
 
+    def class_recall(self) -> Tensor:
+        """Return the share of each class's labels that were predicted, (K,); NaN for a class without labels."""
+        ...
+
 
 class Task(Protocol):
     """Adapter that knows what a model's output means. Adding a task touches no other file of the core.
@@ -38,12 +42,19 @@ class Task(Protocol):
         Codec of the evidence.
     main_metric : str
         The metric of :meth:`metrics` whose value on the given labels is the history's ``agreement``.
+    prediction_passes : int
+        Forward passes that :meth:`predict` takes a sample.
+    frame : (int, int) or None
+        Of masks: height and width of the canonical frame that predictions are made in; see
+        :class:`~noisycorrect.SoftLabelStore`. None for class labels.
     """
 
     num_classes: int
     kind: str
     codec: str
     main_metric: str
+    prediction_passes: int
+    frame: tuple[int, int] | None
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError if no model can be trained on, or measured against, these given labels."""
@@ -63,6 +74,10 @@ class Task(Protocol):
 
     def probs(self, output: Any) -> Tensor:
         """Return class probabilities, float32 (B, K, ...)."""
+        ...
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return a model's class probabilities for a batch in the canonical frame, float32 (B, K, ...)."""
         ...
 
     def metrics(self) -> Metrics:

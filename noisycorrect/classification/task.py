@@ -16,7 +16,7 @@ from noisycorrect.data import Batch
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.given import checked_labels
-from noisycorrect.refine import blend, one_hot
+from noisycorrect.refine import blend, label_trust, one_hot
 
 SoftLoss = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar
 
@@ -74,6 +74,8 @@ class Classification:
     kind = "classification"
     codec = "float32"
     main_metric = "accuracy"
+    prediction_passes = 1
+    frame: tuple[int, int] | None = None
 
     def __init__(
         self, num_classes: int, loss: SoftLoss = soft_cross_entropy, *, allow_empty_classes: bool = False
@@ -116,7 +118,7 @@ class Classification:
         """Return the batch's refined labels, float32 (B, K) (SCHP, Eq. 7)."""
         given = one_hot(batch.given.long(), self.num_classes)
         evidence = torch.zeros_like(given) if batch.evidence is None else codec_named(self.codec).decode(batch.evidence)
-        return blend(given, evidence, batch.trust)
+        return blend(given, evidence, label_trust(batch.trust, batch.class_trust, batch.given))
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss of logits (B, K) against the batch's refined labels."""
@@ -127,6 +129,10 @@ class Classification:
         """Return softmax probabilities, float32 (B, K)."""
         self._check(output, None)
         return output.float().softmax(1)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the model's class probabilities for a batch, float32 (B, K)."""
+        return self.probs(self.forward(model, batch))
 
     def metrics(self) -> ClassificationMetrics:
         """Return fresh metrics: accuracy, mean_accuracy, nll."""
@@ -178,6 +184,10 @@ class ClassificationMetrics:
         """Add up over all ranks."""
         self.confusion = distributed.all_reduce_sum(self.confusion)
         self.nll = distributed.all_reduce_sum(self.nll)
+
+    def class_recall(self) -> Tensor:
+        """Return the share of each class's labels that were predicted, float64 (K,); NaN for a class without labels."""
+        return self.confusion.diagonal() / self.confusion.sum(1)
 
     def compute(self) -> dict[str, float]:
         """Return ``accuracy``, ``mean_accuracy`` (over the classes present), both in [0, 1], and ``nll`` (nats)."""

@@ -58,7 +58,8 @@ class Header:
 class GenerationWriter:
     """Writes the evidence of the samples `start` to `stop` into one file, each sample once, in any order.
 
-    Made by :meth:`~noisycorrect.SoftLabelStore.new_generation`; a caller only needs :meth:`write`.
+    Made by :meth:`~noisycorrect.SoftLabelStore.new_generation`; a caller only needs :meth:`write`, and `class_trust`
+    where the labels of some classes are trusted more.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class GenerationWriter:
         self._trust_rule = trust
         self._written = np.zeros(len(part), bool)
         self._trust = np.zeros(len(part), np.float32)
+        self.class_trust: Tensor | None = None
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
         header.write(self._file.hdf5)
@@ -159,7 +161,19 @@ class GenerationWriter:
                 mend="predict with a loader that leaves nothing out (drop_last=False)",
             )
         self._file.hdf5.create_dataset("trust", data=self._trust)
+        if self.class_trust is not None:
+            self._file.hdf5.create_dataset("class_trust", data=self._checked_class_trust(self.class_trust))
         self._file.close()
+
+    def _checked_class_trust(self, class_trust: Tensor) -> np.ndarray:
+        array: np.ndarray = class_trust.detach().float().cpu().numpy()
+        if array.shape != (self._num_classes,) or not ((array >= 0) & (array <= 1)).all():
+            raise InvalidInputError(
+                f"class_trust of shape ({self._num_classes},) in [0, 1]",
+                got=f"shape {array.shape}" + (f", from {array.min():.3g} to {array.max():.3g}" if array.size else ""),
+                mend="pass one weight a class",
+            )
+        return array
 
     def abandon(self) -> None:
         """Close the file, which is about to be deleted; after :meth:`finish` do nothing."""
@@ -182,6 +196,8 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 header.check(part)
                 start = int(part.attrs["start"])
                 trust[start : start + len(part["trust"])] = part["trust"][()]
+                if "class_trust" in part and "class_trust" not in merged:
+                    merged.create_dataset("class_trust", data=part["class_trust"][()])
                 if "evidence" not in part:  # of a rank whose shard is empty
                     continue
                 source = part["evidence"]
@@ -231,6 +247,7 @@ class GenerationReader:
             header.check(file)
             self.shape: tuple[int, ...] = file["evidence"].shape
             self.trust: np.ndarray = file["trust"][()]
+            self.class_trust = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
             dense = file["evidence"].chunks is None
         self._mapped = MappedArray(path, "evidence") if dense else None
         self._handle: h5py.File | None = None

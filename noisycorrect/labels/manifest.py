@@ -13,7 +13,7 @@ from noisycorrect.labels.codec import CODECS
 from noisycorrect.labels.given import ClassLabels, MaskLabels
 
 FORMAT = "noisycorrect-labels"
-VERSION = 1
+VERSION = 2  # 2: masks may have a frame
 NAME = "manifest.json"
 KINDS = (ClassLabels.kind, MaskLabels.kind)
 EVIDENCE_RULES = ("mean", "exponential")
@@ -34,6 +34,7 @@ class Manifest:
     evidence: str  # "mean" or "exponential"
     momentum: float  # weight of the past in exponential evidence
     keep: int | None  # generations to keep; None keeps all
+    frame: tuple[int, int] | None = None  # height, width of the canonical frame of masks; None: each mask's own
     current: int = 0
     generations: tuple[int, ...] = ()  # those with a file; generation 0 is the given labels
     revision: int = 0  # counts replacements: after a rollback another generation may come under the same number
@@ -66,7 +67,9 @@ class Manifest:
                 f"format version {VERSION} or older in {path}", got=repr(version), mend="upgrade noisycorrect"
             )
         try:
-            manifest = cls(**{**content, "generations": tuple(content["generations"])})
+            frame = content.get("frame")
+            content |= {"generations": tuple(content["generations"]), "frame": None if frame is None else tuple(frame)}
+            manifest = cls(**content)
             manifest._check()
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
@@ -75,9 +78,11 @@ class Manifest:
         return manifest
 
     def _check(self) -> None:
-        whole = (self.length, self.num_classes, self.current, self.revision, *self.generations)
+        whole = (self.length, self.num_classes, self.current, self.revision, *self.generations, *(self.frame or ()))
         if not all(type(number) is int and number >= 0 for number in whole):
             raise ValueError(f"numbers {whole}")
+        if self.frame is not None and (len(self.frame) != 2 or min(self.frame) < 2):
+            raise ValueError(f"frame {self.frame}")
         if self.current not in (0, *self.generations):
             raise ValueError(f"generation {self.current}, but files of {self.generations}")
         for name, known in (("kind", KINDS), ("evidence", EVIDENCE_RULES), ("codec", tuple(CODECS))):

@@ -24,7 +24,7 @@ from noisycorrect.labels.given import (
 )
 from noisycorrect.labels.manifest import Manifest
 from noisycorrect.labels.masks import refined_mask
-from noisycorrect.refine import UNLABELED, blend, one_hot, paper_trust
+from noisycorrect.refine import UNLABELED, blend, label_trust, one_hot, paper_trust
 
 GIVEN = "given.h5"
 
@@ -103,6 +103,11 @@ class ReadableLabels:
     def codec(self) -> Codec:
         """Codec of the evidence."""
         return codec_named(self._manifest.codec)
+
+    @property
+    def frame(self) -> tuple[int, int] | None:
+        """Height and width of the canonical frame of masks; None if predictions cover their mask corner to corner."""
+        return self._manifest.frame
 
     @property
     def generation(self) -> int:
@@ -193,6 +198,11 @@ class ReadableLabels:
             return paper_trust(0, torch.from_numpy(self.labeled[rows]))
         return torch.from_numpy(reader.trust[rows])
 
+    def class_trust(self, *, generation: int | None = None) -> Tensor | None:
+        """Return the least weight on a given label of each class, float32 (K,); None if classes are treated alike."""
+        reader = self._reader(self.generation if generation is None else generation)
+        return None if reader is None else reader.class_trust
+
     def refined(self, indices: Indices = None, *, generation: int | None = None) -> Any:
         """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
 
@@ -204,10 +214,11 @@ class ReadableLabels:
         """
         rows = self._rows(indices)
         number = self.generation if generation is None else generation
-        trust = self.trust(rows, generation=number)
+        trust, class_trust = self.trust(rows, generation=number), self.class_trust(generation=number)
         if isinstance(self._given, ClassLabels):
-            given = one_hot(torch.from_numpy(self._given.array[rows]), self.num_classes)
-            return blend(given, self.evidence(rows, generation=number), trust)
+            given = torch.from_numpy(self._given.array[rows])
+            weight = label_trust(trust, class_trust, given)
+            return blend(one_hot(given, self.num_classes), self.evidence(rows, generation=number), weight)
         reader = self._reader(number)
         return [
             refined_mask(
@@ -215,6 +226,8 @@ class ReadableLabels:
                 None if reader is None else reader.evidence(np.array([row]))[0],
                 float(weight),
                 self.num_classes,
+                frame=self.frame,
+                class_trust=class_trust,
             )
             for row, weight in zip(rows, trust, strict=True)
         ]

@@ -67,6 +67,7 @@ class SoftLabelStore(ReadableLabels):
         momentum: float = 0.7,
         codec: str | None = None,
         keep: int | None = 2,
+        frame: tuple[int, int] | None = None,
     ) -> SoftLabelStore:
         """Make a store in a new folder, at generation 0: the given labels.
 
@@ -88,6 +89,10 @@ class SoftLabelStore(ReadableLabels):
             How evidence is stored: ``"float32"`` (default for classification) or ``"sqrt-uint8"`` (for segmentation).
         keep : int or None
             Generations to keep, at least 2: a run that dies between two needs both. None keeps all.
+        frame : (int, int), optional
+            Of masks: height and width of the canonical frame that predictions are made in, with the whole image in its
+            middle (:func:`~noisycorrect.labels.frame.letterbox`). Default: predictions cover their mask corner to
+            corner.
 
         Raises
         ------
@@ -97,6 +102,7 @@ class SoftLabelStore(ReadableLabels):
             If the folder holds something already, or cannot be written.
         """
         _check_options(kind, evidence, momentum, keep)
+        _check_frame(frame, kind)
         num_classes = checked_num_classes(num_classes)
         labels = ClassLabels(given, num_classes) if kind == ClassLabels.kind else MaskLabels(given, num_classes)
         manifest = Manifest(
@@ -108,6 +114,7 @@ class SoftLabelStore(ReadableLabels):
             evidence=evidence,
             momentum=momentum,
             keep=None if keep is None else int(keep),
+            frame=None if frame is None else (int(frame[0]), int(frame[1])),
         )
         target = Path(tempfile.mkdtemp(prefix="noisycorrect-") if folder is None else folder)
         try:
@@ -152,7 +159,8 @@ class SoftLabelStore(ReadableLabels):
         Yields
         ------
         GenerationWriter
-            Has ``write(indices, probs)``.
+            Has ``write(indices, probs)``, and ``class_trust``, the least trust in the labels of each class, (K,), which
+            may be set before the block ends (the same on all ranks).
 
         Raises
         ------
@@ -327,6 +335,17 @@ def _check_options(kind: str, evidence: str, momentum: float, keep: int | None) 
         raise InvalidInputError("momentum in [0, 1)", got=repr(momentum), mend="0.7 is a common choice")
     if keep is not None:
         whole_number("keep", keep, least=2)  # fewer could not resume
+
+
+def _check_frame(frame: tuple[int, int] | None, kind: str) -> None:
+    if frame is None:
+        return
+    if kind != MaskLabels.kind:
+        raise InvalidInputError("a frame for masks only", got=f"one for {kind}", mend="leave frame= out")
+    if len(frame) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 2 for side in frame):
+        raise InvalidInputError(
+            "frame=(height, width), whole numbers >= 2", got=repr(frame), mend="pass the size of the network's input"
+        )
 
 
 def _raise(failure: Exception | None) -> None:

@@ -61,8 +61,8 @@ def test_a_manifest_that_is_none(store: SoftLabelStore, damage: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"version": 2}, "format version 1 or older .* got 2; to mend: upgrade noisycorrect"),
-        ({"version": "1"}, "format version 1 or older .* got '1'"),
+        ({"version": 3}, "format version 2 or older .* got 3; to mend: upgrade noisycorrect"),
+        ({"version": "1"}, "format version 2 or older .* got '1'"),
         ({"format": "zip"}, "got something else"),
         ({"current": 7}, "generation 7"),
         ({"length": "6"}, "fields of a label store"),
