@@ -42,6 +42,37 @@ def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     return weight * given + (1 - weight) * evidence
 
 
+def blend_classes(labels: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+    """Return :func:`blend` of class indices and evidence, without making the indices one-hot.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N, ...), int64
+        Given labels; what is outside 0..K-1 is ignored.
+    evidence : Tensor, shape (N, K, ...), floating
+        Mean prediction.
+    trust : Tensor, shape (N,) or (N, ...)
+        Weight on the given label, in [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (N, K, ...)
+        Refined labels; zero at ignored labels.
+
+    Examples
+    --------
+    >>> blend_classes(torch.tensor([[0, 255]]), torch.full((1, 2, 2), 0.5), torch.tensor([0.5]))
+    tensor([[[0.7500, 0.0000],
+             [0.2500, 0.0000]]])
+    """
+    known = (labels >= 0) & (labels < evidence.shape[1])
+    weight = trust.reshape(len(trust), *[1] * (labels.dim() - 1)) if trust.dim() == 1 else trust
+    weight = weight.to(evidence.dtype).expand(labels.shape)
+    refined = evidence * (1 - weight).unsqueeze(1)
+    refined.scatter_add_(1, (labels * known).unsqueeze(1), weight.unsqueeze(1))
+    return refined.masked_fill_(~known.unsqueeze(1), 0)
+
+
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     """Return labels as float32 probabilities; -1 (unlabelled) becomes a row of zeros.
 

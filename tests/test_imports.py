@@ -15,7 +15,16 @@ LAYERS = [
     ["engine", "checkpoint", "settings", "issues", "result", "run", "run_folder", "corrector"],
     ["integrations", "report", "cli"],
 ]
+SEG_LAYERS = [
+    ["classes", "outputs"],
+    ["geometry", "maps", "warp", "losses", "noise", "metrics", "boundary", "ace2p", "visualise"],
+    ["datasets"],
+    ["task"],
+    ["inference", "export"],
+    ["cli"],
+]
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+SEG_LAYER = {room: number for number, rooms in enumerate(SEG_LAYERS) for room in rooms}
 FOREIGN = {"torch", "numpy", "scipy", "h5py", "rich", "sklearn", "noisycorrect"}
 # A package that a room may import inside a function, where a user asks for it.
 OPTIONAL = {"integrations": {"lightning"}, "report": {"matplotlib"}}
@@ -61,6 +70,26 @@ def test_imports_run_one_way(path):
             assert name in __import__("sys").stdlib_module_names, f"{path} imports {name} at the top"
 
 
+SEG_SOURCES = sorted((ROOT / "noisycorrect_seg").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SEG_SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_of_segmentation_run_one_way(path):
+    inside = path.relative_to(ROOT / "noisycorrect_seg").with_suffix("").parts[0]
+    if inside == "__init__":
+        return
+    assert inside in SEG_LAYER, f"{path} is in no room: put it into SEG_LAYERS"
+    for module, at_top in imports(path):
+        package, *parts = module.split(".")
+        assert package not in ("benchmarks", "tests"), f"{path} imports {module}"
+        if package == "noisycorrect_seg":
+            other = next((part for part in parts if part in SEG_LAYER), None)
+            assert other is not None, f"{path} imports the package itself"
+            assert SEG_LAYER[other] <= SEG_LAYER[inside], f"{inside} imports {other}"
+        elif at_top and package not in FOREIGN:
+            assert package in __import__("sys").stdlib_module_names, f"{path} imports {package} at the top"
+
+
 def test_the_rule_sees_what_it_forbids(tmp_path):
     source = tmp_path / "errors.py"
     source.write_text("import noisycorrect.corrector\nfrom noisycorrect.labels import store\n")
@@ -70,7 +99,7 @@ def test_the_rule_sees_what_it_forbids(tmp_path):
 def test_comparisons_are_never_thrown_away():
     """A bare `torch.equal(a, b)` asserts nothing."""
     names = {"allclose", "isclose", "array_equal", "equal", "exists", "is_file"}
-    for path in [*(ROOT / "tests").rglob("*.py"), *SOURCES]:
+    for path in [*(ROOT / "tests").rglob("*.py"), *SOURCES, *SEG_SOURCES]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Expr):
                 continue

@@ -92,3 +92,42 @@ def evidence_on_mask(evidence: Tensor, shape: tuple[int, ...], frame: Size | Non
     y = (matrix[1, 1] * np.arange(height) + matrix[1, 2]) * scale[1] - 1
     grid = torch.from_numpy(np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)).float()
     return F.grid_sample(evidence[None], grid[None], mode="bilinear", padding_mode="border", align_corners=True)[0]
+
+
+def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | None) -> np.ndarray:
+    """Return a given mask at the positions of its evidence, nearest pixel; the inverse of :func:`evidence_on_mask`.
+
+    Parameters
+    ----------
+    given : ndarray, shape (H, W), uint8
+        Given mask; shape (0, 0) for a sample without one.
+    shape : (int, int)
+        Height and width of the evidence.
+    frame : (int, int) or None
+        See :func:`evidence_on_mask`.
+
+    Returns
+    -------
+    ndarray, shape (h, w), uint8
+        255 where the mask ignores, and outside of it.
+
+    Examples
+    --------
+    >>> given_on_evidence(np.array([[1, 2, 0]], np.uint8), (3, 3), (3, 3)).tolist()
+    [[255, 255, 255], [1, 2, 0], [255, 255, 255]]
+    """
+    if not given.size:
+        return np.full(shape, IGNORE_INDEX, np.uint8)
+    # One zoom and one shift an axis: rows and columns are looked up apart.
+    sides = given.shape[:2]
+    matrix = np.eye(2, 3) if frame is None else letterbox((sides[0], sides[1]), frame)
+    picks = []
+    for axis, (cells, side) in enumerate(zip(shape, sides, strict=True)):
+        span = (side if frame is None else frame[axis]) - 1
+        row = 1 - axis  # the matrix has x first
+        at = (np.linspace(0, span, cells) - matrix[row, 2]) / matrix[row, row]
+        nearest = np.floor(at + 0.5).astype(int)
+        picks.append(np.where((nearest >= 0) & (nearest < side), nearest, -1))
+    rows, columns = picks
+    found: np.ndarray = given[np.ix_(rows.clip(0), columns.clip(0))]
+    return np.where((rows[:, None] < 0) | (columns[None, :] < 0), np.uint8(IGNORE_INDEX), found)
