@@ -17,7 +17,11 @@ FLOAT32_EPS = float(np.finfo(np.float32).eps)
 class Codec(Protocol):
     """Encodes probabilities of shape (N, K, ...) sample by sample; decodes on whatever device the code lies."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """Name in :data:`CODECS`, and in a store's manifest."""
+        ...
+
     dtype: ClassVar[Any]
     storage: ClassVar[dict[str, Any]]  # h5py's options for a data set of codes
 
@@ -44,7 +48,7 @@ class Float32:
     tensor([[0.2500, 0.7500]])
     """
 
-    name: ClassVar[str] = "float32"
+    name = "float32"
     dtype: ClassVar[Any] = np.dtype(np.float32)
     storage: ClassVar[dict[str, Any]] = {}
 
@@ -62,15 +66,22 @@ class Float32:
 
 
 class SqrtUint8:
-    r"""One byte a probability: :math:`c = round(255 \sqrt p)`, one compressed HDF5 chunk a sample (gzip + shuffle).
+    r"""One byte a probability: :math:`c = round(L \sqrt p)`, one compressed HDF5 chunk a sample (gzip + shuffle).
 
-    The square root spends the 256 levels where probabilities differ most: near 0. It is the transform that gives a
-    proportion a constant variance (Bartlett 1936). Decoding squares and divides by the sum over the classes.
+    The square root spends the L + 1 levels where probabilities differ most: near 0. It is the transform that gives a
+    proportion a constant variance (Bartlett 1936). Decoding squares and divides by the sum over the classes. Fewer
+    levels compress better: 63 take two thirds of the bytes of 255 on parsing maps, at 16 times the divergence
+    (docs/results/speed.md).
 
     Evidence that is decoded, averaged and encoded again each cycle gathers errors. With b = :meth:`max_error` and
     :math:`E_m` the error after m cycles, :math:`m E_m \le (m-1) E_{m-1} + m b`: a mean is off by at most
     :math:`\frac{m+1}{2} b`, an exponential average by b / (1 - momentum). Roundings that point every way leave far
     less: about :math:`\sqrt{m/3}` times the error of one encoding.
+
+    Parameters
+    ----------
+    levels : int
+        L, 1..255: the code of probability 1.
 
     Examples
     --------
@@ -83,24 +94,31 @@ class SqrtUint8:
     True
     """
 
-    name: ClassVar[str] = "sqrt-uint8"
     dtype: ClassVar[Any] = np.dtype(np.uint8)
     storage: ClassVar[dict[str, Any]] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
+    def __init__(self, levels: int = 255) -> None:
+        self.levels = levels
+
+    @property
+    def name(self) -> str:
+        """``"sqrt-uint8"`` for 255 levels, ``"sqrt-uint6"`` for 63."""
+        return f"sqrt-uint{self.levels.bit_length()}"
+
     def encode(self, probs: Tensor) -> np.ndarray:
-        """Return codes 0..255 of probabilities in [0, 1]."""
-        code = probs.detach().float().clamp(0, 1).sqrt_().mul_(255).round_().to(torch.uint8)
+        """Return codes 0..L of probabilities in [0, 1]."""
+        code = probs.detach().float().clamp(0, 1).sqrt_().mul_(self.levels).round_().to(torch.uint8)
         return code.cpu().numpy()
 
     def decode(self, code: Tensor) -> Tensor:
         """Return float32 probabilities that sum to 1 over dimension 1."""
         squared = code.float().square_()
         total = squared.sum(1, keepdim=True)
-        # The largest of K probabilities is at least 1/K, so its code is 0 only beyond 260,100 classes.
+        # The largest of K probabilities is at least 1/K, so its code is 0 only beyond 4 L^2 classes.
         return squared.div_(total)
 
     def max_error(self, num_classes: int) -> float:
-        r"""Return the bound, with u = 1/510 the largest rounding of a square root; infinite from 65,025 classes on.
+        r"""Return the bound, with u = 1/(2L) the largest rounding of a square root; infinite from L^2 classes on.
 
         Let :math:`s_i = \sqrt{p_i}` and :math:`\hat s_i = s_i + \delta_i` with :math:`|\delta_i| \le u`. Their sum of
         squares :math:`T \ge 1 - 2u\sqrt K`, :math:`\hat p_i - p_i = (\hat s_i^2 - p_i T) / T`, and by Cauchy-Schwarz
@@ -109,7 +127,7 @@ class SqrtUint8:
 
         where :math:`(1-p)\sqrt p` and :math:`p\sqrt{1-p}` are at most :math:`2/\sqrt{27}`.
         """
-        rounding = 1 / 510 + FLOAT32_EPS
+        rounding = 1 / (2 * self.levels) + FLOAT32_EPS
         least_total = 1 - 2 * rounding * math.sqrt(num_classes)
         if least_total <= 0:
             return math.inf
@@ -118,7 +136,7 @@ class SqrtUint8:
         return single / least_total + FLOAT32_EPS
 
 
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float32(), SqrtUint8())}
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float32(), SqrtUint8(), SqrtUint8(levels=63))}
 
 
 def codec_named(name: str) -> Codec:

@@ -68,6 +68,7 @@ VARIANTS = [
     Variant("classification", "sqrt-uint8", unlabeled=True),
     Variant("segmentation", "sqrt-uint8"),
     Variant("segmentation", "sqrt-uint8", unlabeled=True),
+    Variant("segmentation", "sqrt-uint6"),
     Variant("segmentation", "sqrt-uint8", "exponential"),
     Variant("segmentation", "float32"),
     Variant("segmentation", "float32", unlabeled=True),

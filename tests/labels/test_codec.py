@@ -35,7 +35,7 @@ def distribution(kind: str, classes: int, seed: int) -> np.ndarray:
 
 
 def slow_decode(code: np.ndarray) -> np.ndarray:
-    squares = [(value / 255) ** 2 for value in code.astype(float)]
+    squares = [value**2 for value in code.astype(float)]
     return np.array([value / math.fsum(squares) for value in squares])
 
 
