@@ -7,123 +7,40 @@ python -m benchmarks.speed --rows store,loader --repeats 9
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
-from torch.optim import SGD
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import Dataset
 
+from benchmarks import speed_network, speed_parsing
+from benchmarks.measurement import Measurement, figure, markdown, paired, print_rows
 from benchmarks.networks import small_cnn
-from benchmarks.report import new_figure, write_report
-from noisycorrect import Classification, Schedule, SoftLabelStore, recalibrate_batchnorm
+from benchmarks.report import write_report
+from benchmarks.runs import correction_run
+from noisycorrect import Classification, SoftLabelStore, recalibrate_batchnorm
 from noisycorrect.data import LabelView, ShardedBatches, make_loader
 from noisycorrect.datasets import ArrayDataset
-from noisycorrect.engine import Engine
 from noisycorrect.errors import unknown_name
-from noisycorrect.run import Run, RunData
-from noisycorrect.run_folder import open_run
-from noisycorrect.settings import RunSettings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LIP_IMAGES = 30_462
 MAP_SHAPE = (20, 119, 119)  # classes and output resolution of A-CE2P at 473 x 473
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One row: a time, or a size, against its reference.
-
-    Attributes
-    ----------
-    name, reference : str
-        What was measured, and against what.
-    value, base : float
-        Medians of both, in `unit`.
-    ratio : float
-        Median of the ratios of the repeats, pair by pair.
-    budget : float or None
-        Largest ratio that the design allows.
-    note : str
-        What else was seen.
-    """
-
-    name: str
-    reference: str
-    value: float
-    base: float
-    unit: str
-    ratio: float
-    budget: float | None = None
-    note: str = ""
-
-
-def paired(measured: Callable[[], Any], reference: Callable[[], Any], repeats: int) -> tuple[float, float, float]:
-    """Time two functions in turns; return the medians of both in seconds, and of their ratios, after a warm-up."""
-    measured(), reference()
-    pairs = []
-    for _ in range(repeats):
-        times = []
-        for function in (measured, reference):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-        pairs.append(times)
-    values, bases = zip(*pairs, strict=True)
-    ratios = [value / base for value, base in pairs]
-    return statistics.median(values), statistics.median(bases), statistics.median(ratios)
-
-
 def _images(count: int, size: int = 32) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, 3, size, size, generator=generator), torch.randint(10, (count,), generator=generator)
-
-
-@contextlib.contextmanager
-def _a_run(folder: Path, recalibration_samples: int | None) -> Iterator[Run]:
-    settings = RunSettings(
-        schedule=Schedule(init_epochs=1, cycles=1000, cycle_epochs=10),
-        warmup_epochs=0,
-        lr=0.01,
-        cycle_lr=None,
-        min_lr=None,
-        batch_size=64,
-        aggregate=True,
-        refine=True,
-        restart="aggregate",
-        evidence="mean",
-        evidence_momentum=0.7,
-        trust="paper",
-        recalibration="fast",
-        recalibration_samples=recalibration_samples,
-        num_workers=0,
-        seed=0,
-        keep_generations=2,
-    )
-    images, labels = _images(LIP_IMAGES, size=16)
-    data = RunData.make(ArrayDataset(images, labels), val=None, unlabeled=None, canonical=None, collate_fn=None)
-    engine = Engine(Classification(10), torch.device("cpu"))
-    optimizer = functools.partial(SGD, momentum=0.9)
-    with open_run(small_cnn(10), engine, optimizer, settings, data, folder, "auto") as run:
-        yield run
 
 
 def measure_cycle(folder: Path, repeats: int) -> list[Measurement]:
@@ -139,9 +56,10 @@ def measure_cycle(folder: Path, repeats: int) -> list[Measurement]:
         run.restart_from_aggregate()
 
     rows = []
+    model, data = small_cnn(10), ArrayDataset(*_images(LIP_IMAGES, size=16))
     reference = f"10 plain epochs, 6-layer CNN, {LIP_IMAGES:,} images of 16 x 16"
     for samples in (8192, None):
-        with _a_run(folder / str(samples), samples) as run:
+        with correction_run(folder / str(samples), model, Classification(10), data, 64, samples) as run:
             times = paired(correct, train, repeats)
             name = "what a correction cycle adds" + ("" if samples else ", recalibrating on all samples")
             note = f"10 epochs = 10 x a measured one; recalibration, fast, on {samples or LIP_IMAGES:,} samples"
@@ -323,55 +241,9 @@ ROWS: dict[str, Callable[[Path, int], list[Measurement]]] = {
     "recalibration": measure_recalibration,
     "store": measure_store,
     "loader": measure_loader,
+    **speed_parsing.ROWS,
+    **speed_network.ROWS,
 }
-
-
-def markdown(rows: Sequence[Measurement]) -> str:
-    """Return the table as Markdown."""
-    lines = [
-        "# Speed and size",
-        "",
-        "Ratios against a reference measured in the same run, in turns; medians. Budgets are those of docs/design.md.",
-        "",
-        "| what | against | measured | reference | ratio | budget | note |",
-        "|---|---|---:|---:|---:|---:|---|",
-    ]
-    lines += [f"| {' | '.join([row.name, row.reference, *_numbers(row), row.note])} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _numbers(row: Measurement) -> list[str]:
-    budget = "" if row.budget is None else f"{row.budget:g}" + ("" if row.ratio <= row.budget else " (missed)")
-    return [f"{row.value:.3g} {row.unit}", f"{row.base:.3g} {row.unit}", f"{row.ratio:.3g}", budget]
-
-
-def print_rows(rows: Sequence[Measurement], console: Console) -> None:
-    """Print the table."""
-    table = Table(title="Speed and size", box=box.SIMPLE_HEAD)
-    for name in ("what", "against", "measured", "reference", "ratio", "budget"):
-        table.add_column(name, justify="left" if name in ("what", "against") else "right")
-    for row in rows:
-        table.add_row(row.name, row.reference, *_numbers(row))
-    console.print(table)
-
-
-def figure(rows: Sequence[Measurement]) -> Figure:
-    """Return a bar chart of the ratios, on a logarithmic axis, with the budgets as marks."""
-    drawing = new_figure(9, 0.45 * len(rows) + 1.5)
-    axes = drawing.add_subplot()
-    places = list(range(len(rows)))[::-1]
-    axes.barh(places, [row.ratio for row in rows], color="#0072B2", height=0.6)
-    for place, row in zip(places, rows, strict=True):
-        if row.budget is not None:
-            axes.plot([row.budget] * 2, [place - 0.4, place + 0.4], color="#D55E00", linewidth=2)
-        axes.annotate(f" {row.ratio:.3g}", (row.ratio, place), va="center", fontsize=8)
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_yticks(places, [row.name for row in rows], fontsize=8)
-    axes.set_xlabel("ratio to the reference (black: equal; orange: budget)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.15)
-    return drawing
 
 
 def main(words: Sequence[str] | None = None) -> int:

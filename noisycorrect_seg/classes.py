@@ -76,11 +76,12 @@ class Classes:
         """
         table = np.arange(256, dtype=np.uint8)
         table[: len(self.names)] = self.flip_index
-        return table[mask]
+        swapped: np.ndarray = table[mask]
+        return swapped
 
 
 def voc_palette(count: int = 256) -> np.ndarray:
-    """Return the Pascal VOC colour map, uint8 (count, 3): the bits of an index dealt out to red, green and blue in turn.
+    """Return the Pascal VOC colour map, uint8 (count, 3): an index's bits dealt out to red, green and blue in turn.
 
     Examples
     --------
@@ -145,9 +146,7 @@ ATR = Classes(
     ),
     ((9, 10), (12, 13), (14, 15)),
 )
-PASCAL = Classes(
-    "pascal", ("Background", "Head", "Torso", "Upper Arms", "Lower Arms", "Upper Legs", "Lower Legs")
-)
+PASCAL = Classes("pascal", ("Background", "Head", "Torso", "Upper Arms", "Lower Arms", "Upper Legs", "Lower Legs"))
 CCP = Classes(
     "ccp",
     (
@@ -170,11 +169,12 @@ CCP = Classes(
         "accessories",
     ),
 )
-KNOWN = {classes.name: classes for classes in (LIP, ATR, PASCAL, CCP)} | {"cihp": Classes("cihp", LIP.names, LIP.flip_pairs)}
+CIHP = Classes("cihp", LIP.names, LIP.flip_pairs)
+KNOWN = {classes.name: classes for classes in (LIP, ATR, PASCAL, CIHP, CCP)}
 
 
 def classes_named(name: str | Classes | Sequence[str]) -> Classes:
-    """Return a class list: by name (``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``), as it is, or from names.
+    """Return a class list: by name (``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``), as it is, or of names.
 
     Raises
     ------

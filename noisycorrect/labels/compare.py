@@ -88,13 +88,14 @@ def mask_confusion(store: SoftLabelStore, clean: Sequence[Any], *, generation: i
     store : SoftLabelStore
         Masks.
     clean : sequence of array-like of int, shape (H, W)
-        True masks of the size of the given ones; 255 is not compared, nor are pixels that the given mask ignores.
+        True masks of the size of the given ones; 255 is not compared, nor are pixels that the given mask ignores, nor
+        samples without a given mask, whose refined one has no size of its own.
     generation : int, optional
         Which labels; default: the current ones; 0 the given ones.
     """
     classes = store.num_classes
     confusion = np.zeros(classes * classes)
-    for index in range(len(store)):
+    for index in np.flatnonzero(store.labeled).tolist():
         truth = checked_mask(clean[index], classes, index).astype(np.int64)
         (found,) = store.labels(index, generation=generation)
         if found.shape != truth.shape:

@@ -11,8 +11,11 @@ from noisycorrect.corrector import TASKS
 from noisycorrect.data import Batch
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels import CODECS, SoftLabelStore
+from noisycorrect_seg import HumanParsing
 
 K, COUNT = 4, 12
+SIZE, MAP = (10, 8), (5, 4)
+NOTHING = {"classification": -1, "segmentation": 255}  # how a kind of given label says that there is none
 
 
 def classification():
@@ -22,11 +25,20 @@ def classification():
     return Classification(K), logits, torch.arange(COUNT) % K, torch.rand(COUNT, K, generator=generator).softmax(1)
 
 
-MAKERS = {"classification": classification}
+def parsing():
+    """Return the same of masks."""
+    generator = torch.Generator().manual_seed(0)
+    task = HumanParsing([f"class {number}" for number in range(K)], size=SIZE)
+    logits = torch.randn(COUNT, K, *MAP, generator=generator, requires_grad=True)
+    given = torch.randint(K, (COUNT, *SIZE), generator=generator, dtype=torch.uint8)
+    return task, logits, given, torch.rand(COUNT, K, *MAP, generator=generator).softmax(1)
+
+
+MAKERS = {"classification": classification, "parsing": parsing}
 
 
 def test_every_named_task_is_under_contract():
-    assert set(TASKS) == set(MAKERS)
+    assert set(TASKS) <= set(MAKERS)
 
 
 @pytest.fixture(params=MAKERS)
@@ -36,7 +48,15 @@ def made(request):
 
 def batch_of(task, given, evidence=None, trust=1.0):
     code = None if evidence is None else torch.from_numpy(CODECS[task.codec].encode(evidence))
-    return Batch(torch.arange(COUNT), None, given, torch.full((COUNT,), trust), code, int(evidence is not None))
+    weight = torch.full((COUNT,), trust)
+    return Batch(torch.arange(COUNT), None, given, weight, code, int(evidence is not None), extra_of(task))
+
+
+def extra_of(task):
+    """Return the further fields of a batch: crops that are the canonical frame itself."""
+    if task.frame is None:
+        return {}
+    return {"matrix": torch.eye(2, 3).repeat(COUNT, 1, 1), "mirror": torch.zeros(COUNT, dtype=torch.bool)}
 
 
 def test_loss_is_a_finite_scalar_with_a_gradient_and_changes_no_argument(made):
@@ -72,18 +92,22 @@ def test_full_trust_ignores_evidence_and_no_trust_ignores_the_given_label(made):
 
 def test_unlabeled_samples_without_evidence_weigh_nothing(made):
     task, output, given, _ = made
-    none = Batch(torch.arange(COUNT), None, torch.full_like(given, -1), torch.zeros(COUNT))
+    none = Batch(torch.arange(COUNT), None, torch.full_like(given, NOTHING[task.kind]), torch.zeros(COUNT))
     assert task.loss(output, none).item() == 0
 
 
 def test_a_store_takes_the_tasks_labels_and_predictions(made):
     task, output, given, _ = made
-    task.check_given(given)
-    store = SoftLabelStore.create(None, given, task.num_classes, kind=task.kind, codec=task.codec)
+    given_of_all = given if task.frame is None else list(given.numpy())
+    task.check_given(given_of_all)
+    store = SoftLabelStore.create(
+        None, given_of_all, task.num_classes, kind=task.kind, codec=task.codec, frame=task.frame
+    )
     with store.new_generation() as writer:
         writer.write(range(COUNT), task.probs(output.detach()))
     assert store.generation == 1
-    batch = Batch(torch.arange(COUNT), None, given, store.trust(), torch.from_numpy(store.code()), 1)
+    code = torch.from_numpy(store.code())
+    batch = Batch(torch.arange(COUNT), None, given, store.trust(), code, 1, extra_of(task), store.class_trust())
     assert torch.isfinite(task.loss(output, batch))
 
 
@@ -94,14 +118,38 @@ def test_metrics_stream_and_leave_out_what_has_no_label(made):
     whole.update(probs, given)
     for rows in (slice(0, 5), slice(5, 5), slice(5, COUNT)):
         parts.update(probs[rows], given[rows])
-    parts.update(probs, torch.full_like(given, -1))
+    parts.update(probs, torch.full_like(given, NOTHING[task.kind]))
     assert parts.compute() == pytest.approx(whole.compute())
-    assert "accuracy" in whole.compute()
+    assert task.main_metric in whole.compute()
+    torch.testing.assert_close(parts.class_recall(), whole.class_recall())
+    assert whole.class_recall().shape == (K,)
     assert all(np.isnan(value) for value in task.metrics().compute().values())
+
+
+def test_class_recall_is_the_share_of_labels_that_were_predicted(made):
+    task, output, given, _ = made
+    metrics = task.metrics()
+    given = torch.where(given == 2, 1, given)
+    metrics.update(task.probs(output.detach()), given)
+    scores = output.detach()
+    if task.frame is not None:
+        scores = torch.nn.functional.interpolate(task.probs(scores), SIZE, mode="bilinear", align_corners=True)
+    found = scores.argmax(1)
+    recall = metrics.class_recall()
+    assert torch.isnan(recall[2])
+    for label in (0, 1, 3):
+        assert recall[label].item() == pytest.approx((found[given == label] == label).double().mean().item())
+
+
+def test_predict_is_forward_and_probs(made):
+    task, output, given, _ = made
+    batch = batch_of(task, given)
+    batch.input = output.detach()
+    torch.testing.assert_close(task.predict(torch.nn.Identity(), batch), task.probs(output.detach()))
 
 
 def test_wrong_outputs_are_refused(made):
     task, output, given, _ = made
-    for wrong in (output[:, :-1], output[:3], (output, output)):
+    for wrong in (output[:, :-1], output[:3], [output, output]):
         with pytest.raises(InvalidInputError, match=r"expected .*; got .*; to mend"):
             task.loss(wrong, batch_of(task, given))

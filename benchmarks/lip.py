@@ -1,0 +1,90 @@
+"""Human parsing on masks that cannot be trusted: plain training against self-correction, at equal sample passes.
+
+    python -m benchmarks.lip                                   # drawn people, minutes on two cores
+    python -m benchmarks.lip --ablation correction --seeds 3   # the four rows of the paper's Table 4
+    python -m benchmarks.lip --dataset lip --data-dir DIR --preset paper --weights resnet101-imagenet.pth --dry-run
+    python -m benchmarks.lip --dataset lip --data-dir DIR --evaluate exp-schp-201908261155-lip.pth --tta
+    torchrun --nproc-per-node 4 -m benchmarks.lip --dataset lip --data-dir DIR --preset paper
+
+A killed study goes on where it was, in the middle of a run too. Clean masks score; they are never trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.parsing.commands import command
+from benchmarks.parsing.presets import PRESETS
+from benchmarks.parsing.rows import ABLATIONS, METHODS
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.lip",
+        description="Plain training against self-correction on human parsing.",
+        epilog="Rows: " + "; ".join(f"{name}: {method.label}" for name, method in METHODS.items()) + ".",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--dataset", default="people", help="people (drawn, default), lip, pascal, atr, cihp, ccp, folder"
+    )
+    data.add_argument("--data-dir", type=Path, help="folder of the data set's files; people need none")
+    data.add_argument("--noise", help="noise on the masks of drawn people, such as boundary:3+swap:0.2, or none")
+    data.add_argument("--train-limit", type=int, help="at most so many training images")
+    data.add_argument("--val-limit", type=int, help="at most so many validation images")
+    data.add_argument("--shrink", type=float, help="keep images in memory, at so many times their size in the input")
+    data.add_argument("--workers", type=int, default=0, help="processes that load data (default: %(default)s)")
+    study = parser.add_argument_group("study")
+    study.add_argument("--rows", help="rows, with commas (default: none,both; see below)")
+    study.add_argument("--ablation", help=f"instead: {', '.join(ABLATIONS)} (Tables 4, 3, Fig. 5a, 5b, 6 of the paper)")
+    study.add_argument("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
+    study.add_argument(
+        "--first-seed", type=int, default=0, help="the first of them; 100 and up are for choosing settings"
+    )
+    training = parser.add_argument_group("training (defaults: the preset's)")
+    training.add_argument("--preset", default="small", help=f"{', '.join(PRESETS)} (default: %(default)s)")
+    training.add_argument("--size", help="input as HEIGHTxWIDTH")
+    training.add_argument("--backbone", help="resnet18, resnet50, resnet101, mobilenetv2")
+    training.add_argument("--context", help="psp, aspp, ocnet")
+    training.add_argument("--width", type=float, help="factor on the channels")
+    training.add_argument("--weights", type=Path, help="file of ImageNet weights for the backbone")
+    training.add_argument("--epochs", type=int, help="of self-correction, divided as in the paper, 100 : 5 x 10")
+    training.add_argument("--init-epochs", type=int, help="or its initial phase,")
+    training.add_argument("--cycles", type=int, help="cycles,")
+    training.add_argument("--cycle-epochs", type=int, help="and their length")
+    training.add_argument("--lr", type=float, help="peak learning rate")
+    training.add_argument("--batch-size", type=int, help="samples in a batch, over all ranks")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="auto", help="auto (default), cpu, cuda, mps")
+    machine.add_argument("--amp", default="auto", help="precision: auto (half on CUDA), float32, bfloat16, float16")
+    machine.add_argument("--compile", action="store_true", help="torch.compile the network")
+    machine.add_argument("--channels-last", action="store_true", help="lay the network out channels last")
+    machine.add_argument(
+        "--processes", type=int, help="runs at a time (default: one a core; 1 on a GPU, or under torchrun)"
+    )
+    machine.add_argument(
+        "--dry-run", action="store_true", help="print the plan, its compute, memory and disk, and stop"
+    )
+    checkpoint = parser.add_argument_group("evaluation")
+    checkpoint.add_argument("--evaluate", type=Path, help="measure a checkpoint, or the folder of a run, and stop")
+    checkpoint.add_argument("--tta", action="store_true", help="average over scales 0.5 to 1.5 and mirrors")
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", type=Path, default=Path("runs/lip"), help="report folder (default: %(default)s)")
+    output.add_argument("--cells", type=Path, help="folder of the finished runs (default: cells, in the report's)")
+    output.add_argument("--stem", default="results", help="name of the report's files (default: %(default)s)")
+    output.add_argument("--keep-labels", action="store_true", help="leave each run's checkpoint and refined labels")
+    output.add_argument("--verbose", action="store_true", help="print a line a finished run")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status."""
+    return command(parse_arguments(words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Human parsing with self-correction: presets, rows, plan, cells, tables and pictures of `benchmarks.lip`."""

@@ -1,0 +1,197 @@
+"""What `python -m benchmarks.lip` does: a study, its dry run, or an evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks.cells import CellsFailedError, Record, cell_config, read_cell, run_cells
+from benchmarks.parsing.data import EMBEDDED, describe, load, whole_val
+from benchmarks.parsing.dry_run import print_plan
+from benchmarks.parsing.evaluate import evaluate
+from benchmarks.parsing.networks import build_network
+from benchmarks.parsing.pages import write_study
+from benchmarks.parsing.plan import Cell, Data, distinct_cells, make_cells
+from benchmarks.parsing.presets import Preset, parse_size, preset_named
+from benchmarks.parsing.rows import Variant, variants
+from benchmarks.parsing.study import Options, run_cell, run_together
+from benchmarks.parsing.tables import print_tables
+from noisycorrect import distributed
+from noisycorrect.engine import resolve_device, resolve_precision
+from noisycorrect.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect_seg.classes import Classes
+
+WIDTH = 140
+OVERRIDES = (
+    "backbone", "context", "width", "epochs", "init_epochs", "cycles", "cycle_epochs", "lr", "batch_size",
+    "train_limit", "val_limit", "shrink",
+)  # fmt: skip
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Do what a command line says; return the exit status: 0, 1 if runs failed, 2 for a mistake in the command."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # of a file, rich thinks that it is 80 characters wide
+    try:
+        with process_group(arguments.device):
+            if arguments.evaluate is not None:
+                return _evaluate(arguments, console)
+            return _study(arguments, console)
+    except NoisyCorrectError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+@contextlib.contextmanager
+def process_group(device: str) -> Iterator[None]:
+    """Join the process group that torchrun started this process for, if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or distributed.world_size() > 1:
+        yield
+        return
+    backend = "nccl" if resolve_device(device).type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def make_preset(arguments: argparse.Namespace) -> Preset:
+    """Return the preset that a command line names, with what it overrides."""
+    size = None if arguments.size is None else parse_size(arguments.size)
+    return preset_named(arguments.preset, size=size, **{name: getattr(arguments, name) for name in OVERRIDES})
+
+
+def _study(arguments: argparse.Namespace, console: Console) -> int:
+    preset = make_preset(arguments)
+    rows = variants(arguments.ablation, None if arguments.rows is None else arguments.rows.split(","))
+    if arguments.seeds < 1:
+        raise InvalidInputError("--seeds >= 1", got=str(arguments.seeds), mend="the default is 1")
+    if arguments.weights is not None and not arguments.weights.exists():
+        raise InvalidInputError(f"a file of weights at {arguments.weights}", got="no such file", mend="check --weights")
+    resolve_precision(arguments.amp, resolve_device(arguments.device))
+    data = describe(arguments.dataset, arguments.data_dir, preset, arguments.noise)
+    cells = make_cells(
+        rows,
+        preset,
+        data,
+        range(arguments.first_seed, arguments.first_seed + arguments.seeds),
+        weights=None if arguments.weights is None else arguments.weights.name,
+        precision=arguments.amp,
+        ranks=distributed.world_size(),
+    )
+    classes = _classes(arguments, data, preset)
+    for own in cells.values():
+        _check_network(own[0], len(classes), arguments.weights)
+    options = Options(
+        folder=arguments.cells or arguments.out / "cells",
+        data_dir=arguments.data_dir,
+        weights=arguments.weights,
+        device=arguments.device,
+        workers=arguments.workers,
+        channels_last=arguments.channels_last,
+        compiled=arguments.compile,
+        keep_labels=arguments.keep_labels,
+    )
+    processes = _processes(arguments)
+    if arguments.dry_run:
+        if distributed.is_main():
+            finished = [cell for cell in distinct_cells(cells) if read_cell(options.folder, cell)]
+            print_plan(
+                cells, classes, console,
+                processes=min(processes, max(1, len(distinct_cells(cells)))), ranks=distributed.world_size(),
+                device=options.device, finished=finished,
+                channels_last=options.channels_last, compiled=options.compiled,
+            )  # fmt: skip
+        return 0
+    records, failed = _compute(cells, options, processes, verbose=arguments.verbose)
+    if records and distributed.is_main():
+        _report(arguments, rows, cells, records, classes, options.folder, console)
+    if failed is not None:
+        print(failed, file=sys.stderr)
+    return int(failed is not None)
+
+
+def _classes(arguments: argparse.Namespace, data: Data, preset: Preset) -> Classes:
+    """Return the data set's classes, without reading its images."""
+    few = Data(data.dataset, 2, 2, data.noise, data.fingerprint)
+    return load(arguments.dataset, arguments.data_dir, few, preset.size, seed=0).classes
+
+
+def _check_network(cell: Cell, num_classes: int, weights: Path | None) -> None:
+    """Build a network for its errors: an unknown name or a wrong file is known before the first run."""
+    with torch.device("meta") if weights is None else contextlib.nullcontext():
+        build_network(cell, num_classes, weights)
+
+
+def _processes(arguments: argparse.Namespace) -> int:
+    if arguments.processes is not None and arguments.processes < 1:
+        raise InvalidInputError("--processes >= 1", got=str(arguments.processes), mend="leave it out")
+    if distributed.world_size() > 1 or resolve_device(arguments.device).type != "cpu":
+        return arguments.processes or 1
+    return arguments.processes or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _compute(
+    cells: Mapping[str, Sequence[Cell]], options: Options, processes: int, *, verbose: bool
+) -> tuple[list[Record], CellsFailedError | None]:
+    every = distinct_cells(cells)
+    run_one = functools.partial(run_cell, options)
+    if distributed.world_size() > 1:
+        return run_together(every, run_one, options.folder), None
+    try:
+        return run_cells(every, run_one, options.folder, min(processes, len(every)), verbose=verbose), None
+    except CellsFailedError as error:
+        return error.finished, error
+
+
+def _report(
+    arguments: argparse.Namespace,
+    rows: Sequence[Variant],
+    cells: Mapping[str, Sequence[Cell]],
+    records: Sequence[Record],
+    classes: Classes,
+    folder: Path,
+    console: Console,
+) -> None:
+    by_config = {str(record["config"]): record for record in records}
+    found = {
+        name: [by_config[key] for key in (str(cell_config(cell)) for cell in own) if key in by_config]
+        for name, own in cells.items()
+    }
+    study = arguments.ablation or "correction"
+    summary = write_study(arguments.out, study, rows, found, classes, folder, stem=arguments.stem)
+    print_tables(study, summary, console)
+    console.print(f"Report: {arguments.out / arguments.stem}.md", soft_wrap=True, highlight=False)
+
+
+def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
+    preset = make_preset(arguments)
+    data = describe(arguments.dataset, arguments.data_dir, preset, arguments.noise)
+    source = whole_val(arguments.dataset, arguments.data_dir, data)
+    if source is None:
+        source = load(EMBEDDED, None, data, preset.size, arguments.first_seed).val
+    quiet = console if distributed.is_main() else Console(quiet=True)
+    evaluate(
+        arguments.evaluate,
+        source,
+        quiet,
+        size=None if arguments.size is None else parse_size(arguments.size),
+        default_size=preset.size,
+        tta=arguments.tta,
+        batch_size=arguments.batch_size or 8,
+        device=arguments.device,
+        precision="float32" if arguments.amp == "auto" else arguments.amp,
+        out=arguments.out,
+        stem=f"{arguments.stem}-evaluation",
+    )
+    return 0

@@ -1,0 +1,72 @@
+"""From a cell to its network, its objective and its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.parsing.plan import Cell
+from benchmarks.parsing.rows import LOSSES
+from noisycorrect.errors import unknown_name
+from noisycorrect.rng import derived_seed
+from noisycorrect_seg.ace2p import ACE2P, load_imagenet
+from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect_seg.task import HumanParsing
+
+INITIALISATION = 11  # what the seed is for; see noisycorrect.rng
+
+
+def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> ACE2P:
+    """Return a cell's network, initialised from its seed, the backbone from a file if there is one.
+
+    Without the edge term there is no edge branch, and then nothing to fuse.
+    """
+    edge = "edge" in cell.losses
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
+        network = ACE2P(num_classes, cell.backbone, cell.context, width=cell.width, edge=edge, fusion=edge)
+    if weights is not None:
+        load_imagenet(network, weights)
+    return network
+
+
+def objective(losses: str) -> ParsingObjective:
+    """Return the objective of a row of Table 3.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such row.
+
+    Examples
+    --------
+    >>> objective("ce+edge").lovasz
+    False
+    """
+    if losses not in LOSSES:
+        raise unknown_name("row of losses", losses, LOSSES)
+    terms = losses.split("+")
+    return ParsingObjective(edge="edge" in terms, lovasz="iou" in terms, consistency="consistency" in terms)
+
+
+def make_task(cell: Cell, classes: Classes) -> HumanParsing:
+    """Return a cell's task."""
+    return HumanParsing(classes, size=cell.size, objective=objective(cell.losses))
+
+
+def prepared(network: nn.Module, *, channels_last: bool, compiled: bool) -> nn.Module:
+    """Return a network laid out and compiled as asked for; the same weights either way."""
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    laid_out: Any = torch.compile(network) if compiled else network
+    assert isinstance(laid_out, nn.Module)
+    return laid_out
+
+
+def parameters(network: nn.Module) -> int:
+    """Return the number of a network's parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,167 @@
+"""What the whole A-CE2P costs at 473 x 473: a training step and inference, time and peak memory, one process a variant.
+
+Rows `network` and `compile` of `python -m benchmarks.speed`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.measurement import Measurement
+from benchmarks.speed_parsing import CLASSES, SIDE, parsing_batch, per_class_lovasz
+from noisycorrect_seg.ace2p import ACE2P
+from noisycorrect_seg.losses import ParsingObjective, balanced_edge_loss, edge_targets
+from noisycorrect_seg.outputs import ParsingOutput
+
+STEP_BUDGET = 0.8  # of the published step's time; its memory budget is 0.7
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How the network is run.
+
+    Attributes
+    ----------
+    training : bool
+        A step of SGD, or inference.
+    published_losses : bool
+        The loop over classes of the published code, and its terms one by one.
+    channels_last, bfloat16, compiled : bool
+        Options of torch.
+    """
+
+    training: bool
+    published_losses: bool = False
+    channels_last: bool = False
+    bfloat16: bool = False
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        options = {"channels_last": self.channels_last, "bfloat16": self.bfloat16, "torch.compile": self.compiled}
+        return ", ".join(name for name, on in options.items() if on) or "float32"
+
+
+def published_objective(output: ParsingOutput, labels: Tensor) -> Tensor:
+    """Return the losses of the published training script, composed as there; its consistency term is always 0."""
+    assert output.fusion is not None
+    assert output.edge is not None
+    total = torch.zeros(())
+    for logits in (output.parsing, output.fusion):
+        large = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=True)
+        total = total + 0.5 * (per_class_lovasz(large.softmax(1), labels) + F.cross_entropy(large, labels))
+    edges = F.interpolate(output.edge, labels.shape[1:], mode="bilinear", align_corners=True)
+    return total + balanced_edge_loss(edges, edge_targets(labels))
+
+
+def _work(variant: Variant, repeats: int, answer: Any) -> None:
+    """Run in a process of its own: its peak of memory is the variant's."""
+    torch.manual_seed(0)
+    model: nn.Module = ACE2P(CLASSES, "resnet101").train(variant.training)
+    logits, labels = parsing_batch(1)
+    images = logits[:, :3].contiguous()
+    del logits
+    if variant.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = images.to(memory_format=torch.channels_last)
+    run: Any = torch.compile(model) if variant.compiled else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    objective: Callable[[ParsingOutput, Tensor], Tensor] = (
+        published_objective if variant.published_losses else ParsingObjective()
+    )
+
+    def once() -> None:
+        with torch.set_grad_enabled(variant.training), torch.autocast("cpu", torch.bfloat16, enabled=variant.bfloat16):
+            output = run(images)
+            if not variant.training:
+                return
+            loss = objective(output, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    once()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        once()
+        times.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    answer.send((statistics.median(times), peak))
+
+
+def _measure(variant: Variant, repeats: int) -> tuple[float, float]:
+    """Return seconds and the peak of memory in bytes."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(variant, repeats, theirs))
+    process.start()
+    theirs.close()
+    result: tuple[float, float] = ours.recv()
+    process.join()
+    return result
+
+
+def _rows(variants: list[Variant], reference: Variant, name: str, against: str, repeats: int) -> list[Measurement]:
+    base_seconds, base_peak = _measure(reference, repeats)
+    rows = []
+    for variant in variants:
+        seconds, peak = _measure(variant, repeats)
+        note = f"peak memory {peak / 1e9:.2f} GB against {base_peak / 1e9:.2f} GB ({peak / base_peak:.2f} x)"
+        if not variant.training:
+            note = f"{1 / seconds:.2f} images/s; {note}"
+        budget = STEP_BUDGET if variant.training else None
+        rows.append(
+            Measurement(f"{name}, {variant}", against, seconds, base_seconds, "s", seconds / base_seconds, budget, note)
+        )
+    return rows
+
+
+def measure_network(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure training steps against one with the published losses, and inference against plain float32."""
+    step, reference = f"training step, ResNet-101, 1 x {SIDE} x {SIDE}", Variant(training=True, published_losses=True)
+    rows = _rows(
+        [Variant(training=True), Variant(training=True, channels_last=True), Variant(training=True, bfloat16=True)],
+        reference,
+        step,
+        "the same with the published losses",
+        repeats,
+    )
+    inference = f"inference, ResNet-101, 1 x {SIDE} x {SIDE}"
+    return rows + _rows(
+        [Variant(training=False, channels_last=True), Variant(training=False, bfloat16=True)],
+        Variant(training=False),
+        inference,
+        "float32",
+        repeats,
+    )
+
+
+def measure_compile(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure torch.compile, whose first call takes minutes: a row of its own."""
+    plain = "without torch.compile"
+    return [
+        row
+        for training, name in ((True, "training step"), (False, "inference"))
+        for row in _rows(
+            [Variant(training=training, compiled=True)],
+            Variant(training=training),
+            f"{name}, ResNet-101, 1 x {SIDE} x {SIDE}",
+            plain,
+            repeats,
+        )
+    ]
+
+
+ROWS: dict[str, Callable[[Path, int], list[Measurement]]] = {"network": measure_network, "compile": measure_compile}

@@ -1,0 +1,225 @@
+"""What parsing costs: Lovasz-Softmax, correction cycles against relabelling online, label stores, warps.
+
+Rows of `python -m benchmarks.speed`.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.measurement import Measurement, paired
+from benchmarks.runs import correction_run
+from noisycorrect import SoftLabelStore
+from noisycorrect_seg.ace2p import ACE2P
+from noisycorrect_seg.datasets import ParsingDataset, SyntheticPeople
+from noisycorrect_seg.geometry import crop_matrix, invert
+from noisycorrect_seg.losses import cross_entropy, lovasz_softmax
+from noisycorrect_seg.task import HumanParsing
+from noisycorrect_seg.warp import warp_image, warp_mask
+
+CLASSES, SIDE = 20, 473
+LIP_IMAGES = 30_462
+STORE_BUDGET = 1.5e9 / LIP_IMAGES  # bytes an image
+
+
+def per_class_lovasz(probs: Tensor, labels: Tensor) -> Tensor:
+    """Return the Lovasz-Softmax loss as its paper writes it, one class after the other (Berman et al. 2018, Alg. 1).
+
+    Parameters
+    ----------
+    probs : Tensor, shape (N, K, H, W)
+        Probabilities.
+    labels : Tensor, shape (N, H, W)
+        Classes; none is ignored.
+    """
+    flat, truth = probs.movedim(1, -1).reshape(-1, probs.shape[1]), labels.reshape(-1)
+    losses = []
+    for label in torch.unique(truth).tolist():
+        foreground = (truth == label).float()
+        errors, order = (foreground - flat[:, label]).abs().sort(descending=True)
+        sorted_foreground = foreground[order]
+        total = sorted_foreground.sum()
+        jaccard = 1 - (total - sorted_foreground.cumsum(0)) / (total + (1 - sorted_foreground).cumsum(0))
+        increments = torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
+        losses.append(errors @ increments)
+    return torch.stack(losses).mean()
+
+
+def parsing_batch(count: int = 2, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Return logits (count, 20, side, side) and masks that they mostly agree with, drawn people among them."""
+    people = SyntheticPeople(count, seed=0, size=(side, side))
+    labels = torch.from_numpy(np.stack([people.clean_mask(index) for index in range(count)])).long()
+    noise = torch.randn(count, CLASSES, side, side, generator=torch.Generator().manual_seed(0))
+    return 4 * F.one_hot(labels, CLASSES).permute(0, 3, 1, 2).float() + 2 * noise, labels
+
+
+def measure_lovasz(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure Lovasz-Softmax, exact and linear, forward and backward, against the loop over classes of its paper."""
+    logits, labels = parsing_batch()
+
+    def run(loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        leaf = logits.detach().requires_grad_()
+        value = loss(leaf.softmax(1), labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.detach()
+
+    reference = f"loop over classes, {len(labels)} x {SIDE} x {SIDE}, {CLASSES} classes, forward and backward"
+    exact_value = run(per_class_lovasz)
+    rows = []
+    for method, budget in (("exact", 1 / 2), ("linear", 1 / 6)):
+        ours = functools.partial(lovasz_softmax, method=method)
+        error = abs(float(run(ours) - exact_value))
+        times = paired(functools.partial(run, ours), functools.partial(run, per_class_lovasz), repeats)
+        note = f"differs by {error:.1e}; present classes {len(torch.unique(labels))}"
+        rows.append(Measurement(f"Lovasz-Softmax, {method}", reference, *times[:2], "s", times[2], budget, note))
+    plain = paired(lambda: run(lambda probs, truth: F.nll_loss(probs.log(), truth)), lambda: None, repeats)
+    rows.append(
+        Measurement("cross-entropy, for scale", reference, plain[0], rows[0].base, "s", plain[0] / rows[0].base)
+    )
+    return rows
+
+
+def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure what correction adds to ten epochs, against a forward pass of the teacher in every batch."""
+    size, count = (128, 96), 48
+    task = HumanParsing("lip", size=size)
+    data = ParsingDataset(SyntheticPeople(count, size=size), size, augment=True)
+    model = ACE2P(CLASSES, "resnet18", width=0.5)
+    with correction_run(folder / "run", model, task, data, 8, None) as run:
+
+        def epoch() -> None:
+            run.train_epoch(run.epoch, advance=lambda _: None)
+
+        def correct() -> None:
+            run.aggregate()
+            run.recalibrate()
+            run.refine()
+            run.restart_from_aggregate()
+
+        def online() -> None:
+            teacher = run.model.eval()
+            with torch.no_grad():
+                for batch in run.train_loader:
+                    task.probs(teacher(batch.input))
+
+        epoch()
+        plain = _median(epoch, repeats)
+        correct()
+        cycle = _median(correct, repeats)
+        refined = _median(epoch, repeats)
+        reading = _median(lambda: list(run.train_loader), repeats)
+        teaching = max(_median(online, repeats) - reading, 0.0)
+    ours, theirs = cycle + 10 * (refined - plain), 10 * teaching
+    reference = f"10 plain epochs, ResNet-18 A-CE2P of width 0.5, {count} images of {size[0]} x {size[1]}"
+    note = f"end of the cycle {cycle / plain / 10:.1%}, soft labels in its batches {refined / plain - 1:.1%}"
+    base = 10 * plain
+    return [
+        Measurement("a correction cycle of masks, all it adds", reference, ours, base, "s", ours / base, None, note),
+        Measurement("relabelling online in every batch", reference, theirs, base, "s", theirs / base, None, "teacher"),
+    ]
+
+
+def _median(function: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def trained_maps(count: int = 24, epochs: int = 6) -> Tensor:
+    """Return predictions of a small A-CE2P for the people that it was trained on: (count, 20, 119, 119)."""
+    size = (SIDE, SIDE)
+    task = HumanParsing("lip", size=size)
+    data = ParsingDataset(SyntheticPeople(count, size=size), size)
+    images = torch.stack([data[index]["image"] for index in range(count)])
+    masks = torch.stack([data[index]["given"] for index in range(count)]).long()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = ACE2P(CLASSES, "resnet18", width=0.25)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        for _ in range(epochs):
+            for rows in torch.split(torch.randperm(count), 4):
+                output = model(images[rows])
+                optimizer.zero_grad()
+                small = F.interpolate(masks[rows, None].float(), output.parsing.shape[2:], mode="nearest")[:, 0].long()
+                loss = cross_entropy(output.parsing, small) + cross_entropy(output.final, small)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+    with torch.no_grad():
+        return torch.cat([task.probs(model.eval()(rows)) for rows in torch.split(images, 4)])
+
+
+def measure_projection(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure a label store of a trained network's predictions, and project it to LIP."""
+    probs = trained_maps()
+    sharpness = float(probs.max(1).values.mean())
+    given = [np.zeros((8, 8), np.uint8)] * len(probs)
+    rows = []
+    for codec in ("sqrt-uint8", "sqrt-uint6"):
+        store = SoftLabelStore.create(folder / codec, given, CLASSES, kind="segmentation", codec=codec)
+        with store.new_generation() as writer:
+            writer.write(range(len(probs)), probs)
+        size = (store.folder / "generation-0001.h5").stat().st_size / len(probs)
+        decoded = store.evidence().double()
+        truth = probs.double().clamp(min=1e-12)
+        divergence = float((truth * (truth / decoded.clamp(min=1e-12)).log()).sum(1).mean())
+        read = _median(functools.partial(_read_all, store), repeats) / len(probs)
+        note = (
+            f"predictions of a small A-CE2P, mean top probability {sharpness:.2f}; mean KL {divergence:.1e}; "
+            f"{LIP_IMAGES:,} images {size * LIP_IMAGES / 1e9:.2f} GB; read and decode {1e3 * read:.2f} ms"
+        )
+        dense = 4 * CLASSES * SIDE * SIDE
+        name = f"store of predicted maps, {codec}"
+        reference = f"float32, {SIDE} x {SIDE}"
+        rows.append(Measurement(name, reference, size, dense, "bytes", size / dense, STORE_BUDGET / dense, note))
+    return rows
+
+
+def _read_all(store: SoftLabelStore) -> None:
+    for index in range(len(store)):
+        store.evidence(index)
+
+
+def measure_warp(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure the warp of a LIP-sized image and mask into a crop against Pillow's, which rounds otherwise."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (500, 350, 3), dtype=np.uint8)
+    mask = rng.integers(0, CLASSES, (500, 350), dtype=np.uint8)
+    matrix = crop_matrix(image.shape[:2], (SIDE, SIDE), scale=1.1, angle=12.0)
+    back = tuple(invert(matrix).ravel().tolist())
+    rows = []
+    for name, ours, source, filter_ in (
+        ("image, bilinear", lambda: warp_image(image, matrix, (SIDE, SIDE)), image, Image.Resampling.BILINEAR),
+        ("mask, nearest", lambda: warp_mask(mask, matrix, (SIDE, SIDE)), mask, Image.Resampling.NEAREST),
+    ):
+        picture = Image.fromarray(source)
+
+        def pillow(picture: Image.Image = picture, filter_: Image.Resampling = filter_) -> object:
+            return np.asarray(picture.transform((SIDE, SIDE), Image.Transform.AFFINE, back, filter_))
+
+        times = paired(ours, pillow, 4 * repeats)
+        note = "as OpenCV 4 to the last bit, which Pillow is not"
+        reference = "Pillow's transform, 500 x 350 to 473 x 473"
+        rows.append(
+            Measurement(f"warp of an {name}", reference, 1e3 * times[0], 1e3 * times[1], "ms", times[2], None, note)
+        )
+    return rows
+
+
+ROWS: dict[str, Callable[[Path, int], list[Measurement]]] = {
+    "lovasz": measure_lovasz,
+    "relabelling": measure_relabelling,
+    "projection": measure_projection,
+    "warp": measure_warp,
+}

@@ -1,0 +1,234 @@
+"""The command ``noisycorrect``: what can be done with a finished run, and what other packages add to it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.metadata
+import io
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from noisycorrect.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.files import replace_atomically
+from noisycorrect.issues import LabelIssue, find_label_issues
+from noisycorrect.labels import ClassLabels, SoftLabelStore
+from noisycorrect.labels.compare import row_blocks
+from noisycorrect.progress import samples_progress
+
+# An entry point of this group is a function ``add_parser(subparsers)`` that adds a command; the parser's default `run`
+# is a function of the parsed options that returns an exit status. The core never imports the packages behind them.
+GROUP = "noisycorrect.commands"
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        Arguments; default: those of the process.
+
+    Returns
+    -------
+    int
+        0 if all went well; 1 if a command did only a part of its work; 2 for an error of the caller's, whose message
+        goes to standard error.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> store = SoftLabelStore.create(folder / "labels", [0, 1, 1], 2)
+    >>> main(["export", str(folder), str(folder / "out")])
+    3 labels of generation 0 written to ...out
+    0
+    >>> np.load(folder / "out" / "labels.npy").tolist()
+    [0, 1, 1]
+    """
+    options = _parser().parse_args(words)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except NoisyCorrectError as error:
+        print(f"noisycorrect: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="noisycorrect", description="Training on labels you cannot trust: look at a run's labels, and use them."
+    )
+    installed = importlib.metadata.distributions(name="noisycorrect")
+    version = next((distribution.version for distribution in installed), "(not installed)")
+    parser.add_argument("--version", action="version", version=f"noisycorrect {version}")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    _add_issues(subparsers)
+    _add_export(subparsers)
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            add_parser: Callable[[Subparsers], None] = entry.load()
+        except ImportError as error:
+            # The other commands still work; this one is not silently missing.
+            print(f"noisycorrect: the command {entry.name!r} cannot be loaded: {error}", file=sys.stderr)
+            continue
+        add_parser(subparsers)
+    return parser
+
+
+# ---------------------------------------------------------------- issues
+
+
+def _add_issues(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "issues",
+        help="list the labels to look at",
+        description="List the given labels that the evidence of a run speaks against, the most suspicious first.",
+    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder, a saved result, or a label store")
+    parser.add_argument("--top", type=int, default=20, metavar="N", help="show so many (default: %(default)s)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write them to a file instead")
+    parser.set_defaults(run=_issues)
+
+
+def _issues(options: argparse.Namespace) -> int:
+    store = opened_store(options.run_dir)
+    issues = find_label_issues(store, top=options.top)
+    found = f"{len(issues)} labels to look at, of {len(store)} (generation {store.generation})"
+    if options.csv is None:
+        print(found)
+        Console().print(issue_table(issues, masks=store.kind != ClassLabels.kind))
+    else:
+        _write_csv(options.csv, issues)
+        print(f"{found}: {options.csv}")
+    return 0
+
+
+def issue_table(issues: Sequence[LabelIssue], *, masks: bool = False) -> Table:
+    """Return label issues as a table for a terminal; of masks with the share of contradicted pixels.
+
+    Examples
+    --------
+    >>> issue_table([LabelIssue(index=3, given=1, suggested=0, score=0.25)]).row_count
+    1
+    """
+    table = Table()
+    for heading in ("index", "given", "suggested", "quality", *(["pixels"] if masks else [])):
+        table.add_column(heading, justify="right")
+    for issue in issues:
+        pixels = [f"{issue.share:.1%}"] if masks else []
+        table.add_row(str(issue.index), str(issue.given), str(issue.suggested), f"{issue.score:.4f}", *pixels)
+    return table
+
+
+def _write_csv(path: Path, issues: Sequence[LabelIssue]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("index", "given", "suggested", "quality", "share"))
+    writer.writerows((i.index, i.given, i.suggested, f"{i.score:.6f}", f"{i.share:.6f}") for i in issues)
+    try:
+        with replace_atomically(path) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"to write {path}", got=str(error), mend="choose another file") from error
+
+
+# ---------------------------------------------------------------- export
+
+
+def _add_export(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "export",
+        help="write a run's refined labels as plain files",
+        description="Write refined labels into a new folder: labels.npy, int64 (N,), -1 for none; or, of masks, one "
+        "grey PNG of class indices a sample, named by its position, 255 where the given mask ignores.",
+    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder, a saved result, or a label store")
+    parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
+    parser.add_argument("--generation", type=int, metavar="M", help="labels after cycle M (default: the latest)")
+    parser.add_argument("--probs", action="store_true", help="also probs.npy, float32 (N, K); class labels only")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    store = opened_store(options.run_dir)
+    number = store.generation if options.generation is None else options.generation
+    store.trust(0, generation=number)  # raises before anything is written if there is no such generation
+    classes = store.kind == ClassLabels.kind
+    if options.probs and not classes:
+        raise InvalidInputError(
+            "--probs with class labels", got="masks", mend="read them with SoftLabelStore.open(...).refined(index)"
+        )
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        if any(options.out.iterdir()):
+            raise InvalidInputError(
+                f"a new or empty folder at {options.out}", got="a folder with files", mend="choose another folder"
+            )
+        count = (_export_classes if classes else _export_masks)(store, number, options)
+    except OSError as error:
+        mend = "free space, or choose another folder"
+        raise InvalidInputError(f"to write into {options.out}", got=str(error), mend=mend) from error
+    print(f"{count} labels of generation {number} written to {options.out}")
+    return 0
+
+
+def _export_classes(store: SoftLabelStore, generation: int, options: argparse.Namespace) -> int:
+    np.save(options.out / "labels.npy", store.labels(generation=generation))
+    if options.probs:
+        shape = (len(store), store.num_classes)
+        probs = np.lib.format.open_memmap(options.out / "probs.npy", "w+", np.float32, shape)
+        for rows in row_blocks(store):
+            probs[rows] = store.refined(rows, generation=generation).numpy()
+        probs.flush()
+    return len(store)
+
+
+def _export_masks(store: SoftLabelStore, generation: int, options: argparse.Namespace) -> int:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise InvalidInputError("the package pillow", got="none", mend="pip install pillow") from error
+    width = max(6, len(str(len(store) - 1)))
+    written = 0
+    with samples_progress() as progress:
+        for index in progress.track(range(len(store)), description="exporting"):
+            (mask,) = store.labels(index, generation=generation)
+            if mask.size:  # nothing is known of an unlabelled sample before the first cycle
+                Image.fromarray(mask).save(options.out / f"{index:0{width}}.png")
+                written += 1
+    return written
+
+
+def opened_store(folder: Path) -> SoftLabelStore:
+    """Return the label store of a run folder or a saved result (in its folder ``labels``), or in the folder itself.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = SoftLabelStore.create(folder / "labels", [0, 1, 1], 2)
+    >>> len(opened_store(folder)), len(opened_store(folder / "labels"))
+    (3, 3)
+    """
+    inside = folder / "labels"
+    return SoftLabelStore.open(inside if inside.is_dir() else folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

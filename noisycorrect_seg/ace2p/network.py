@@ -1,0 +1,231 @@
+"""ACE2P: backbone, context, decoder, edge branch and fusion branch, each one exchangeable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree
+
+from noisycorrect.checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from noisycorrect.checks import finite_number, whole_number
+from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect_seg.ace2p import official
+from noisycorrect_seg.ace2p.backbones import checked_maps, make_backbone, map_channels
+from noisycorrect_seg.ace2p.context import make_context, out_channels
+from noisycorrect_seg.ace2p.heads import (
+    FusionBranch,
+    Part,
+    edge_channels,
+    make_decoder,
+    make_edge,
+    make_fusion,
+    part_name,
+)
+from noisycorrect_seg.ace2p.weights import read_weights
+from noisycorrect_seg.outputs import ParsingOutput
+
+KIND = "ace2p"
+
+# Without this torch.export.save refuses a network's output; torch has no public way to say so yet.
+with contextlib.suppress(AttributeError):
+    if ParsingOutput not in _pytree.SUPPORTED_NODES:  # this module may be reloaded
+        _pytree._register_namedtuple(ParsingOutput, serialized_type_name="noisycorrect_seg.outputs.ParsingOutput")
+
+
+@final
+class ACE2P(nn.Module):
+    """A-CE2P (Li et al., "Self-Correction for Human Parsing", sec. 3.1): parsing, edges, and both fused.
+
+    As it stands it is the published network, 66.7 million parameters at 20 classes: a ResNet-101 with a deep stem and a
+    stride of 16, pyramid pooling, a decoder that returns to stride 4, an edge branch on the first three maps, and a
+    fusion branch on parsing and edge features. Normalisation is torch's; a batch of one image can be trained on (see
+    :class:`~noisycorrect_seg.ace2p.layers.OneValueBatchNorm2d`) if its deepest map has more than one pixel.
+
+    Parameters
+    ----------
+    num_classes : int
+        K.
+    backbone : str or nn.Module
+        ``"resnet101"``, ``"resnet50"``, ``"resnet18"``; with ``"-7x7"`` behind, torchvision's stem; ``"mobilenetv2"``;
+        or a module that returns four maps, with their four channel counts in ``channels``
+        (:class:`~noisycorrect_seg.ace2p.FeatureMaps` and :func:`~noisycorrect_seg.ace2p.resnet_maps` make one).
+    context : str, nn.Module or None
+        ``"psp"``, ``"aspp"``, ``"ocnet"``, ``"asp-oc"``, ``"none"``; or a module that turns the backbone's last map
+        into (N, ``out_channels``, h, w).
+    width : float
+        Factor on the channel counts of all named parts, which are rounded to multiples of 8, at least 8.
+    edge : bool, str, nn.Module or None
+        Whether there is an edge branch; or a module: four maps -> (edge logits (N, 2, H, W), features), with the
+        features' channels in a tuple ``out_channels``.
+    fusion : bool, str, nn.Module or None
+        Whether there is a fusion branch; it needs an edge branch. Or a module: (parsing feature, edge features) ->
+        logits (N, K, H, W).
+    decoder : bool, str, nn.Module or None
+        Whether the first map is joined in again; without it the context is only resized. Or a module: (context, first
+        map) -> parsing feature (N, ``out_channels``, H, W).
+    dropout : float
+        Chance that a channel of the fusion branch (and of ASPP and OCNet) is dropped in training, in [0, 1).
+
+    Raises
+    ------
+    InvalidInputError
+        If a name is unknown, a number out of range, a module lacks its channels, or there is fusion without edges.
+
+    Examples
+    --------
+    >>> network = ACE2P(num_classes=20, backbone="resnet18", width=0.125).eval()
+    >>> output = network(torch.zeros(1, 3, 65, 49))  # normalised, blue first
+    >>> output.parsing.shape, output.fusion.shape, output.edge.shape
+    (torch.Size([1, 20, 17, 13]), torch.Size([1, 20, 17, 13]), torch.Size([1, 2, 17, 13]))
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 20,
+        backbone: str | nn.Module = "resnet101",
+        context: str | nn.Module | None = "psp",
+        *,
+        width: float = 1.0,
+        edge: Part = True,
+        fusion: Part = True,
+        decoder: Part = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.num_classes = whole_number("num_classes", num_classes, least=2)
+        self.width = finite_number("width", width, above=1e-3, mend="1.0 is the full network")
+        self.dropout = finite_number("dropout", dropout, above=0, below=1, mend="0.1 is the paper's")
+        self._names = {
+            "backbone": None if isinstance(backbone, nn.Module) else backbone,
+            "context": None if isinstance(context, nn.Module) else context or "none",
+            "edge": None if isinstance(edge, nn.Module) else part_name("edge", edge),
+            "fusion": None if isinstance(fusion, nn.Module) else part_name("fusion", fusion),
+            "decoder": None if isinstance(decoder, nn.Module) else part_name("decoder", decoder),
+        }
+        self.backbone = make_backbone(backbone, width=width)
+        self.channels = map_channels(self.backbone)
+        self.context = make_context(context, self.channels[-1], width=width, dropout=dropout)
+        self.decoder = make_decoder(decoder, out_channels(self.context, "context"), self.channels[0], width=width)
+        features = out_channels(self.decoder, "decoder")
+        self.parsing_head = nn.Conv2d(features, num_classes, 1)
+        self.edge = make_edge(edge, self.channels, width=width)
+        self.fusion = make_fusion(
+            fusion,
+            self.edge,
+            lambda edge: FusionBranch(num_classes, features, edge_channels(edge), width=width, dropout=dropout),
+        )
+
+    def forward(self, images: Tensor) -> ParsingOutput:
+        """Return logits at a quarter of the images' resolution.
+
+        Parameters
+        ----------
+        images : Tensor, shape (N, 3, H, W)
+            Floats, blue first, normalised. A side of n pixels becomes ceil(ceil(n / 2) / 2) pixels: 473 -> 119.
+        """
+        if images.dim() != 4 or not images.is_floating_point():
+            raise InvalidInputError(
+                "normalised images (N, 3, H, W) of floats, blue first",
+                got=f"{images.dtype} of shape {tuple(images.shape)}",
+                mend="normalise them; images[None] makes a batch of one",
+            )
+        maps = checked_maps(self.backbone(images))
+        feature = self.decoder(self.context(maps[-1]), maps[0])
+        parsing = self.parsing_head(feature)
+        if self.edge is None:
+            return ParsingOutput(parsing)
+        edge, edge_features = self.edge(maps)
+        return ParsingOutput(parsing, None if self.fusion is None else self.fusion(feature, edge_features), edge)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this architecture anew: ``ACE2P(**network.config)``.
+
+        Raises
+        ------
+        InvalidInputError
+            If a part was given as an object: it has no name to build it by.
+        """
+        objects = [kind for kind, name in self._names.items() if name is None]
+        if objects:
+            raise InvalidInputError(
+                "parts built by name",
+                got=f"an object as {' and '.join(objects)}",
+                mend="build the network yourself, and save and load its state_dict()",
+            )
+        return {"num_classes": self.num_classes, **self._names, "width": self.width, "dropout": self.dropout}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write architecture and weights to a file, which is either the old one or the new one.
+
+        Raises
+        ------
+        InvalidInputError
+            If a part was given as an object.
+        CheckpointError
+            If the file cannot be written.
+        """
+        save_checkpoint(Path(path), {"kind": KIND, "config": self.config, "state": self.state_dict()})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the network that :meth:`save` wrote, on the CPU, in evaluation mode.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, damaged, not written by :meth:`save`, or by a newer version.
+        """
+        content = load_checkpoint(Path(path))
+        if content.get("kind") != KIND:
+            raise CheckpointError(
+                f"a network written by ACE2P.save at {path}",
+                got="another checkpoint",
+                mend="check the path; a run's weights are in its result.model",
+            )
+        network = cls._unfilled(content["config"])
+        load_model_state(network, content["state"])
+        return network.eval()
+
+    @classmethod
+    def from_official(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Self:
+        r"""Return the network of a checkpoint of the SCHP authors, on the CPU, in evaluation mode.
+
+        Released files of 20, 18 and 7 classes load, and any other of their layout. Logits agree to float32 rounding.
+        Their normalisation scales by :math:`|w| + 10^{-5}`, which becomes our weight, computed once in float32.
+
+        Parameters
+        ----------
+        source : path-like or mapping
+            A file, read without running pickled code, or what it holds: ``{"state_dict": ...}`` or the state itself,
+            keys with or without ``module.``. A mapping is not changed.
+
+        Raises
+        ------
+        CheckpointError
+            If the file cannot be read, or is of another network; the message names the first key that differs.
+        """
+        state = read_weights(source)
+        network = cls._unfilled({"num_classes": official.num_classes(state)})
+        official.load_official(network, state)
+        return network.eval()
+
+    def to_official_state_dict(self, prefix: str = "module.") -> dict[str, Tensor]:
+        """Return the weights under the official names: what the official code loads, and :meth:`from_official`.
+
+        See :func:`~noisycorrect_seg.ace2p.official.official_state`.
+        """
+        return official.official_state(self, prefix)
+
+    @classmethod
+    def _unfilled(cls, config: Mapping[str, Any]) -> Self:
+        """Return a network on the CPU whose weights are still to be set: no time and no random numbers are spent."""
+        with torch.device("meta"):
+            network = cls(**config)
+        return network.to_empty(device="cpu")

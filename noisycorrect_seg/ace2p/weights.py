@@ -1,0 +1,69 @@
+"""Reading weight files of others: tensors only, whatever wraps them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noisycorrect.errors import CheckpointError
+
+PARALLEL = "module."  # what DataParallel puts before every key
+
+
+def read_weights(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a weight file by name, on the CPU.
+
+    Parameters
+    ----------
+    source : path-like or mapping
+        A file, read with ``weights_only``; or its content: the state itself, or ``{"state_dict": state, ...}``.
+        ``module.`` is taken off if every key begins with it.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, or holds anything but tensors by name.
+
+    Examples
+    --------
+    >>> read_weights({"epoch": 3, "state_dict": {"module.weight": torch.zeros(1)}})
+    {'weight': tensor([0.])}
+    """
+    content = source if isinstance(source, Mapping) else _read(Path(source))
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping) or not state:
+        raise CheckpointError("tensors by name", got=type(state).__name__, mend="pass a state dict, or a file of one")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                "tensors by name", got=f"{type(value).__name__} as {key!r}", mend="pass the part that holds the weights"
+            )
+    if all(key.startswith(PARALLEL) for key in state):
+        return {key.removeprefix(PARALLEL): value for key, value in state.items()}
+    return dict(state)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"a weight file at {path}", got="no such file", mend="check the path") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"a file of tensors at {path}",
+            got="a damaged file, or a pickle that could run code when loaded",
+            mend="use the released file; save the state_dict() of a model, not the model",
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"a whole weight file at {path}", got=str(error), mend="download it again") from error
+
+
+def first_difference(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the first key that only one side has, or that differs in shape: in `expected`'s order, then `found`'s."""
+    return next((key for key in {**expected, **found} if expected.get(key) != found.get(key)), None)

@@ -1,0 +1,154 @@
+"""``noisycorrect parse``: photos in, palette PNGs out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from noisycorrect.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from noisycorrect_seg.ace2p import ACE2P
+    from noisycorrect_seg.classes import Classes
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+# Of the published networks: the classes that their number tells, and the frame that they were trained on.
+CLASSES_OF_COUNT = {20: "lip", 18: "atr", 17: "ccp", 7: "pascal"}
+SIZES = {"atr": (512, 512), "pascal": (512, 512)}
+USUAL_SIZE = (473, 473)
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command ``parse``; an entry point of the group ``noisycorrect.commands``."""
+    parser = subparsers.add_parser(
+        "parse",
+        help="parse photos of people",
+        description="Parse photos, or the photos of folders, and write a palette PNG for each. Photos that cannot be "
+        "read are named at the end, and the exit status is 1.",
+    )
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER")
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="ours, or the SCHP authors'")
+    parser.add_argument("--official", action="store_true", help="it is the authors' (default: found out)")
+    parser.add_argument("--classes", help="lip, atr, pascal, cihp, ccp or a classes file (default: by their number)")
+    parser.add_argument("--size", type=_size, metavar="HxW", help="the network's frame (default: as published)")
+    parser.add_argument("--scales", type=_scales, default=(1.0,), metavar="S,S,...", help="average over scales")
+    parser.add_argument("--flip", action="store_true", help="average with the mirror image")
+    parser.add_argument("--convention", default="extractor", help="extractor (default) or evaluator")
+    parser.add_argument("--out", type=Path, default=Path("parsed"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--overlay", action="store_true", help="write overlays, too")
+    parser.add_argument("--probs", action="store_true", help="write class probabilities, too (.npz, float16)")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    parser.add_argument("--precision", default="float32", help="float32 (default), bfloat16, float16, auto")
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Parse what the options say; return 0, or 1 if some photos could not be read."""
+    # Here, so that other commands do not wait for it.
+    from noisycorrect_seg.inference import Recipe, parse_files
+    from noisycorrect_seg.inference.images import image_files
+
+    image_files(options.photos)  # a wrong path is found before the network is read
+    network = load_network(options.checkpoint, official=options.official)
+    classes = network_classes(network.num_classes, options.classes)
+    size = options.size or SIZES.get(classes.name, USUAL_SIZE)
+    report = parse_files(
+        network,
+        options.photos,
+        options.out,
+        Recipe(classes, size, options.scales, options.flip, options.convention),
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        overlays=options.overlay,
+        probs=options.probs,
+    )
+    print(f"{report}: {options.out}")
+    for path, reason in report.failed.items():
+        print(f"noisycorrect: {path}: {reason}", file=sys.stderr)
+    return 1 if report.failed else 0
+
+
+def load_network(path: Path, *, official: bool = False) -> ACE2P:
+    """Return the network in a checkpoint of ours or of the SCHP authors, whichever it is.
+
+    Parameters
+    ----------
+    path : Path
+        What :meth:`ACE2P.save <noisycorrect_seg.ace2p.ACE2P.save>` or the authors' code wrote.
+    official : bool
+        Take it for the authors' without looking.
+
+    Raises
+    ------
+    CheckpointError
+        If it is neither, or damaged.
+    """
+    from noisycorrect_seg.ace2p import ACE2P
+
+    return ACE2P.from_official(path) if official or not _ours(path) else ACE2P.load(path)
+
+
+def _ours(path: Path) -> bool:
+    """Return whether a file looks like ours; also of one that cannot be read, about which our reader says more."""
+    import pickle
+
+    import torch
+
+    from noisycorrect.checkpoint import FORMAT
+
+    try:
+        content = torch.load(path, map_location="meta", weights_only=True)  # names, without the numbers
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        return True
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def network_classes(count: int, named: str | None) -> Classes:
+    """Return the classes that a user named, or that the number of a network's classes tells.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is another number of them, or no name was given and the number tells nothing.
+
+    Examples
+    --------
+    >>> network_classes(18, None).name
+    'atr'
+    """
+    from noisycorrect_seg.classes import classes_named
+    from noisycorrect_seg.datasets.class_file import as_classes
+
+    if named is None:
+        if count not in CLASSES_OF_COUNT:
+            raise InvalidInputError(
+                f"--classes for a network of {count} classes", got="none", mend="name a list, or a classes file"
+            )
+        return classes_named(CLASSES_OF_COUNT[count])
+    classes = as_classes(named)
+    if len(classes) != count:
+        raise InvalidInputError(
+            f"--classes with {count} classes, as the network has",
+            got=f"{named!r} with {len(classes)}",
+            mend="name the list that the network was trained on",
+        )
+    return classes
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 473x473, height first")
+    return int(height), int(width)
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of scales: write 0.75,1.0,1.25") from None

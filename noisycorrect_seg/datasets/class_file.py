@@ -1,0 +1,144 @@
+"""The file that says what the classes of one's own data are called, and which of them a mirror exchanges."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noisycorrect.errors import InvalidInputError
+from noisycorrect_seg.classes import Classes, classes_named
+
+NAMES = ("classes.txt", "classes.json")
+FLIP = re.compile(r"#\s*flip\s*:(.*)", re.IGNORECASE)
+SIDES = {"left": "right", "right": "left"}
+
+
+def read_classes(path: Path | str) -> Classes:
+    """Read a classes file.
+
+    ``classes.txt`` holds one name a line, background first: the first is class 0. Lines that start with ``#`` are
+    comments, but for flip lines, which name the classes that a mirror exchanges::
+
+        background
+        face
+        left arm
+        right arm
+        # flip: left arm <-> right arm
+
+    Several pairs are separated by commas or stand on several lines. ``# flip: none`` says that there are none. Without
+    a flip line, names that differ only in ``left`` and ``right`` are pairs.
+
+    ``classes.json`` holds a list of names, or ``{"names": [...], "flip_pairs": [["left arm", "right arm"]]}``.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be read, has fewer than 2 or more than 255 names or one twice, or a pair names no class.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        names, pairs = _parsed_json(text) if path.suffix.lower() == ".json" else _parsed_text(text)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidInputError(
+            "a classes file", got=f"{path}: {error}", mend="write one name a line, background first"
+        ) from error
+    return named_classes(path.absolute().parent.name or "own", names, pairs, where=str(path))
+
+
+def named_classes(
+    name: str, names: Sequence[str], pairs: Sequence[tuple[str, str]] | None = None, *, where: str = "the classes"
+) -> Classes:
+    """Return a class list from names and pairs of names; without pairs, those that differ in left and right.
+
+    Raises
+    ------
+    InvalidInputError
+        If a name stands twice, or a pair names no class.
+
+    Examples
+    --------
+    >>> named_classes("own", ["background", "Left-arm", "Right-arm"]).flip_pairs
+    ((1, 2),)
+    """
+    number = {name: index for index, name in enumerate(names)}
+    if len(number) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise InvalidInputError(f"different names in {where}", got=f"{twice!r} twice", mend="rename one")
+    unknown = [name for pair in pairs or () for name in pair if name not in number]
+    if unknown:
+        raise InvalidInputError(
+            f"flip pairs of classes in {where}", got=repr(unknown[0]), mend=f"the classes are {', '.join(names)}"
+        )
+    if pairs is None:
+        pairs = left_right_pairs(names)
+    return Classes(name, tuple(names), tuple((number[one], number[other]) for one, other in pairs))
+
+
+def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of names that differ only in ``left`` and ``right``, in any case.
+
+    Examples
+    --------
+    >>> left_right_pairs(["background", "left_shoe", "bright", "right_shoe"])
+    [('left_shoe', 'right_shoe')]
+    """
+    known = {name.lower(): name for name in names}
+    pairs = []
+    for name in names:
+        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], name.lower())
+        other = known.get(mirrored)
+        if other is not None and names.index(name) < names.index(other):
+            pairs.append((name, other))
+    return pairs
+
+
+def as_classes(classes: Any) -> Classes:
+    """Return a class list from a classes file, a name of :func:`noisycorrect_seg.classes.classes_named`, or names."""
+    if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).suffix.lower() in (".txt", ".json")):
+        return read_classes(classes)
+    if isinstance(classes, (str, Classes)):
+        return classes_named(classes)
+    return named_classes("own", [str(name) for name in classes])
+
+
+def _parsed_text(text: str) -> tuple[list[str], list[tuple[str, str]] | None]:
+    names: list[str] = []
+    pairs: list[tuple[str, str]] | None = None
+    for line in map(str.strip, text.splitlines()):
+        flip = FLIP.match(line)
+        if flip is not None:
+            pairs = [*(pairs or []), *_parsed_flip(flip.group(1).strip())]
+        elif line and not line.startswith("#"):
+            names.append(line)
+    return names, pairs
+
+
+def _parsed_flip(text: str) -> list[tuple[str, str]]:
+    if text.lower() == "none":
+        return []
+    pairs = []
+    for part in text.split(","):
+        sides = [side.strip() for side in part.split("<->")]
+        if len(sides) != 2:
+            raise ValueError(f"a flip line as '# flip: left arm <-> right arm', not {part.strip()!r}")
+        pairs.append((sides[0], sides[1]))
+    return pairs
+
+
+def _parsed_json(text: str) -> tuple[list[str], list[tuple[str, str]] | None]:
+    content = json.loads(text)
+    if isinstance(content, list):
+        return [str(name) for name in content], None
+    if not isinstance(content, dict):
+        raise TypeError("neither a list of names nor an object with names")
+    pairs = content.get("flip_pairs")
+    return [str(name) for name in content["names"]], None if pairs is None else [(str(a), str(b)) for a, b in pairs]

@@ -1,0 +1,244 @@
+"""Training crops of a source, with what it takes to bring evidence of the canonical frame into them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels.frame import Size
+from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets.source import Cached, ParsingSource
+from noisycorrect_seg.geometry import Augmentation, compose, crop_matrix, draw_augmentation, invert
+from noisycorrect_seg.warp import warp_image, warp_mask
+
+# Of ImageNet, on values / 255, in the order blue, green, red: what the published SCHP networks take.
+MEAN_BGR = (0.406, 0.456, 0.485)
+STD_BGR = (0.225, 0.224, 0.229)
+
+
+def normalise(image: np.ndarray) -> Tensor:
+    """Return an image as networks take it: float32 (3, H, W), blue first, ``(value / 255 - mean) / std``.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W, 3), uint8
+        RGB.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is of another shape or dtype.
+
+    Examples
+    --------
+    >>> normalise(np.full((1, 1, 3), 255, np.uint8)).ravel()
+    tensor([2.6400, 2.4286, 2.2489])
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InvalidInputError(
+            "an RGB image (H, W, 3) of uint8", got=f"{image.dtype} of shape {image.shape}", mend="convert it first"
+        )
+    normalised = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, (mean, std) in enumerate(zip(MEAN_BGR, STD_BGR, strict=True)):
+        plane = normalised[channel]  # one at a time: it stays in the cache
+        plane[...] = image[:, :, 2 - channel]
+        plane /= 255
+        plane -= np.float32(mean)
+        plane /= np.float32(std)
+    return torch.from_numpy(normalised)
+
+
+def denormalise(images: Tensor) -> np.ndarray:
+    """Return normalised images as pictures: RGB uint8 (..., H, W, 3), the inverse of :func:`normalise`.
+
+    Parameters
+    ----------
+    images : Tensor, shape (..., 3, H, W)
+        Blue first; on any device.
+
+    Examples
+    --------
+    >>> picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    >>> bool((denormalise(normalise(picture)) == picture).all())
+    True
+    """
+    values = images.detach().to("cpu", torch.float32).movedim(-3, -1)
+    values = (values * torch.tensor(STD_BGR) + torch.tensor(MEAN_BGR)) * 255
+    return np.ascontiguousarray(values.round_().clamp_(0, 255).to(torch.uint8).flip(-1).numpy())
+
+
+class GivenMasks(Sequence[Any]):
+    """The given masks of a source, each in its image's own frame, read when they are asked for.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        The source.
+    """
+
+    def __init__(self, source: ParsingSource) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the mask at a position, uint8 (H, W) or None; a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = int(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"index {number} of {len(self)} masks")
+        return self.source.mask(number % len(self))
+
+    def __iter__(self) -> Iterator[np.ndarray | None]:
+        return (self.source.mask(index) for index in range(len(self)))
+
+
+class ParsingDataset(Dataset[dict[str, Tensor]]):
+    """Crops of a source for training and prediction.
+
+    An item is a dict:
+
+    - ``image``: float32 (3, H, W), see :func:`normalise`; black before normalising where there is no image;
+    - ``given``: uint8 (H, W), the given mask in the crop, left and right exchanged in a mirrored one; 255 where there
+      is no image, and everywhere if the sample has no mask;
+    - ``matrix``: float32 (2, 3), affine, from the crop's pixels (x, y) to those of the canonical crop, the mirror
+      included;
+    - ``mirror``: bool ().
+
+    The canonical crop is the one without augmentation: the whole image, letterboxed. The image is interpolated
+    bilinearly, the mask to the nearest pixel, both as in OpenCV 4, on which the published networks were trained.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Images and masks.
+    size : (int, int)
+        Height H and width W of the crops. The paper: (473, 473) for LIP.
+    augment : bool
+        Draw each crop's scale, angle and mirror from torch's global generator, which a loader seeds.
+    scale_factor, rotation_factor, rotation_prob, mirror_prob : float
+        How strongly; see :func:`noisycorrect_seg.geometry.draw_augmentation`. The defaults are the published ones.
+    cache : bool
+        Keep the decoded images and masks in memory: :class:`noisycorrect_seg.datasets.Cached`.
+
+    Attributes
+    ----------
+    given : GivenMasks
+        The given masks in the images' own frame, read when they are asked for: what a label store keeps.
+
+    Raises
+    ------
+    InvalidInputError
+        If the source is empty, the size below 2 x 2, or a strength out of range; and when an item is read, if a mask is
+        not of its image's size.
+    """
+
+    def __init__(
+        self,
+        source: ParsingSource,
+        size: Size = (473, 473),
+        *,
+        augment: bool = False,
+        scale_factor: float = 0.25,
+        rotation_factor: float = 30.0,
+        rotation_prob: float = 0.6,
+        mirror_prob: float = 0.5,
+        cache: bool = False,
+    ) -> None:
+        _check(source, size, scale_factor, rotation_factor, rotation_prob, mirror_prob)
+        self.source = Cached(source) if cache and not isinstance(source, Cached) else source
+        self.size = (int(size[0]), int(size[1]))
+        self.augment = augment
+        self.strengths = {
+            "scale_factor": scale_factor,
+            "rotation_factor": rotation_factor,
+            "rotation_prob": rotation_prob,
+            "mirror_prob": mirror_prob,
+        }
+        self.given = GivenMasks(self.source)
+
+    @property
+    def classes(self) -> Classes:
+        """The source's classes."""
+        return self.source.classes
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.source.classes)
+
+    def canonical(self) -> ParsingDataset:
+        """Return the same samples without augmentation, from the same source."""
+        same = copy.copy(self)
+        same.augment = False
+        return same
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        drawn = draw_augmentation(**self.strengths) if self.augment else Augmentation()
+        return self.item(index, drawn)
+
+    def item(self, index: int, augmentation: Augmentation) -> dict[str, Tensor]:
+        """Return the item of a sample under a given augmentation."""
+        image, mask = self.source.image(index), self.source.mask(index)
+        shape = image.shape[0], image.shape[1]
+        if mask is not None and mask.shape != shape:
+            raise InvalidInputError(
+                f"a mask of its image's {shape[0]} x {shape[1]} pixels (height x width)",
+                got=f"{mask.shape} for {self.source.name(index)}",
+                mend="correct the source",
+            )
+        scale, angle, mirror = augmentation
+        # The picture is mirrored first and then warped, as published: the other way round, ties would fall otherwise.
+        matrix = crop_matrix(shape, self.size, scale=scale, angle=angle)
+        if mirror:
+            image, mask = image[:, ::-1], None if mask is None else mask[:, ::-1]
+        crop = warp_image(image, matrix, self.size)
+        given = np.full(self.size, IGNORE_INDEX, np.uint8) if mask is None else warp_mask(mask, matrix, self.size)
+        if mirror and self.classes.flip_pairs:
+            given = self.classes.swap(given)
+        to_image = invert(crop_matrix(shape, self.size, scale=scale, angle=angle, mirror=mirror))
+        return {
+            "image": normalise(crop),
+            "given": torch.from_numpy(given),
+            "matrix": torch.from_numpy(compose(crop_matrix(shape, self.size), to_image).astype(np.float32)),
+            "mirror": torch.tensor(mirror),
+        }
+
+
+def _check(
+    source: ParsingSource,
+    size: Size,
+    scale_factor: float,
+    rotation_factor: float,
+    rotation_prob: float,
+    mirror_prob: float,
+) -> None:
+    if not isinstance(source, ParsingSource):
+        raise InvalidInputError(
+            "a source with image(i), mask(i), name(i), classes and a length",
+            got=type(source).__name__,
+            mend="see noisycorrect_seg.datasets.ParsingSource",
+        )
+    if not len(source):
+        raise InvalidInputError("a source with at least one sample", got="an empty one", mend="check its path")
+    if len(size) != 2 or min(size) < 2:
+        raise InvalidInputError("a size (height, width) of at least 2 x 2", got=str(size), mend="such as (473, 473)")
+    if not (0 <= scale_factor < 1 and rotation_factor >= 0 and 0 <= rotation_prob <= 1 and 0 <= mirror_prob <= 1):
+        raise InvalidInputError(
+            "a scale factor in [0, 1), a rotation factor of at least 0 and probabilities in [0, 1]",
+            got=f"{scale_factor}, {rotation_factor}, {rotation_prob} and {mirror_prob}",
+            mend="the published ones are 0.25, 30, 0.6 and 0.5",
+        )

@@ -1,0 +1,243 @@
+"""What a data set of people is made from: a source of images, masks and class names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.labels.frame import Size
+from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets.images import check_classes, image_shape, read_image, read_mask
+
+ORIENTATIONS = ("auto", "stored", "upright")
+
+
+@runtime_checkable
+class ParsingSource(Protocol):
+    """Images with masks of classes, by position. Anything with these five members is one."""
+
+    @property
+    def classes(self) -> Classes:
+        """The classes that the masks' values number."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def image(self, index: int, /) -> np.ndarray:
+        """Return an image, RGB uint8 (H, W, 3); the caller's own copy."""
+        ...
+
+    def mask(self, index: int, /) -> np.ndarray | None:
+        """Return its given mask, uint8 (H, W), 0..K-1 or 255 to ignore; None where there is none. The caller's own."""
+        ...
+
+    def name(self, index: int, /) -> str:
+        """Return what the sample is called, in messages and in file names."""
+        ...
+
+
+class FileSource:
+    """Images and masks in files, decoded when they are asked for; the readers of this folder are made from it.
+
+    A file is checked when it is read: damaged or cut-off files, masks of another size than their image and values out
+    of range raise an :class:`InvalidInputError` that names the file.
+
+    Parameters
+    ----------
+    classes : Classes
+        The classes.
+    names : sequence of str
+        One a sample.
+    images : sequence of Path
+        An image file a sample.
+    masks : sequence of Path or None
+        A mask file a sample; None for a sample without.
+    orientation : str
+        What to do with an image whose EXIF tag says it is stored on its side. ``"stored"``: take the pixels as they
+        are stored. ``"upright"``: turn them. ``"auto"``: whichever has the mask's size, upright where there is no mask;
+        where both have it, an error.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no sample, or the orientation is unknown.
+    """
+
+    def __init__(
+        self,
+        classes: Classes,
+        names: Sequence[str],
+        images: Sequence[Path],
+        masks: Sequence[Path | None],
+        *,
+        orientation: str = "auto",
+    ) -> None:
+        if orientation not in ORIENTATIONS:
+            raise unknown_name("orientation", orientation, ORIENTATIONS)
+        if not names:
+            raise InvalidInputError("at least one sample", got="none", mend="check the folder and the split")
+        assert len(names) == len(images) == len(masks)
+        self.classes = classes
+        self.orientation = orientation
+        self._names = list(names)
+        self._images = [str(path) for path in images]
+        self._masks = [None if path is None else str(path) for path in masks]
+        self._places: dict[int, tuple[Size, bool]] = {}  # what _placed found: a header is read once
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        """Return the sample's name: its file's, without suffix."""
+        return self._names[index]
+
+    def image(self, index: int) -> np.ndarray:
+        """Return the image, RGB uint8 (H, W, 3)."""
+        return read_image(self._images[index], upright=self._placed(index)[1])
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return the given mask, uint8 (H, W), or None."""
+        path = self._masks[index]
+        if path is None:
+            return None
+        mask = check_classes(self._decode(path), len(self.classes), path)
+        shape = self._placed(index)[0]
+        if mask.shape != shape:
+            raise InvalidInputError(
+                f"a mask of its image's {shape[0]} x {shape[1]} pixels (height x width)",
+                got=f"{mask.shape[0]} x {mask.shape[1]} in {path}",
+                mend=f"the image is {self._images[index]}: export the mask at its size",
+            )
+        return mask
+
+    def _decode(self, path: str) -> np.ndarray:
+        """Return the class numbers of a mask file, uint8 (H, W)."""
+        return read_mask(path)
+
+    def _mask_shape(self, path: str) -> Size:
+        return image_shape(path)[0]
+
+    def _placed(self, index: int) -> tuple[Size, bool]:
+        """Return the shape of an image as this source gives it, and whether its EXIF orientation is applied."""
+        if index not in self._places:
+            self._places[index] = self._place(index)
+        return self._places[index]
+
+    def _place(self, index: int) -> tuple[Size, bool]:
+        shape, orientation = image_shape(self._images[index])
+        if orientation == 1 or self.orientation == "stored":
+            return shape, False
+        turned = shape[::-1] if orientation >= 5 else shape
+        mask = self._masks[index]
+        if self.orientation == "upright" or mask is None:
+            return turned, True
+        drawn = self._mask_shape(mask)
+        if turned == shape == drawn:
+            raise InvalidInputError(
+                "an upright image",
+                got=f"EXIF orientation {orientation} in {self._images[index]}, and a mask that fits it either way",
+                mend="turn the pixels and drop the tag; or say orientation='stored' or 'upright', as the masks are",
+            )
+        return (turned, True) if drawn == turned else (shape, False)
+
+
+class Subset:
+    """Some samples of a source, in a given order.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Kept as ``.source``.
+    indices : sequence of int
+        Positions in it, kept as ``.indices``; a position may stand more than once.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are none, or one is out of range.
+    """
+
+    def __init__(self, source: ParsingSource, indices: Sequence[int]) -> None:
+        self.source = source
+        self.indices = [int(index) for index in indices]
+        if not self.indices or not 0 <= min(self.indices) <= max(self.indices) < len(source):
+            raise InvalidInputError(
+                f"at least one position in 0..{len(source) - 1}",
+                got=f"{len(self.indices)} of them, up to {max(self.indices, default=None)}",
+                mend="count positions from 0",
+            )
+
+    @property
+    def classes(self) -> Classes:
+        """The source's classes."""
+        return self.source.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, RGB uint8 (H, W, 3)."""
+        return self.source.image(self.indices[index])
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return its given mask, uint8 (H, W), or None."""
+        return self.source.mask(self.indices[index])
+
+    def name(self, index: int) -> str:
+        """Return its name."""
+        return self.source.name(self.indices[index])
+
+
+class Cached:
+    """A source whose decoded images and masks stay in memory, uint8, once they were read.
+
+    A worker process keeps its own copy of what it reads; :meth:`load` before the workers start shares one among them
+    (where processes are forked).
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Read at most once a sample and process.
+    """
+
+    def __init__(self, source: ParsingSource) -> None:
+        self.source = source
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+
+    @property
+    def classes(self) -> Classes:
+        """The source's classes."""
+        return self.source.classes
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, RGB uint8 (H, W, 3)."""
+        return self._pair(index)[0].copy()
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return its given mask, uint8 (H, W), or None."""
+        mask = self._pair(index)[1]
+        return None if mask is None else mask.copy()
+
+    def name(self, index: int) -> str:
+        """Return its name."""
+        return self.source.name(index)
+
+    def load(self) -> Cached:
+        """Read everything now; return self."""
+        for index in range(len(self)):
+            self._pair(index)
+        return self
+
+    def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        if index not in self._kept:
+            self._kept[index] = self.source.image(index), self.source.mask(index)
+        return self._kept[index]

@@ -1,0 +1,16 @@
+"""Inference: whole images, folders of them, and figures over a data set."""
+
+from noisycorrect_seg.inference.evaluate import evaluate_source
+from noisycorrect_seg.inference.folder import FolderReport, parse_files, parse_folder
+from noisycorrect_seg.inference.parse import Parsing, Recipe, parse_image, parse_images
+
+__all__ = [
+    "FolderReport",
+    "Parsing",
+    "Recipe",
+    "evaluate_source",
+    "parse_files",
+    "parse_folder",
+    "parse_image",
+    "parse_images",
+]

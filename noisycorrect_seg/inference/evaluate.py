@@ -1,0 +1,137 @@
+"""Figures of a model over a data set, in the images' own frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from noisycorrect import distributed
+from noisycorrect.checks import whole_number
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels.frame import Size
+from noisycorrect.progress import samples_progress
+from noisycorrect_seg.datasets.source import ParsingSource
+from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
+from noisycorrect_seg.inference.running import ahead, evaluating, on_device
+from noisycorrect_seg.metrics import SegmentationMetrics
+
+
+class _Loaded(NamedTuple):
+    crops: np.ndarray
+    masks: list[np.ndarray]
+
+
+def evaluate_source(
+    model: nn.Module,
+    source: ParsingSource,
+    *,
+    size: Size = (473, 473),
+    convention: str = "evaluator",
+    official_centres: bool = False,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    boundary_width: float | None = None,
+    batch_size: int = 8,
+    device: str | torch.device = "auto",
+    precision: str = "float32",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Return how well a model parses the images of a source, against their masks in the images' own frames.
+
+    Under torch.distributed each rank works on its share of the images, and all return the figures of all. Image by
+    image: no more than two batches are in memory.
+
+    Parameters
+    ----------
+    model : nn.Module
+        See :func:`~noisycorrect_seg.inference.parse_image`, as for all arguments that are not named here.
+    source : ParsingSource
+        Images without a mask are left out.
+    convention : {"evaluator", "extractor"}
+        The published figures were measured in the first, without `flip` unless they say so, and with
+        `official_centres`.
+    boundary_width : int or float, optional
+        Also compute Boundary IoU; see :class:`~noisycorrect_seg.metrics.SegmentationMetrics`.
+    batch_size : int
+        Images in one forward pass; with `flip` their mirrors come on top.
+    progress : bool
+        Show a bar on a terminal.
+
+    Returns
+    -------
+    dict
+        What :meth:`~noisycorrect_seg.metrics.SegmentationMetrics.compute` returns, and ``images``, how many counted.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range, or an image and its mask differ in size (the message names them).
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.classes import Classes
+    >>> class Halves:
+    ...     classes = Classes("halves", ("dark", "bright"))
+    ...     def __len__(self): return 2
+    ...     def image(self, index): return np.repeat(self.mask(index)[:, :, None] * np.uint8(255), 3, axis=2)
+    ...     def mask(self, index): return np.array([[0] * 10 + [1] * 10] * (20 + index), np.uint8)
+    ...     def name(self, index): return f"half {index}"
+    >>> model = nn.Conv2d(3, 2, 1)
+    >>> _ = model.requires_grad_(False), model.weight.zero_(), model.bias.zero_()
+    >>> model.weight[1] = 1.0
+    >>> scores = evaluate_source(model, Halves(), size=(40, 40))
+    >>> scores["images"], scores["mean_iou"]
+    (2, 1.0)
+    """
+    recipe = Recipe(source.classes, size, scales, flip, convention, official_centres)
+    step = whole_number("batch_size", batch_size, least=1)
+    metrics = SegmentationMetrics(len(source.classes), boundary_width=boundary_width)
+    mine = list(distributed.shard(len(source)))
+    batches = [mine[start : start + step] for start in range(0, len(mine), step)]
+    count = 0
+
+    def run() -> None:
+        nonlocal count
+        with (
+            on_device(model, device) as place,
+            evaluating(model),
+            samples_progress(enabled=progress and distributed.is_main()) as bar,
+        ):
+            task = bar.add_task("evaluating", total=len(mine))
+            for batch, loaded in zip(
+                batches, ahead(lambda rows: _load(source, rows, recipe.size), batches), strict=True
+            ):
+                shapes = [(mask.shape[0], mask.shape[1]) for mask in loaded.masks]
+                if shapes:
+                    parsed = parse_crops(model, loaded.crops, shapes, recipe, device=place, precision=precision)
+                    for parsing, mask in zip(parsed, loaded.masks, strict=True):
+                        metrics.update(parsing.labels, mask)
+                count += len(shapes)
+                bar.advance(task, len(batch))
+
+    distributed.gather_results(run)  # no rank waits for one that failed
+    metrics.reduce()
+    images = distributed.all_reduce_sum(torch.tensor(count))
+    return {"images": int(images), **metrics.compute()}
+
+
+def _load(source: ParsingSource, rows: Sequence[int], size: Size) -> _Loaded:
+    images, masks = [], []
+    for row in rows:
+        mask = source.mask(row)
+        if mask is None:
+            continue
+        image = source.image(row)
+        if image.shape[:2] != mask.shape:
+            raise InvalidInputError(
+                f"a mask of the image's size {image.shape[:2]}",
+                got=f"{mask.shape} of {source.name(row)!r}",
+                mend="replace the image or its mask",
+            )
+        images.append(image)
+        masks.append(mask)
+    return _Loaded(canonical_crops(images, size)[0], masks)

@@ -1,0 +1,257 @@
+"""Parsing the images of a folder, in batches, into a folder of palette PNGs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from noisycorrect.checks import whole_number
+from noisycorrect.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.files import replace_atomically
+from noisycorrect.labels.frame import Size
+from noisycorrect.progress import samples_progress
+from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.inference.images import any_image, image_files
+from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
+from noisycorrect_seg.inference.running import ahead, evaluating, on_device
+from noisycorrect_seg.visualise import save_picture
+
+OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
+logger = logging.getLogger("noisycorrect")
+
+
+@dataclass
+class FolderReport:
+    """What became of the files of a folder.
+
+    Attributes
+    ----------
+    written : dict of Path to Path
+        Image -> its mask.
+    failed : dict of Path to str
+        Image that could not be read -> why.
+    skipped : list of Path
+        Other files.
+    """
+
+    written: dict[Path, Path] = field(default_factory=dict)
+    failed: dict[Path, str] = field(default_factory=dict)
+    skipped: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.written)} images parsed"]
+        if self.skipped:
+            parts.append(f"{len(self.skipped)} other files skipped")
+        if self.failed:
+            parts.append(f"{len(self.failed)} images could not be read")
+        return ", ".join(parts)
+
+
+def parse_folder(
+    model: nn.Module,
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    classes: str | Classes | Sequence[str] = "lip",
+    size: Size = (473, 473),
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    convention: str = "extractor",
+    device: str | torch.device = "auto",
+    precision: str = "float32",
+    batch_size: int = 8,
+    overlays: bool = False,
+    probs: bool = False,
+    progress: bool = True,
+) -> FolderReport:
+    """Parse the images of a folder and write a palette PNG for each.
+
+    An image that cannot be read is reported, and the rest goes on. Files without an image's suffix are skipped. The
+    folders inside are not visited.
+
+    Parameters
+    ----------
+    model : nn.Module
+        See :func:`~noisycorrect_seg.inference.parse_image`, as for all arguments that are not named here.
+    folder, out : path-like
+        Where images are, and where masks go: another folder, made if there is none. ``photo.jpg`` becomes
+        ``photo.png``; where two images would share a name, ``photo.jpg.png``. Files of those names are replaced.
+    batch_size : int
+        Images in one forward pass; with `flip` their mirrors come on top.
+    overlays : bool
+        Write ``photo-overlay.jpg``, too.
+    probs : bool
+        Write ``photo-probs.npz``, too: array ``probs``, float16 (K, H, W), compressed.
+    progress : bool
+        Show a bar on a terminal.
+
+    Returns
+    -------
+    FolderReport
+
+    Raises
+    ------
+    InvalidInputError
+        If the folder does not exist or holds no image, `out` is the folder itself or cannot be written, or an argument
+        is out of range.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("RGB", (30, 40)).save(folder / "photo.jpg")
+    >>> report = parse_folder(nn.Conv2d(3, 20, 1), folder, folder / "masks", size=(32, 32), progress=False)
+    >>> print(report, [path.name for path in report.written.values()])
+    1 images parsed ['photo.png']
+    """
+    if not Path(folder).is_dir():
+        raise InvalidInputError(f"a folder at {folder}", got="none", mend="parse_image takes a single photo")
+    return parse_files(
+        model,
+        [folder],
+        out,
+        Recipe(classes_named(classes), size, scales, flip, convention),
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        overlays=overlays,
+        probs=probs,
+        progress=progress,
+    )
+
+
+def parse_files(
+    model: nn.Module,
+    paths: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "float32",
+    batch_size: int = 8,
+    overlays: bool = False,
+    probs: bool = False,
+    progress: bool = True,
+) -> FolderReport:
+    """Parse photos and the images of folders into one folder; see :func:`parse_folder`."""
+    step = whole_number("batch_size", batch_size, least=1)
+    images, others = image_files(paths)
+    target = _made(Path(out), images)
+    report = FolderReport(skipped=others)
+    if others:
+        logger.info("skipped %d files that are no images, such as %s", len(others), others[0].name)
+    names = dict(zip(images, output_names(images), strict=True))
+    batches = [images[start : start + step] for start in range(0, len(images), step)]
+    with on_device(model, device) as place, evaluating(model), samples_progress(enabled=progress) as bar:
+        task = bar.add_task("parsing", total=len(images))
+        for batch, read in zip(batches, ahead(lambda batch: _read(batch, recipe.size), batches), strict=True):
+            report.failed |= read.failed
+            if read.paths:
+                shapes = [(image.shape[0], image.shape[1]) for image in read.images]
+                parsed = parse_crops(model, read.crops, shapes, recipe, device=place, precision=precision, probs=probs)
+                for path, image, parsing in zip(read.paths, read.images, parsed, strict=True):
+                    stem = target / names[path]
+                    _write(stem, parsing, image if overlays else None)
+                    report.written[path] = stem.with_name(stem.name + ".png")
+            bar.advance(task, len(batch))
+    for path, reason in report.failed.items():
+        logger.warning("%s: %s", path, reason)
+    return report
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """Return a name for each image's results, without suffix, all different even where case does not count.
+
+    Its stem; where results of two images would collide, its whole name; then its folder's name before that; then a
+    number behind it.
+
+    Examples
+    --------
+    >>> output_names([Path("a.jpg"), Path("b.jpg"), Path("b.png"), Path("x/c.jpg"), Path("y/c.jpg")])
+    ['a', 'b.jpg', 'b.png', 'x-c.jpg', 'y-c.jpg']
+    """
+    levels = [0] * len(images)
+    while True:
+        names = [_name(path, level, place) for place, (path, level) in enumerate(zip(images, levels, strict=True))]
+        claims = [_claims(name) for name in names]
+        counts = Counter(claim for each in claims for claim in each)
+        clashing = [any(counts[claim] > 1 for claim in each) for each in claims]
+        if not any(clashing):
+            return names
+        levels = [level + clash for level, clash in zip(levels, clashing, strict=True)]
+
+
+def _name(path: Path, level: int, place: int) -> str:
+    if level < 2:
+        return (path.stem, path.name)[level]
+    longer = f"{path.resolve().parent.name}-{path.name}"
+    return longer if level == 2 else f"{longer}-{place}" + "-" * (level - 3)
+
+
+def _claims(name: str) -> set[str]:
+    """Return the files that results under a name may take, in one case."""
+    return {f"{name}{suffix}".casefold() for suffix in (".png", OVERLAY_SUFFIX, PROBS_SUFFIX)}
+
+
+def _made(out: Path, images: Sequence[Path]) -> Path:
+    sources = {path.resolve().parent for path in images}
+    if out.resolve() in sources:
+        raise InvalidInputError(
+            "an output folder of its own", got=f"{out}, where images are", mend="masks could replace images there"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"to write into {out}", got=str(error), mend="choose another folder") from error
+    return out
+
+
+class _Read(NamedTuple):
+    paths: list[Path]
+    images: list[np.ndarray]
+    crops: np.ndarray
+    failed: dict[Path, str]
+
+
+def _read(batch: Sequence[Path], size: Size) -> _Read:
+    paths, images, failed = [], [], {}
+    for path in batch:
+        try:
+            images.append(any_image(path))
+            paths.append(path)
+        except NoisyCorrectError as error:
+            failed[path] = str(error)
+    return _Read(paths, images, canonical_crops(images, size)[0], failed)
+
+
+def _write(stem: Path, parsing: Parsing, image: np.ndarray | None) -> None:
+    def beside(suffix: str) -> Path:
+        return stem.with_name(stem.name + suffix)
+
+    try:
+        parsing.save_png(beside(".png"))
+        if image is not None:
+            save_picture(beside(OVERLAY_SUFFIX), parsing.overlay(image), "JPEG", quality=90)
+        if parsing.probs is not None:
+            with replace_atomically(beside(PROBS_SUFFIX)) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, **_half(parsing.probs))
+    except OSError as error:
+        raise InvalidInputError(
+            f"to write {stem.name} into {stem.parent}",
+            got=str(error),
+            mend="free space, or choose another folder; what was written before is whole",
+        ) from error
+
+
+def _half(probs: np.ndarray) -> dict[str, Any]:
+    return {"probs": probs.astype(np.float16)}

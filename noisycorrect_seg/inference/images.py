@@ -1,0 +1,111 @@
+"""Images as people have them: files, PIL images, arrays; all become uint8 RGB arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noisycorrect.errors import InvalidInputError
+from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, read_image
+
+
+def any_image(image: Any) -> np.ndarray:
+    """Return an image as an array.
+
+    Parameters
+    ----------
+    image : path-like, PIL.Image.Image, or ndarray
+        A file or PIL image is turned upright as its EXIF orientation says and converted to RGB; transparency is
+        dropped. An array is RGB (H, W, 3) or grey (H, W), uint8.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 3), uint8
+        RGB. An RGB array comes back as it is, not copied.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is missing or broken (the message names it), or the array is something else.
+
+    Examples
+    --------
+    >>> any_image(np.zeros((2, 3), np.uint8)).shape
+    (2, 3, 3)
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(Path(image), upright=True)
+    if not isinstance(image, np.ndarray):
+        return _upright(image)
+    if image.dtype != np.uint8 or not image.size or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        raise InvalidInputError(
+            "an RGB image (H, W, 3) or a grey one (H, W), uint8",
+            got=f"{image.dtype} of shape {image.shape}",
+            mend="scale to 0..255 and convert with .astype(np.uint8); drop an alpha channel",
+        )
+    return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+
+def _upright(picture: Any) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    if not isinstance(picture, Image.Image):
+        raise InvalidInputError(
+            "a path, a PIL image or a uint8 array",
+            got=type(picture).__name__,
+            mend="pass a tensor as tensor.numpy(), shape (H, W, 3)",
+        )
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # Pillow warns about the direct way
+    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def image_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[Path]]:
+    """Return the image files among paths and in folders, and what else lies in those folders.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        A file is taken whatever its name, and only once. Of a folder, the files with an image's suffix are taken, by
+        name; hidden files and folders inside it are not.
+
+    Returns
+    -------
+    images, others : list of Path
+
+    Raises
+    ------
+    InvalidInputError
+        If a path does not exist, or there is no image.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.JPG", "a.png", "notes.txt", ".hidden"):
+    ...     (folder / name).touch()
+    >>> [[path.name for path in paths] for paths in image_files([folder])]
+    [['a.png', 'b.JPG'], ['notes.txt']]
+    """
+    images: list[Path] = []
+    others: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+            for each in files:
+                (images if each.suffix.lower() in IMAGE_SUFFIXES else others).append(each)
+        elif path.exists():
+            images.append(path)
+        else:
+            raise InvalidInputError("a photo or a folder of photos", got=f"no file {path}", mend="check the path")
+    if not images:
+        raise InvalidInputError(
+            "at least one image",
+            got=f"none, and {len(others)} other files",
+            mend=f"images end in {', '.join(IMAGE_SUFFIXES)}",
+        )
+    return list(dict.fromkeys(images)), list(dict.fromkeys(others))

@@ -1,0 +1,226 @@
+"""Lovász-Softmax: the convex surrogate of the mean intersection over union (Berman et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
+from noisycorrect_seg.losses.targets import ROUNDING, Targets, check_maps, targets_like, widen
+
+METHODS = ("exact", "linear")
+BINS = 1024  # the linear method is then within 1 / 1024 of the exact one
+ONE = 0x3F800000  # 1.0 in float32
+BLOCK_ON_CPU = 2**16  # pixels sorted at a time: one class where the batch is large, so that it stays in the cache
+BLOCK = 2**24
+
+ClassChoice = Literal["present", "all"] | Sequence[int]
+
+
+def lovasz_softmax(
+    probs: Tensor,
+    labels: Tensor,
+    ignore_index: int = IGNORE_INDEX,
+    *,
+    classes: ClassChoice = "present",
+    per_image: bool = False,
+    method: str = "exact",
+    bins: int = BINS,
+) -> Tensor:
+    r"""Return the Lovász-Softmax loss (Berman et al., CVPR 2018, Eq. 11), for hard labels or soft targets.
+
+    The mean over classes of the Lovász extension of the Jaccard loss at the errors :math:`|t - p|`, over the valid
+    pixels of the whole batch; :mod:`noisycorrect_seg.losses.jaccard` has the formulas and what they mean for soft
+    targets.
+
+    The exact method sorts the errors of each class. The linear one counts them in `bins` equal bins, and gives all
+    pixels of a bin that have the same target the same slope :math:`\hat g_i`: :math:`\hat L = \sum_i \hat g_i e_i`. As
+    slopes and exact slopes of a bin have the same sum, with c the middle of the bin of i,
+
+    .. math:: |L - \hat L| = \Big|\sum_i (g_i - \hat g_i)(e_i - c)\Big|
+              \le \frac{1}{2\,\mathrm{bins}} \sum_i (g_i + \hat g_i) \le \frac{1}{\mathrm{bins}} ,
+
+    below 0.001 at the default. (In practice it is some 1e-6.) For hard labels :math:`\hat L \le L`, because
+    :math:`\hat g` is a mean of slopes of other orders of the pixels, and the right order gives the largest sum.
+
+    Parameters
+    ----------
+    probs : Tensor, shape (N, K, H, W)
+        Class probabilities (after softmax), in [0, 1]. Half precision is computed in float32.
+    labels : Tensor
+        Hard labels, integer (N, H, W), 0..K-1 or `ignore_index`; or soft targets, floating (N, K, H, W), with columns
+        of zeros at ignored pixels. Soft targets get no gradient.
+    ignore_index : int
+        Hard label of a pixel to leave out.
+    classes : {"present", "all"} or sequence of int
+        Classes to average over. "present": those in the labels; of soft targets, those to which some pixel gives at
+        least 1/K. A class that does not occur but is asked for costs its largest probability.
+    per_image : bool
+        Mean over images of the loss of each, instead of one loss over all pixels; images without a valid pixel do not
+        count.
+    method : {"exact", "linear"}
+        See above.
+    bins : int
+        Bins of the linear method, at least 2.
+
+    Returns
+    -------
+    Tensor, scalar
+        In [0, 1], float32 (float64 for float64 `probs`); 0, with a gradient of zeros, if no pixel is valid; NaN if a
+        probability of a valid pixel is.
+
+    Raises
+    ------
+    InvalidInputError
+        If shapes, labels, classes, method or bins are not as above, or the probabilities leave [0, 1].
+
+    Examples
+    --------
+    >>> probs = torch.tensor([[[[0.9, 0.4]], [[0.1, 0.6]]]])  # two pixels, two classes
+    >>> lovasz_softmax(probs, torch.tensor([[[0, 0]]]))  # errors 0.6 and 0.1, slopes 1/2 and 1/2
+    tensor(0.3500)
+    >>> lovasz_softmax(probs, probs)
+    tensor(0.)
+    """
+    check_maps(probs, "probs")
+    _check_settings(method, bins)
+    targets = targets_like(labels, probs, ignore_index)
+    low, high = (float(bound) for bound in probs.detach().aminmax())
+    if low < -ROUNDING or high > 1 + ROUNDING:  # NaN is neither, and becomes the loss
+        raise InvalidInputError(
+            "probs in [0, 1]", got=f"values from {low:.3g} to {high:.3g}", mend="pass logits.softmax(1)"
+        )
+    if not per_image:
+        return lovasz_of(probs, targets, classes=classes, bins=bins if method == "linear" else None)
+    parts = [
+        lovasz_softmax(probs[i : i + 1], labels[i : i + 1], ignore_index, classes=classes, method=method, bins=bins)
+        for i in range(len(probs))
+    ]
+    counted = targets.valid.flatten(1).any(1)
+    return torch.stack(parts).sum() / counted.sum().clamp(min=1)  # an image without a valid pixel adds 0
+
+
+def lovasz_of(probs: Tensor, targets: Targets, *, classes: ClassChoice = "present", bins: int | None = None) -> Tensor:
+    """Return :func:`lovasz_softmax` of targets that are checked already; `bins` chooses the linear method."""
+    chosen = _chosen(classes, targets)
+    return cast(Tensor, _Lovasz.apply(widen(probs), targets, chosen, bins))  # type: ignore[no-untyped-call]
+
+
+class _Lovasz(torch.autograd.Function):
+    """The loss is piecewise linear in the probabilities: its slopes, found with its value, are its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, targets: Targets, classes: list[int], bins: int | None) -> Tensor:
+        gradient = torch.zeros_like(probs, memory_format=torch.contiguous_format)
+        by_class = gradient.transpose(0, 1)
+        losses = [probs.new_zeros(1)]
+        pixels = targets.pixels
+        num_pixels = targets.valid.numel() if pixels is None else len(pixels)
+        most = BLOCK_ON_CPU if probs.device.type == "cpu" else BLOCK
+        size = max(1, most // max(1, num_pixels))
+        blocks = [classes[start : start + size] for start in range(0, len(classes), size)] if num_pixels else []
+        for block in blocks:
+            index = torch.tensor(block, device=probs.device)
+            mass = _rows(targets.soft, index, pixels) if targets.soft is not None else _indicators(targets, index)
+            loss, slopes = _losses(_rows(probs, index, pixels), mass.to(probs.dtype), bins, targets.soft is None)
+            losses.append(loss)
+            if pixels is not None:
+                slopes = slopes.new_zeros(len(block), targets.valid.numel()).index_copy_(1, pixels, slopes)
+            by_class[index] = slopes.view(len(block), *targets.valid.shape)
+        ctx.save_for_backward(gradient.div_(max(1, len(classes))))
+        return torch.cat(losses).sum() / max(1, len(classes))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return grads[0] * gradient, None, None, None
+
+
+def _rows(maps: Tensor, classes: Tensor, pixels: Tensor | None) -> Tensor:
+    """Return a copy of the maps of some classes at the valid pixels, (R, n)."""
+    rows = maps.transpose(0, 1).index_select(0, classes).flatten(1)
+    return rows if pixels is None else rows.index_select(1, pixels)
+
+
+def _indicators(targets: Targets, classes: Tensor) -> Tensor:
+    labels = targets.labels.flatten()
+    if targets.pixels is not None:
+        labels = labels.index_select(0, targets.pixels)
+    return labels == classes[:, None]
+
+
+def _losses(rows: Tensor, mass: Tensor, bins: int | None, hard: bool) -> tuple[Tensor, Tensor]:
+    """Return the loss of each row, (R,), and its gradient, (R, n); overwrites `rows`, the probabilities."""
+    signs = rows.sub_(mass)
+    errors = signs.abs().clamp_(max=1)
+    if bins is None:
+        order = _falling(errors)
+        slopes = torch.empty_like(errors).scatter_(1, order, sorted_slopes(mass.gather(1, order)))
+    else:
+        slopes = _slopes_by_bin(errors, mass, bins, hard)
+    return errors.mul_(slopes).sum(1), slopes.mul_(signs.sign_())
+
+
+def _falling(errors: Tensor) -> Tensor:
+    """Return the order of falling errors of each row, int64 (R, n).
+
+    Floats in [0, 1] are in the order of their bits. As integers torch sorts them by radix on the CPU, in linear time
+    and several times faster, but only one row, ascending: rows of a block are told apart by their upper bits.
+    """
+    if errors.dtype is not torch.float32:
+        return errors.argsort(1, descending=True)
+    keys = errors.view(torch.int32).neg().add_(ONE)
+    if errors.device.type != "cpu":
+        return keys.argsort(1)
+    rows, width = keys.shape
+    if rows == 1:
+        return keys.flatten().argsort().view(1, -1)
+    number = torch.arange(rows)[:, None]
+    order = (keys.long() + (number << 31)).flatten().argsort()
+    return order.view(rows, width) - number * width
+
+
+def _slopes_by_bin(errors: Tensor, mass: Tensor, bins: int, hard: bool) -> Tensor:
+    """Return the slope of each pixel from the histogram of its row, (R, n)."""
+    rows = len(errors)
+    bin_of = (errors * -bins).to(torch.int32).add_(bins - 1).clamp_(0, bins - 1)  # falling
+    bin_of = bin_of.add_(torch.arange(0, rows * bins, bins, device=errors.device, dtype=torch.int32)[:, None])
+    exact = torch.float32 if errors.device.type == "mps" else torch.float64  # mps has no float64
+    if hard:
+        bin_of = bin_of.add_(mass.to(torch.int32), alpha=rows * bins).flatten()
+        others, own = torch.bincount(bin_of, minlength=2 * rows * bins).to(exact).view(2, rows, bins)
+        base, share = binned_slopes(others + own, own)
+        table = torch.stack([base, base + share]).to(errors.dtype).flatten()
+        return table.take(bin_of.long()).view_as(errors)
+    index = bin_of.flatten().long()
+    counts = torch.bincount(index, minlength=rows * bins).to(exact).view(rows, bins)
+    masses = torch.bincount(index, mass.flatten().to(exact), minlength=rows * bins).view(rows, bins)
+    base, share = (table.to(errors.dtype).flatten().take(index) for table in binned_slopes(counts, masses))
+    return base.addcmul_(share, mass.flatten()).view_as(errors)
+
+
+def _check_settings(method: str, bins: int) -> None:
+    if method not in METHODS:
+        raise unknown_name("Lovász method", method, METHODS)
+    if not isinstance(bins, int) or bins < 2:
+        raise InvalidInputError("bins >= 2", got=repr(bins), mend="1024 is within 0.001 of the exact loss")
+
+
+def _chosen(classes: ClassChoice, targets: Targets) -> list[int]:
+    if isinstance(classes, str):
+        if classes not in ("present", "all"):
+            raise unknown_name("choice of classes", classes, ("present", "all"))
+        return targets.present if classes == "present" else list(range(targets.num_classes))
+    chosen = [int(k) for k in classes]
+    if not chosen or len(set(chosen)) < len(chosen) or not 0 <= min(chosen) <= max(chosen) < targets.num_classes:
+        raise InvalidInputError(
+            f"different classes in 0..{targets.num_classes - 1}",
+            got=str(chosen),
+            mend='name each class once, or pass "present"',
+        )
+    return chosen

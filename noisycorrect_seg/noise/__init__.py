@@ -1,0 +1,41 @@
+"""Noise models for masks: wrong masks out of right ones, reproducibly, and which pixels are wrong.
+
+Every model is called alike, `model.apply(masks, classes=, seed=)`, and returns `NoisyMasks`; `model.apply_one` makes
+one mask at a time. `parse("boundary:3+swap:0.2")` builds a model from its spelling, `realistic()` a mixture of all.
+"""
+
+from noisycorrect_seg.noise.base import MaskNoise, NoisyMasks
+from noisycorrect_seg.noise.boundary import Boundary, MarkovBoundary, move_borders
+from noisycorrect_seg.noise.compose import Compose, NoNoise
+from noisycorrect_seg.noise.parse import MODELS, parse, realistic
+from noisycorrect_seg.noise.semantic import (
+    CONFUSED,
+    Confusion,
+    DroppedPart,
+    LeftRightSwap,
+    MatrixConfusion,
+    confused_pairs,
+)
+from noisycorrect_seg.noise.shapes import CoarsePolygon, PartAffine, Superpixel
+
+__all__ = [
+    "CONFUSED",
+    "MODELS",
+    "Boundary",
+    "CoarsePolygon",
+    "Compose",
+    "Confusion",
+    "DroppedPart",
+    "LeftRightSwap",
+    "MarkovBoundary",
+    "MaskNoise",
+    "MatrixConfusion",
+    "NoNoise",
+    "NoisyMasks",
+    "PartAffine",
+    "Superpixel",
+    "confused_pairs",
+    "move_borders",
+    "parse",
+    "realistic",
+]

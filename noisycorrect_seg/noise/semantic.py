@@ -1,0 +1,313 @@
+"""Right outlines with the wrong name: confused classes, swapped sides, parts that were left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisycorrect.classification.noise.checks import check_flag, check_rate, check_share
+from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.noise.base import Mask, MaskNoise
+from noisycorrect_seg.noise.parts import fill_from_around, find_parts
+
+CONFUSED: tuple[tuple[str, str], ...] = (
+    ("Upper-clothes", "Coat"),
+    ("Coat", "Upper-clothes"),
+    ("Dress", "Skirt"),
+    ("Dress", "Upper-clothes"),
+    ("Skirt", "Dress"),
+    ("Skirt", "Pants"),
+    ("Pants", "Skirt"),
+    ("Pants", "Jumpsuits"),
+    ("Jumpsuits", "Dress"),
+    ("Jumpsuits", "Pants"),
+    ("Scarf", "Upper-clothes"),
+    ("Hat", "Hair"),
+    ("Sunglasses", "Face"),
+    ("Socks", "Pants"),
+    ("upper_clothes", "outerwear"),
+    ("outerwear", "upper_clothes"),
+    ("dress", "skirt"),
+    ("dress", "upper_clothes"),
+    ("skirt", "dress"),
+    ("pants", "legwear"),
+    ("legwear", "pants"),
+    ("shorts", "skirt"),
+    ("scarf", "upper_clothes"),
+    ("headwear", "hair"),
+)
+"""Which classes are mistaken for which, by LIP's, ATR's and CCP's names; from the first to the second."""
+
+
+def confused_pairs(classes: Classes) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of `CONFUSED` that a class list has, as class indices.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.classes import LIP
+    >>> confused_pairs(LIP)[:3]
+    ((5, 7), (7, 5), (6, 12))
+    """
+    index = {name: number for number, name in enumerate(classes.names)}
+    return tuple((index[a], index[b]) for a, b in CONFUSED if a in index and b in index)
+
+
+@final
+@dataclass(frozen=True)
+class Confusion(MaskNoise):
+    """Parts are given the name of a class they are mistaken for. Spelled `confusion:0.2`.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that a part of a class with a partner changes, in [0, 1].
+    pairs : tuple of (int, int), optional
+        From class, to class; a class with several partners takes one of them, all equally likely. Default: `CONFUSED`.
+    whole : bool
+        Whether all parts of a class in a mask change together, as when an annotator mistakes the garment.
+
+    Raises
+    ------
+    InvalidInputError
+        If the rate is not in [0, 1], a pair is not of two different classes, or (on `apply`) names a class that does
+        not exist, or the classes have none of the default's names.
+
+    Examples
+    --------
+    >>> Confusion(1.0, pairs=((5, 7),)).apply_one(np.array([[5, 0, 7]]), classes="lip", seed=0).tolist()
+    [[7, 0, 7]]
+    """
+
+    rate: float
+    pairs: tuple[tuple[int, int], ...] | None = None
+    whole: bool = False
+
+    name: ClassVar[str] = "confusion"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", check_rate(self.rate))
+        object.__setattr__(self, "whole", check_flag(self.whole, "whole"))
+        if self.pairs is not None:
+            object.__setattr__(self, "pairs", _checked_pairs(self.pairs))
+
+    def transition(self, classes: Classes) -> NDArray[np.float64]:
+        """Return the probability that a part of a class (row) gets each name (column), float64 (K, K)."""
+        pairs = confused_pairs(classes) if self.pairs is None else self.pairs
+        if not pairs:
+            raise InvalidInputError(
+                "pairs of classes that are confused",
+                got=f"none known for {classes.name!r}",
+                mend="pass pairs=((1, 2),)",
+            )
+        top = max(max(pair) for pair in pairs)
+        if top >= len(classes):
+            raise InvalidInputError(
+                f"pairs of classes in 0..{len(classes) - 1}", got=f"class {top}", mend="pass pairs of these classes"
+            )
+        matrix = np.zeros((len(classes), len(classes)))
+        source, target = np.array(pairs).T
+        matrix[source, target] = 1.0
+        matrix *= self.rate / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        np.fill_diagonal(matrix, 1 - matrix.sum(axis=1))
+        return matrix
+
+    def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
+        return rename(mask, self.transition(classes), rng, whole=self.whole)
+
+
+@final
+@dataclass(frozen=True)
+class MatrixConfusion(MaskNoise):
+    """Parts are named by a row-stochastic matrix. Spelled `matrix:0.9,0.1/0.2,0.8`.
+
+    Parameters
+    ----------
+    transition : sequence of sequence of float, shape (K, K)
+        Row = right class, column = name that a part gets; rows sum to 1. Background is no part: its row is not used.
+    whole : bool
+        As in `Confusion`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the matrix is not so, or (on `apply`) is of another number of classes.
+
+    Examples
+    --------
+    >>> swap = ((1, 0, 0), (0, 0, 1), (0, 1, 0))
+    >>> MatrixConfusion(swap).apply_one(np.array([[0, 1, 2]]), classes=["none", "a", "b"], seed=0).tolist()
+    [[0, 2, 1]]
+    """
+
+    transition: tuple[tuple[float, ...], ...]
+    whole: bool = False
+
+    name: ClassVar[str] = "matrix"
+
+    def __post_init__(self) -> None:
+        try:
+            matrix = np.array(self.transition, np.float64)
+        except (TypeError, ValueError):
+            matrix = np.zeros(0)
+        square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] >= 2
+        if not square or not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1.0, rtol=0, atol=1e-6):
+            raise InvalidInputError(
+                "a square matrix of probabilities whose rows sum to 1",
+                got=f"shape {matrix.shape}" if not square else f"row sums {matrix.sum(axis=1).round(3).tolist()}",
+                mend="rows are right classes, columns are the names they get",
+            )
+        object.__setattr__(self, "transition", tuple(tuple(row) for row in matrix.tolist()))
+        object.__setattr__(self, "whole", check_flag(self.whole, "whole"))
+
+    def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
+        if len(self.transition) != len(classes):
+            raise InvalidInputError(
+                f"a matrix of {len(classes)} classes", got=f"{len(self.transition)} rows", mend="pass one row a class"
+            )
+        return rename(mask, np.array(self.transition), rng, whole=self.whole)
+
+
+def rename(mask: Mask, transition: NDArray[np.float64], rng: np.random.Generator, *, whole: bool = False) -> Mask:
+    """Return a mask whose parts have names drawn from the rows of a matrix.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (H, W)
+        Classes.
+    transition : ndarray of float64, shape (K, K)
+        Row-stochastic.
+    rng : numpy.random.Generator
+        Draws one number a part, or a class.
+    whole : bool
+        Whether all parts of a class get one name.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        A copy.
+    """
+    bounds = transition.cumsum(axis=1)
+    bounds /= bounds[:, -1:]
+    last = len(transition) - 1
+    if whole:
+        drawn = (rng.random(len(transition))[:, None] >= bounds).sum(axis=1).clip(max=last)
+        table = np.arange(256, dtype=np.uint8)
+        table[1 : len(transition)] = drawn[1:]
+        return table[mask]
+    parts = find_parts(mask)
+    names = (rng.random(len(parts) + 1)[:, None] >= bounds[parts.classes]).sum(axis=1).clip(max=last)
+    return np.where(parts.numbers > 0, names[parts.numbers], mask).astype(np.uint8)
+
+
+@final
+@dataclass(frozen=True)
+class LeftRightSwap(MaskNoise):
+    """Left and right change places, as on people seen from behind. Spelled `swap:0.1`.
+
+    Parameters
+    ----------
+    rate : float
+        Probability for each flip pair of a mask, in [0, 1].
+    together : bool
+        Whether one draw decides for all pairs of a mask.
+
+    Raises
+    ------
+    InvalidInputError
+        If the rate is not in [0, 1].
+
+    Examples
+    --------
+    >>> legs = np.array([[16, 17, 5]], np.uint8)
+    >>> LeftRightSwap(1.0).apply_one(legs, classes="lip", seed=0).tolist()
+    [[17, 16, 5]]
+    """
+
+    rate: float
+    together: bool = False
+
+    name: ClassVar[str] = "swap"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", check_rate(self.rate))
+        object.__setattr__(self, "together", check_flag(self.together, "together"))
+
+    def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
+        pairs = np.array(classes.flip_pairs, np.int64).reshape(-1, 2)
+        swapped = rng.random(1 if self.together else len(pairs)) < self.rate
+        pairs = pairs[np.broadcast_to(swapped, len(pairs))]
+        table = np.arange(256, dtype=np.uint8)
+        table[pairs] = pairs[:, ::-1]
+        return table[mask]
+
+
+Fill = Literal["around", "background"]
+_FILLS = ("around", "background")
+
+
+@final
+@dataclass(frozen=True)
+class DroppedPart(MaskNoise):
+    """Parts are left out. Spelled `drop:0.1`, `drop:0.2:fill=background`.
+
+    Parameters
+    ----------
+    rate : float
+        Probability for each part, in [0, 1].
+    fill : {"around", "background"}
+        What a dropped part becomes: the class of the nearest pixel that is not dropped, or background.
+    at_most : float
+        Parts above this share of the mask's foreground stay, in [0, 1]: what people overlook is small.
+
+    Raises
+    ------
+    InvalidInputError
+        If the rate or `at_most` is not in [0, 1], or `fill` is unknown.
+
+    Examples
+    --------
+    >>> glasses = np.array([[13, 13, 13], [13, 4, 13]], np.uint8)
+    >>> DroppedPart(1.0, at_most=0.2).apply_one(glasses, classes="lip", seed=0).tolist()
+    [[13, 13, 13], [13, 13, 13]]
+    """
+
+    rate: float
+    fill: Fill = "around"
+    at_most: float = 1.0
+
+    name: ClassVar[str] = "drop"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", check_rate(self.rate))
+        object.__setattr__(self, "at_most", check_share(self.at_most, "at_most"))
+        if self.fill not in _FILLS:
+            raise unknown_name("fill of dropped parts", self.fill, _FILLS)
+
+    def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
+        parts = find_parts(mask)
+        dropped = rng.random(len(parts) + 1) < self.rate
+        dropped[0] = False
+        dropped &= parts.areas <= self.at_most * parts.areas[1:].sum()
+        hole = dropped[parts.numbers]
+        if self.fill == "background":
+            mask[hole] = 0
+            return mask
+        return fill_from_around(mask, hole)
+
+
+def _checked_pairs(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    try:
+        checked = tuple((int(source), int(target)) for source, target in pairs)
+    except (TypeError, ValueError):
+        checked = ()
+    if not checked or any(a == b or not (0 <= a < IGNORE_INDEX and 0 <= b < IGNORE_INDEX) for a, b in checked):
+        raise InvalidInputError(
+            "pairs (from class, to class) of two different classes", got=repr(pairs), mend="pass pairs=((5, 7), (7, 5))"
+        )
+    return checked

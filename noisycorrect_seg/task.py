@@ -1,0 +1,224 @@
+"""Segmentation: one class a pixel, refined on the device in the frame of each training crop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noisycorrect.checks import whole_number
+from noisycorrect.data import Batch
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels.codec import codec_named
+from noisycorrect.refine import blend_classes, label_trust
+from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.geometry import warp_evidence
+from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect_seg.metrics import SegmentationMetrics
+from noisycorrect_seg.outputs import ParsingOutput
+
+Objective = Callable[[ParsingOutput, Tensor], Tensor]  # (output, hard or soft targets) -> scalar
+
+
+class HumanParsing:
+    """The segmentation task; its name is that of the flagship, but any classes and any network will do.
+
+    Evidence is kept at the network's output resolution in the canonical frame, the whole image letterboxed without
+    augmentation. Each training crop brings the affine matrix into that frame and whether it was mirrored; evidence is
+    decoded, warped, its left and right classes exchanged, and blended with the crop's given mask, a batch at a time, on
+    the device.
+
+    Parameters
+    ----------
+    classes : str, Classes, or sequence of str
+        ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``, or a class list of your own; K of them.
+    size : (int, int)
+        Height and width of the canonical frame: the network's input, and the size of the data set's crops.
+    objective : callable, optional
+        ``objective(output, targets)`` -> scalar, with hard targets (N, H, W) or soft ones (N, K, H, W). Default:
+        :class:`~noisycorrect_seg.losses.ParsingObjective`, Eq. 4 of SCHP.
+    flip_average : bool
+        Predict each training image and its mirror, and average: twice the forward passes of a cycle's end.
+
+    Raises
+    ------
+    InvalidInputError
+        If a class list is unknown or `size` is not made of whole numbers >= 2.
+
+    Examples
+    --------
+    >>> task = HumanParsing("lip", size=(96, 64))
+    >>> task.num_classes, task.frame
+    (20, (96, 64))
+    >>> task.probs(torch.zeros(1, 20, 24, 16)).shape
+    torch.Size([1, 20, 24, 16])
+    """
+
+    kind = "segmentation"
+    codec = "sqrt-uint8"
+    main_metric = "pixel_accuracy"
+
+    def __init__(
+        self,
+        classes: str | Classes | Sequence[str] = "lip",
+        *,
+        size: tuple[int, int] = (473, 473),
+        objective: Objective | None = None,
+        flip_average: bool = False,
+    ) -> None:
+        self.classes = classes_named(classes)
+        self.num_classes = len(self.classes)
+        self.frame: tuple[int, int] | None = _checked_size(size)
+        self.size = _checked_size(size)
+        self.objective = ParsingObjective() if objective is None else objective
+        self.flip_average = flip_average
+        self.prediction_passes = 2 if flip_average else 1
+
+    def check_given(self, given: Any, *, training: bool = True) -> None:
+        """Raise an InvalidInputError unless `given` is a sequence of masks; each mask is checked when it is read."""
+        name = "training" if training else "validation"
+        if isinstance(given, Tensor) or not isinstance(given, Sequence) or not len(given):
+            got = f"{type(given).__name__}"
+            raise InvalidInputError(
+                f"{name} labels to be masks", got=got, mend="pass a ParsingDataset, or items with masks (H, W)"
+            )
+
+    def forward(self, model: nn.Module, batch: Batch) -> ParsingOutput:
+        """Return the model's output for a batch; plain logits count as the parsing branch's."""
+        return _as_output(model(batch.input))
+
+    def check_output(self, output: Any, batch: Batch) -> None:
+        """Raise an InvalidInputError unless `output` are logits (B, K, h, w): no other shape, no probabilities."""
+        logits = self._checked(output).final
+        if len(logits) != len(batch) or batch.given.shape[-2:] != self.size:
+            raise InvalidInputError(
+                f"a batch of {len(batch)} crops of {self.size}",
+                got=f"{len(logits)} outputs, masks of {tuple(batch.given.shape[-2:])}",
+                mend="make the data set's size and HumanParsing(size=) agree",
+            )
+        sums = logits.float().sum(1)
+        if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=2e-2):
+            raise InvalidInputError(
+                "logits", got="probabilities: values >= 0 that sum to 1", mend="drop the model's last Softmax"
+            )
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Return the batch's refined labels in the crops' frame (SCHP, Eq. 7).
+
+        Returns
+        -------
+        Tensor
+            Before the first generation the given masks, int64 (B, H, W) with 255 ignored; later probabilities,
+            float32 (B, K, H, W), zero at ignored pixels.
+        """
+        given = batch.given.long()
+        if batch.evidence is None:
+            return given
+        if {"matrix", "mirror"} - batch.extra.keys():
+            raise InvalidInputError(
+                "items with their crop's `matrix` and `mirror`",
+                got=f"extra fields {sorted(batch.extra)}",
+                mend="train on a ParsingDataset, or return both from your own data set",
+            )
+        evidence = warp_evidence(
+            codec_named(self.codec).decode(batch.evidence),
+            batch.extra["matrix"],
+            batch.extra["mirror"],
+            size=(given.shape[-2], given.shape[-1]),
+            canonical=self.size,
+            flip_index=self.classes.flip_index,
+        )
+        return blend_classes(given, evidence, label_trust(batch.trust, batch.class_trust, given))
+
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """Return the objective of an output against the batch's refined labels, a scalar."""
+        return self.objective(self._checked(output), self.targets(batch))
+
+    def probs(self, output: Any) -> Tensor:
+        """Return class probabilities of the final branch, float32 (B, K, h, w)."""
+        return self._checked(output).final.float().softmax(1)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return class probabilities in the canonical frame, float32 (B, K, h, w), with the mirror's if set."""
+        probs = self.probs(self.forward(model, batch))
+        if not self.flip_average:
+            return probs
+        mirrored = self.probs(_as_output(model(batch.input.flip(-1))))
+        swap = torch.as_tensor(self.classes.flip_index, device=probs.device)
+        return (probs + mirrored.flip(-1).index_select(1, swap)) / 2
+
+    def metrics(self) -> ParsingMetrics:
+        """Return fresh metrics."""
+        return ParsingMetrics(self.classes)
+
+    def _checked(self, output: Any) -> ParsingOutput:
+        parsed = _as_output(output)
+        for name, logits in zip(parsed._fields, parsed, strict=True):
+            expected = 2 if name == "edge" else self.num_classes
+            if logits is not None and (logits.dim() != 4 or logits.shape[1] != expected):
+                raise InvalidInputError(
+                    f"{name} logits of shape (N, {expected}, h, w)",
+                    got=f"shape {tuple(logits.shape)}",
+                    mend="make num_classes of the network and of the task agree",
+                )
+        return parsed
+
+
+class ParsingMetrics:
+    """:class:`~noisycorrect_seg.metrics.SegmentationMetrics` as plain numbers: one ``iou_NAME`` a class.
+
+    Examples
+    --------
+    >>> metrics = ParsingMetrics(classes_named(["background", "person"]))
+    >>> metrics.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
+    >>> metrics.compute()["iou_person"]
+    1.0
+    """
+
+    def __init__(self, classes: Classes) -> None:
+        self.classes = classes
+        self._metrics = SegmentationMetrics(len(classes))
+
+    def update(self, probs: Tensor, labels: Tensor) -> None:
+        """Take in predictions, (n, K, h, w), and masks (n, H, W), to whose size they are resized; 255 is left out."""
+        self._metrics.update(probs, labels.to(probs.device))
+
+    def reduce(self) -> None:
+        """Add up over all ranks."""
+        self._metrics.reduce()
+
+    def class_recall(self) -> Tensor:
+        """Return the share of each class's pixels that were predicted, (K,); NaN for a class without pixels."""
+        return self._metrics.class_recall()
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics in [0, 1] by name; NaN where nothing was seen."""
+        values = dict(self._metrics.compute())
+        iou = values.pop("iou")
+        plain = {name: float(value) for name, value in values.items()}
+        return plain | {f"iou_{name}": float(value) for name, value in zip(self.classes.names, iou, strict=True)}
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise InvalidInputError("size=(height, width)", got=repr(size), mend="pass two whole numbers")
+    return whole_number("height", size[0], least=2), whole_number("width", size[1], least=2)
+
+
+def _as_output(output: Any) -> ParsingOutput:
+    """Return a network's output as a ParsingOutput: logits, a tuple of logits, or a dict with ``out`` or ``logits``."""
+    if isinstance(output, ParsingOutput):
+        return output
+    if isinstance(output, Tensor):
+        return ParsingOutput(output)
+    if isinstance(output, dict):
+        found = next((output[key] for key in ("out", "logits") if isinstance(output.get(key), Tensor)), None)
+        if found is not None:
+            return ParsingOutput(found)
+    raise InvalidInputError(
+        "logits (N, K, h, w), a ParsingOutput, or a dict with 'out' or 'logits'",
+        got=type(output).__name__,
+        mend="return one of them from the model's forward",
+    )

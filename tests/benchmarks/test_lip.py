@@ -1,0 +1,222 @@
+"""`python -m benchmarks.lip` at toy size, end to end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import lip
+from benchmarks.parsing import study
+from noisycorrect_seg.ace2p import ACE2P
+from noisycorrect_seg.datasets.synthetic import SyntheticPeople
+from noisycorrect_seg.visualise import save_mask
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from spawn import run_processes
+
+TOY = ["--preset", "tiny", "--train-limit", "12", "--val-limit", "4", "--init-epochs", "2", "--cycles", "2"]
+TOY += ["--cycle-epochs", "1", "--processes", "1"]
+
+
+def run(folder: Path, *more: str) -> int:
+    return lip.main([*TOY, "--out", str(folder), *more])
+
+
+def report(folder: Path, stem: str = "results") -> dict[str, object]:
+    return json.loads((folder / f"{stem}.json").read_text())
+
+
+def test_a_study_is_written_and_finished_runs_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "Highest val mIoU" in shown or "No row wins" in shown
+    assert "56.88" in shown, "the paper's figure for plain training"
+    stored = report(tmp_path)
+    none, both = stored["summary"]
+    assert (none["name"], both["name"]) == ("none", "both")
+    assert (none["paper"], both["paper"]) == (0.5688, 0.5862)
+    assert 0 <= none["val"]["mean_iou"][0] < 1
+    assert none["after"]["label_accuracy"][0] is None, "plain training refines nothing"
+    assert 0.5 < both["before"]["label_accuracy"][0] < 1
+    assert 0.5 < both["after"]["label_accuracy"][0] <= 1
+    assert len(both["class_iou"]) == 20
+    assert sorted(both["series"]["val_mean_iou"]) == ["0", "1", "2"]
+    for name in ("results.md", "results-evolution.png", "results-curves.png"):
+        assert (tmp_path / name).stat().st_size > 0
+    cells = tmp_path / "cells"
+    assert not list(cells.glob("*/run")), "checkpoints and label stores go"
+    assert len(list(cells.glob("*/model.pt"))) == 2
+    times = {path: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    assert run(tmp_path, "--ablation", "cycles", "--stem", "again") == 0
+    assert times == {path: path.stat().st_mtime_ns for path in cells.glob("*.json")}, "both studies share their runs"
+    assert report(tmp_path, "again")["summary"][1]["val"] == both["val"]
+
+
+def test_equal_passes_are_what_the_runs_really_took(tmp_path: Path) -> None:
+    assert run(tmp_path, "--rows", "none,ma,lr,both,both-cb,none-cosine") == 0
+    passes = {cell["row"]: cell["result"]["sample_passes"] for cell in report(tmp_path)["cells"]}
+    epoch = 3 * 12
+    # both: 4 epochs; statistics after the initial phase and after each of two cycles, predictions after each cycle.
+    assert passes["both"] == passes["both-cb"] == 4 * epoch + 3 * 12 + 2 * 12
+    assert passes["none"] == passes["none-cosine"] == 6 * epoch
+    assert passes["ma"] == 5 * epoch + 3 * 12
+    assert passes["lr"] == 6 * epoch + 2 * 12 - epoch
+    for name, taken in passes.items():
+        assert passes["both"] <= taken < passes["both"] + epoch, name
+
+
+def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--dry-run", "--ablation", "correction", "--seeds", "2") == 0
+    shown = capsys.readouterr().out
+    assert "8 runs, 8 to compute" in shown
+    assert "6 = 4 + 2 x 1" in shown, "plain training, two epochs longer"
+    assert "4 = 2 + 2 x 1" in shown
+    assert "12 training and 4 validation images, input 48x32" in shown.replace("\n", " ")
+    assert not list(tmp_path.glob("**/*.json"))
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(_: object, record: dict[str, float]) -> None:
+        if record["epoch"] == 3:
+            raise Killed
+
+    corrector = study.SelfCorrector
+    monkeypatch.setattr(study, "SelfCorrector", lambda *args, **named: corrector(*args, on_epoch=kill, **named))
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", "--rows", "both")
+    (place,) = (path.parent for path in (tmp_path / "killed").glob("cells/*/run"))
+    assert lip.main([*TOY, "--out", str(tmp_path / "halfway"), "--evaluate", str(place)]) == 0, "the average so far"
+    monkeypatch.setattr(study, "SelfCorrector", corrector)
+    assert run(tmp_path / "killed", "--rows", "both") == 0
+    assert run(tmp_path / "whole", "--rows", "both") == 0
+    killed, whole = (report(tmp_path / name)["cells"][0]["result"] for name in ("killed", "whole"))
+    for name in ("val", "class_iou", "labels_before", "labels_after", "label_change", "sample_passes"):
+        assert killed[name] == whole[name], name
+    assert len(killed["history"]) == 3
+
+
+def a_folder(root: Path) -> Path:
+    """Return a folder of the layout that one's own data has, with pictures larger than the network's input."""
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    people = SyntheticPeople(13, size=(100, 70), noise="boundary:1")
+    for index in range(len(people)):
+        Image.fromarray(people.image(index)).save(root / "images" / f"{index:02d}.png")
+        save_mask(root / "masks" / f"{index:02d}.png", people.mask(index), people.classes)
+    (root / "classes.txt").write_text("\n".join(people.classes.names))
+    (root / "val.txt").write_text("00\n01\n")
+    return root
+
+
+def test_ones_own_folder_has_no_clean_masks_and_is_measured_in_its_images(tmp_path: Path) -> None:
+    data = ["--dataset", "folder", "--data-dir", str(a_folder(tmp_path / "data"))]
+    assert run(tmp_path / "out", *data, "--rows", "both", "--train-limit", "8", "--keep-labels") == 0
+    stored = report(tmp_path / "out")
+    (cell,) = stored["cells"]
+    assert (cell["config"]["train"], cell["config"]["val"]) == (8, 2)
+    assert cell["result"]["labels_before"] is cell["result"]["labels_after"] is None
+    assert 0 <= cell["result"]["label_change"] < 0.5
+    assert stored["summary"][0]["image_frame"]["mean_iou"][0] != stored["summary"][0]["val"]["mean_iou"][0]
+    assert (tmp_path / "out" / "results-evolution.png").exists(), "the change stands for the clean masks"
+    (labels,) = (tmp_path / "out").glob("cells/*/run/labels/generation-0002.h5")
+    place = labels.parents[2]
+    assert lip.main([*TOY, "--out", str(tmp_path / "out"), *data, "--evaluate", str(place)]) == 0
+    found = report(tmp_path / "out", "results-evaluation")
+    assert found["scores"]["images"] == 2
+    assert found["scores"]["mean_iou"] == pytest.approx(cell["result"]["image_frame"]["mean_iou"])
+
+
+def test_checkpoints_of_both_kinds_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    ACE2P(20, "resnet18", width=0.125).save(tmp_path / "own.pt")
+    evaluation = [*TOY, "--out", str(tmp_path), "--evaluate"]
+    assert lip.main([*evaluation, str(tmp_path / "own.pt"), "--tta", "--stem", "tta"]) == 0
+    shown = capsys.readouterr().out
+    assert "published: absent classes count 0" in shown
+    assert "scales 0.5, 0.75, 1, 1.25, 1.5 and mirrors" in shown
+    assert "does not say which scales" in shown.replace("\n", " ")
+    assert lip.main([*evaluation, str(tmp_path / "own.pt"), "--stem", "plain"]) == 0
+    averaged, plain = (report(tmp_path, f"{stem}-evaluation")["scores"] for stem in ("tta", "plain"))
+    assert averaged["images"] == plain["images"] == 4
+    assert averaged["pixel_accuracy"] != plain["pixel_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "lpi", "--data-dir", "."], "did you mean 'lip'"),
+        (["--dataset", "lip"], "--data-dir"),
+        (["--dataset", "people", "--data-dir", "."], "name the data set in the folder"),
+        (["--rows", "none,bot"], "did you mean 'both'"),
+        (["--rows", "none,none"], "each row once"),
+        (["--ablation", "loss"], "did you mean 'losses'"),
+        (["--preset", "papr"], "did you mean 'paper'"),
+        (["--backbone", "resnet19"], "did you mean"),
+        (["--context", "psq"], "did you mean 'psp'"),
+        (["--size", "48"], "HEIGHTxWIDTH"),
+        (["--size", "8x8"], "--size"),
+        (["--epochs", "10"], "leave one of them out"),
+        (["--seeds", "0"], "--seeds >= 1; got 0"),
+        (["--lr", "0"], "--lr"),
+        (["--noise", "bondary:2"], "did you mean 'boundary'"),
+        (["--amp", "half"], "precision"),
+        (["--weights", "nowhere.pth"], "no such file"),
+        (["--processes", "0"], "--processes >= 1"),
+        (["--evaluate", "nowhere.pth"], "no such file"),
+        (["--evaluate", "."], "model.pt"),
+    ],
+)
+def test_mistakes_get_one_line_and_status_2(
+    tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path / "out", *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_network_of_other_classes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ACE2P(7, "resnet18", width=0.125).save(tmp_path / "seven.pt")
+    assert run(tmp_path, "--evaluate", str(tmp_path / "seven.pt")) == 2
+    assert "a network of 20 classes for lip; got 7 in seven.pt" in capsys.readouterr().err
+    (tmp_path / "other.pt").write_bytes(b"no checkpoint")
+    assert run(tmp_path, "--evaluate", str(tmp_path / "other.pt")) == 2
+    assert "SCHP authors" in capsys.readouterr().err
+
+
+def test_runs_that_fail_leave_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = study.save_evolutions
+
+    def fails(path: Path, found: object) -> None:
+        if "both" in str(path):
+            raise RuntimeError("out of luck")
+        save(path, found)
+
+    monkeypatch.setattr(study, "save_evolutions", fails)
+    assert run(tmp_path) == 1
+    assert "out of luck" in capsys.readouterr().err
+    assert [row["name"] for row in report(tmp_path)["summary"]] == ["none"]
+
+
+def _on_a_rank(folder: Path) -> int:
+    return run(folder, "--rows", "both", "--device", "cpu")
+
+
+def test_two_ranks_share_each_run_and_one_writes(tmp_path: Path) -> None:
+    assert run_processes(_on_a_rank, 2, tmp_path, tmp_path / "out") == [0, 0]
+    (cell,) = report(tmp_path / "out")["cells"]
+    assert cell["result"]["sample_passes"] == 4 * 3 * 12 + 3 * 12 + 2 * 12
+    assert np.isfinite(cell["result"]["val"]["mean_iou"])
+    assert len(list((tmp_path / "out").glob("cells/*.json"))) == 1

@@ -1,0 +1,175 @@
+"""Backbones: their strides, their names, and modules of others as backbones."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from noisycorrect.errors import InvalidInputError
+from noisycorrect_seg.ace2p import ACE2P, BACKBONES, FeatureMaps, MobileNetV2, ResNet, make_backbone, resnet_maps
+
+
+def convolutions(module):
+    return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_strides_of_every_backbone(name):
+    with torch.device("meta"):
+        backbone = make_backbone(name)
+        maps = backbone(torch.empty(2, 3, 473, 95))
+    assert [tuple(part.shape[1:]) for part in maps] == [
+        (channels, *size)
+        for channels, size in zip(backbone.channels, [(119, 24), (60, 12), (30, 6), (30, 6)], strict=True)
+    ]
+
+
+def test_channels_of_the_published_backbones():
+    with torch.device("meta"):
+        assert ResNet(101).channels == (256, 512, 1024, 2048)
+        assert ResNet(18).channels == (64, 128, 256, 512)
+        assert ResNet(50, width=0.5).channels == (128, 256, 512, 1024)
+        assert MobileNetV2().channels == (24, 32, 96, 320)
+
+
+# Counted by hand from torchvision's published sizes, less their classifiers: 11,689,512 - 513,000 and so on.
+@pytest.mark.parametrize(
+    ("name", "parameters", "keys"),
+    [
+        ("resnet18-7x7", 11_689_512 - 513_000, 122 - 2),
+        ("resnet50-7x7", 25_557_032 - 2_049_000, 320 - 2),
+        ("resnet101-7x7", 44_549_160 - 2_049_000, 626 - 2),
+        ("mobilenetv2", 3_504_872 - 1_281_000 - 412_160, 314 - 2 - 6),
+    ],
+)
+def test_parameters_and_keys_are_as_many_as_torchvisions(name, parameters, keys):
+    with torch.device("meta"):
+        backbone = make_backbone(name)
+    assert sum(parameter.numel() for parameter in backbone.parameters()) == parameters
+    assert len(backbone.state_dict()) == keys
+
+
+def test_the_last_layer_is_dilated_instead_of_strided():
+    with torch.device("meta"):
+        backbone = ResNet(101)
+    last = [conv for conv in convolutions(backbone.layer4) if conv.kernel_size == (3, 3)]
+    assert [(conv.stride, conv.dilation, conv.padding) for conv in last] == [((1, 1), (2, 2), (2, 2))] * 3
+    assert all(conv.stride == (1, 1) for conv in convolutions(backbone.layer4))
+    for layer in (backbone.layer2, backbone.layer3):
+        assert layer[0].conv2.stride == layer[0].downsample[0].stride == (2, 2)
+        assert layer[0].conv1.stride == (1, 1)
+    others = [backbone.stem, backbone.layer1, backbone.layer2, backbone.layer3]
+    assert all(conv.dilation == (1, 1) for part in others for conv in convolutions(part))
+
+
+def test_the_deep_stem():
+    with torch.device("meta"):
+        stem = ResNet(101).stem
+    assert [(c.in_channels, c.out_channels, c.kernel_size, c.stride, c.bias) for c in convolutions(stem)] == [
+        (3, 64, (3, 3), (2, 2), None),
+        (64, 64, (3, 3), (1, 1), None),
+        (64, 128, (3, 3), (1, 1), None),
+    ]
+
+
+def test_mobilenet_blocks_add_their_input_where_shapes_agree():
+    with torch.device("meta"):
+        backbone = MobileNetV2()
+    assert [number for number, block in enumerate(backbone.features) if getattr(block, "added", False)] == [
+        3, 5, 6, 8, 9, 10, 12, 13, 15, 16,
+    ]  # fmt: skip
+    block = MobileNetV2(width=0.25).features[3].eval()
+    maps = torch.randn(1, 8, 5, 5)
+    torch.testing.assert_close(block(maps), maps + block.conv(maps))
+
+
+# --- modules of others
+
+
+class Pyramid(nn.Module):
+    """Maps of strides 4 to 32, as a dict; a BatchNorm and a training mode that nobody may change."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.mix = nn.ModuleList(nn.Conv2d(3, 3 + i, 1) for i in range(4))
+
+    def forward(self, images):
+        images = self.norm(images)
+        return OrderedDict((str(i), mix(F.avg_pool2d(images, 2 ** (i + 2)))) for i, mix in enumerate(self.mix))
+
+
+def test_any_module_with_four_maps_is_a_backbone():
+    pyramid = Pyramid()
+    pyramid.mix[1].eval()
+    before = {name: value.clone() for name, value in pyramid.state_dict().items()}
+    backbone = FeatureMaps(pyramid)
+    assert backbone.channels == (3, 4, 5, 6)
+    assert [pyramid.training, pyramid.mix[1].training, pyramid.norm.training] == [True, False, True]
+    torch.testing.assert_close(dict(pyramid.state_dict()), before, rtol=0, atol=0)
+    output = ACE2P(7, backbone, width=0.125)(torch.randn(2, 3, 64, 96))
+    assert [tuple(part.shape) for part in output] == [(2, 7, 16, 24), (2, 7, 16, 24), (2, 2, 16, 24)]
+
+
+def test_red_first_for_modules_that_want_it():
+    images = torch.randn(1, 3, 32, 32)
+    pyramid = Pyramid().eval()
+    torch.testing.assert_close(FeatureMaps(pyramid, rgb=True)(images), FeatureMaps(pyramid)(images.flip(1)))
+
+
+def torchvision_like(blocks):
+    """A ResNet under torchvision's names and with its strides, by way of ours."""
+    ours = ResNet(blocks, stem="7x7", width=0.125)
+    theirs = nn.Module()
+    theirs.conv1, theirs.bn1 = ours.stem.conv1, ours.stem.bn1
+    for number in (1, 2, 3, 4):
+        setattr(theirs, f"layer{number}", getattr(ours, f"layer{number}"))
+    for conv in convolutions(theirs.layer4):
+        conv.dilation, conv.padding = (1, 1), (conv.kernel_size[0] // 2,) * 2
+    for conv in (theirs.layer4[0].downsample[0], theirs.layer4[0].conv1 if blocks == 18 else theirs.layer4[0].conv2):
+        conv.stride = (2, 2)
+    return theirs
+
+
+@pytest.mark.parametrize("blocks", [18, 50])
+def test_a_resnet_of_torchvision_becomes_the_named_backbone(blocks):
+    theirs = torchvision_like(blocks).eval()
+    found = resnet_maps(theirs)
+    assert theirs.layer4[0].downsample[0].stride == (2, 2)
+    named = ResNet(blocks, stem="7x7", width=0.125).eval()
+    named.load_state_dict(
+        {
+            ("stem." if key.split(".")[0] in ("conv1", "bn1") else "") + key: value
+            for key, value in theirs.state_dict().items()
+        }
+    )
+    images = torch.randn(1, 3, 65, 49)
+    torch.testing.assert_close(found.eval()(images), named(images.flip(1)))
+    assert resnet_maps(theirs, dilate=False)(images)[-1].shape[2:] == (3, 2)
+    assert all(a is not b for a in found.parameters() for b in theirs.parameters())
+
+
+# --- invalid input
+
+
+def test_bad_backbones():
+    with pytest.raises(InvalidInputError, match="backbone; got 'resnet11'; to mend: did you mean 'resnet101'"):
+        make_backbone("resnet11")
+    with pytest.raises(InvalidInputError, match="name or an nn.Module; got NoneType"):
+        make_backbone(None)
+    with pytest.raises(InvalidInputError, match="Pyramid with channels=None; .* wrap the module in FeatureMaps"):
+        make_backbone(Pyramid())
+    with pytest.raises(InvalidInputError, match=r"four maps \(N, C, h, w\); got Tensor"):
+        FeatureMaps(nn.Conv2d(3, 4, 3))
+    with pytest.raises(InvalidInputError, match=r"channels\[3\] to be a whole number >= 1; got 0"):
+        FeatureMaps(Pyramid(), (3, 4, 5, 0))
+    with pytest.raises(InvalidInputError, match="an nn.Module; got str"):
+        FeatureMaps("resnet50")
+    with pytest.raises(InvalidInputError, match="Pyramid without conv1, bn1, layer1"):
+        resnet_maps(Pyramid())
+    with pytest.raises(InvalidInputError, match="ResNet depth; got 34"):
+        ResNet(34)
+    with pytest.raises(InvalidInputError, match="stem; got 'wide'"):
+        ResNet(18, stem="wide")

@@ -1,0 +1,159 @@
+"""A folder of photos becomes a folder of masks, whatever lies in it."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from colour_coding import EIGHT, ReadsColours, coloured, random_mask
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from noisycorrect.errors import InvalidInputError
+from noisycorrect_seg.inference import Recipe, parse_files, parse_folder
+from noisycorrect_seg.inference.folder import _claims, output_names
+
+SIZE = (128, 128)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Return a folder with photos, two of one stem, a broken one, and other files; and the masks by name."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    masks = {}
+    for seed, name in enumerate(["a.png", "b.png", "b.bmp", "C.PNG", "d.tiff"]):
+        masks[name] = random_mask((20 + seed, 25 - seed), seed)
+        Image.fromarray(coloured(masks[name])).save(folder / name)
+    whole = (folder / "a.png").read_bytes()
+    (folder / "broken.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "notes.txt").write_text("no photo")
+    (folder / ".hidden.png").write_text("no photo")
+    (folder / "inside").mkdir()
+    return folder, masks
+
+
+def read(path):
+    with Image.open(path) as picture:
+        assert picture.mode == "P"
+        return np.asarray(picture)
+
+
+def test_every_photo_gets_its_mask_and_the_rest_is_reported(photos, tmp_path, caplog):
+    folder, masks = photos
+    model = ReadsColours()
+    with caplog.at_level(logging.INFO, logger="noisycorrect"):
+        report = parse_folder(model, folder, tmp_path / "out" / "masks", classes=EIGHT, size=SIZE, batch_size=4)
+    expected = {"a.png": "a.png", "b.png": "b.png.png", "b.bmp": "b.bmp.png", "C.PNG": "C.png", "d.tiff": "d.png"}
+    assert {image.name: mask.name for image, mask in report.written.items()} == expected
+    for image, mask in report.written.items():
+        assert np.array_equal(read(mask), masks[image.name])
+    assert {path.name for path in (tmp_path / "out" / "masks").iterdir()} == set(expected.values())
+    assert [path.name for path in report.skipped] == ["notes.txt"]
+    assert [path.name for path in report.failed] == ["broken.png"]
+    assert "broken.png" in report.failed[folder / "broken.png"]
+    assert str(report) == "5 images parsed, 1 other files skipped, 1 images could not be read"
+    assert [shape[0] for shape in model.seen] == [4, 1]  # in batches, without the broken one
+    assert "notes.txt" in caplog.text
+    assert "broken.png" in caplog.text
+
+
+def test_overlays_and_probabilities_come_when_asked_for(tmp_path):
+    mask = random_mask((12, 18))
+    (tmp_path / "in").mkdir()
+    Image.fromarray(coloured(mask)).save(tmp_path / "in" / "x.png")
+    parse_folder(
+        ReadsColours(),
+        tmp_path / "in",
+        tmp_path / "out",
+        classes=EIGHT,
+        size=SIZE,
+        overlays=True,
+        probs=True,
+        flip=True,
+    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"x.png", "x-overlay.jpg", "x-probs.npz"}
+    with Image.open(tmp_path / "out" / "x-overlay.jpg") as picture:
+        assert picture.size == (18, 12)
+    probs = np.load(tmp_path / "out" / "x-probs.npz")["probs"]
+    assert probs.dtype == np.float16
+    assert probs.shape == (8, 12, 18)
+    assert np.array_equal(probs.argmax(0), mask)
+
+
+def test_photos_and_folders_together_each_once(photos, tmp_path):
+    folder, masks = photos
+    other = tmp_path / "more"
+    other.mkdir()
+    Image.fromarray(coloured(masks["a.png"])).save(other / "a.png")
+    Image.fromarray(coloured(masks["a.png"])).save(other / "odd.suffix", format="PNG")
+    paths = [folder / "d.tiff", folder, folder / "d.tiff", other / "a.png", other / "odd.suffix"]
+    report = parse_files(ReadsColours(), paths, tmp_path / "out", Recipe(EIGHT, SIZE))
+    names = [mask.name for mask in report.written.values()]
+    assert len(set(names)) == len(names) == 7
+    assert {"photos-a.png.png", "more-a.png.png", "odd.png", "d.png"} < set(names)
+    assert np.array_equal(read(tmp_path / "out" / "more-a.png.png"), masks["a.png"])
+
+
+def test_masks_are_replaced_and_modes_come_back(photos, tmp_path):
+    folder, masks = photos
+    model = nn.Sequential(ReadsColours(output=False)).train()
+    for _ in range(2):
+        parse_folder(model, folder, tmp_path / "out", classes=EIGHT, size=SIZE)
+    assert model.training
+    assert np.array_equal(read(tmp_path / "out" / "a.png"), masks["a.png"])
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+PARTS = st.sampled_from(["a", "A", "a.jpg", "a.png", "b", "a-overlay", "x-a.jpg", "a.jpg-0"])
+
+
+@given(
+    st.lists(
+        st.builds(lambda folder, stem, suffix: Path(folder) / f"{stem}{suffix}",
+                  st.sampled_from(["x", "y", "z/x"]), PARTS, st.sampled_from([".jpg", ".JPG", ".png"])),
+        max_size=8, unique=True,
+    )
+)  # fmt: skip
+def test_no_two_images_share_a_file(images):
+    claims = [claim for name in output_names(images) for claim in _claims(name)]
+    assert len(set(claims)) == len(claims)
+
+
+def test_names_by_hand():
+    paths = [Path("p/a.jpg"), Path("p/a.webp"), Path("p/a.jpg.png"), Path("p/b.jpg")]
+    assert output_names(paths) == ["p-a.jpg", "a.webp", "a.jpg.png", "b"]
+
+
+# ---------------------------------------------------------------- invalid input
+
+
+def test_folders_that_will_not_do(photos, tmp_path):
+    folder, _ = photos
+    model = ReadsColours()
+    with pytest.raises(InvalidInputError, match=r"a folder at .*nowhere; got none"):
+        parse_folder(model, tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="a folder at .*a.png"):
+        parse_folder(model, folder / "a.png", tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="at least one image; got none, and 0 other files"):
+        parse_folder(model, folder / "inside", tmp_path / "out")
+    with pytest.raises(InvalidInputError, match="an output folder of its own; got .*inside/.., where images are"):
+        parse_folder(model, folder, folder / "inside" / "..", classes=EIGHT)
+    with pytest.raises(InvalidInputError, match="to write into .*notes.txt"):
+        parse_folder(model, folder, folder / "notes.txt", classes=EIGHT)
+    with pytest.raises(InvalidInputError, match="batch_size to be a whole number >= 1; got 0"):
+        parse_folder(model, folder, tmp_path / "out", classes=EIGHT, batch_size=0)
+    with pytest.raises(InvalidInputError, match=r"no file .*nowhere"):
+        parse_files(model, [tmp_path / "nowhere"], tmp_path / "out", Recipe(EIGHT))
+    assert not (tmp_path / "out").exists()
+    assert model.seen == []
+
+
+def test_a_mask_that_cannot_be_written_is_named(photos, tmp_path):
+    folder, _ = photos
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    with pytest.raises(InvalidInputError, match=r"to write a into .*out; got .*directory"):
+        parse_folder(ReadsColours(), folder, tmp_path / "out", classes=EIGHT, size=SIZE)
+    assert not list((tmp_path / "out").glob(".*"))

@@ -1,0 +1,234 @@
+"""The whole correction loop on masks: frames, label quality, class trust, resuming, two ranks, unlabelled images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from spawn import run_processes
+from torch import nn
+
+from noisycorrect import CorrectionResult, SelfCorrector
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels.compare import mask_confusion, mask_quality
+from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets import ParsingDataset
+from noisycorrect_seg.losses import cross_entropy
+from noisycorrect_seg.task import HumanParsing
+
+SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
+SIZE = (24, 20)
+
+
+class Squares:
+    """A source: a green square left and a green square right of a red bar, on black; the masks can be damaged."""
+
+    classes = SHAPES
+
+    def __init__(self, count=10, *, damaged=(), unlabeled=()):
+        self.count, self.damaged, self.unlabeled = count, damaged, unlabeled
+
+    def __len__(self):
+        return self.count
+
+    def clean(self, index):
+        mask = np.zeros((26 + index % 3, 30 - index % 4), np.uint8)
+        top = 4 + index % 5
+        mask[top : top + 10, 3:12] = 2  # the person's right is on the image's left
+        mask[top : top + 10, 16:25] = 1
+        return mask
+
+    def image(self, index):
+        mask = self.clean(index)
+        image = np.random.default_rng(index).integers(0, 60, (*mask.shape, 3)).astype(np.uint8)
+        image[mask == 1] += np.array([180, 20, 20], np.uint8)
+        image[mask == 2] += np.array([20, 180, 20], np.uint8)
+        return image
+
+    def mask(self, index):
+        if index in self.unlabeled:
+            return None
+        mask = self.clean(index)
+        if index in self.damaged:
+            mask[mask == 1] = 0
+        return mask
+
+    def name(self, index):
+        return f"squares-{index}"
+
+
+class Net(nn.Module):
+    def __init__(self, norm=True):
+        super().__init__()
+        middle = nn.BatchNorm2d(8) if norm else nn.Identity()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1), middle, nn.ReLU(), nn.Conv2d(8, len(SHAPES), 3, padding=1)
+        )
+
+    def forward(self, image):
+        return self.layers(image)
+
+
+def net(norm=True):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return Net(norm)
+
+
+def corrector(norm=True, **options):
+    objective = options.pop("objective", None)
+    schedule = {"init_epochs": 4, "cycles": 2, "cycle_epochs": 1, "lr": 0.1, "batch_size": 4} | options
+    task = HumanParsing(SHAPES, size=SIZE, objective=objective)
+    return SelfCorrector(net(norm), task=task, verbose=False, **schedule)
+
+
+def fit(source=None, *, run_dir=None, **options):
+    source = source or Squares(damaged=(0, 1))
+    train = ParsingDataset(source, SIZE, augment=True)
+    clean = [source.clean(index) for index in range(len(source))]
+    return corrector(run_dir=run_dir, **options).fit(train, ParsingDataset(Squares(4), SIZE), clean_labels=clean)
+
+
+def test_masks_are_refined_in_the_images_own_frame():
+    source = Squares(damaged=(0, 1))
+    result = fit(source, keep_generations=None)
+    store = result.labels
+    assert store.frame == SIZE
+    assert store.generations == (0, 1, 2)
+    for index, (given, refined) in enumerate(zip(store.given(), store.labels(), strict=True)):
+        assert np.array_equal(given, source.mask(index))
+        assert refined.shape == given.shape
+    last = result.history[-1]
+    clean = [source.clean(index) for index in range(len(source))]
+    assert last["label_accuracy"] == mask_quality(mask_confusion(store, clean))["label_accuracy"]
+    assert {"val_mean_iou", "val_iou_left", "label_mean_iou", "agreement", "changed"} <= last.keys()
+    assert last["val_mean_iou"] > 0.3
+    # 4 + 2 epochs of 8 (the rest of 10 is a whole batch of 2), 3 recalibrations and 2 predictions of 10.
+    assert result.sample_passes == 3 * 6 * 10 + 5 * 10
+
+
+def test_no_warning_of_augmented_predictions_and_the_canonical_view_is_the_data_sets_own():
+    seen = []
+
+    class Spy(ParsingDataset):
+        def canonical(self):
+            seen.append(True)
+            return super().canonical()
+
+    corrector(init_epochs=1, cycles=1).fit(Spy(Squares(), SIZE, augment=True))
+    assert seen
+
+
+def test_class_balanced_trust_keeps_a_class_that_the_model_never_predicts():
+    class Blind(Net):
+        def forward(self, image):
+            logits = super().forward(image)
+            return logits - torch.tensor([0.0, 50.0, 0.0]).reshape(1, 3, 1, 1)
+
+    kept = {}
+    for trust in ("paper", "class-balanced"):
+        task = HumanParsing(SHAPES, size=SIZE, objective=lambda output, targets: cross_entropy(output.parsing.sum() * 0 + torch.nn.functional.interpolate(output.parsing, SIZE), targets))  # fmt: skip # noqa: E501
+        run = SelfCorrector(
+            Blind(),
+            task=task,
+            init_epochs=1,
+            cycles=3,
+            cycle_epochs=1,
+            lr=1e-3,
+            batch_size=4,
+            trust=trust,
+            verbose=False,
+        )
+        result = run.fit(ParsingDataset(Squares(), SIZE, augment=True))
+        pairs = list(zip(result.labels.given(), result.labels.labels(), strict=True))
+        kept[trust] = sum((refined[given == 1] == 1).sum() for given, refined in pairs) / sum(
+            (given == 1).sum() for given, _ in pairs
+        )
+    assert kept["paper"] < 0.2
+    assert kept["class-balanced"] == 1
+
+
+def test_unlabelled_images_get_masks():
+    source = Squares(unlabeled=(3, 4))
+    result = fit(source)
+    assert result.labels.labeled.tolist() == [index not in (3, 4) for index in range(10)]
+    assert result.labels.refined(3)[0].shape == (3, *(side // 2 for side in SIZE))
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+    whole = fit(run_dir=tmp_path / "whole")
+
+    def stop(model, record):
+        if record["epoch"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(run_dir=tmp_path / "stopped", on_epoch=stop)
+    resumed = fit(run_dir=tmp_path / "stopped")
+    for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(whole.labels.refined(), resumed.labels.refined(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_results_of_masks_are_saved_and_loaded(tmp_path):
+    result = fit()
+    result.save(tmp_path / "result")
+    again = CorrectionResult.load(tmp_path / "result", net())
+    assert again.find_label_issues(top=3) == result.find_label_issues(top=3)
+    for one, other in zip(again.labels.labels(), result.labels.labels(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def mean_loss(output, targets):
+    """Return a loss that is a mean over images of equal size, so that ranks can share a batch exactly."""
+    return cross_entropy(torch.nn.functional.interpolate(output.parsing, SIZE, mode="bilinear"), targets)
+
+
+class Full(Squares):
+    """Squares whose masks fill the frame: every crop of a batch has as many labelled pixels."""
+
+    def clean(self, index):
+        return super().clean(4)[:24, :20]
+
+
+def fit_ranks(run_dir):
+    source = Full(13)  # the thirteenth is a batch of one, which nobody trains on
+    task = HumanParsing(SHAPES, size=SIZE, objective=mean_loss)
+    run = SelfCorrector(
+        net(norm=False), task=task, init_epochs=2, cycles=2, cycle_epochs=1, lr=0.1, batch_size=4, verbose=False,
+        run_dir=run_dir, trust="class-balanced",
+    )  # fmt: skip
+    result = run.fit(ParsingDataset(source, SIZE), clean_labels=[source.clean(index) for index in range(len(source))])
+    history = [{key: value for key, value in record.items() if key != "seconds"} for record in result.history]
+    return result.model.state_dict(), result.labels.refined(), result.labels.class_trust(), history
+
+
+def test_two_ranks_equal_one(tmp_path):
+    alone = fit_ranks(tmp_path / "alone")
+    for rank in run_processes(fit_ranks, 2, tmp_path, tmp_path / "both"):
+        torch.testing.assert_close(rank[0], alone[0], rtol=1e-4, atol=1e-6)
+        # One level of the codec: rounding may fall to the other side.
+        torch.testing.assert_close(rank[1], alone[1], rtol=0, atol=1 / 64)
+        torch.testing.assert_close(rank[2], alone[2], rtol=0, atol=5e-3)
+        for one, other in zip(rank[3], alone[3], strict=True):
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+            assert one["label_accuracy"] == pytest.approx(other["label_accuracy"], rel=1e-2, nan_ok=True)
+
+
+def test_bad_masks_and_clean_labels_are_refused():
+    class Wrong(Squares):
+        def mask(self, index):
+            return super().mask(index) + np.uint8(7) * (index == 5)
+
+    with pytest.raises(InvalidInputError, match=r"mask values 0\.\.2 or 255; got 9 at index 5"):
+        fit(Wrong())
+    train = ParsingDataset(Squares(), SIZE)
+    with pytest.raises(InvalidInputError, match="clean_labels for 10 samples; got 2"):
+        corrector().fit(train, clean_labels=[np.zeros((3, 3), np.uint8)] * 2)
+    with pytest.raises(InvalidInputError, match="clean_labels to be a sequence of masks"):
+        corrector().fit(train, clean_labels=iter([]))
+    with pytest.raises(InvalidInputError, match="val_clean_labels for class labels only"):
+        corrector().fit(train, train, val_clean_labels=[])
+    with pytest.raises(InvalidInputError, match=r"make the data set's size and HumanParsing"):
+        corrector().fit(ParsingDataset(Squares(), (10, 10)))

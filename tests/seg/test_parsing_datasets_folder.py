@@ -1,0 +1,214 @@
+"""One's own data: images and masks by stem, a classes file, splits."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisycorrect.errors import InvalidInputError
+from noisycorrect_seg.classes import LIP, Classes
+from noisycorrect_seg.datasets import Folder, ParsingDataset, ParsingSource, read_classes
+from noisycorrect_seg.datasets.class_file import left_right_pairs, named_classes
+
+NAMES = ["background", "face", "left arm", "right arm"]
+
+
+def picture(path, value=0, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (4, 3), value).save(path)
+
+
+def people(root, names=("a", "b", "c"), images="images", masks="masks", classes=True):
+    for number, name in enumerate(names):
+        picture(root / images / f"{name}.jpg", (number * 20,) * 3)
+        picture(root / masks / f"{name}.png", number % 4, "L")
+    if classes:
+        (root / "classes.txt").write_text("\n".join(NAMES))
+    return root
+
+
+def names_in(source):
+    return [source.name(index) for index in range(len(source))]
+
+
+def test_a_folder_of_ones_own(tmp_path):
+    folder = Folder(people(tmp_path))
+    assert isinstance(folder, ParsingSource)
+    assert names_in(folder) == ["a", "b", "c"]
+    assert folder.classes == Classes(tmp_path.name, tuple(NAMES), ((2, 3),))
+    assert (folder.mask(2) == 2).all()
+    assert abs(folder.image(2).astype(int) - 40).max() <= 2
+    mirrored = ParsingDataset(folder, (8, 8), augment=True, mirror_prob=1, scale_factor=0, rotation_prob=0)[2]
+    assert set(np.unique(mirrored["given"]).tolist()) == {3, 255}
+
+
+def test_images_of_any_suffix_and_in_subfolders(tmp_path):
+    people(tmp_path, ["a"])
+    for name in ("B.JPEG", "c.png", "day 1/a.bmp", "day 1/night/d.TIF", "e.webp"):
+        picture(tmp_path / "images" / name)
+        picture((tmp_path / "masks" / name).with_suffix(".png"), 1, "L")
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    (tmp_path / "images" / "._a.jpg").write_text("macOS leaves these")
+    picture(tmp_path / "masks" / "more.png", 0, "L")  # a mask without an image is nobody's
+    assert names_in(Folder(tmp_path)) == ["B", "a", "c", "day 1/a", "day 1/night/d", "e"]
+
+
+def test_folders_elsewhere_and_classes_of_any_kind(tmp_path):
+    people(tmp_path, images="photos", masks="labels", classes=False)
+    places = {"images": tmp_path / "photos", "masks": str(tmp_path / "labels")}
+    assert Folder(**places, classes="lip").classes is LIP
+    assert Folder(**places, classes=["nobody", "left leg", "right leg"]).classes.flip_pairs == ((1, 2),)
+    (tmp_path / "own.txt").write_text("x\ny\nz")
+    assert Folder(**places, classes=tmp_path / "own.txt").classes.names == ("x", "y", "z")
+    assert Folder(**places, classes=str(tmp_path / "own.txt")).classes.names == ("x", "y", "z")
+    (tmp_path / "classes.json").write_text('["p", "q", "r"]')
+    assert Folder(**places).classes.names == ("p", "q", "r")  # beside the images
+
+
+# Splits
+
+
+def test_a_split_by_lists(tmp_path):
+    people(tmp_path)
+    (tmp_path / "train.txt").write_text("c\nimages/a.jpg\n")
+    assert names_in(Folder(tmp_path, split="train")) == ["c", "a"]
+    assert names_in(Folder(tmp_path, split="val")) == ["b"]
+    (tmp_path / "val_id.txt").write_text("a\n")
+    assert names_in(Folder(tmp_path, split="val")) == ["a"]
+    assert names_in(Folder(tmp_path)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("layout", ["{kind}/{split}", "{split}/{kind}"])
+def test_a_split_by_folders(tmp_path, layout):
+    for split, names in (("train", ["a", "b"]), ("val", ["c"])):
+        images, masks = (layout.format(kind=kind, split=split) for kind in ("images", "masks"))
+        people(tmp_path, names, images, masks)
+    assert names_in(Folder(tmp_path, split="train")) == ["a", "b"]
+    assert names_in(Folder(tmp_path, split="val")) == ["c"]
+
+
+def test_a_root_called_train_is_no_split(tmp_path):
+    root = people(tmp_path / "train", [f"{number:02d}" for number in range(20)])
+    assert names_in(Folder(root, split="val")) == ["09", "19"]
+    assert len(Folder(root, split="train")) == 18
+
+
+def test_a_split_folder_that_is_missing(tmp_path):
+    people(tmp_path, images="images/train", masks="masks/train")
+    with pytest.raises(InvalidInputError, match="folder of val images; got only .*train"):
+        Folder(tmp_path, split="val")
+
+
+# Images without masks
+
+
+def test_images_without_masks(tmp_path):
+    people(tmp_path)
+    (tmp_path / "masks" / "b.png").unlink()
+    with pytest.raises(InvalidInputError, match=r"mask for every image .*none for 'b' \(1 of 3 missing\)"):
+        Folder(tmp_path)
+    assert names_in(Folder(tmp_path, unlabeled="skip")) == ["a", "c"]
+    kept = Folder(tmp_path, unlabeled="keep")
+    assert names_in(kept) == ["a", "b", "c"]
+    assert kept.mask(1) is None
+    assert (kept.mask(2) == 2).all()
+    assert (ParsingDataset(kept, (8, 8))[1]["given"] == 255).all()
+
+
+def test_images_alone(tmp_path):
+    picture(tmp_path / "a.jpg")
+    alone = Folder(images=tmp_path, classes="lip", unlabeled="keep")
+    assert (names_in(alone), alone.mask(0)) == (["a"], None)
+    with pytest.raises(InvalidInputError, match="masks"):
+        Folder(images=tmp_path, classes="lip")
+
+
+# Stored values
+
+
+def test_masks_of_0_and_255_must_be_explained(tmp_path):
+    people(tmp_path, ["a", "b"])
+    for name in "ab":
+        values = np.zeros((3, 4), np.uint8)
+        values[1] = 255
+        Image.fromarray(values).save(tmp_path / "masks" / f"{name}.png")
+    with pytest.raises(InvalidInputError, match=r"got only 0 and 255 in 2 masks.*values=\{255: 1\}"):
+        Folder(tmp_path)
+    assert Folder(tmp_path, values={255: 1}).mask(0).tolist() == [[0] * 4, [1] * 4, [0] * 4]
+    assert Folder(tmp_path, values={}).mask(0).tolist() == [[0] * 4, [255] * 4, [0] * 4]
+    picture(tmp_path / "masks" / "b.png", 1, "L")
+    assert Folder(tmp_path).mask(0).max() == 255
+
+
+# The classes file
+
+
+def test_a_classes_file(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("\ufeff# my classes\nnobody\r\n\nface\n# Flip: a <-> b,c<->d\n a \nb\nc\nd\n#flip: e <-> f\ne\nf\n")
+    read = read_classes(path)
+    assert read.names == ("nobody", "face", "a", "b", "c", "d", "e", "f")
+    assert read.flip_pairs == ((2, 3), (4, 5), (6, 7))
+    assert read.name == tmp_path.name
+
+
+def test_pairs_that_are_not_said_are_those_of_left_and_right(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("\n".join(NAMES))
+    assert read_classes(path).flip_pairs == ((2, 3),)
+    path.write_text("\n".join([*NAMES, "# flip: none"]))
+    assert read_classes(path).flip_pairs == ()
+    assert left_right_pairs(LIP.names) == [(LIP.names[a], LIP.names[b]) for a, b in LIP.flip_pairs]
+    assert left_right_pairs(["LeftArm", "bright", "left", "rightarm"]) == [("LeftArm", "rightarm")]
+
+
+def test_a_classes_file_in_json(tmp_path):
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(NAMES))
+    assert read_classes(path).flip_pairs == ((2, 3),)
+    path.write_text(json.dumps({"names": NAMES, "flip_pairs": [["face", "background"]]}))
+    assert read_classes(path) == Classes(tmp_path.name, tuple(NAMES), ((1, 0),))
+
+
+# Invalid input
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("classes.txt", "one", r"2\.\.255 classes"),
+        ("classes.txt", "a\nb\na", "'a' twice"),
+        ("classes.txt", "a\nb\n# flip: a <-> c", "flip pairs of classes in .*got 'c'"),
+        ("classes.txt", "a\nb\n# flip: a, b", "a flip line as '# flip: left arm <-> right arm', not 'a'"),
+        ("classes.json", "{", r"classes file; got .*classes\.json"),
+        ("classes.json", '{"classes": []}', r"classes file; got .*classes\.json: 'names'"),
+        ("classes.json", "3", r"classes file; got .*classes\.json"),
+    ],
+)
+def test_classes_files_that_are_none(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InvalidInputError, match=message):
+        read_classes(tmp_path / name)
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(InvalidInputError, match="root= or images=; got neither"):
+        Folder(classes="lip")
+    with pytest.raises(InvalidInputError, match="a folder of images; got no folder .*nowhere/images"):
+        Folder(tmp_path / "nowhere")
+    people(tmp_path, classes=False)
+    with pytest.raises(InvalidInputError, match=r"the file classes\.txt or classes\.json; got none of them"):
+        Folder(tmp_path)
+    with pytest.raises(InvalidInputError, match="a known way with unlabelled images; got 'drop'"):
+        Folder(tmp_path, classes="lip", unlabeled="drop")
+    with pytest.raises(InvalidInputError, match=r"got \{300: 1\}"):
+        Folder(tmp_path, classes="lip", values={300: 1})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInputError, match="images .*empty; got none"):
+        Folder(images=tmp_path / "empty", masks=tmp_path / "masks", classes="lip")
+
+
+def test_pairs_of_classes_that_do_not_exist():
+    with pytest.raises(InvalidInputError, match="flip pairs of classes in the classes; got 'c'"):
+        named_classes("own", ["a", "b"], [("a", "c")])
