@@ -12,7 +12,7 @@ BIN := .venv/bin
 	touch $@
 
 demo: .venv/ready
-	$(BIN)/python -m benchmarks.robustness --noise symmetric:0.2,symmetric:0.4,pairflip:0.4
+	$(BIN)/python -m benchmarks.lip
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2

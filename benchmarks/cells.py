@@ -137,6 +137,16 @@ def read_cell(folder: str | os.PathLike[str], cell: Cell) -> Record | None:
     return record
 
 
+def read_records(folder: str | os.PathLike[str]) -> dict[str, Record]:
+    """Return the stored records of a folder by the keys of their cells, sorted."""
+    found = {}
+    for path in sorted(Path(folder).glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(record, dict) and {"config", "result"} <= record.keys():
+            found[path.stem] = record
+    return found
+
+
 def run_cells(
     cells: Sequence[Cell],
     run_one: RunOne,

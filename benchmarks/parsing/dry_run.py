@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,7 +11,6 @@ from rich.table import Table
 
 from benchmarks.parsing.measure import Costs, measure
 from benchmarks.parsing.plan import Cell, distinct_cells
-from benchmarks.parsing.rows import METHODS
 from benchmarks.parsing.tables import short
 from noisycorrect_seg.classes import Classes
 
@@ -60,7 +58,7 @@ def print_plan(
     total, costs_of = 0.0, {}
     for name, own in cells.items():
         cell = own[0]
-        key = (cell.backbone, cell.context, cell.losses, METHODS[cell.method].aggregates)
+        key = (cell.backbone, cell.context, cell.losses)
         if key not in known:
             known[key] = measure(cell, classes, device=device, **layout)
         costs = costs_of[name] = known[key]
@@ -83,8 +81,8 @@ def _texts(cell: Cell, costs: Costs, ranks: int) -> list[str]:
         parts,
         short(cell.passes(ranks)),
         short(costs.parameters),
-        f"{1e3 * costs.step_seconds:.3g} ms",
-        f"{1e3 * costs.forward_seconds:.3g} ms",
+        duration(costs.step_seconds),
+        duration(costs.forward_seconds),
         duration(costs.seconds(cell)),
         gigabytes(costs.memory(cell, ranks)),
         gigabytes(costs.disk(cell)) if costs.disk(cell) else "-",
@@ -115,16 +113,13 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> duration(42.4), duration(600), duration(36000), duration(9e5)
-    ('42 s', '10.0 min', '10.0 h', '10.4 days')
+    >>> duration(0.0234), duration(42.4), duration(600), duration(36000), duration(9e5)
+    ('23.4 ms', '42.4 s', '10 min', '10 h', '10.4 days')
     """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    span = dt.timedelta(seconds=seconds)
-    for unit, length, most in (("min", 60, 100), ("h", 3600, 100)):
-        if span.total_seconds() / length < most:
-            return f"{span.total_seconds() / length:.1f} {unit}"
-    return f"{seconds / 86400:.1f} days"
+    for unit, length, most in (("ms", 1e-3, 1000), ("s", 1, 100), ("min", 60, 100), ("h", 3600, 100)):
+        if seconds / length < most:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds / 86400:.3g} days"
 
 
 def gigabytes(count: float) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.optim import SGD
 
@@ -27,8 +28,9 @@ from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 from noisycorrect_seg.task import HumanParsing
 
 MEASURED_PIXELS = 600_000  # of a batch; larger ones are measured on fewer images, two at least, and extrapolated
-SAMPLE_MAPS = 8
+PEOPLE, MAPS = 8, 32  # drawn to measure with; so many samples that a file's own bytes count little
 LEAST_SIDE = 32  # of drawn people
+SOFT_PIXELS = 1.5  # standard deviation of the outlines' blur, as in benchmarks.speed
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,6 @@ class Costs:
         A sample: training step, and forward pass without gradients.
     measured_batch : int
         Images that both were measured on.
-    weight_bytes : int
-        Weights, gradients, momentum, and the average where there is one.
     activation_bytes : float
         A sample in training: what autograd keeps at its peak; on CUDA, what was allocated above the weights.
     generation_bytes : float
@@ -55,7 +55,6 @@ class Costs:
     step_seconds: float
     forward_seconds: float
     measured_batch: int
-    weight_bytes: int
     activation_bytes: float
     generation_bytes: float
 
@@ -66,8 +65,13 @@ class Costs:
         return training + self.forward_seconds * (max(0, predictions) + (cell.cycles + 1) * cell.val)
 
     def memory(self, cell: Cell, ranks: int = 1) -> float:
-        """Return the estimated peak of one process, in bytes: weights and activations, without images."""
-        return self.weight_bytes + self.activation_bytes * -(-cell.batch_size // ranks)
+        """Return the estimated peak of one process, in bytes.
+
+        Weights, gradients, momentum, the average where there is one, and what autograd keeps of a batch; not the
+        images.
+        """
+        copies = 3 + METHODS[cell.method].aggregates
+        return 4 * self.parameters * copies + self.activation_bytes * -(-cell.batch_size // ranks)
 
     def disk(self, cell: Cell) -> float:
         """Return the estimated size of a run's refined labels, all generations, in bytes."""
@@ -106,11 +110,8 @@ def measure(cell: Cell, classes: Classes, *, device: str = "auto", **layout: boo
         model(images)
         forward = _timed(lambda: task.probs(model(images)), place)
         shape = task.probs(model(images[:1])).shape[-2:]
-    copies = 3 + METHODS[cell.method].aggregates
-    return Costs(
-        size, step / batch, forward / batch, batch, 4 * size * copies, activations / batch,
-        generation_bytes(len(classes), (shape[0], shape[1])),
-    )  # fmt: skip
+    stored = generation_bytes(len(classes), (shape[0], shape[1]))
+    return Costs(size, step / batch, forward / batch, batch, activations / batch, stored)
 
 
 def _step(
@@ -193,9 +194,10 @@ def kept_for_backward(model: nn.Module) -> Iterator[list[int]]:
 
 def _labels(count: int, size: tuple[int, int], num_classes: int) -> np.ndarray:
     """Return masks of drawn people, their classes folded into the data set's, int64 (N, H, W)."""
-    drawn = (max(LEAST_SIDE, size[0]), max(LEAST_SIDE, size[1]))
-    people = SyntheticPeople(min(count, SAMPLE_MAPS), size=drawn)
-    masks = [people.mask(index % len(people))[: size[0], : size[1]] % num_classes for index in range(count)]
+    drawn = max(LEAST_SIDE, size[0]), max(LEAST_SIDE, size[1])
+    people = SyntheticPeople(min(count, PEOPLE), size=drawn)
+    rows, columns = (np.arange(side) * large // side for side, large in zip(size, drawn, strict=True))
+    masks = [people.mask(index % len(people))[np.ix_(rows, columns)] % num_classes for index in range(count)]
     return np.stack(masks).astype(np.int64)
 
 
@@ -209,12 +211,12 @@ def generation_bytes(num_classes: int, shape: tuple[int, int]) -> float:
     shape : (int, int)
         Height and width of the network's output.
     """
-    labels = torch.from_numpy(_labels(SAMPLE_MAPS, shape, num_classes))
+    labels = torch.from_numpy(_labels(MAPS, shape, num_classes))
     onehot = F.one_hot(labels, num_classes).permute(0, 3, 1, 2).float()
-    soft = F.avg_pool2d(onehot, 3, stride=1, padding=1, count_include_pad=False)
+    soft = torch.from_numpy(gaussian_filter(onehot.numpy(), (0, 0, SOFT_PIXELS, SOFT_PIXELS)))
     with tempfile.TemporaryDirectory() as folder:
-        given = [np.zeros((2, 2), np.uint8)] * SAMPLE_MAPS
+        given = [np.zeros((2, 2), np.uint8)] * MAPS
         store = SoftLabelStore.create(Path(folder) / "labels", given, num_classes, kind=HumanParsing.kind)
         with store.new_generation() as writer:
-            writer.write(np.arange(SAMPLE_MAPS), soft / soft.sum(1, keepdim=True))
-        return (store.folder / f"generation-{store.generation:04d}.h5").stat().st_size / SAMPLE_MAPS
+            writer.write(np.arange(MAPS), soft / soft.sum(1, keepdim=True))
+        return (store.folder / f"generation-{store.generation:04d}.h5").stat().st_size / MAPS

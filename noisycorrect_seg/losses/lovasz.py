@@ -16,8 +16,9 @@ from noisycorrect_seg.losses.targets import ROUNDING, Targets, check_maps, targe
 METHODS = ("exact", "linear")
 BINS = 1024  # the linear method is then within 1 / 1024 of the exact one
 ONE = 0x3F800000  # 1.0 in float32
-BLOCK_ON_CPU = 2**16  # pixels sorted at a time: one class where the batch is large, so that it stays in the cache
+BLOCK_ON_CPU = 2**21  # pixels at a time, of as many classes as these are: few enough to stay in the cache
 BLOCK = 2**24
+SORTED_AT_ONCE = 2**16  # on the CPU; one class where there are more pixels
 
 ClassChoice = Literal["present", "all"] | Sequence[int]
 
@@ -169,17 +170,23 @@ def _losses(rows: Tensor, mass: Tensor, bins: int | None, hard: bool) -> tuple[T
 def _falling(errors: Tensor) -> Tensor:
     """Return the order of falling errors of each row, int64 (R, n).
 
-    Floats in [0, 1] are in the order of their bits. As integers torch sorts them by radix on the CPU, in linear time
-    and several times faster, but only one row, ascending: rows of a block are told apart by their upper bits.
+    Floats in [0, 1] are in the order of their bits. As integers torch sorts them by radix on the CPU, in linear time,
+    several times faster, but only in one dimension and ascending.
     """
     if errors.dtype is not torch.float32:
         return errors.argsort(1, descending=True)
     keys = errors.view(torch.int32).neg().add_(ONE)
     if errors.device.type != "cpu":
         return keys.argsort(1)
+    parts = [_ascending(part) for part in torch.split(keys, max(1, SORTED_AT_ONCE // keys.shape[1]))]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _ascending(keys: Tensor) -> Tensor:
+    """Return the order of each row of non-negative keys, int32 (R, n), from one sort: rows differ in the upper bits."""
     rows, width = keys.shape
     if rows == 1:
-        return keys.flatten().argsort().view(1, -1)
+        return keys.flatten().argsort().view(1, width)
     number = torch.arange(rows)[:, None]
     order = (keys.long() + (number << 31)).flatten().argsort()
     return order.view(rows, width) - number * width

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from noisycorrect.errors import InvalidInputError
 from noisycorrect_seg.losses import lovasz_softmax
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
-from noisycorrect_seg.losses.lovasz import BLOCK_ON_CPU
+from noisycorrect_seg.losses.lovasz import SORTED_AT_ONCE
 
 
 def jaccard_loss(wrong, mass):
@@ -119,11 +119,12 @@ def test_loss_of_certain_predictions_is_one_minus_the_mean_iou():
 
 
 @pytest.mark.parametrize("method", ["exact", "linear"])
-@pytest.mark.parametrize("shape", [(2, 5, 24, 30), (1, 3, 310, 310), (3, 2, 1, 7)])
+@pytest.mark.parametrize("shape", [(2, 5, 24, 30), (1, 5, 150, 200), (1, 3, 310, 310), (3, 2, 1, 7)])
 @pytest.mark.parametrize("ignored", [0.0, 0.3])
 def test_float32_agrees_with_the_loop_of_the_paper_in_float64(shape, method, ignored):
-    # The shapes sort several classes at once, one at a time (more pixels than a block), and a handful of pixels.
-    assert BLOCK_ON_CPU < 310 * 310 * 0.69
+    # The shapes sort all classes at once, a few at once, one at a time, and a handful of pixels.
+    assert 2 * 24 * 30 * 5 < SORTED_AT_ONCE < 310 * 310 * 0.69
+    assert SORTED_AT_ONCE // 5 < 150 * 200 * 0.69 < SORTED_AT_ONCE // 2
     probs, labels = example(1, shape, torch.float32, ignored, sharpness=4.0)
     exact = probs.double().requires_grad_()
     expected = per_class_loop(exact, labels)
@@ -134,6 +135,16 @@ def test_float32_agrees_with_the_loop_of_the_paper_in_float64(shape, method, ign
     difference = (gradient.double() - exact.grad).abs()
     # Pixels whose errors are equal in float32, or in one bin, may change places.
     assert difference.sum() < (1e-5 if method == "exact" else 2e-3) * exact.grad.abs().sum()
+
+
+@pytest.mark.parametrize("method", ["exact", "linear"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_classes_in_blocks_are_classes_at_once(method, soft, monkeypatch):
+    probs, labels = example(3, (2, 5, 24, 30), torch.float32)
+    goal = one_hot(labels, 5) * 0.75 + 0.05 * (labels != 255)[:, None] if soft else labels
+    expected = loss_and_gradient(probs, goal, method=method)
+    monkeypatch.setattr("noisycorrect_seg.losses.lovasz.BLOCK_ON_CPU", 2 * 2 * 24 * 30)  # two classes, two, one
+    torch.testing.assert_close(loss_and_gradient(probs, goal, method=method), expected, **close(torch.float32))
 
 
 def test_small_slopes_keep_their_digits_in_float32():

@@ -1,0 +1,350 @@
+"""Rows, summaries, tables, pictures and costs of the parsing study, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.parsing import data, measure, networks, pictures, plan, presets, reference, rows, summary, tables
+from noisycorrect import Schedule
+from noisycorrect.data import ShardedBatches
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect_seg.classes import LIP, Classes
+
+# ---------------------------------------------------------------- equal passes
+
+
+def slow_passes(method: str, schedule: Schedule, samples: int, batch_size: int, ranks: int) -> int:
+    """Count a run's sample passes batch by batch, as the engine works."""
+    passes = 0
+    for epoch in range(schedule.epochs):
+        for rank in range(ranks):
+            batches = ShardedBatches(samples, batch_size, rank=rank, world_size=ranks, full=False)
+            passes += sum(3 * len(batch) for batch in batches)
+        if schedule.ends_cycle(epoch):
+            if method not in ("none", "lr", "none-cosine"):
+                passes += min(samples, 8192)
+            if method not in ("none", "ma", "none-cosine") and schedule.cycle(epoch) > 0:
+                passes += samples
+    return passes
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "ranks"), [(17, 8, 1), (18, 8, 1), (5, 8, 1), (35, 8, 2), (9000, 36, 4)]
+)
+def test_sample_passes_are_those_of_a_slow_count(samples: int, batch_size: int, ranks: int) -> None:
+    schedule = Schedule(3, 2, 2)
+    for method in rows.METHODS:
+        own = schedule if method != "none-cosine" else Schedule(7, 0, 1)
+        counted = slow_passes(method, own, samples, batch_size, ranks)
+        assert rows.sample_passes(method, own, samples, batch_size, ranks=ranks) == counted, method
+
+
+@pytest.mark.parametrize("schedule", [Schedule(2, 1, 1), Schedule(100, 5, 10), Schedule(30, 5, 3)])
+@pytest.mark.parametrize("samples", [50, 30_462])
+def test_every_row_gets_the_passes_of_self_correction_rounded_up(schedule: Schedule, samples: int) -> None:
+    budget = rows.sample_passes("both", schedule, samples, 36)
+    for method in rows.METHODS:
+        longer = rows.schedule_at_equal_passes(method, schedule, samples, 36)
+        assert rows.sample_passes(method, longer, samples, 36) >= budget
+        assert (longer.cycles, longer.cycle_epochs) == (schedule.cycles, schedule.cycle_epochs) or longer.cycles == 0
+        if longer.epochs > schedule.epochs:
+            fewer = dataclasses.replace(longer, init_epochs=longer.init_epochs - 1)
+            assert rows.sample_passes(method, fewer, samples, 36) < budget, method
+    assert rows.schedule_at_equal_passes("both", schedule, samples, 36) == schedule
+
+
+def test_the_papers_schedule_costs_plain_training_a_few_epochs_more() -> None:
+    paper = presets.preset_named("paper")
+    assert paper.schedule == Schedule(100, 5, 10)
+    longer = rows.schedule_at_equal_passes("none", paper.schedule, 30_462, paper.batch_size)
+    # 5 predictions are 5/3 epochs, 6 times 8,192 of 30,462 samples 0.54 epochs: 2.2, rounded up.
+    assert longer.epochs == 150 + 3
+
+
+# ---------------------------------------------------------------- rows, reference, presets
+
+
+def test_ablations_are_the_papers_rows() -> None:
+    assert [row.name for row in rows.variants(None)] == ["none", "both"]
+    assert [row.name for row in rows.variants("correction")] == ["none", "ma", "lr", "both"]
+    losses = rows.variants("losses")
+    assert [row.name for row in losses] == list(reference.TABLE_3)
+    assert {row.method for row in losses} == {"none"}
+    assert losses[-1].losses == rows.variants("correction")[0].losses, "Table 3 ends where Table 4 begins"
+    assert len(rows.variants("backbones")) == len(rows.BACKBONES) * 2
+    assert len(rows.variants("context", ["none", "both", "both-cb"])) == 9
+
+
+def test_reference_rows_are_the_papers() -> None:
+    numbers = {name: reference.paper_miou("correction", name) for name in ("none", "ma", "lr", "both", "both-cb")}
+    assert numbers == {"none": 56.88, "ma": 57.94, "lr": 57.44, "both": 58.62, "both-cb": None}
+    assert [reference.paper_miou("losses", name) for name in rows.LOSSES] == [53.75, 54.14, 56.33, 56.88]
+    for study in ("backbones", "context"):
+        assert all(reference.paper_miou(study, row.name) is None for row in rows.variants(study))
+
+
+def test_each_loss_row_adds_one_term() -> None:
+    terms = []
+    for name in rows.LOSSES:
+        objective = networks.objective(name)
+        terms.append([objective.cross_entropy, objective.edge, objective.lovasz, objective.consistency])
+    assert terms == [[k <= row for k in range(4)] for row in range(4)]
+
+
+def a_cell(**changes: Any) -> plan.Cell:
+    few = plan.Data("people", 12, 4, "none", "-")
+    preset = presets.preset_named("tiny", **changes)
+    return plan.make_cells(rows.variants(None, ["both"]), preset, few, [0])["both"][0]
+
+
+def test_a_row_without_the_edge_term_has_no_edge_branch() -> None:
+    full = networks.build_network(a_cell(), 20)
+    plain = networks.build_network(dataclasses.replace(a_cell(), losses="ce"), 20)
+    assert full.config["edge"] != plain.config["edge"]
+    assert networks.parameters(plain) < networks.parameters(full)
+
+
+def test_networks_of_a_seed_are_equal_and_the_callers_generator_stays() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first, again = (networks.build_network(a_cell(), 20).state_dict() for _ in range(2))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    other = networks.build_network(dataclasses.replace(a_cell(), seed=1), 20).state_dict()
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_development_seeds_have_validation_people_of_their_own() -> None:
+    few = plan.Data("people", 2, 2, "none", "-")
+    sources = {seed: data.load("people", None, few, (48, 32), seed) for seed in (0, 1, 100)}
+    images = {seed: source.val.image(0) for seed, source in sources.items()}
+    assert np.array_equal(images[0], images[1]), "reported seeds share them"
+    assert not np.array_equal(images[0], images[100])
+    assert not np.array_equal(sources[0].train.image(0), sources[1].train.image(0))
+    assert not np.array_equal(sources[0].train.image(0), images[0])
+
+
+# ---------------------------------------------------------------- summaries and tables
+
+
+def records(values: dict[str, list[float]], *, refined: tuple[str, ...] = ("both",)) -> dict[str, list[dict[str, Any]]]:
+    """Return made-up records: validation mIoU of each row, one a seed."""
+    made = {}
+    for name, scores in values.items():
+        made[name] = [
+            {
+                "config": {"seed": seed, "init_epochs": 4, "cycles": 1, "cycle_epochs": 2},
+                "result": {
+                    "val": {"mean_iou": score, "pixel_accuracy": 0.9, "mean_accuracy": 0.5, "published_mean_iou": 0.1},
+                    "image_frame": None,
+                    "class_iou": {"Background": 0.9, "Hat": None},
+                    "labels_before": {"label_accuracy": 0.8, "label_mean_iou": 0.6},
+                    "labels_after": {"label_accuracy": 0.9, "label_mean_iou": 0.7} if name in refined else None,
+                    "label_change": 0.05 if name in refined else None,
+                    "parameters": 1000,
+                    "sample_passes": 100,
+                    "seconds": 1.5,
+                    "history": [{"cycle": cycle, "val_mean_iou": score} for cycle in (0, 1)],
+                },
+            }
+            for seed, score in enumerate(scores)
+        ]
+    return made
+
+
+def summarised(values: dict[str, list[float]]) -> list[summary.Row]:
+    return summary.summarise("correction", rows.variants("correction"), records(values))
+
+
+def test_gains_are_paired_by_seed_and_the_highest_mean_is_bold_even_when_it_is_plain() -> None:
+    found = summarised({"none": [0.50, 0.60], "ma": [0.49, 0.58], "both": [0.48, 0.59]})
+    none, ma, both = found
+    assert [row.best for row in found] == [True, False, False]
+    assert math.isnan(none.gain[0])
+    assert ma.gain == pytest.approx((-0.015, math.sqrt(0.5) * 0.01))
+    assert both.gain[0] == pytest.approx(-0.015)
+    text = summary.verdict(found)
+    assert text.startswith("Highest val mIoU: **none** (plain training), 1.50 points above")
+    assert "less than the spread" in text
+    grid = tables.model_grid(found)
+    assert [line[1].startswith("**") for line in grid[1:]] == [True, False, False]
+    assert grid[2][2] == "-1.5 ± 0.7"
+
+
+def test_equal_rows_have_no_winner() -> None:
+    found = summarised({"none": [0.5], "both": [0.5]})
+    assert not any(row.best for row in found)
+    assert summary.verdict(found) == "No row wins: none and both have the same val mIoU."
+
+
+def test_a_row_alone_is_no_winner_and_unfinished_rows_are_left_out() -> None:
+    (row,) = summarised({"both": [0.5]})
+    assert not row.best
+    assert summary.verdict([row]) == ""
+
+
+def test_a_gain_needs_the_same_seed() -> None:
+    made = records({"none": [0.5], "both": [0.6, 0.9]})
+    _, both = summary.summarise("correction", rows.variants(None), made)
+    assert both.gain[0] == pytest.approx(0.1)
+
+
+def test_backbones_are_compared_with_their_own_plain_training() -> None:
+    variants = rows.variants("backbones")
+    made = records({variant.name: [0.1 * place + 0.1] for place, variant in enumerate(variants)})
+    found = summary.summarise("backbones", variants, made)
+    assert found[3].baseline == "resnet50, none"
+    assert found[3].gain[0] == pytest.approx(0.1)
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    found = summarised({"none": [0.5], "both": [0.6]})
+    head = tables.model_grid(found)[0]
+    assert "paper: mIoU" in head
+    assert "mIoU in images" not in head
+    assert "params" not in head
+    assert tables.label_grid(found[:1]) == [], "plain training refines no label"
+    labels = tables.label_grid(found)
+    assert labels[1] == ["both", "80.0", "90.0", "60.0", "70.0", "5.0"]
+    classes = tables.class_grid(found)
+    assert classes[1:3] == [["Background", "90.0", "90.0"], ["Hat", "-", "-"]]
+
+
+def test_the_page_says_what_the_papers_figures_are() -> None:
+    page = tables.markdown("Title", "correction", summarised({"none": [0.5], "both": [0.6]}), {"lr": 0.05})
+    assert "the real LIP, not comparable with ours" in page
+    assert "| both | **60.0** | +10.0 |" in page
+    assert "- both: self-correction" in page
+
+
+# ---------------------------------------------------------------- pictures
+
+
+class _Plain:
+    """Grey images with masks that are given."""
+
+    classes = Classes("two", ("background", "person"))
+
+    def __init__(self, masks: list[np.ndarray]) -> None:
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def image(self, index: int) -> np.ndarray:
+        return np.full((*self.masks[index].shape, 3), 100, np.uint8)
+
+    def mask(self, index: int) -> np.ndarray:
+        return self.masks[index]
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+def test_the_noisiest_images_are_shown_with_every_generation(tmp_path: Path) -> None:
+    clean = [np.ones((8, 6), np.uint8) for _ in range(5)]
+    given = [mask.copy() for mask in clean]
+    given[3][:4] = 0
+    given[1][:2] = 0
+    store = SoftLabelStore.create(None, given, 2, kind="segmentation", keep=None)
+    for _ in range(2):
+        with store.new_generation() as writer:
+            person = torch.stack([torch.zeros(5, 4, 3), torch.ones(5, 4, 3)], 1)
+            writer.write(np.arange(5), person)
+    found = pictures.evolutions(_Plain(given), store, clean, count=2)
+    assert [one.index for one in found] == [3, 1]
+    assert found[0].masks.shape == (3, 8, 6)
+    assert np.array_equal(found[0].masks[0], given[3])
+    assert (found[0].masks[2] == 1).all(), "two thirds of the blend are the prediction"
+    pictures.save_evolutions(tmp_path / "evolution.npz", found)
+    for one, again in zip(found, pictures.load_evolutions(tmp_path / "evolution.npz"), strict=True):
+        for name in ("index", "image", "masks", "clean"):
+            assert np.array_equal(getattr(one, name), getattr(again, name)), name
+
+
+def test_without_clean_masks_what_changed_is_shown_in_red() -> None:
+    masks = np.zeros((2, 4, 4), np.uint8)
+    masks[1, 0, 0] = 1
+    one = pictures.Evolution(0, np.full((4, 4, 3), 100, np.uint8), masks, None)
+    shown = pictures._changed(one)
+    assert shown[0, 0].tolist() == pictures.DIFFERENT.tolist()
+    assert len(np.unique(shown[1:].reshape(-1, 3), axis=0)) == 1
+    sheet = pictures.evolution_picture([one], LIP)
+    assert sheet.height > 256
+    assert sheet.width > 4 * 256
+
+
+def test_large_images_are_thinned_for_pictures() -> None:
+    given = [np.zeros((600, 300), np.uint8)]
+    store = SoftLabelStore.create(None, given, 2, kind="segmentation")
+    (one,) = pictures.evolutions(_Plain(given), store, None)
+    assert one.image.shape[:2] == one.masks.shape[1:] == (200, 100)
+
+
+# ---------------------------------------------------------------- data and costs
+
+
+def test_shrunk_images_keep_mask_and_image_of_one_size() -> None:
+    mask = np.zeros((100, 40), np.uint8)
+    mask[:, 20:] = 1
+    small = data.Shrunk(_Plain([mask]), (50, 50), 1.5)
+    found = small.mask(0)
+    assert found is not None
+    assert small.image(0).shape[:2] == found.shape == (75, 30)
+    assert set(np.unique(found)) == {0, 1}
+    unchanged = data.Shrunk(_Plain([mask]), (500, 500), 1.5)
+    assert unchanged.image(0).shape[:2] == (100, 40), "no image grows"
+
+
+def test_what_autograd_keeps_is_counted_at_its_peak() -> None:
+    layer = nn.Linear(8, 8)
+    inputs = torch.ones(4, 8, requires_grad=True)
+    with measure.kept_for_backward(layer) as peak:
+        layer(inputs).exp().sum().backward()
+        # Inputs and exp's output, 4 x 8 floats each; the weight is none of it.
+        assert peak == [2 * 4 * 8 * 4]
+        layer(inputs).sum().backward()
+    assert peak == [2 * 4 * 8 * 4], "the first step's tensors were gone"
+
+
+def test_costs_of_a_run_are_epochs_times_samples() -> None:
+    cell = a_cell()
+    costs = measure.Costs(
+        1000, step_seconds=0.1, forward_seconds=0.01, measured_batch=8, activation_bytes=10.0, generation_bytes=7.0
+    )
+    # 6 epochs; 3 recalibrations and 2 predictions of 12 samples; 3 validations of 4.
+    assert costs.seconds(cell) == pytest.approx(6 * 12 * 0.1 + (5 * 12 + 3 * 4) * 0.01)
+    assert costs.memory(cell) == 4 * 4 * 1000 + 8 * 10
+    assert costs.memory(cell, ranks=4) == 4 * 4 * 1000 + 2 * 10
+    assert costs.disk(cell) == 2 * 12 * 7
+    assert costs.disk(dataclasses.replace(cell, method="ma")) == 0
+
+
+def test_a_measured_step_has_costs() -> None:
+    costs = measure.measure(a_cell(), LIP, device="cpu", channels_last=True, compiled=False)
+    assert costs.step_seconds > costs.forward_seconds > 0
+    assert costs.parameters == networks.parameters(networks.build_network(a_cell(), 20))
+    assert costs.activation_bytes > 48 * 32 * 20 * 4, "the logits at full size at least"
+
+
+def test_the_label_store_is_smaller_than_a_byte_a_probability() -> None:
+    assert 100 < measure.generation_bytes(20, (60, 40)) < 60 * 40 * 20
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [("papr", {}), ("paper", {"epochs": 10, "cycles": 2}), ("paper", {"batch_size": 1}), ("paper", {"width": 0})],
+)
+def test_presets_say_what_is_wrong(name: str, overrides: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        presets.preset_named(name, **overrides)
