@@ -59,7 +59,8 @@ def parsing_batch(count: int = 2, side: int = SIDE) -> tuple[Tensor, Tensor]:
     people = SyntheticPeople(count, seed=0, size=(side, side))
     labels = torch.from_numpy(np.stack([people.clean_mask(index) for index in range(count)])).long()
     noise = torch.randn(count, CLASSES, side, side, generator=torch.Generator().manual_seed(0))
-    return 4 * F.one_hot(labels, CLASSES).permute(0, 3, 1, 2).float() + 2 * noise, labels
+    onehot = F.one_hot(labels, CLASSES).permute(0, 3, 1, 2).float().contiguous()
+    return 4 * onehot + 2 * noise, labels
 
 
 def measure_lovasz(folder: Path, repeats: int) -> list[Measurement]:

@@ -1,6 +1,9 @@
-"""Looking through what PyTorch wraps around a module."""
+"""Modules: what PyTorch wraps around them, and the modes that they are in."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -14,3 +17,27 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = inner
         else:
             return model
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode, and each back into its own at the end.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+    >>> with evaluating(model):
+    ...     print(model.training, model[0].training)
+    False False
+    >>> model.training, model[0].training, model[1].training
+    (True, True, False)
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        # `eval()` may be overridden (frozen layers, merged adapters); the flag alone can be put back exactly.
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -22,7 +22,7 @@ from noisycorrect import distributed
 from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.feed import Feed, Reached, forward_input
-from noisycorrect.modules import unwrap
+from noisycorrect.modules import evaluating, unwrap
 from noisycorrect.moments import Moments, SlidingMoments, batch_moments, merge_moments, pool_moments
 
 __all__ = ["recalibrate_batchnorm"]
@@ -131,7 +131,7 @@ def recalibrate_batchnorm(
     if not layers:
         return 0
     feed = Feed(network, batches, max_samples, forward or forward_input)
-    with _undone_on_error(layers), _inference(network), torch.no_grad(), _uncompiled():
+    with _undone_on_error(layers), evaluating(network), torch.no_grad(), _uncompiled():
         reached = _exact(feed, layers) if method == "exact" else _fast(feed, layers)
     missed = [name for name in layers if name not in reached]
     if missed:
@@ -164,20 +164,6 @@ def _tracking_layers(network: nn.Module) -> Layers:
             raise InvalidInputError("initialised layers", got=f"the lazy {name!r}", mend=mend)
         layers[name] = module
     return layers
-
-
-@contextlib.contextmanager
-def _inference(network: nn.Module) -> Iterator[None]:
-    """Put every module into eval mode, and each back into its own mode at the end."""
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        # `eval()` may be overridden (frozen layers, merged adapters); the flag alone can be put back exactly.
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.files import replace_atomically
+from noisycorrect.modules import evaluating
 from noisycorrect_seg.inference.averaging import final_logits, logits_of
-from noisycorrect_seg.inference.running import evaluating
 
 # torch's ONNX exporter needs both.
 ONNX_PACKAGES = ("onnx", "onnxscript")

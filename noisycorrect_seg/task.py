@@ -195,10 +195,10 @@ class ParsingMetrics:
 
     def compute(self) -> dict[str, float]:
         """Return the metrics in [0, 1] by name; NaN where nothing was seen."""
-        values = dict(self._metrics.compute())
-        iou = values.pop("iou")
-        plain = {name: float(value) for name, value in values.items()}
-        return plain | {f"iou_{name}": float(value) for name, value in zip(self.classes.names, iou, strict=True)}
+        iou = self._metrics.compute()["iou"]
+        return self._metrics.scalars() | {
+            f"iou_{name}": float(value) for name, value in zip(self.classes.names, iou, strict=True)
+        }
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:

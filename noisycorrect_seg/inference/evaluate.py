@@ -13,10 +13,11 @@ from noisycorrect import distributed
 from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.frame import Size
+from noisycorrect.modules import evaluating
 from noisycorrect.progress import samples_progress
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
-from noisycorrect_seg.inference.running import ahead, evaluating, on_device
+from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.metrics import SegmentationMetrics
 
 

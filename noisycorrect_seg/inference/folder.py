@@ -18,11 +18,12 @@ from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.files import replace_atomically
 from noisycorrect.labels.frame import Size
+from noisycorrect.modules import evaluating
 from noisycorrect.progress import samples_progress
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
-from noisycorrect_seg.inference.running import ahead, evaluating, on_device
+from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.visualise import save_picture
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from noisycorrect.checks import whole_number
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.frame import Size, letterbox
+from noisycorrect.modules import evaluating
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry import invert
 from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales
 from noisycorrect_seg.inference.frames import labels_on_image, normalised, probs_on_image, way_back
 from noisycorrect_seg.inference.images import any_image
-from noisycorrect_seg.inference.running import evaluating, forward_context, on_device
+from noisycorrect_seg.inference.running import forward_context, on_device
 from noisycorrect_seg.maps import winners
 from noisycorrect_seg.visualise import overlay, save_mask
 from noisycorrect_seg.warp import warp_image, warp_mask

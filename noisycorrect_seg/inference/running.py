@@ -17,30 +17,6 @@ Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and each back into its own at the end.
-
-    Examples
-    --------
-    >>> model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
-    >>> with evaluating(model):
-    ...     print(model.training, model[0].training)
-    False False
-    >>> model.training, model[0].training, model[1].training
-    (True, True, False)
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        # `eval()` may be overridden (frozen layers, merged adapters); the flag alone can be put back exactly.
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextlib.contextmanager
 def on_device(model: nn.Module, device: str | torch.device = "auto") -> Iterator[torch.device]:
     """Lend a model to a device, and bring it back.
 
