@@ -67,7 +67,7 @@ def markdown(rows: Sequence[Measurement]) -> str:
     lines = [
         "# Speed and size",
         "",
-        "Ratios against a reference measured in the same run, in turns; medians. Budgets are those of docs/design.md.",
+        "Ratios against a reference measured in the same run; medians. Budgets are those of docs/design.md.",
         "",
         "| what | against | measured | reference | ratio | budget | note |",
         "|---|---|---:|---:|---:|---:|---|",

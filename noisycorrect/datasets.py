@@ -102,7 +102,7 @@ class WithUnlabeled(Dataset[Any]):
                 raise InvalidInputError(
                     "items of an input and a label together with unlabeled=",
                     got=f"further fields {sorted(extra)}",
-                    mend="leave them out, or give the unlabelled samples the label -1 in one data set",
+                    mend="leave them out, or put all samples into one data set, with label -1 or no mask",
                 )
             return inputs, int(label)
         item = self.unlabeled[index - len(self.labeled)]

@@ -251,9 +251,17 @@ class Run:
         self._refined = {
             "agreement": agreement.compute()[self.engine.task.main_metric],
             "changed": changed_share(self.store, before),
-            "mean_trust": float(self.store.trust(np.flatnonzero(self.store.labeled)).mean()),
+            "mean_trust": self._mean_trust(agreement.class_support()),
         }
         self._refined |= self._label_quality()
+
+    def _mean_trust(self, support: Tensor) -> float:
+        """Return the mean weight on the given labels; `support` counts those of each class."""
+        trust = self.store.trust(np.flatnonzero(self.store.labeled)).mean()
+        floor = self.store.class_trust()
+        if floor is None:
+            return float(trust)
+        return float((floor.clamp(min=float(trust)) * support).sum() / support.sum())
 
     def _label_quality(self) -> dict[str, float]:
         """Compare the refined labels with the clean ones, if there are any."""
@@ -354,6 +362,7 @@ class Run:
         plain = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple))}
         return {
             **self.settings.identity(),
+            "task": self.engine.task.identity(),
             "optimizer": f"{type(self.optimizer).__name__}({plain})",
             "precision": str(self.engine.precision),
             "clip_grad_norm": self.engine.clip_grad_norm,

@@ -94,6 +94,7 @@ def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunDa
         store = SoftLabelStore.open(folder, writable=True)
         store.check_given(data.given, engine.task.num_classes)
         if resumed:
+            _check_frame(store, engine)
             store.keep(settings.keep_generations)
             return store
         if store.generation:
@@ -109,6 +110,16 @@ def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunDa
         _new_store(folder, engine, settings, data)
     distributed.barrier()
     return SoftLabelStore.open(folder, writable=True)
+
+
+def _check_frame(store: SoftLabelStore, engine: Engine) -> None:
+    found, wanted = (store.frame, store.codec.name), (engine.task.frame, engine.task.codec)
+    if found != wanted:
+        raise CheckpointError(
+            f"labels in the frame and codec {wanted} at {store.folder}",
+            got=str(found),
+            mend="use the task that the run was started with, or a new run_dir",
+        )
 
 
 def _new_store(folder: Path | None, engine: Engine, settings: RunSettings, data: RunData) -> SoftLabelStore:

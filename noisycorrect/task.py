@@ -24,6 +24,10 @@ class Metrics(Protocol):
         """Return the metrics by name; NaN where nothing was seen."""
         ...
 
+    def class_support(self) -> Tensor:
+        """Return the number of labels of each class, float64 (K,)."""
+        ...
+
     def class_recall(self) -> Tensor:
         """Return the share of each class's labels that were predicted, (K,); NaN for a class without labels."""
         ...
@@ -55,6 +59,10 @@ class Task(Protocol):
     main_metric: str
     prediction_passes: int
     frame: tuple[int, int] | None
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that a run and the run that resumes it must share: classes, losses, sizes."""
+        ...
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError if no model can be trained on, or measured against, these given labels."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.progress import logger
+
+SIDES = {"left": "right", "right": "left"}
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,8 @@ KNOWN = {classes.name: classes for classes in (LIP, ATR, PASCAL, CIHP, CCP)}
 def classes_named(name: str | Classes | Sequence[str]) -> Classes:
     """Return a class list: by name (``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``), as it is, or of names.
 
+    Of names those that differ only in left and right are exchanged by a mirror; pass :class:`Classes` for other pairs.
+
     Raises
     ------
     InvalidInputError
@@ -192,4 +198,75 @@ def classes_named(name: str | Classes | Sequence[str]) -> Classes:
         if name not in KNOWN:
             raise unknown_name("class list", name, KNOWN)
         return KNOWN[name]
-    return Classes("own", tuple(map(str, name)))
+    if not isinstance(name, Sequence):
+        raise InvalidInputError(
+            "classes: the name of a list, Classes, or names", got=repr(name), mend='pass ["background", "head", ...]'
+        )
+    return named_classes("own", [str(each) for each in name])
+
+
+def named_classes(
+    name: str, names: Sequence[str], pairs: Sequence[tuple[str, str]] | None = None, *, where: str = "the classes"
+) -> Classes:
+    """Return a class list from names and pairs of names; without pairs, those that differ in left and right.
+
+    Raises
+    ------
+    InvalidInputError
+        If a name stands twice, or a pair names no class.
+
+    Examples
+    --------
+    >>> named_classes("own", ["background", "Left-arm", "Right-arm"]).flip_pairs
+    ((1, 2),)
+    """
+    number = {name: index for index, name in enumerate(names)}
+    if len(number) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise InvalidInputError(f"different names in {where}", got=f"{twice!r} twice", mend="rename one")
+    unknown = [name for pair in pairs or () for name in pair if name not in number]
+    if unknown:
+        raise InvalidInputError(
+            f"flip pairs of classes in {where}", got=repr(unknown[0]), mend=f"the classes are {', '.join(names)}"
+        )
+    if pairs is None:
+        pairs = left_right_pairs(names)
+    return Classes(name, tuple(names), tuple((number[one], number[other]) for one, other in pairs))
+
+
+def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of names that differ only in ``left`` and ``right`` (or the words ``l`` and ``r``).
+
+    Case, separators and numbers in front do not count. A side without a counterpart is a warning of the logger.
+
+    Examples
+    --------
+    >>> left_right_pairs(["background", "left_shoe", "bright", "right_shoe"])
+    [('left_shoe', 'right_shoe')]
+    """
+    known = {_spelling(name): name for name in names}
+    pairs = []
+    for name in names:
+        spelling = _spelling(name)
+        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], spelling)
+        other = known.get(mirrored)
+        if other is not None and names.index(name) < names.index(other):
+            pairs.append((name, other))
+        elif other is None and re.search(r"(^|\W)(left|right)(\W|$)", spelling):
+            logger.warning(
+                "class %r has no counterpart on the other side: mirrored images keep it; name its partner in a flip"
+                " line or in Classes(flip_pairs=)", name,
+            )  # fmt: skip
+    return pairs
+
+
+def _spelling(name: str) -> str:
+    """Return a name in lower case, without a number in front, its words apart by one space, sides written out.
+
+    Examples
+    --------
+    >>> _spelling("3: Arm_(L)")
+    'arm left'
+    """
+    words = re.split(r"[\W_]+", re.sub(r"^\W*\d+\W+", "", name.lower()))
+    return " ".join({"l": "left", "r": "right"}.get(word, word) for word in words if word)

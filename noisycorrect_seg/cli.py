@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from noisycorrect.errors import InvalidInputError
+from noisycorrect.progress import logger
 
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-# Of the published networks: the classes that their number tells, and the frame that they were trained on.
-CLASSES_OF_COUNT = {20: "lip", 18: "atr", 17: "ccp", 7: "pascal"}
+# Of the published networks alone: the classes that their number tells, and the frame that they were trained on.
+CLASSES_OF_COUNT = {20: "lip", 18: "atr", 7: "pascal"}
 SIZES = {"atr": (512, 512), "pascal": (512, 512)}
 USUAL_SIZE = (473, 473)
 
@@ -32,7 +33,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER")
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="ours, or the SCHP authors'")
     parser.add_argument("--official", action="store_true", help="it is the authors' (default: found out)")
-    parser.add_argument("--classes", help="lip, atr, pascal, cihp, ccp or a classes file (default: by their number)")
+    parser.add_argument(
+        "--classes", help="lip, atr, pascal, cihp, ccp or a classes file (default: as the checkpoint says)"
+    )
     parser.add_argument("--size", type=_size, metavar="HxW", help="the network's frame (default: as published)")
     parser.add_argument("--scales", type=_scales, default=(1.0,), metavar="S,S,...", help="average over scales")
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
@@ -53,9 +56,16 @@ def run(options: argparse.Namespace) -> int:
     from noisycorrect_seg.inference.images import image_files
 
     image_files(options.photos)  # a wrong path is found before the network is read
-    network = load_network(options.checkpoint, official=options.official)
-    classes = network_classes(network.num_classes, options.classes)
-    size = options.size or SIZES.get(classes.name, USUAL_SIZE)
+    network, classes, size = load_network(options.checkpoint, official=options.official)
+    if options.classes is not None:
+        classes = classes_of(options.classes, network.num_classes)
+    elif classes is None:
+        raise InvalidInputError(
+            f"--classes for a network of {network.num_classes} classes",
+            got="none, and the checkpoint does not say",
+            mend="name a list or a classes file; or save the network with classes= and size=",
+        )
+    size = options.size or size or SIZES.get(classes.name, USUAL_SIZE)
     report = parse_files(
         network,
         options.photos,
@@ -73,8 +83,8 @@ def run(options: argparse.Namespace) -> int:
     return 1 if report.failed else 0
 
 
-def load_network(path: Path, *, official: bool = False) -> ACE2P:
-    """Return the network in a checkpoint of ours or of the SCHP authors, whichever it is.
+def load_network(path: Path, *, official: bool = False) -> tuple[ACE2P, Classes | None, tuple[int, int] | None]:
+    """Return the network in a checkpoint of ours or of the SCHP authors, and its classes and size if the file has them.
 
     Parameters
     ----------
@@ -89,8 +99,17 @@ def load_network(path: Path, *, official: bool = False) -> ACE2P:
         If it is neither, or damaged.
     """
     from noisycorrect_seg.ace2p import ACE2P
+    from noisycorrect_seg.classes import classes_named
 
-    return ACE2P.from_official(path) if official or not _ours(path) else ACE2P.load(path)
+    if official or not _ours(path):
+        network = ACE2P.from_official(path)
+        named = CLASSES_OF_COUNT.get(network.num_classes)
+        return network, None if named is None else classes_named(named), None
+    network = ACE2P.load(path)
+    classes, size = ACE2P.details(path)
+    if size is None:
+        logger.warning("%s does not say the size that it was trained on: pass --size, or save with size=", path)
+    return network, classes, size
 
 
 def _ours(path: Path) -> bool:
@@ -108,28 +127,21 @@ def _ours(path: Path) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 
-def network_classes(count: int, named: str | None) -> Classes:
-    """Return the classes that a user named, or that the number of a network's classes tells.
+def classes_of(named: str, count: int) -> Classes:
+    """Return the classes that a user named: a known list, or a classes file.
 
     Raises
     ------
     InvalidInputError
-        If there is another number of them, or no name was given and the number tells nothing.
+        If they are unknown, or not as many as the network's.
 
     Examples
     --------
-    >>> network_classes(18, None).name
+    >>> classes_of("atr", 18).name
     'atr'
     """
-    from noisycorrect_seg.classes import classes_named
     from noisycorrect_seg.datasets.class_file import as_classes
 
-    if named is None:
-        if count not in CLASSES_OF_COUNT:
-            raise InvalidInputError(
-                f"--classes for a network of {count} classes", got="none", mend="name a list, or a classes file"
-            )
-        return classes_named(CLASSES_OF_COUNT[count])
     classes = as_classes(named)
     if len(classes) != count:
         raise InvalidInputError(

@@ -204,6 +204,59 @@ def invert(matrix: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, -linear @ matrix[..., 2:]], axis=-1)
 
 
+def image_extent(matrix: np.ndarray, shape: Size) -> np.ndarray:
+    """Return where an image's edges lie in a frame without rotation: left, top, right, bottom, (4,).
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (2, 3)
+        From the image's pixels to the frame's; a zoom and a shift.
+    shape : (int, int)
+        Height and width of the image; its edges lie half a pixel outside of its outer pixels' centres.
+
+    Examples
+    --------
+    >>> image_extent(np.array([[2.0, 0, 1], [0, 2, 0]]), (2, 3)).tolist()
+    [0.0, -1.0, 6.0, 3.0]
+    """
+    height, width = shape
+    corners = matrix @ np.array([[-0.5, width - 0.5], [-0.5, height - 0.5], [1, 1]])
+    extent: np.ndarray = corners.T.ravel()
+    return extent
+
+
+def inside_image(matrix: Tensor, extent: Tensor, size: Size) -> Tensor:
+    """Return which pixels of training crops show the image, and not what lies around it.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (B, 2, 3)
+        From a crop's pixels to the canonical frame's.
+    extent : Tensor, shape (B, 4)
+        The image's edges in the canonical frame; see :func:`image_extent`.
+    size : (int, int)
+        Height H and width W of the crops.
+
+    Returns
+    -------
+    Tensor of bool, shape (B, H, W)
+
+    Examples
+    --------
+    >>> inside_image(torch.eye(2, 3)[None], torch.tensor([[0.5, -0.5, 2.5, 0.5]]), (1, 4))
+    tensor([[[False,  True,  True, False]]])
+    """
+    ys = torch.arange(size[0], dtype=matrix.dtype, device=matrix.device)
+    xs = torch.arange(size[1], dtype=matrix.dtype, device=matrix.device)
+    points = (
+        matrix[:, None, None, :, 0] * xs[:, None]
+        + matrix[:, None, None, :, 1] * ys[:, None, None]
+        + matrix[:, None, None, :, 2]
+    )
+    low, high = extent[:, None, None, :2], extent[:, None, None, 2:]
+    return ((points >= low) & (points <= high)).all(-1)
+
+
 def warp_evidence(
     probs: Tensor,
     matrix: Tensor,

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from noisycorrect import distributed
 from noisycorrect.checks import whole_number
 from noisycorrect.data import Batch
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.codec import codec_named
+from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.refine import blend_classes, label_trust
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.geometry import warp_evidence
+from noisycorrect_seg.geometry import inside_image, warp_evidence
 from noisycorrect_seg.losses import ParsingObjective
 from noisycorrect_seg.metrics import SegmentationMetrics
 from noisycorrect_seg.outputs import ParsingOutput
 
+CROP_FIELDS = ("matrix", "mirror", "extent")  # see ParsingDataset
 Objective = Callable[[ParsingOutput, Tensor], Tensor]  # (output, hard or soft targets) -> scalar
 
 
@@ -37,8 +41,9 @@ class HumanParsing:
     size : (int, int)
         Height and width of the canonical frame: the network's input, and the size of the data set's crops.
     objective : callable, optional
-        ``objective(output, targets)`` -> scalar, with hard targets (N, H, W) or soft ones (N, K, H, W). Default:
-        :class:`~noisycorrect_seg.losses.ParsingObjective`, Eq. 4 of SCHP.
+        ``objective(output, targets)`` -> scalar. The output is a :class:`~noisycorrect_seg.ParsingOutput`, also of a
+        network that returns plain logits: ``output.final`` are those that predict. Targets are hard (N, H, W) or soft
+        (N, K, H, W). Default: :class:`~noisycorrect_seg.losses.ParsingObjective`, Eq. 4 of SCHP.
     flip_average : bool
         Predict each training image and its mirror, and average: twice the forward passes of a cycle's end.
 
@@ -84,6 +89,23 @@ class HumanParsing:
             raise InvalidInputError(
                 f"{name} labels to be masks", got=got, mend="pass a ParsingDataset, or items with masks (H, W)"
             )
+        own = getattr(getattr(given, "source", None), "classes", self.classes)
+        if (own.names, own.flip_pairs) != (self.classes.names, self.classes.flip_pairs):
+            raise InvalidInputError(
+                f"a {name} set of the task's classes {self.classes.names} with the pairs {self.classes.flip_pairs}",
+                got=f"{own.names} with {own.flip_pairs}",
+                mend="pass HumanParsing(source.classes)",
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a run and the run that resumes it must share: classes, size, objective."""
+        return {
+            "classes": list(self.classes.names),
+            "flip_pairs": [list(pair) for pair in self.classes.flip_pairs],
+            "size": list(self.size),
+            "flip_average": self.flip_average,
+            "objective": _described(self.objective),
+        }
 
     def forward(self, model: nn.Module, batch: Batch) -> ParsingOutput:
         """Return the model's output for a batch; plain logits count as the parsing branch's."""
@@ -92,6 +114,7 @@ class HumanParsing:
     def check_output(self, output: Any, batch: Batch) -> None:
         """Raise an InvalidInputError unless `output` are logits (B, K, h, w): no other shape, no probabilities."""
         logits = self._checked(output).final
+        _check_crops(batch)
         if len(logits) != len(batch) or batch.given.shape[-2:] != self.size:
             raise InvalidInputError(
                 f"a batch of {len(batch)} crops of {self.size}",
@@ -111,17 +134,12 @@ class HumanParsing:
         -------
         Tensor
             Before the first generation the given masks, int64 (B, H, W) with 255 ignored; later probabilities,
-            float32 (B, K, H, W), zero at ignored pixels.
+            float32 (B, K, H, W), zero at ignored pixels. A sample without a mask has its evidence alone.
         """
         given = batch.given.long()
         if batch.evidence is None:
             return given
-        if {"matrix", "mirror"} - batch.extra.keys():
-            raise InvalidInputError(
-                "items with their crop's `matrix` and `mirror`",
-                got=f"extra fields {sorted(batch.extra)}",
-                mend="train on a ParsingDataset, or return both from your own data set",
-            )
+        _check_crops(batch)
         evidence = warp_evidence(
             codec_named(self.codec).decode(batch.evidence),
             batch.extra["matrix"],
@@ -130,11 +148,21 @@ class HumanParsing:
             canonical=self.size,
             flip_index=self.classes.flip_index,
         )
-        return blend_classes(given, evidence, label_trust(batch.trust, batch.class_trust, given))
+        refined = blend_classes(given, evidence, label_trust(batch.trust, batch.class_trust, given))
+        rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust == 0)).nonzero().flatten()
+        if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)
+            inside = inside_image(batch.extra["matrix"][rows], batch.extra["extent"][rows], self.size)
+            refined[rows] = evidence[rows] * inside.unsqueeze(1)
+        return refined
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the objective of an output against the batch's refined labels, a scalar."""
-        return self.objective(self._checked(output), self.targets(batch))
+        parsed = self._checked(output)
+        loss = self.objective(parsed, self.targets(batch))
+        if distributed.world_size() > 1:
+            # DistributedDataParallel waits for every parameter's gradient, also of a branch whose terms are off.
+            loss = loss + sum(0 * logits.float().sum() for logits in parsed if logits is not None)
+        return loss
 
     def probs(self, output: Any) -> Tensor:
         """Return class probabilities of the final branch, float32 (B, K, h, w)."""
@@ -193,12 +221,37 @@ class ParsingMetrics:
         """Return the share of each class's pixels that were predicted, (K,); NaN for a class without pixels."""
         return self._metrics.class_recall()
 
+    def class_support(self) -> Tensor:
+        """Return the number of pixels of each class, float64 (K,)."""
+        return self._metrics.confusion.sum(1).double()
+
     def compute(self) -> dict[str, float]:
         """Return the metrics in [0, 1] by name; NaN where nothing was seen."""
         iou = self._metrics.compute()["iou"]
         return self._metrics.scalars() | {
             f"iou_{name}": float(value) for name, value in zip(self.classes.names, iou, strict=True)
         }
+
+
+def _check_crops(batch: Batch) -> None:
+    """Raise an InvalidInputError unless a batch says where its crops lie: known before the first epoch, not later."""
+    missing = [name for name in CROP_FIELDS if name not in batch.extra]
+    if missing:
+        raise InvalidInputError(
+            f"items with the fields {', '.join(CROP_FIELDS)} of their crop",
+            got=f"none called {', '.join(missing)}",
+            mend="train on a ParsingDataset, or return them from your own data set as it does: of a crop that is the"
+            " canonical frame itself, torch.eye(2, 3), torch.tensor(False) and torch.tensor([0.0, 0.0, W, H])",
+        )
+
+
+def _described(objective: Any) -> Any:
+    """Return the fields of an objective that is a dataclass, the name of another."""
+    if not dataclasses.is_dataclass(objective):
+        named = objective if hasattr(objective, "__qualname__") else type(objective)
+        return f"{named.__module__}.{named.__qualname__}"
+    fields = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
+    return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in fields.items()}
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from noisycorrect import SelfCorrector, SoftLabelStore, cli
 from noisycorrect.cli import main
 from noisycorrect_seg import cli as seg_cli
 from noisycorrect_seg.ace2p import ACE2P
-from noisycorrect_seg.classes import PASCAL
+from noisycorrect_seg.classes import PASCAL, Classes
 from noisycorrect_seg.inference import parse_image
 
 EVIDENCE = torch.tensor([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.0, 0.2, 0.8], [0.3, 0.3, 0.4]])
@@ -126,7 +126,7 @@ def checkpoint(tmp_path_factory):
         torch.manual_seed(0)
         network = ACE2P(num_classes=7, backbone="resnet18", width=0.125)
     path = tmp_path_factory.mktemp("networks") / "network.pt"
-    network.save(path)
+    network.save(path, classes=PASCAL)
     return path
 
 
@@ -179,20 +179,32 @@ def test_checkpoints_are_told_apart_by_their_content(checkpoint, photos, tmp_pat
 
     monkeypatch.setattr(ACE2P, "from_official", from_official)
     for name in ("new.pth", "old.pth"):
-        assert seg_cli.load_network(tmp_path / name).num_classes == 7
+        assert seg_cli.load_network(tmp_path / name)[0].num_classes == 7
     assert read == ["new.pth", "old.pth"]
-    assert seg_cli.load_network(checkpoint).num_classes == 7
+    assert seg_cli.load_network(checkpoint)[0].num_classes == 7
     assert len(read) == 2
     words = ["parse", str(photos), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out"), "--size", "33x33"]
     assert main([*words, "--official"]) == 0
     assert read[2:] == ["network.pt"]
 
 
-def test_classes_follow_from_their_number_or_a_file(tmp_path):
-    assert [seg_cli.network_classes(count, None).name for count in (20, 18, 17, 7)] == ["lip", "atr", "ccp", "pascal"]
-    assert seg_cli.network_classes(20, "cihp").name == "cihp"
+def test_classes_are_those_of_the_checkpoint_the_published_number_or_a_file(tmp_path, monkeypatch):
     (tmp_path / "classes.txt").write_text("background\nleft leg\nright leg\n")
-    assert seg_cli.network_classes(3, str(tmp_path / "classes.txt")).flip_pairs == ((1, 2),)
+    assert seg_cli.classes_of(str(tmp_path / "classes.txt"), 3).flip_pairs == ((1, 2),)
+    assert seg_cli.classes_of("cihp", 20).name == "cihp"
+    network = ACE2P(20, "resnet18", width=0.125)
+    own = Classes("own", tuple(f"class {number}" for number in range(20)))
+    network.save(tmp_path / "own.pt", classes=own, size=(64, 48))
+    assert seg_cli.load_network(tmp_path / "own.pt")[1:] == (own, (64, 48))
+    torch.save({"module.weight": torch.zeros(1)}, tmp_path / "official.pth")
+    monkeypatch.setattr(ACE2P, "from_official", lambda path: ACE2P(18, "resnet18", width=0.125))
+    assert seg_cli.load_network(tmp_path / "official.pth")[1].name == "atr"
+
+
+def test_a_network_of_ones_own_needs_its_classes(photos, tmp_path, capsys):
+    ACE2P(20, "resnet18", width=0.125).save(tmp_path / "bare.pt")  # as many classes as LIP, and perhaps none of them
+    assert main(["parse", str(photos), "--checkpoint", str(tmp_path / "bare.pt"), "--out", str(tmp_path / "out")]) == 2
+    assert "--classes for a network of 20 classes" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- invalid input

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
+import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from benchmarks.parsing.rows import Variant, variants
 from benchmarks.parsing.study import Options, run_cell, run_together
 from benchmarks.parsing.tables import print_tables
 from noisycorrect import distributed
+from noisycorrect.checks import whole_number
 from noisycorrect.engine import resolve_device, resolve_precision
 from noisycorrect.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect_seg.classes import Classes
@@ -74,10 +77,8 @@ def make_preset(arguments: argparse.Namespace) -> Preset:
 def _study(arguments: argparse.Namespace, console: Console) -> int:
     preset = make_preset(arguments)
     rows = variants(arguments.ablation, None if arguments.rows is None else arguments.rows.split(","))
-    if arguments.seeds < 1:
-        raise InvalidInputError("--seeds >= 1", got=str(arguments.seeds), mend="the default is 1")
-    if arguments.weights is not None and not arguments.weights.exists():
-        raise InvalidInputError(f"a file of weights at {arguments.weights}", got="no such file", mend="check --weights")
+    whole_number("--seeds", arguments.seeds, least=1)
+    whole_number("--first-seed", arguments.first_seed, least=0)
     resolve_precision(arguments.amp, resolve_device(arguments.device))
     data = describe(arguments.dataset, arguments.data_dir, preset, arguments.noise)
     cells = make_cells(
@@ -85,7 +86,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
         preset,
         data,
         range(arguments.first_seed, arguments.first_seed + arguments.seeds),
-        weights=None if arguments.weights is None else arguments.weights.name,
+        weights=_file_name(arguments.weights),
         precision=arguments.amp,
         ranks=distributed.world_size(),
     )
@@ -121,6 +122,18 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
     return int(failed is not None)
 
 
+def _file_name(path: Path | None) -> str | None:
+    """Return a file's name and a digest, which tell it from another of that name."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise InvalidInputError(f"a file of weights at {path}", got=got.lower(), mend="check --weights") from error
+
+
 def _classes(arguments: argparse.Namespace, data: Data, preset: Preset) -> Classes:
     """Return the data set's classes, without reading its images."""
     few = Data(data.dataset, 2, 2, data.noise, data.fingerprint)
@@ -134,22 +147,26 @@ def _check_network(cell: Cell, num_classes: int, weights: Path | None) -> None:
 
 
 def _processes(arguments: argparse.Namespace) -> int:
-    if arguments.processes is not None and arguments.processes < 1:
-        raise InvalidInputError("--processes >= 1", got=str(arguments.processes), mend="leave it out")
+    """Return how many runs are computed at a time: one a core, but one alone where a run has a GPU or several ranks."""
+    if arguments.processes is not None:
+        return whole_number("--processes", arguments.processes, least=1)
     if distributed.world_size() > 1 or resolve_device(arguments.device).type != "cpu":
-        return arguments.processes or 1
-    return arguments.processes or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _compute(
     cells: Mapping[str, Sequence[Cell]], options: Options, processes: int, *, verbose: bool
 ) -> tuple[list[Record], CellsFailedError | None]:
     every = distinct_cells(cells)
-    run_one = functools.partial(run_cell, options)
+    processes = min(processes, len(every))
+    run_one = functools.partial(run_cell, dataclasses.replace(options, progress=processes == 1))
     if distributed.world_size() > 1:
         return run_together(every, run_one, options.folder), None
+    # Bars over samples and over runs would draw over each other.
+    console = Console(stderr=True, force_terminal=False) if processes == 1 else None
     try:
-        return run_cells(every, run_one, options.folder, min(processes, len(every)), verbose=verbose), None
+        return run_cells(every, run_one, options.folder, processes, verbose=verbose, console=console), None
     except CellsFailedError as error:
         return error.finished, error
 

@@ -85,7 +85,7 @@ def _texts(cell: Cell, costs: Costs, ranks: int) -> list[str]:
         duration(costs.forward_seconds),
         duration(costs.seconds(cell)),
         gigabytes(costs.memory(cell, ranks)),
-        gigabytes(costs.disk(cell)) if costs.disk(cell) else "-",
+        " to ".join(gigabytes(size) for size in costs.disk(cell)) if costs.disk(cell)[1] else "-",
     ]
 
 
@@ -103,7 +103,7 @@ def _foot(
     text += (
         "Step and forward: measured here, a sample, without reading images. Memory: weights, gradients, momentum,"
         " average, and what a training batch keeps; a process, without images. Label store: all generations of a run,"
-        " from predictions like masks of people with soft outlines; it goes when the run is done."
+        " if predictions are like masks of people with soft outlines, and at most; it goes when the run is done."
     )
     return text
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from benchmarks.parsing.study import MODEL, NETWORK, RUN
 from benchmarks.parsing.tables import Grid, markdown_table
 from benchmarks.report import write_report
+from noisycorrect import distributed
 from noisycorrect.checkpoint import load_checkpoint, load_model_state
 from noisycorrect.errors import CheckpointError, InvalidInputError
 from noisycorrect.run import CHECKPOINT
@@ -152,7 +153,8 @@ def evaluate(
     page = [f"# {TITLE}: {checkpoint.name}", "", f"In the images' own frames: {how}." + (f" {NOTE}" if tta else "")]
     for grid in grids:
         page += ["", *markdown_table(grid)]
-    write_report(out, payload, "\n".join(page) + "\n", stem=stem)
+    if distributed.is_main():
+        write_report(out, payload, "\n".join(page) + "\n", stem=stem)
     for grid in grids:
         _print(grid, console)
     console.print(f"{how}." + (f" {NOTE}" if tta else ""), soft_wrap=True, highlight=False)

@@ -47,6 +47,8 @@ class Options:
         See :func:`~benchmarks.parsing.networks.prepared`.
     keep_labels : bool
         Leave the run's folder, with checkpoint and label store, where it is.
+    progress : bool
+        Show a bar over the samples of a run, on a terminal.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class Options:
     channels_last: bool = False
     compiled: bool = False
     keep_labels: bool = False
+    progress: bool = False
 
 
 def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
         seed=cell.seed,
         run_dir=place / RUN,
         keep_generations=None,  # for the pictures; the store goes with the run's folder
-        verbose=distributed.world_size() > 1 or METHODS[cell.method].refines,
+        verbose=options.progress,
         **METHODS[cell.method].settings,
     )
     train = ParsingDataset(sources.train, cell.size, augment=True)

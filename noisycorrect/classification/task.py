@@ -84,6 +84,11 @@ class Classification:
         self.soft_loss = loss
         self.allow_empty_classes = allow_empty_classes
 
+    def identity(self) -> dict[str, Any]:
+        """Return what a run and the run that resumes it must share: of a loss, its name."""
+        name = getattr(self.soft_loss, "__qualname__", type(self.soft_loss).__qualname__)
+        return {"num_classes": self.num_classes, "loss": f"{self.soft_loss.__module__}.{name}"}
+
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` are class labels, (N,), and (for training) every class has one."""
         labels = checked_labels(given, self.num_classes, name="labels" if training else "validation labels")
@@ -184,6 +189,10 @@ class ClassificationMetrics:
         """Add up over all ranks."""
         self.confusion = distributed.all_reduce_sum(self.confusion)
         self.nll = distributed.all_reduce_sum(self.nll)
+
+    def class_support(self) -> Tensor:
+        """Return the number of labels of each class, float64 (K,)."""
+        return self.confusion.sum(1)
 
     def class_recall(self) -> Tensor:
         """Return the share of each class's labels that were predicted, float64 (K,); NaN for a class without labels."""

@@ -12,7 +12,7 @@ from noisycorrect.labels.given import ClassLabels, checked_labels, checked_mask
 from noisycorrect.labels.store import SoftLabelStore
 
 VALUES_AT_ONCE = 2**23  # 32 MB of float32
-MASKS_COMPARED = 512  # refining a mask at full size takes some 20 ms; a cycle of a large set cannot pay that for each
+MASKS_COMPARED = 512  # refining a mask takes tens of ms at full size; a cycle of a large set cannot pay that for each
 
 
 def row_blocks(store: SoftLabelStore) -> Iterator[slice]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from noisycorrect.labels.frame import Size, letterbox
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.refine import blend, label_trust, one_hot
+from noisycorrect.refine import blend_classes, label_trust, one_hot
+
+VALUES_AT_ONCE = 2**21  # 8 MB of float32: stays in the cache, whatever the size of the mask
 
 
 def refined_mask(
@@ -52,15 +53,55 @@ def refined_mask(
     if not given.size:
         return torch.zeros(num_classes, 0, 0) if evidence is None else evidence
     labels = torch.from_numpy(given.astype(np.int64))[None]
-    onehot = one_hot(labels, num_classes).permute(0, 3, 1, 2)
     if evidence is None:
-        return onehot[0]
+        return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
     resampled = evidence_on_mask(evidence, given.shape, frame)[None]
-    refined = blend(onehot, resampled, label_trust(torch.tensor([trust]), class_trust, labels))
-    return (refined * (labels != IGNORE_INDEX).unsqueeze(1))[0]
+    return blend_classes(labels, resampled, label_trust(torch.tensor([trust]), class_trust, labels))[0]
 
 
-def evidence_on_mask(evidence: Tensor, shape: tuple[int, ...], frame: Size | None) -> Tensor:
+def refined_labels(
+    given: np.ndarray,
+    evidence: Tensor | None,
+    trust: float,
+    *,
+    frame: Size | None = None,
+    class_trust: Tensor | None = None,
+) -> np.ndarray:
+    """Return the most probable class of each pixel of :func:`refined_mask`, without making all of it.
+
+    Parameters
+    ----------
+    given, evidence, trust, frame, class_trust
+        As for :func:`refined_mask`.
+
+    Returns
+    -------
+    ndarray, shape (H, W), uint8
+        255 at ignored pixels. Of a sample without a mask: the evidence's own size.
+
+    Examples
+    --------
+    >>> given = np.array([[0, 1, 255]], np.uint8)
+    >>> refined_labels(given, torch.tensor([[[0.1]], [[0.9]]]), trust=0.25).tolist()
+    [[1, 1, 255]]
+    """
+    if evidence is None:
+        return given.copy()
+    if not given.size:
+        return evidence.argmax(0).to(torch.uint8).numpy()
+    labels = np.empty_like(given)
+    step = max(1, VALUES_AT_ONCE // (len(evidence) * given.shape[1]))
+    for start in range(0, len(given), step):
+        rows = slice(start, min(start + step, len(given)))
+        strip = torch.from_numpy(given[rows].astype(np.int64))[None]
+        resampled = evidence_on_mask(evidence, given.shape, frame, rows)[None]
+        refined = blend_classes(strip, resampled, label_trust(torch.tensor([trust]), class_trust, strip))
+        labels[rows] = refined.max(1).indices[0].numpy()  # several times faster than argmax
+    labels[given == IGNORE_INDEX] = IGNORE_INDEX
+    return labels
+
+
+def evidence_on_mask(evidence: Tensor, shape: tuple[int, ...], frame: Size | None, rows: slice = slice(None)) -> Tensor:
     """Return evidence resampled to the pixels of a mask, bilinear, corners aligned.
 
     Parameters
@@ -71,6 +112,8 @@ def evidence_on_mask(evidence: Tensor, shape: tuple[int, ...], frame: Size | Non
         Height and width of the mask.
     frame : (int, int) or None
         Height and width of the canonical frame, which holds the mask in its middle; None: the mask is the frame.
+    rows : slice
+        Which rows of the mask. Default: all.
 
     Returns
     -------
@@ -83,15 +126,25 @@ def evidence_on_mask(evidence: Tensor, shape: tuple[int, ...], frame: Size | Non
     >>> evidence_on_mask(torch.eye(3)[None], (1, 2), (3, 3))  # a row of two pixels in the middle of the frame
     tensor([[[0., 0.]]])
     """
-    height, width = shape
-    if frame is None:
-        return F.interpolate(evidence[None], size=(height, width), mode="bilinear", align_corners=True)[0]
-    matrix = letterbox((height, width), frame)
-    scale = 2 / (np.array(frame[::-1]) - 1)  # grid_sample counts -1..1 from corner to corner
-    x = (matrix[0, 0] * np.arange(width) + matrix[0, 2]) * scale[0] - 1
-    y = (matrix[1, 1] * np.arange(height) + matrix[1, 2]) * scale[1] - 1
-    grid = torch.from_numpy(np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)).float()
-    return F.grid_sample(evidence[None], grid[None], mode="bilinear", padding_mode="border", align_corners=True)[0]
+    # One zoom and one shift an axis: rows are interpolated first, then columns.
+    matrix = np.eye(2, 3) if frame is None else letterbox((shape[0], shape[1]), frame)
+    for axis, (side, cells, picked) in enumerate(zip(shape, evidence.shape[1:], (rows, slice(None)), strict=True)):
+        if frame is None:
+            at = np.linspace(0, cells - 1, side)
+        else:
+            row = 1 - axis  # the matrix has x first
+            at = (matrix[row, row] * np.arange(side) + matrix[row, 2]) * (cells - 1) / (frame[axis] - 1)
+        evidence = _interpolated(evidence, 1 + axis, at[picked].clip(0, cells - 1))
+    return evidence
+
+
+def _interpolated(values: Tensor, axis: int, at: np.ndarray) -> Tensor:
+    """Return values at fractional positions along an axis, linearly."""
+    low = np.minimum(at.astype(int), max(values.shape[axis] - 2, 0))
+    high = np.minimum(low + 1, values.shape[axis] - 1)
+    weight = torch.from_numpy((at - low).astype(np.float32)).reshape(-1, *[1] * (values.dim() - 1 - axis))
+    first = values.index_select(axis, torch.from_numpy(low))
+    return first.lerp_(values.index_select(axis, torch.from_numpy(high)), weight)
 
 
 def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | None) -> np.ndarray:

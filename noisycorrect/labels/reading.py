@@ -15,7 +15,6 @@ from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreEr
 from noisycorrect.labels.codec import Codec, codec_named
 from noisycorrect.labels.generation import GenerationReader, Header
 from noisycorrect.labels.given import (
-    IGNORE_INDEX,
     ClassLabels,
     MaskLabels,
     as_array,
@@ -23,7 +22,7 @@ from noisycorrect.labels.given import (
     mask_fingerprint,
 )
 from noisycorrect.labels.manifest import Manifest
-from noisycorrect.labels.masks import refined_mask
+from noisycorrect.labels.masks import refined_labels, refined_mask
 from noisycorrect.refine import UNLABELED, blend, label_trust, one_hot, paper_trust
 
 GIVEN = "given.h5"
@@ -241,15 +240,21 @@ class ReadableLabels:
             -1 for an unlabelled sample before the first generation; 255 at ignored pixels.
         """
         number = self.generation if generation is None else generation
-        if self.kind == ClassLabels.kind:
+        if isinstance(self._given, ClassLabels):
             refined = self.refined(indices, generation=number)
             return torch.where(refined.sum(1) > 0, refined.argmax(1), UNLABELED).numpy()
-        labels = []
-        for row in self._rows(indices):  # one at a time: refined masks take 4 K times the memory of labels
-            (probs,) = self.refined(int(row), generation=number)
-            label = torch.where(probs.sum(0) > 0, probs.argmax(0), torch.tensor(IGNORE_INDEX))
-            labels.append(label.to(torch.uint8).numpy())
-        return labels
+        rows = self._rows(indices)
+        reader, class_trust = self._reader(number), self.class_trust(generation=number)
+        return [
+            refined_labels(
+                self._given.mask(int(row)),
+                None if reader is None else reader.evidence(np.array([row]))[0],
+                float(weight),
+                frame=self.frame,
+                class_trust=class_trust,
+            )
+            for row, weight in zip(rows, self.trust(rows, generation=number), strict=True)
+        ]
 
     def _rows(self, indices: Indices) -> np.ndarray:
         if indices is None or isinstance(indices, slice):

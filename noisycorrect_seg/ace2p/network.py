@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ from noisycorrect_seg.ace2p.heads import (
     part_name,
 )
 from noisycorrect_seg.ace2p.weights import read_weights
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.outputs import ParsingOutput
 
 KIND = "ace2p"
@@ -161,8 +163,19 @@ class ACE2P(nn.Module):
             )
         return {"num_classes": self.num_classes, **self._names, "width": self.width, "dropout": self.dropout}
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, classes: Classes | None = None, size: tuple[int, int] | None = None
+    ) -> None:
         """Write architecture and weights to a file, which is either the old one or the new one.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        classes : Classes, optional
+            What the outputs mean, and
+        size : (int, int), optional
+            height and width of the input that the network was trained on: for ``noisycorrect parse``.
 
         Raises
         ------
@@ -171,7 +184,27 @@ class ACE2P(nn.Module):
         CheckpointError
             If the file cannot be written.
         """
-        save_checkpoint(Path(path), {"kind": KIND, "config": self.config, "state": self.state_dict()})
+        if classes is not None and len(classes) != self.num_classes:
+            raise InvalidInputError(
+                f"{self.num_classes} classes, as the network has", got=str(len(classes)), mend="pass the source's"
+            )
+        details = {
+            "classes": None if classes is None else [classes.name, classes.names, classes.flip_pairs],
+            "size": None if size is None else [int(side) for side in size],
+        }
+        save_checkpoint(
+            Path(path), {"kind": KIND, "config": self.config, "state": self.state_dict(), "details": details}
+        )
+
+    @staticmethod
+    def details(path: str | os.PathLike[str]) -> tuple[Classes | None, tuple[int, int] | None]:
+        """Return the classes and the size that :meth:`save` was told; None for what it was not."""
+        details = load_checkpoint(Path(path)).get("details") or {}
+        classes, size = details.get("classes"), details.get("size")
+        if classes is not None:
+            name, names, pairs = classes
+            classes = Classes(name, tuple(names), tuple((one, other) for one, other in pairs))
+        return classes, None if size is None else (size[0], size[1])
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -216,6 +249,36 @@ class ACE2P(nn.Module):
         official.load_official(network, state)
         return network.eval()
 
+    def with_classes(self, num_classes: int) -> Self:
+        """Return a copy for other classes, with new heads and all other weights: a start for one's own data.
+
+        Parameters
+        ----------
+        num_classes : int
+            K of the copy.
+
+        Raises
+        ------
+        InvalidInputError
+            If the fusion branch was given as an object, whose head is not known.
+
+        Examples
+        --------
+        >>> network = ACE2P(20, "resnet18", width=0.125).with_classes(6)
+        >>> network(torch.zeros(1, 3, 65, 49)).fusion.shape
+        torch.Size([1, 6, 17, 13])
+        """
+        if self.fusion is not None and not isinstance(self.fusion, FusionBranch):
+            raise InvalidInputError(
+                "a fusion branch built by name", got=type(self.fusion).__name__, mend="change its head yourself"
+            )
+        network: Self = copy.deepcopy(self)
+        network.num_classes = whole_number("num_classes", num_classes, least=2)
+        network.parsing_head = _new_head(self.parsing_head, num_classes)
+        if isinstance(network.fusion, FusionBranch):
+            network.fusion.head = _new_head(network.fusion.head, num_classes)
+        return network
+
     def to_official_state_dict(self, prefix: str = "module.") -> dict[str, Tensor]:
         """Return the weights under the official names: what the official code loads, and :meth:`from_official`.
 
@@ -229,3 +292,7 @@ class ACE2P(nn.Module):
         with torch.device("meta"):
             network = cls(**config)
         return network.to_empty(device="cpu")
+
+
+def _new_head(head: nn.Conv2d, num_classes: int) -> nn.Conv2d:
+    return nn.Conv2d(head.in_channels, num_classes, 1).to(head.weight.device, head.weight.dtype)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from noisycorrect.errors import InvalidInputError
-from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.classes import Classes, classes_named, named_classes
 
 NAMES = ("classes.txt", "classes.json")
 FLIP = re.compile(r"#\s*flip\s*:(.*)", re.IGNORECASE)
-SIDES = {"left": "right", "right": "left"}
 
 
 def read_classes(path: Path | str) -> Classes:
@@ -54,60 +52,13 @@ def read_classes(path: Path | str) -> Classes:
     return named_classes(path.absolute().parent.name or "own", names, pairs, where=str(path))
 
 
-def named_classes(
-    name: str, names: Sequence[str], pairs: Sequence[tuple[str, str]] | None = None, *, where: str = "the classes"
-) -> Classes:
-    """Return a class list from names and pairs of names; without pairs, those that differ in left and right.
-
-    Raises
-    ------
-    InvalidInputError
-        If a name stands twice, or a pair names no class.
-
-    Examples
-    --------
-    >>> named_classes("own", ["background", "Left-arm", "Right-arm"]).flip_pairs
-    ((1, 2),)
-    """
-    number = {name: index for index, name in enumerate(names)}
-    if len(number) < len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        raise InvalidInputError(f"different names in {where}", got=f"{twice!r} twice", mend="rename one")
-    unknown = [name for pair in pairs or () for name in pair if name not in number]
-    if unknown:
-        raise InvalidInputError(
-            f"flip pairs of classes in {where}", got=repr(unknown[0]), mend=f"the classes are {', '.join(names)}"
-        )
-    if pairs is None:
-        pairs = left_right_pairs(names)
-    return Classes(name, tuple(names), tuple((number[one], number[other]) for one, other in pairs))
-
-
-def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of names that differ only in ``left`` and ``right``, in any case.
-
-    Examples
-    --------
-    >>> left_right_pairs(["background", "left_shoe", "bright", "right_shoe"])
-    [('left_shoe', 'right_shoe')]
-    """
-    known = {name.lower(): name for name in names}
-    pairs = []
-    for name in names:
-        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], name.lower())
-        other = known.get(mirrored)
-        if other is not None and names.index(name) < names.index(other):
-            pairs.append((name, other))
-    return pairs
-
-
 def as_classes(classes: Any) -> Classes:
     """Return a class list from a classes file, a name of :func:`noisycorrect_seg.classes.classes_named`, or names."""
     if isinstance(classes, Path) or (isinstance(classes, str) and Path(classes).suffix.lower() in (".txt", ".json")):
         return read_classes(classes)
     if isinstance(classes, (str, Classes)):
         return classes_named(classes)
-    return named_classes("own", [str(name) for name in classes])
+    return classes_named(classes)
 
 
 def _parsed_text(text: str) -> tuple[list[str], list[tuple[str, str]] | None]:

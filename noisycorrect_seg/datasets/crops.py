@@ -16,7 +16,14 @@ from noisycorrect.labels.frame import Size
 from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.source import Cached, ParsingSource
-from noisycorrect_seg.geometry import Augmentation, compose, crop_matrix, draw_augmentation, invert
+from noisycorrect_seg.geometry import (
+    Augmentation,
+    compose,
+    crop_matrix,
+    draw_augmentation,
+    image_extent,
+    invert,
+)
 from noisycorrect_seg.warp import warp_image, warp_mask
 
 # Of ImageNet, on values / 255, in the order blue, green, red: what the published SCHP networks take.
@@ -113,7 +120,9 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
       is no image, and everywhere if the sample has no mask;
     - ``matrix``: float32 (2, 3), affine, from the crop's pixels (x, y) to those of the canonical crop, the mirror
       included;
-    - ``mirror``: bool ().
+    - ``mirror``: bool ();
+    - ``extent``: float32 (4,), left, top, right and bottom edge of the image in the canonical crop: where a sample
+      without a mask can be learnt from its evidence.
 
     The canonical crop is the one without augmentation: the whole image, letterboxed. The image is interpolated
     bilinearly, the mask to the nearest pixel, both as in OpenCV 4, on which the published networks were trained.
@@ -210,11 +219,13 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         if mirror and self.classes.flip_pairs:
             given = self.classes.swap(given)
         to_image = invert(crop_matrix(shape, self.size, scale=scale, angle=angle, mirror=mirror))
+        canonical = crop_matrix(shape, self.size)
         return {
             "image": normalise(crop),
             "given": torch.from_numpy(given),
-            "matrix": torch.from_numpy(compose(crop_matrix(shape, self.size), to_image).astype(np.float32)),
+            "matrix": torch.from_numpy(compose(canonical, to_image).astype(np.float32)),
             "mirror": torch.tensor(mirror),
+            "extent": torch.from_numpy(image_extent(canonical, shape).astype(np.float32)),
         }
 
 
@@ -234,7 +245,7 @@ def _check(
         )
     if not len(source):
         raise InvalidInputError("a source with at least one sample", got="an empty one", mend="check its path")
-    if len(size) != 2 or min(size) < 2:
+    if not isinstance(size, (tuple, list)) or len(size) != 2 or min(size) < 2:
         raise InvalidInputError("a size (height, width) of at least 2 x 2", got=str(size), mend="such as (473, 473)")
     if not (0 <= scale_factor < 1 and rotation_factor >= 0 and 0 <= rotation_prob <= 1 and 0 <= mirror_prob <= 1):
         raise InvalidInputError(

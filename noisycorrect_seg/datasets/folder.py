@@ -168,7 +168,10 @@ def _side(root: Path, images: Mapping[str, Path], split: str) -> list[str]:
 
     ids = listed(split)
     if ids is not None:
-        return select(read_ids(ids), images, ids=ids)
+        try:
+            return select(read_ids(ids, whole_lines=True), images, ids=ids)
+        except InvalidInputError:  # lines of an image and its mask, as in LIP's lists
+            return select(read_ids(ids), images, ids=ids)
     return divided(list(images), split, other=listed(opposite(split)), every=VAL_EVERY)
 
 

@@ -69,8 +69,15 @@ def listing(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def read_ids(path: Path) -> list[str]:
+def read_ids(path: Path, *, whole_lines: bool = False) -> list[str]:
     """Return the names in an id file: the first word of each line, without an image's suffix or a leading slash.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    whole_lines : bool
+        A line is a name, spaces and all.
 
     Raises
     ------
@@ -81,7 +88,7 @@ def read_ids(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError("an id file of one name a line", got=f"{path}: {error}", mend="restore it") from error
-    words = [line.split()[0].lstrip("/") for line in lines if line.strip()]
+    words = [(line.strip() if whole_lines else line.split()[0]).lstrip("/") for line in lines if line.strip()]
     if not words:
         raise InvalidInputError("an id file of one name a line", got=f"{path} without any", mend="restore it")
     return [_without_suffix(word) for word in words]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +206,7 @@ def parse_images(
     """
     crops, shapes = canonical_crops(images, recipe.size)
     with on_device(model, device) as place, evaluating(model):
-        return parse_crops(model, crops, shapes, recipe, device=place, precision=precision, probs=probs)
+        return list(parse_crops(model, crops, shapes, recipe, device=place, precision=precision, probs=probs))
 
 
 def canonical_crops(images: Sequence[Any], size: Size) -> tuple[np.ndarray, list[Size]]:
@@ -235,12 +235,18 @@ def parse_crops(
     device: torch.device,
     precision: str = "float32",
     probs: bool = False,
-) -> list[Parsing]:
-    """Parse what :func:`canonical_crops` returned, with a model that is on `device` and in evaluation mode."""
+) -> Iterator[Parsing]:
+    """Parse what :func:`canonical_crops` returned, with a model that is on `device` and in evaluation mode.
+
+    Yields one at a time: probabilities of large photos would not fit in memory together.
+    """
     with forward_context(device, precision):
         inputs = normalised(torch.from_numpy(crops).to(device))
         logits = averaged_logits(model, inputs, recipe.classes, scales=recipe.scales, flip=recipe.flip)
-        return [_on_image(each, shape, recipe, probs=probs) for each, shape in zip(logits, shapes, strict=True)]
+    for each, shape in zip(logits, shapes, strict=True):
+        with forward_context(device, precision):
+            parsing = _on_image(each, shape, recipe, probs=probs)
+        yield parsing
 
 
 def _on_image(logits: Tensor, shape: Size, recipe: Recipe, *, probs: bool) -> Parsing:

@@ -320,14 +320,19 @@ def test_what_autograd_keeps_is_counted_at_its_peak() -> None:
 def test_costs_of_a_run_are_epochs_times_samples() -> None:
     cell = a_cell()
     costs = measure.Costs(
-        1000, step_seconds=0.1, forward_seconds=0.01, measured_batch=8, activation_bytes=10.0, generation_bytes=7.0
+        1000,
+        step_seconds=0.1,
+        forward_seconds=0.01,
+        measured_batch=8,
+        activation_bytes=10.0,
+        generation_bytes=(7.0, 9.0),
     )
     # 6 epochs; 3 recalibrations and 2 predictions of 12 samples; 3 validations of 4.
     assert costs.seconds(cell) == pytest.approx(6 * 12 * 0.1 + (5 * 12 + 3 * 4) * 0.01)
     assert costs.memory(cell) == 4 * 4 * 1000 + 8 * 10
     assert costs.memory(cell, ranks=4) == 4 * 4 * 1000 + 2 * 10
-    assert costs.disk(cell) == 2 * 12 * 7
-    assert costs.disk(dataclasses.replace(cell, method="ma")) == 0
+    assert costs.disk(cell) == (2 * 12 * 7, 2 * 12 * 9)
+    assert costs.disk(dataclasses.replace(cell, method="ma")) == (0, 0)
 
 
 def test_a_measured_step_has_costs() -> None:

@@ -56,7 +56,9 @@ def extra_of(task):
     """Return the further fields of a batch: crops that are the canonical frame itself."""
     if task.frame is None:
         return {}
-    return {"matrix": torch.eye(2, 3).repeat(COUNT, 1, 1), "mirror": torch.zeros(COUNT, dtype=torch.bool)}
+    extent = torch.tensor([-0.5, -0.5, SIZE[1] - 0.5, SIZE[0] - 0.5]).repeat(COUNT, 1)
+    matrix, mirror = torch.eye(2, 3).repeat(COUNT, 1, 1), torch.zeros(COUNT, dtype=torch.bool)
+    return {"matrix": matrix, "mirror": mirror, "extent": extent}
 
 
 def test_loss_is_a_finite_scalar_with_a_gradient_and_changes_no_argument(made):

@@ -13,6 +13,7 @@ from noisycorrect.checkpoint import save_checkpoint
 from noisycorrect.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import ACE2P, BACKBONES, CE2P, CONTEXTS, ParsingNetwork
 from noisycorrect_seg.ace2p.heads import EdgeBranch, FusionBranch
+from noisycorrect_seg.classes import Classes, classes_named
 
 
 def small(context="psp", **options):
@@ -274,3 +275,23 @@ def test_bad_files(tmp_path):
     (tmp_path / "half.pt").write_bytes(b"PK\x03\x04")
     with pytest.raises(CheckpointError, match="half.pt"):
         ACE2P.load(tmp_path / "half.pt")
+
+
+def test_a_copy_for_other_classes_keeps_all_but_the_heads():
+    network = small()
+    other = network.with_classes(6)
+    own, new = network.state_dict(), other.state_dict()
+    heads = {"parsing_head.weight", "parsing_head.bias", "fusion.head.weight", "fusion.head.bias"}
+    assert {key for key in own if own[key].shape != new[key].shape} == heads
+    assert all(torch.equal(own[key], new[key]) for key in own.keys() - heads)
+    assert (network.num_classes, other.num_classes, other.config["num_classes"]) == (7, 6, 6)
+
+
+def test_a_file_says_what_the_network_was_trained_on(tmp_path):
+    network, classes = small().with_classes(3), Classes("own", ("background", "left", "right"), ((1, 2),))
+    network.save(tmp_path / "own.pt", classes=classes, size=(64, 48))
+    assert ACE2P.details(tmp_path / "own.pt") == (classes, (64, 48))
+    network.save(tmp_path / "bare.pt")
+    assert ACE2P.details(tmp_path / "bare.pt") == (None, None)
+    with pytest.raises(InvalidInputError, match="3 classes, as the network has; got 20"):
+        network.save(tmp_path / "own.pt", classes=classes_named("lip"))

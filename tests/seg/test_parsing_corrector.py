@@ -9,7 +9,8 @@ from spawn import run_processes
 from torch import nn
 
 from noisycorrect import CorrectionResult, SelfCorrector
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.data import LabelView
+from noisycorrect.errors import CheckpointError, InvalidInputError
 from noisycorrect.labels.compare import mask_confusion, mask_quality
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingDataset
@@ -153,6 +154,44 @@ def test_unlabelled_images_get_masks():
     result = fit(source)
     assert result.labels.labeled.tolist() == [index not in (3, 4) for index in range(10)]
     assert result.labels.refined(3)[0].shape == (3, *(side // 2 for side in SIZE))
+
+
+def test_images_without_a_mask_are_trained_on_their_evidence():
+    task = HumanParsing(SHAPES, size=SIZE)
+    store = fit(Squares(unlabeled=(3, 4, 5))).labels
+    view = LabelView(ParsingDataset(Squares(unlabeled=(3, 4, 5)), SIZE, augment=True), store, seed=0)
+    targets = task.targets(view.__getitems__([3, 0, 4]))
+    assert ((targets.sum(1) > 0.99).flatten(1).sum(1) > 0.2 * SIZE[0] * SIZE[1]).all()
+
+
+def test_a_run_does_not_go_on_with_another_task(tmp_path):
+    def stop(model, record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(run_dir=tmp_path / "run", on_epoch=stop)
+    with pytest.raises(CheckpointError, match="task="):
+        fit(run_dir=tmp_path / "run", objective=mean_loss)
+    train = ParsingDataset(Squares(damaged=(0, 1)), (20, 20))
+    other = SelfCorrector(
+        net(), task=HumanParsing(SHAPES, size=(20, 20)), init_epochs=4, cycles=2, cycle_epochs=1, lr=0.1, batch_size=4,
+        run_dir=tmp_path / "run", verbose=False,
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="frame"):
+        other.fit(train)
+
+
+def test_a_data_set_of_other_classes_is_refused():
+    for classes in ("lip", SHAPES.names[:2], Classes("shapes", SHAPES.names)):
+        run = SelfCorrector(net(), task=HumanParsing(classes, size=SIZE), epochs=2, verbose=False)
+        with pytest.raises(InvalidInputError, match=r"pass HumanParsing\(source.classes\)"):
+            run.fit(ParsingDataset(Squares(), SIZE))
+
+
+def test_mean_trust_counts_what_classes_are_trusted_more():
+    last = fit(trust="class-balanced").history[-1]
+    assert last["mean_trust"] > 1 / 3
+    assert fit().history[-1]["mean_trust"] == pytest.approx(1 / 3)
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):

@@ -180,6 +180,7 @@ def test_the_item_is_the_published_crop():
         "given": (torch.uint8, (73, 73)),
         "matrix": (torch.float32, (2, 3)),
         "mirror": (torch.bool, ()),
+        "extent": (torch.float32, (4,)),
     }
 
 

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from noisycorrect.errors import InvalidInputError
-from noisycorrect_seg.classes import LIP, Classes
+from noisycorrect_seg.classes import LIP, Classes, left_right_pairs, named_classes
 from noisycorrect_seg.datasets import Folder, ParsingDataset, ParsingSource, read_classes
-from noisycorrect_seg.datasets.class_file import left_right_pairs, named_classes
 
 NAMES = ["background", "face", "left arm", "right arm"]
 

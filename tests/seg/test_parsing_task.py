@@ -11,6 +11,7 @@ from noisycorrect.data import Batch
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels import CODECS
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.losses import ParsingObjective
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.task import HumanParsing
 
@@ -29,7 +30,8 @@ def batch(count=3, *, evidence=True, trust=0.4, class_trust=None):
         probs = torch.rand(count, K, *MAP, generator=GENERATOR).mul(4).softmax(1)
         code = torch.from_numpy(CODECS[HumanParsing.codec].encode(probs))
     mirror = torch.tensor([False, True, False])[:count]
-    extra = {"matrix": matrix, "mirror": mirror}
+    extent = torch.tensor([[-0.5, -0.5, 8.5, 11.5], [1.0, 2.0, 7.0, 9.0], [-0.5, -0.5, 8.5, 11.5]])[:count]
+    extra = {"matrix": matrix, "mirror": mirror, "extent": extent}
     return Batch(
         torch.arange(count), torch.rand(count, 3, *SIZE, generator=GENERATOR), given, torch.full((count,), trust), code,
         int(evidence), extra, class_trust,
@@ -80,14 +82,37 @@ def test_before_the_first_generation_targets_are_the_given_masks():
     assert torch.equal(targets, sample.given.long())
 
 
-def test_an_unlabelled_image_learns_from_evidence_alone_where_it_has_pixels():
+def test_a_sample_without_a_mask_learns_from_its_evidence_where_the_crop_shows_the_image():
     sample = batch(trust=0.0)
+    sample.given[1] = 255
     targets = HumanParsing(ARMS, size=SIZE).targets(sample)
-    other = batch(trust=0.0)
-    other.given, other.evidence, other.extra = sample.given.clone(), sample.evidence, sample.extra
-    known = other.given != 255
-    other.given[known] = (other.given[known] + 1) % K
-    assert torch.equal(HumanParsing(ARMS, size=SIZE).targets(other), targets)
+    whole = batch(trust=0.0)
+    whole.given, whole.evidence, whole.extra = torch.zeros_like(sample.given), sample.evidence, sample.extra
+    evidence = HumanParsing(ARMS, size=SIZE).targets(whole)[1]
+    matrix = sample.extra["matrix"][1].double().numpy()
+    left, top, right, bottom = sample.extra["extent"][1].tolist()
+    shown = 0
+    for y, x in np.ndindex(SIZE):
+        at = matrix @ np.array([x, y, 1.0])
+        inside = left <= at[0] <= right and top <= at[1] <= bottom
+        shown += inside
+        expected = evidence[:, y, x] if inside else torch.zeros(K)
+        torch.testing.assert_close(targets[1, :, y, x], expected)
+    assert 0 < shown < SIZE[0] * SIZE[1]
+    assert (targets[0][:, :2] == 0).all()  # ignored pixels of a mask stay ignored, whatever its trust
+
+
+def test_the_run_that_resumes_must_have_the_same_classes_size_and_losses():
+    same = HumanParsing(ARMS, size=SIZE).identity()
+    assert same == HumanParsing(ARMS, size=SIZE).identity()
+    for other in (
+        HumanParsing(Classes("arms", ARMS.names), size=SIZE), HumanParsing(ARMS, size=(8, 8)),
+        HumanParsing("lip", size=SIZE),
+        HumanParsing(ARMS, size=SIZE, flip_average=True),
+        HumanParsing(ARMS, size=SIZE, objective=ParsingObjective(lovasz=False)),
+        HumanParsing(ARMS, size=SIZE, objective=lambda output, targets: output.final.sum()),
+    ):  # fmt: skip
+        assert other.identity() != same
 
 
 class Echo(nn.Module):
@@ -169,5 +194,9 @@ def test_wrong_arguments_and_items_are_refused():
         task.check_given(torch.zeros(3))
     sample = batch()
     del sample.extra["mirror"]
-    with pytest.raises(InvalidInputError, match="`matrix` and `mirror`"):
+    with pytest.raises(InvalidInputError, match="none called mirror"):
         task.targets(sample)
+    with pytest.raises(InvalidInputError, match="none called mirror"):  # at the rehearsal, not after 110 epochs
+        task.check_output(torch.randn(3, K, *MAP), sample)
+    with pytest.raises(InvalidInputError, match="the name of a list, Classes, or names"):
+        HumanParsing(6)
