@@ -72,6 +72,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     checkpoint = parser.add_argument_group("evaluation")
     checkpoint.add_argument("--evaluate", type=Path, help="measure a checkpoint, or the folder of a run, and stop")
     checkpoint.add_argument("--tta", action="store_true", help="average over scales 0.5 to 1.5 and mirrors")
+    checkpoint.add_argument(
+        "--official-centres", action="store_true", help="shift maps by half a pixel, as the published evaluator does"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--out", type=Path, default=Path("runs/lip"), help="report folder (default: %(default)s)")
     output.add_argument("--cells", type=Path, help="folder of the finished runs (default: cells, in the report's)")

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.cells import CellsFailedError, Record, cell_config, read_cell, run_cells
-from benchmarks.parsing.data import EMBEDDED, describe, load, whole_val
+from benchmarks.parsing.data import EMBEDDED, describe, load, val_images
 from benchmarks.parsing.dry_run import print_plan
 from benchmarks.parsing.evaluate import evaluate
 from benchmarks.parsing.networks import build_network
@@ -193,10 +193,11 @@ def _report(
 
 def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
     preset = make_preset(arguments)
-    data = describe(arguments.dataset, arguments.data_dir, preset, arguments.noise)
-    source = whole_val(arguments.dataset, arguments.data_dir, data)
-    if source is None:
+    if arguments.dataset == EMBEDDED:
+        data = describe(arguments.dataset, arguments.data_dir, preset, arguments.noise)
         source = load(EMBEDDED, None, data, preset.size, arguments.first_seed).val
+    else:
+        source = val_images(arguments.dataset, arguments.data_dir, preset.val_limit)
     quiet = console if distributed.is_main() else Console(quiet=True)
     evaluate(
         arguments.evaluate,
@@ -205,6 +206,7 @@ def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
         size=None if arguments.size is None else parse_size(arguments.size),
         default_size=preset.size,
         tta=arguments.tta,
+        official_centres=arguments.official_centres,
         batch_size=arguments.batch_size or 8,
         device=arguments.device,
         precision="float32" if arguments.amp == "auto" else arguments.amp,

@@ -142,8 +142,21 @@ def whole_val(dataset: str, data_dir: Path | None, data: Data) -> ParsingSource 
     """Return the validation images at the size of their files; None for the embedded set, which has no files."""
     if dataset == EMBEDDED:
         return None
-    assert data_dir is not None
-    return _limited(source_named(dataset, data_dir, "val"), data.val)
+    return val_images(dataset, data_dir, data.val)
+
+
+def val_images(dataset: str, data_dir: Path | None, limit: int | None = None) -> ParsingSource:
+    """Return at most `limit` validation images of a data set in a folder, evenly spaced; nothing else is looked for.
+
+    Raises
+    ------
+    InvalidInputError
+        If no folder is named.
+    """
+    if data_dir is None:
+        raise InvalidInputError("--data-dir", got="none", mend=f"where the files of {dataset} are")
+    source = source_named(dataset, data_dir, "val")
+    return _limited(source, limit or len(source))
 
 
 def describe(dataset: str, data_dir: Path | None, preset: Preset, noise: str | None = None) -> Data:

@@ -42,7 +42,8 @@ def load_network(path: Path) -> tuple[ACE2P, tuple[int, int] | None]:
         If there is no such file, or it is neither.
     """
     if not path.is_dir():
-        return _from_file(path), _known_size(path.parent)
+        network = _from_file(path)
+        return network, _known_size(path.parent) or (ACE2P.details(path)[1] if _is_ours(path) else None)
     if (path / MODEL).exists():
         return ACE2P.load(path / MODEL), _known_size(path)
     checkpoint = path / RUN / CHECKPOINT
@@ -81,6 +82,14 @@ def _from_file(path: Path) -> ACE2P:
             ) from None
 
 
+def _is_ours(path: Path) -> bool:
+    try:
+        ACE2P.details(path)
+    except CheckpointError:
+        return False
+    return True
+
+
 def _known_size(folder: Path) -> tuple[int, int] | None:
     try:
         height, width = json.loads((folder / NETWORK).read_text(encoding="utf-8"))["size"]
@@ -97,6 +106,7 @@ def evaluate(
     size: tuple[int, int] | None,
     default_size: tuple[int, int],
     tta: bool,
+    official_centres: bool = False,
     batch_size: int,
     device: str,
     precision: str,
@@ -117,6 +127,8 @@ def evaluate(
         Input size; default: the one that the network was trained at, if that is known, else `default_size`.
     tta : bool
         Average over `TTA_SCALES` and mirrors.
+    official_centres : bool
+        Cut box centres to whole numbers as the published evaluator does: its figures, half a pixel off.
     batch_size, device, precision
         As for :func:`noisycorrect_seg.inference.evaluate_source`.
     out, stem
@@ -141,12 +153,14 @@ def evaluate(
         size=frame,
         scales=TTA_SCALES if tta else (1.0,),
         flip=tta,
+        official_centres=official_centres,
         batch_size=batch_size,
         device=device,
         precision=precision,
     )
     iou = {name: float(value) for name, value in zip(source.classes.names, scores.pop("iou"), strict=True)}
     how = f"input {frame[0]}x{frame[1]}, {scores['images']} images"
+    how += ", box centres cut to whole numbers as published" if official_centres else ""
     how += f", scales {', '.join(f'{scale:g}' for scale in TTA_SCALES)} and mirrors, logits averaged" if tta else ""
     payload = {"title": TITLE, "checkpoint": checkpoint.name, "how": how, "scores": scores, "iou": iou}
     grids = figures_grid(scores), [["class", "IoU, %"], *([name, _percent(value)] for name, value in iou.items())]

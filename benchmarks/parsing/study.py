@@ -110,7 +110,7 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
         "parameters": parameters(network),
     }
     if distributed.is_main():
-        model.save(place / MODEL)
+        model.save(place / MODEL, classes=sources.classes, size=cell.size)
         if not options.keep_labels:
             del result
             shutil.rmtree(place / RUN, ignore_errors=True)

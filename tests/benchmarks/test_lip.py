@@ -223,3 +223,19 @@ def test_two_ranks_share_each_run_and_one_writes(tmp_path: Path) -> None:
     assert cell["result"]["sample_passes"] == BUDGET
     assert np.isfinite(cell["result"]["val"]["mean_iou"])
     assert len(list((tmp_path / "out").glob("cells/*.json"))) == 1
+
+
+def test_evaluation_needs_the_validation_images_alone(tmp_path, capsys):
+    people = SyntheticPeople(3, size=(48, 32))
+    for kind, suffix in (("images", "jpg"), ("segmentations", "png")):
+        (tmp_path / "lip" / f"val_{kind}").mkdir(parents=True)
+        for index in range(len(people)):
+            picture = Image.fromarray(people.image(index) if kind == "images" else people.mask(index))
+            picture.save(tmp_path / "lip" / f"val_{kind}" / f"{index}.{suffix}")
+    (tmp_path / "lip" / "val_id.txt").write_text("0\n1\n2\n")
+    ACE2P(20, "resnet18", width=0.125).save(tmp_path / "own.pt", classes=people.classes, size=(48, 32))
+    words = ["--dataset", "lip", "--data-dir", str(tmp_path / "lip"), "--evaluate", str(tmp_path / "own.pt")]
+    assert lip.main([*words, "--out", str(tmp_path / "out"), "--official-centres"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "input 48x32, 3 images" in shown
+    assert "box centres cut to whole numbers" in shown
