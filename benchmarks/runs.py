@@ -49,6 +49,7 @@ def correction_run(
         trust="paper",
         recalibration="fast",
         recalibration_samples=recalibration_samples,
+        recalibration_inputs="augmented",
         num_workers=0,
         seed=0,
         keep_generations=2,

@@ -94,6 +94,9 @@ class SelfCorrector:
     recalibration_samples : int or None
         Recalibrate on at most so many random training samples; None uses all. A few thousand give population statistics
         (Wu & Johnson 2021, sec. 3), and a pass over all would double what a cycle costs.
+    recalibration_inputs : {"augmented", "canonical"}
+        Recalibrate on training samples as training sees them (the paper), or as predictions do. The weights were
+        trained with statistics of augmented inputs.
     device : str or torch.device
         ``"auto"`` is a GPU where there is one.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -162,6 +165,7 @@ class SelfCorrector:
         trust: str | None = None,
         recalibration: str = "fast",
         recalibration_samples: int | None = 8192,
+        recalibration_inputs: str = "augmented",
         device: str | torch.device = "auto",
         precision: str = "auto",
         clip_grad_norm: float | None = None,
@@ -196,6 +200,7 @@ class SelfCorrector:
             trust=defaults["trust"] if trust is None else trust,
             recalibration=recalibration,
             recalibration_samples=recalibration_samples,
+            recalibration_inputs=recalibration_inputs,
             num_workers=num_workers,
             seed=seed,
             keep_generations=keep_generations,

@@ -213,27 +213,39 @@ class Run:
         self.aggregator.update(self.student)
 
     def recalibrate(self) -> None:
-        """Estimate the average's BatchNorm statistics on the training samples as predictions see them."""
+        """Estimate the average's BatchNorm statistics on the training samples."""
         settings = self.settings
+        augmented = settings.recalibration_inputs == "augmented"
+        data = self.data.train if augmented else self.data.canonical
         batches = ShardedBatches(
-            len(self.data.canonical),
+            len(data),
             self._prediction_batch,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
             seed=derived_seed(settings.seed, RECALIBRATION),  # shuffled: sorted data misleads the one-pass estimate
         )
         batches.set_epoch(self.epoch)
+        view = self._view(data)
+        view.set_epoch(self.epoch)
+
+        def forward(model: nn.Module, batch: Batch) -> Any:
+            batch = batch.to(self.engine.device)
+            if augmented and self.engine.augment is not None:
+                # Seeded by batch: every pass of the exact method must see the same inputs.
+                with seeded(settings.seed, RECALIBRATION, self.epoch, int(batch.index[0]), device=self.engine.device):
+                    batch.input = self.engine.augment(batch.input)
+            return self.engine.task.forward(model, batch)
+
         with self.engine.autocast():
             layers = recalibrate_batchnorm(
                 self.model,
-                self._loader(self._canonical_view(), batches),
+                self._loader(view, batches),
                 method=settings.recalibration,
                 max_samples=settings.recalibration_samples,
-                forward=lambda model, batch: self.engine.task.forward(model, batch.to(self.engine.device)),
+                forward=forward,
             )
         passes = {"fast": min(layers, 1), "exact": layers}[settings.recalibration]
-        samples = len(self.data.canonical)
-        self.sample_passes += passes * min(settings.recalibration_samples or samples, samples)
+        self.sample_passes += passes * min(settings.recalibration_samples or len(data), len(data))
 
     def refine(self) -> None:
         """Predict every training sample and publish the next generation of labels (SCHP, Eq. 7)."""
@@ -282,8 +294,11 @@ class Run:
         return [list(shard[start : start + step]) for start in range(0, len(shard), step)]
 
     def _canonical_view(self) -> LabelView:
-        data, seed = self.data, self.settings.seed
-        return LabelView(data.canonical, None, seed=seed, collate_fn=data.collate_fn, expected=class_labels(self.store))
+        return self._view(self.data.canonical)
+
+    def _view(self, data: MapStyleDataset) -> LabelView:
+        seed, expected = self.settings.seed, class_labels(self.store)
+        return LabelView(data, None, seed=seed, collate_fn=self.data.collate_fn, expected=expected)
 
     def _val_view(self) -> LabelView | None:
         data, seed = self.data, self.settings.seed

@@ -14,6 +14,7 @@ from noisycorrect.schedule import Schedule
 
 RESTARTS = ("aggregate", "student")
 TRUSTS = ("paper", "class-balanced")
+RECALIBRATION_INPUTS = ("augmented", "canonical")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class RunSettings:
     trust: str
     recalibration: str
     recalibration_samples: int | None
+    recalibration_inputs: str
     num_workers: int
     seed: int
     keep_generations: int | None
@@ -44,6 +46,7 @@ class RunSettings:
             ("evidence", EVIDENCE_RULES),
             ("trust", TRUSTS),
             ("recalibration", RECALIBRATIONS),
+            ("recalibration_inputs", RECALIBRATION_INPUTS),
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)

@@ -234,10 +234,25 @@ def test_any_optimizer_factory_clipping_and_augmentation():
         restart="student",
         evidence="exponential",
     ).fit((inputs, given))
-    assert len(seen) == 8 * 3
+    assert len(seen) == 8 * 3 + 3 * 2  # and three recalibrations
     assert result.labels.generation == 2
     with pytest.raises(InvalidInputError, match="to return a torch Optimizer; got Linear"):
         corrector(optimizer=lambda parameters, lr: nn.Linear(1, 1)).fit((inputs, given))
+
+
+@pytest.mark.parametrize("method", ["fast", "exact"])
+def test_recalibration_sees_augmented_inputs_unless_told_otherwise(method):
+    inputs, given, _ = blobs(60)
+    for where, shift in (("augmented", 5), ("canonical", 0)):
+        run = corrector(augment=lambda x: x + 5, recalibration=method, recalibration_inputs=where)
+        first, norm, *_ = run.fit((inputs, given)).model
+        torch.testing.assert_close(norm.running_mean, first(inputs + shift).mean(0).detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_recalibration_draws_the_same_augmentation_in_every_pass():
+    inputs, given, _ = blobs(60)
+    run = corrector(augment=lambda x: x + torch.randn(4), recalibration="exact")
+    assert_equal_runs(run.fit((inputs, given)), run.fit((inputs, given)))
 
 
 def test_own_task_and_canonical_view():

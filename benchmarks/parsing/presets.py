@@ -71,7 +71,7 @@ class Preset:
 PRESETS = {
     "paper": Preset((473, 473), "resnet101", "psp", 1.0, 100, 5, 10, lr=7e-3, batch_size=36),
     "medium": Preset((384, 256), "resnet50", "psp", 1.0, 40, 5, 4, lr=7e-3, batch_size=16),
-    "small": Preset((96, 72), "resnet18", "psp", 0.25, 20, 5, 2, 0.05, 4, shrink=1.5),
+    "small": Preset((96, 72), "resnet18", "psp", 0.25, 14, 5, 2, 0.05, 4, shrink=1.5),
     "tiny": Preset((48, 32), "resnet18", "psp", 0.125, 4, 2, 1, 0.05, 8, 24, 12, shrink=1.5),
 }
 

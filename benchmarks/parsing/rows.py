@@ -47,6 +47,16 @@ METHODS: dict[str, Method] = {
     "lr": Method("labels refined", {"aggregate": False}),
     "both": Method("self-correction", {}),
     "both-cb": Method("self-correction, class-balanced trust", {"trust": "class-balanced"}),
+    "ma-canonical": Method(
+        "weights averaged, recalibrated on canonical inputs", {"refine": False, "recalibration_inputs": "canonical"}
+    ),
+    "both-canonical": Method(
+        "self-correction, recalibrated on canonical inputs", {"recalibration_inputs": "canonical"}
+    ),
+    "both-cb-canonical": Method(
+        "class-balanced trust, recalibrated on canonical inputs",
+        {"trust": "class-balanced", "recalibration_inputs": "canonical"},
+    ),
     "both-student": Method("self-correction, cycles go on from the student", {"restart": "student"}),
     "none-cosine": Method("plain training, one cosine", {"aggregate": False, "refine": False}, restarts=False),
 }
