@@ -128,7 +128,8 @@ def evolution_picture(found: Sequence[Evolution], classes: Classes, *, height: i
         cells = [one.image, *(colour_mask(mask, classes) for mask in one.masks), last]
         factor = max(1, round(height / one.image.shape[0]))
         rows.append([cell.repeat(factor, 0).repeat(factor, 1) for cell in cells])
-    shown = sorted({int(number) for one in found for number in np.unique(one.masks)} - {255})
+    masks = [mask for one in found for mask in (one.masks, one.clean) if mask is not None]
+    shown = sorted({int(number) for mask in masks for number in np.unique(mask)} - {255})
     sheet, key = contact_sheet(rows, titles), legend(classes, only=shown)
     picture = Image.new("RGB", (sheet.width + key.width, max(sheet.height, key.height)), "white")
     picture.paste(sheet, (0, 0))

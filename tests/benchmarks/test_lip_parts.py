@@ -30,9 +30,9 @@ def slow_passes(method: str, schedule: Schedule, samples: int, batch_size: int, 
             batches = ShardedBatches(samples, batch_size, rank=rank, world_size=ranks, full=False)
             passes += sum(3 * len(batch) for batch in batches)
         if schedule.ends_cycle(epoch):
-            if method not in ("none", "lr", "none-cosine"):
+            if method.startswith(("ma", "both")):
                 passes += min(samples, 8192)
-            if method not in ("none", "ma", "none-cosine") and schedule.cycle(epoch) > 0:
+            if method.startswith(("lr", "both")) and schedule.cycle(epoch) > 0:
                 passes += samples
     return passes
 
