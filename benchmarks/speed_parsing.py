@@ -205,8 +205,8 @@ def measure_warp(folder: Path, repeats: int) -> list[Measurement]:
     back = tuple(invert(matrix).ravel().tolist())
     rows = []
     for name, ours, source, filter_ in (
-        ("image, bilinear", lambda: warp_image(image, matrix, (SIDE, SIDE)), image, Image.Resampling.BILINEAR),
-        ("mask, nearest", lambda: warp_mask(mask, matrix, (SIDE, SIDE)), mask, Image.Resampling.NEAREST),
+        ("an image, bilinear", lambda: warp_image(image, matrix, (SIDE, SIDE)), image, Image.Resampling.BILINEAR),
+        ("a mask, nearest", lambda: warp_mask(mask, matrix, (SIDE, SIDE)), mask, Image.Resampling.NEAREST),
     ):
         picture = Image.fromarray(source)
 
@@ -217,7 +217,7 @@ def measure_warp(folder: Path, repeats: int) -> list[Measurement]:
         note = "as OpenCV 4 to the last bit, which Pillow is not"
         reference = "Pillow's transform, 500 x 350 to 473 x 473"
         rows.append(
-            Measurement(f"warp of an {name}", reference, 1e3 * times[0], 1e3 * times[1], "ms", times[2], None, note)
+            Measurement(f"warp of {name}", reference, 1e3 * times[0], 1e3 * times[1], "ms", times[2], None, note)
         )
     return rows
 

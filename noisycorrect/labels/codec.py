@@ -70,8 +70,8 @@ class SqrtUint8:
 
     The square root spends the L + 1 levels where probabilities differ most: near 0. It is the transform that gives a
     proportion a constant variance (Bartlett 1936). Decoding squares and divides by the sum over the classes. Fewer
-    levels compress better: 63 take two thirds of the bytes of 255 on parsing maps, at 16 times the divergence
-    (docs/results/speed.md).
+    levels compress better: 63 take half of the bytes of 255 on maps of a parsing network, at 20 times the divergence
+    (docs/results/speed-parsing.md).
 
     Evidence that is decoded, averaged and encoded again each cycle gathers errors. With b = :meth:`max_error` and
     :math:`E_m` the error after m cycles, :math:`m E_m \le (m-1) E_{m-1} + m b`: a mean is off by at most

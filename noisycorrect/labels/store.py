@@ -87,7 +87,7 @@ class SoftLabelStore(ReadableLabels):
             Weight of the past in exponential evidence, in [0, 1).
         codec : str, optional
             How evidence is stored: ``"float32"`` (default for classification), ``"sqrt-uint8"`` (for
-            segmentation) or ``"sqrt-uint6"``: two thirds of the bytes, 16 times the divergence.
+            segmentation) or ``"sqrt-uint6"``: half of the bytes, 20 times the divergence.
         keep : int or None
             Generations to keep, at least 2: a run that dies between two needs both. None keeps all.
         frame : (int, int), optional
