@@ -161,7 +161,9 @@ def curves(rows: Sequence[Row]) -> dict[str, Figure]:
         axes.grid(axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(figure.axes)), frameon=False
+    )
     return {"curves": figure}
 
 
