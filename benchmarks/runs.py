@@ -14,6 +14,7 @@ from torch.optim import SGD
 
 from noisycorrect import Schedule, Task
 from noisycorrect.engine import Engine
+from noisycorrect.objective import Objective
 from noisycorrect.run import Run, RunData
 from noisycorrect.run_folder import open_run
 from noisycorrect.settings import RunSettings
@@ -56,5 +57,7 @@ def correction_run(
     )
     data = RunData.make(train, val=None, unlabeled=None, canonical=None, collate_fn=None)
     engine = Engine(task, torch.device("cpu"))
-    with open_run(model, engine, functools.partial(SGD, momentum=0.9), settings, data, folder, "auto") as run:
+    with open_run(
+        model, engine, Objective(), functools.partial(SGD, momentum=0.9), settings, data, folder, "auto"
+    ) as run:
         yield run

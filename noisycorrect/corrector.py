@@ -20,6 +20,7 @@ from noisycorrect.engine import Engine, resolve_device, resolve_precision
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.compare import checked_clean
 from noisycorrect.labels.given import ClassLabels
+from noisycorrect.objective import Objective
 from noisycorrect.progress import samples_progress
 from noisycorrect.result import CorrectionResult
 from noisycorrect.run import Run, RunData
@@ -74,6 +75,9 @@ class SelfCorrector:
     optimizer : callable, optional
         ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. Default: SGD with
         momentum 0.9 and weight decay 5e-4.
+    objective : Objective, optional
+        What a training step minimises. Default: the task's loss against the refined labels. Baselines of label-noise
+        learning are objectives, too (:mod:`noisycorrect.classification`).
     batch_size : int, optional
         Samples in a batch, over all ranks. Default: 36.
     aggregate, refine : bool
@@ -156,6 +160,7 @@ class SelfCorrector:
         cycle_lr: float | None = None,
         min_lr: float | None = None,
         optimizer: OptimizerFactory | None = None,
+        objective: Objective | None = None,
         batch_size: int | None = None,
         aggregate: bool = True,
         refine: bool = True,
@@ -215,6 +220,7 @@ class SelfCorrector:
         if not isinstance(model, nn.Module):
             raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, mend="pass a network")
         self.device = resolve_device(device)
+        self.objective = Objective() if objective is None else objective
         self.precision = resolve_precision(precision, self.device)
         self.clip_grad_norm = clip_grad_norm
         self.augment = augment
@@ -274,7 +280,9 @@ class SelfCorrector:
         """
         data = self._data(train, val, unlabeled, canonical, clean_labels, val_clean_labels)
         with (
-            open_run(self.model, self._engine(), self.optimizer, self.settings, data, self.run_dir, resume) as run,
+            open_run(
+                self.model, self._engine(), self.objective, self.optimizer, self.settings, data, self.run_dir, resume
+            ) as run,
             samples_progress(enabled=self.verbose and distributed.is_main()) as progress,
         ):
             run.rehearse()

@@ -17,6 +17,7 @@ from noisycorrect import distributed
 from noisycorrect.checks import finite_number
 from noisycorrect.data import Batch, check_generation
 from noisycorrect.errors import InvalidInputError, NonFiniteLossError, unknown_name
+from noisycorrect.objective import Objective
 from noisycorrect.task import Metrics, Task
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -115,6 +116,7 @@ class Engine:
     def train_epoch(
         self,
         model: nn.Module,
+        objective: Objective,
         optimizer: Optimizer,
         scheduler: LRScheduler,
         batches: Iterable[Batch],
@@ -129,7 +131,7 @@ class Engine:
 
         Parameters
         ----------
-        model, optimizer, scheduler
+        model, objective, optimizer, scheduler
             Changed in place; the scheduler goes to ``epoch + number / length`` before each batch.
         batches : iterable of Batch
             `length` of them.
@@ -159,7 +161,7 @@ class Engine:
             batch = self._to_device(batch)
             if self.augment is not None:
                 batch.input = self.augment(batch.input)
-            losses.append(self._step(model, optimizer, batch, share))
+            losses.append(self._step(model, objective, optimizer, batch, share))
             counts.append(count)
             samples += len(batch)
             if len(losses) % LOSSES_BETWEEN_CHECKS == 0 or len(losses) == length:
@@ -171,16 +173,17 @@ class Engine:
         self._check_weights(model, epoch)
         return (total / labeled if labeled else math.nan), round(samples)
 
-    def _step(self, model: nn.Module, optimizer: Optimizer, batch: Batch, share: float) -> Tensor:
+    def _step(self, model: nn.Module, objective: Objective, optimizer: Optimizer, batch: Batch, share: float) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         with self.autocast():
-            loss = self.task.loss(self.task.forward(model, batch), batch)
+            loss = objective.loss(model, batch)
         self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
         if self.clip_grad_norm is not None:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_grad_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
+        objective.after_step(model)
         return loss.detach()
 
     @staticmethod

@@ -29,6 +29,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.compare import changed_share, label_accuracy, mask_confusion, mask_quality
 from noisycorrect.labels.given import ClassLabels
 from noisycorrect.modules import unwrap
+from noisycorrect.objective import Objective, Setup, share_memory
 from noisycorrect.progress import logger
 from noisycorrect.recalibrate import recalibrate_batchnorm
 from noisycorrect.refine import class_balanced_trust
@@ -39,7 +40,7 @@ from noisycorrect.settings import RunSettings
 
 CHECKPOINT = "checkpoint.pt"
 # What a stream of random numbers is for; mixed into the seed, so that no two purposes share one.
-TRAINING, RECALIBRATION = 1, 2
+TRAINING, RECALIBRATION, OBJECTIVE = 1, 2, 3
 
 
 @dataclass
@@ -104,6 +105,7 @@ class Run:
         self,
         model: nn.Module,
         engine: Engine,
+        objective: Objective,
         make_optimizer: Callable[..., Optimizer],
         settings: RunSettings,
         data: RunData,
@@ -117,6 +119,7 @@ class Run:
         self.run_dir = run_dir
         self.student = copy.deepcopy(model).to(engine.device)
         self.trained = _distributed(self.student, engine.device)
+        self.objective = copy.deepcopy(objective)
         self.optimizer = _make_optimizer(make_optimizer, self.student, settings.lr)
         self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = CyclicalLR(
@@ -131,10 +134,23 @@ class Run:
         self.history: list[dict[str, float]] = []
         self.epoch = 0  # epochs done
         self.loss = math.nan
-        self.sample_passes = 0
+        self.sample_passes = 0.0
         self._refined: dict[str, float] = {}  # what the last refinement measured
         self._clock = time.perf_counter()
         self._make_loaders()
+        self.objective.start(self._setup())
+
+    def _setup(self) -> Setup:
+        given = self.store.given() if self.store.kind == ClassLabels.kind else None
+        return Setup(
+            task=self.engine.task,
+            given=None if given is None else torch.tensor(given, device=self.engine.device),
+            length=len(self.store),
+            epochs=self.settings.schedule.epochs,
+            device=self.engine.device,
+            seed=self.settings.seed,
+            predict=self.predict,
+        )
 
     def _make_loaders(self) -> None:
         settings, data = self.settings, self.data
@@ -177,10 +193,15 @@ class Run:
             )
         self.train_view.set_epoch(epoch)
         self.train_batches.set_epoch(epoch)
+        with seeded(self.settings.seed, OBJECTIVE, epoch, device=self.engine.device):
+            self.objective.start_epoch(epoch, self.student)
+        ranks = distributed.world_size()
+        before = {name: tensor.clone() for name, tensor in self.objective.memory().items()} if ranks > 1 else {}
         with seeded(self.settings.seed, TRAINING, epoch, distributed.rank(), device=self.engine.device):
             try:
                 self.loss, samples = self.engine.train_epoch(
                     self.trained,
+                    self.objective,
                     self.optimizer,
                     self.scheduler,
                     self.train_loader,
@@ -193,8 +214,21 @@ class Run:
             except NonFiniteLossError as error:
                 last = f"epoch {self.epoch} in {self.run_dir}" if self.run_dir and self.epoch else "none"
                 raise NonFiniteLossError(f"{error}; last good checkpoint: {last}") from None
-        self.sample_passes += 3 * samples
+        if ranks > 1:
+            share_memory(self.objective, before)
+        self.objective.end_epoch()
+        self.sample_passes += self.objective.passes(epoch, self.settings.schedule.epochs) * samples
         self.epoch = epoch + 1
+
+    def predict(self, model: nn.Module) -> Tensor:
+        """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device.
+
+        The passes are the caller's to count.
+        """
+        batches = self._loader(self._canonical_view(), self._in_order(len(self.data.canonical)))
+        own = [probs.cpu() for _, probs in self.engine.predict(model, batches)]
+        shards = distributed.all_gather_objects(torch.cat(own) if own else None)
+        return torch.cat([shard for shard in shards if shard is not None]).to(self.engine.device)
 
     def _weigh(self, number: int, batch: Batch) -> tuple[int, float]:
         """Return how many samples of the batch have a label, and their share of the global batch's, times the ranks."""
@@ -320,7 +354,7 @@ class Run:
         record: dict[str, float] = {
             **self.epoch_record(cycle),
             "seconds": now - self._clock,
-            "sample_passes": self.sample_passes,
+            "sample_passes": round(self.sample_passes),
             **nothing,
             **self._refined,
             **self._validate(),
@@ -355,7 +389,7 @@ class Run:
 
     def result(self) -> CorrectionResult:
         """Return what the run has come to."""
-        return CorrectionResult(self.model.eval(), self.store, self.history, self.sample_passes)
+        return CorrectionResult(self.model.eval(), self.store, self.history, round(self.sample_passes))
 
     # ---------------------------------------------------------------- stopping and going on
 
@@ -382,6 +416,7 @@ class Run:
             "precision": str(self.engine.precision),
             "clip_grad_norm": self.engine.clip_grad_norm,
             "augment": self.engine.augment is not None,
+            "objective": self.objective.identity(),
         }
 
     def _state(self) -> dict[str, Any]:
@@ -394,6 +429,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
+            "objective": self.objective.state_dict(),
             "history": self.history,
             "loss": self.loss,
             "sample_passes": self.sample_passes,
@@ -413,6 +449,7 @@ class Run:
             ) from error
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
+        self.objective.load_state_dict(content["objective"])
         self.history = content["history"]
         self.epoch = content["epoch"]
         self.loss = content["loss"]

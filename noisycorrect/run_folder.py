@@ -17,6 +17,7 @@ from noisycorrect.engine import Engine
 from noisycorrect.errors import CheckpointError, InvalidInputError
 from noisycorrect.files import locked
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.objective import Objective
 from noisycorrect.progress import logger
 from noisycorrect.result import LABELS
 from noisycorrect.run import CHECKPOINT, Run, RunData
@@ -27,6 +28,7 @@ from noisycorrect.settings import RunSettings
 def open_run(
     model: nn.Module,
     engine: Engine,
+    objective: Objective,
     make_optimizer: Callable[..., Optimizer],
     settings: RunSettings,
     data: RunData,
@@ -40,7 +42,9 @@ def open_run(
     if run_dir is None:
         if resume is True or distributed.world_size() > 1:
             raise InvalidInputError("a run_dir", got="None", mend="pass run_dir= to SelfCorrector, one for all ranks")
-        yield Run(model, engine, make_optimizer, settings, data, _new_store(None, engine, settings, data), None)
+        yield Run(
+            model, engine, objective, make_optimizer, settings, data, _new_store(None, engine, settings, data), None
+        )
         return
     checkpoint = run_dir / CHECKPOINT
     if resume is True and not checkpoint.exists():
@@ -56,7 +60,7 @@ def open_run(
             )
         content = load_checkpoint(checkpoint) if found else None
         store = _open_store(run_dir / LABELS, engine, settings, data, resumed=found)
-        run = Run(model, engine, make_optimizer, settings, data, store, run_dir)
+        run = Run(model, engine, objective, make_optimizer, settings, data, store, run_dir)
         if content is not None:
             run.restore(content)
             done = run.epoch == settings.schedule.epochs

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     ["errors", "checks", "distributed", "files", "rng", "progress"],
     ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "refine", "labels"],
-    ["datasets", "data", "task"],
+    ["datasets", "data", "task", "objective"],
     ["classification"],
     ["engine", "checkpoint", "settings", "issues", "result", "run", "run_folder", "corrector"],
     ["integrations", "report", "cli"],
