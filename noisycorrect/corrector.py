@@ -36,6 +36,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "lr": 7e-3,
         "batch_size": 36,
+        "lr_schedule": "cyclical",
+        "aggregation": "equal",
         "evidence": "mean",
         "trust": "paper",
         "restart": "aggregate",
@@ -83,6 +85,13 @@ class SelfCorrector:
     aggregate, refine : bool
         Average the weights (Eq. 6); refine the labels (Eq. 7): the rows of the paper's Table 4. The first cycle's blend
         is half the given label, so a label's most probable class can change from the second on.
+    lr_schedule : {"cyclical", "cosine"}, optional
+        A cosine for the initial phase and one for each cycle (Eq. 5), or one for the whole run.
+    aggregation : {"equal", "exponential"}, optional
+        The mean of the weights at the ends of the cycles (Eq. 6), or an exponential average of those after every step
+        with `aggregation_decay`; training then goes on from its own weights (`restart` must be ``"student"``).
+    aggregation_decay : float
+        In [0, 1).
     restart : {"aggregate", "student"}, optional
         Where a cycle starts from: the averaged weights with a fresh optimizer (the paper), or the weights that the last
         cycle ended with (the published code).
@@ -122,8 +131,8 @@ class SelfCorrector:
     keep_generations : int or None
         Generations of labels that stay on disk, at least 2; None keeps all.
     on_epoch : callable, optional
-        ``on_epoch(model, record)`` after every epoch, with the model in training and a dict of ``epoch`` (epochs done),
-        ``cycle``, ``loss``, ``lr``.
+        ``on_epoch(model, record)`` after every epoch, with the model in training, or its average if that is made at
+        every step, and a dict of ``epoch`` (epochs done), ``cycle``, ``loss``, ``lr``.
     verbose : bool
         Show a progress bar, on a terminal only.
 
@@ -162,7 +171,10 @@ class SelfCorrector:
         optimizer: OptimizerFactory | None = None,
         objective: Objective | None = None,
         batch_size: int | None = None,
+        lr_schedule: str | None = None,
         aggregate: bool = True,
+        aggregation: str | None = None,
+        aggregation_decay: float = 0.99,
         refine: bool = True,
         restart: str | None = None,
         evidence: str | None = None,
@@ -186,6 +198,8 @@ class SelfCorrector:
         if preset not in PRESETS:
             raise unknown_name("preset", preset, PRESETS)
         defaults = PRESETS[preset]
+        if aggregation == "exponential":
+            defaults = {**defaults, "restart": "student"}
         self.model = model
         self.task = _make_task(task, num_classes)
         self.schedule = _make_schedule(epochs, init_epochs, cycles, cycle_epochs)
@@ -197,7 +211,10 @@ class SelfCorrector:
             cycle_lr=cycle_lr,
             min_lr=min_lr,
             batch_size=defaults["batch_size"] if batch_size is None else batch_size,
+            lr_schedule=defaults["lr_schedule"] if lr_schedule is None else lr_schedule,
             aggregate=aggregate,
+            aggregation=defaults["aggregation"] if aggregation is None else aggregation,
+            aggregation_decay=aggregation_decay,
             refine=refine,
             restart=defaults["restart"] if restart is None else restart,
             evidence=defaults["evidence"] if evidence is None else evidence,
@@ -294,7 +311,8 @@ class SelfCorrector:
                 run.train_epoch(epoch, advance=functools.partial(progress.advance, bar))
                 if self.schedule.ends_cycle(epoch):
                     if self.settings.aggregate:
-                        run.aggregate()  # Eq. 6
+                        if not self.settings.averages_steps:
+                            run.aggregate()  # Eq. 6
                         run.recalibrate()
                     if self.settings.refine and cycle > 0:
                         run.refine()  # Eq. 7
@@ -303,7 +321,7 @@ class SelfCorrector:
                         run.restart_from_aggregate()
                 run.save()
                 if self.on_epoch is not None:
-                    self.on_epoch(run.student, run.epoch_record(cycle))
+                    self.on_epoch(run.model if self.settings.averages_steps else run.student, run.epoch_record(cycle))
         return run.result()
 
     def _engine(self) -> Engine:

@@ -125,6 +125,7 @@ class Engine:
         length: int,
         generation: int,
         weigh: Callable[[int, Batch], tuple[int, float]],
+        after_step: Callable[[], None],
         advance: Advance,
     ) -> tuple[float, int]:
         """Train for one epoch; return the mean loss of the labelled samples and the number of samples, over all ranks.
@@ -140,6 +141,8 @@ class Engine:
         weigh : callable
             ``weigh(number, batch)``: how many of the batch's samples have a label, and what this rank's mean loss
             counts, so that the mean over ranks is the mean over the global batch.
+        after_step : callable
+            Called after each step of the optimizer.
         advance : callable
             Called with the size of each batch.
 
@@ -162,6 +165,7 @@ class Engine:
             if self.augment is not None:
                 batch.input = self.augment(batch.input)
             losses.append(self._step(model, objective, optimizer, batch, share))
+            after_step()
             counts.append(count)
             samples += len(batch)
             if len(losses) % LOSSES_BETWEEN_CHECKS == 0 or len(losses) == length:
@@ -183,7 +187,6 @@ class Engine:
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_grad_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
-        objective.after_step(model)
         return loss.detach()
 
     @staticmethod

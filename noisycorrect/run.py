@@ -112,6 +112,7 @@ class Run:
         store: SoftLabelStore,
         run_dir: Path | None,
     ) -> None:
+        schedule = settings.schedule
         self.settings = settings
         self.engine = engine
         self.data = data
@@ -125,12 +126,16 @@ class Run:
         self.scheduler = CyclicalLR(
             self.optimizer,
             warmup_epochs=settings.warmup_epochs,
-            init_epochs=settings.schedule.init_epochs,
-            cycle_epochs=settings.schedule.cycle_epochs,
+            init_epochs=schedule.init_epochs if settings.lr_schedule == "cyclical" else schedule.epochs,
+            cycle_epochs=schedule.cycle_epochs,
             cycle_lr=settings.cycle_lr,
             min_lr=settings.min_lr,
         )
-        self.aggregator = WeightAggregator(self.student) if settings.aggregate else None
+        self.aggregator = (
+            WeightAggregator(self.student, method=settings.aggregation, decay=settings.aggregation_decay)
+            if settings.aggregate
+            else None
+        )
         self.history: list[dict[str, float]] = []
         self.epoch = 0  # epochs done
         self.loss = math.nan
@@ -209,6 +214,7 @@ class Run:
                     length=len(self.train_batches),
                     generation=self.store.generation,
                     weigh=self._weigh,
+                    after_step=self._after_step,
                     advance=advance,
                 )
             except NonFiniteLossError as error:
@@ -219,6 +225,11 @@ class Run:
         self.objective.end_epoch()
         self.sample_passes += self.objective.passes(epoch, self.settings.schedule.epochs) * samples
         self.epoch = epoch + 1
+
+    def _after_step(self) -> None:
+        self.objective.after_step(self.student)
+        if self.settings.averages_steps:
+            self.aggregate()
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device.

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from noisycorrect.aggregate import METHODS as AGGREGATIONS
 from noisycorrect.checks import finite_number, whole_number
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.manifest import EVIDENCE_RULES
@@ -13,6 +14,7 @@ from noisycorrect.recalibrate import METHODS as RECALIBRATIONS
 from noisycorrect.schedule import Schedule
 
 RESTARTS = ("aggregate", "student")
+LR_SCHEDULES = ("cyclical", "cosine")
 TRUSTS = ("paper", "class-balanced")
 RECALIBRATION_INPUTS = ("augmented", "canonical")
 
@@ -27,7 +29,10 @@ class RunSettings:
     cycle_lr: float | None
     min_lr: float | None
     batch_size: int
+    lr_schedule: str
     aggregate: bool
+    aggregation: str
+    aggregation_decay: float
     refine: bool
     restart: str
     evidence: str
@@ -42,6 +47,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         for name, known in (
+            ("lr_schedule", LR_SCHEDULES),
+            ("aggregation", AGGREGATIONS),
             ("restart", RESTARTS),
             ("evidence", EVIDENCE_RULES),
             ("trust", TRUSTS),
@@ -50,6 +57,12 @@ class RunSettings:
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
+        if self.averages_steps and self.restart == "aggregate":
+            raise InvalidInputError(
+                'restart="student" with aggregation="exponential"',
+                got='restart="aggregate"',
+                mend="leave restart out: an average of all steps is no point to start from",
+            )
         for name, least in (
             ("batch_size", 1),
             ("num_workers", 0),
@@ -72,11 +85,16 @@ class RunSettings:
                 mend="shorten the warm-up",
             )
         self._set("warmup_epochs", warmup)
-        momentum = finite_number("evidence_momentum", self.evidence_momentum, above=0, below=1, mend="0.7 is common")
-        self._set("evidence_momentum", momentum)
+        for name, mend in (("evidence_momentum", "0.7 is common"), ("aggregation_decay", "0.99 is common")):
+            self._set(name, finite_number(name, getattr(self, name), above=0, below=1, mend=mend))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the class is frozen; numpy's numbers become plain ones here
+
+    @property
+    def averages_steps(self) -> bool:
+        """Whether the weights are averaged after every step, and not at the ends of cycles."""
+        return self.aggregate and self.aggregation == "exponential"
 
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint and the run that resumes it must share."""

@@ -1,8 +1,10 @@
 """SelfCorrector as its users meet it: results, switches, data forms, seeds."""
 
 import copy
+import itertools
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from noisycorrect.data import Batch
 from noisycorrect.datasets import is_augmented, read_given
 from noisycorrect.engine import Engine, resolve_precision
 from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
+from noisycorrect.objective import Objective
 from noisycorrect.refine import blend, one_hot
 from noisycorrect.schedule import cyclical_lr
 
@@ -675,3 +678,44 @@ def test_unlabeled_samples_in_the_forms_people_have(form):
 def test_precision_auto_is_full_on_cpu():
     assert resolve_precision("auto", torch.device("cpu")) is None
     assert Engine(Classification(2), torch.device("cpu")).scaler.is_enabled() is False
+
+
+class Recorder(Objective):
+    """Plain training that notes the weights after every step, outside of the copy that a run makes of it."""
+
+    steps: ClassVar[list] = []
+
+    def after_step(self, model):
+        self.steps.append(model.weight.detach().double().clone())
+
+
+def test_weights_are_averaged_after_every_step():
+    inputs = torch.randn(96, 5, generator=torch.Generator().manual_seed(0))
+    deployed, Recorder.steps = [], []
+    result = SelfCorrector(
+        nn.Linear(5, 2), num_classes=2, init_epochs=2, cycles=1, cycle_epochs=1, lr=0.5, batch_size=32, verbose=False,
+        aggregation="exponential", aggregation_decay=0.9, refine=False, objective=Recorder(),
+        on_epoch=lambda model, record: deployed.append((model.training, model.weight.clone())),
+    ).fit((inputs, (inputs[:, 0] > 0).long()))  # fmt: skip
+    average = Recorder.steps[0]
+    for weight in Recorder.steps[1:]:
+        average = 0.9 * average + 0.1 * weight
+    assert len(Recorder.steps) == 9
+    assert torch.allclose(result.model.weight.double(), average, atol=1e-6)
+    assert [training for training, _ in deployed] == [False] * 3
+    assert torch.equal(deployed[-1][1], result.model.weight)
+
+
+@pytest.mark.parametrize(("name", "peaks"), [("cyclical", 2), ("cosine", 1)])
+def test_one_cosine_for_the_whole_run(name, peaks):
+    inputs, rates = torch.randn(64, 5), []
+    SelfCorrector(
+        nn.Linear(5, 2), num_classes=2, init_epochs=4, cycles=1, cycle_epochs=4, warmup_epochs=0, lr=0.5, batch_size=32,
+        lr_schedule=name, verbose=False, on_epoch=lambda _, record: rates.append(record["lr"]),
+    ).fit((inputs, (inputs[:, 0] > 0).long()))  # fmt: skip
+    assert sum(later > earlier for earlier, later in itertools.pairwise(rates)) == peaks - 1
+
+
+def test_an_average_of_steps_is_no_point_to_start_from():
+    with pytest.raises(InvalidInputError, match='expected restart="student" with aggregation="exponential"'):
+        SelfCorrector(nn.Linear(2, 2), num_classes=2, epochs=4, aggregation="exponential", restart="aggregate")
