@@ -48,6 +48,8 @@ class Batch:
         Further fields of the data set's items (a crop's geometry, say).
     class_trust : Tensor, shape (K,), float32, or None
         Least weight on a given label of each class; None where classes are treated alike.
+    agreement : bool
+        Of masks: multiply the trust in a pixel's label by the evidence's probability of it.
     """
 
     index: Tensor
@@ -58,6 +60,7 @@ class Batch:
     generation: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     class_trust: Tensor | None = None
+    agreement: bool = False
 
     def __len__(self) -> int:
         return len(self.index)
@@ -133,7 +136,8 @@ class LabelView(Dataset[Any]):
         evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
         trust = self.store.trust(rows, generation=generation)
         class_trust = self.store.class_trust(generation=generation)
-        return Batch(index, inputs, given, trust, evidence, generation, extra, class_trust)
+        agreement = self.store.agreement(generation=generation)
+        return Batch(index, inputs, given, trust, evidence, generation, extra, class_trust, agreement)
 
     def _read(self, indices: list[int]) -> Any:
         if isinstance(self.data, ArrayDataset):

@@ -154,7 +154,8 @@ class HumanParsing:
             canonical=self.size,
             flip_index=self.classes.flip_index,
         )
-        refined = blend_classes(given, evidence, label_trust(batch.trust, batch.class_trust, given))
+        weight = label_trust(batch.trust, batch.class_trust, given, evidence if batch.agreement else None)
+        refined = blend_classes(given, evidence, weight)
         rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust == 0)).nonzero().flatten()
         if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)
             inside = inside_image(batch.extra["matrix"][rows], batch.extra["extent"][rows], self.size)

@@ -9,10 +9,33 @@ ROOT = Path(__file__).parents[1]
 # Each room may import from those before it, and from itself.
 LAYERS = [
     ["errors", "checks", "distributed", "files", "rng", "progress"],
-    ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "refine", "labels"],
+    [
+        "schedule",
+        "aggregate",
+        "modules",
+        "moments",
+        "feed",
+        "recalibrate",
+        "trust",
+        "refine",
+        "labels",
+        "confident_learning",
+        "estimate",
+    ],
     ["datasets", "data", "task", "objective"],
     ["classification"],
-    ["engine", "checkpoint", "settings", "issues", "result", "run", "run_folder", "corrector"],
+    [
+        "engine",
+        "checkpoint",
+        "settings",
+        "issues",
+        "result",
+        "run",
+        "run_folder",
+        "corrector",
+        "prune_retrain",
+        "baselines",
+    ],
     ["integrations", "report", "cli"],
 ]
 SEG_LAYERS = [

@@ -59,7 +59,8 @@ class GenerationWriter:
     """Writes the evidence of the samples `start` to `stop` into one file, each sample once, in any order.
 
     Made by :meth:`~noisycorrect.SoftLabelStore.new_generation`; a caller only needs :meth:`write`, and `class_trust`
-    where the labels of some classes are trusted more.
+    where the labels of some classes are trusted more, `agreement` where each pixel's label is trusted as far as the
+    evidence agrees with it.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class GenerationWriter:
         self._written = np.zeros(len(part), bool)
         self._trust = np.zeros(len(part), np.float32)
         self.class_trust: Tensor | None = None
+        self.agreement = False
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
         header.write(self._file.hdf5)
@@ -161,6 +163,8 @@ class GenerationWriter:
                 mend="predict with a loader that leaves nothing out (drop_last=False)",
             )
         self._file.hdf5.create_dataset("trust", data=self._trust)
+        if self.agreement:
+            self._file.hdf5.attrs["agreement"] = True
         if self.class_trust is not None:
             self._file.hdf5.create_dataset("class_trust", data=self._checked_class_trust(self.class_trust))
         self._file.close()
@@ -196,6 +200,8 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 header.check(part)
                 start = int(part.attrs["start"])
                 trust[start : start + len(part["trust"])] = part["trust"][()]
+                if part.attrs.get("agreement", False):
+                    merged.attrs["agreement"] = True
                 if "class_trust" in part and "class_trust" not in merged:
                     merged.create_dataset("class_trust", data=part["class_trust"][()])
                 if "evidence" not in part:  # of a rank whose shard is empty
@@ -248,6 +254,7 @@ class GenerationReader:
             self.shape: tuple[int, ...] = file["evidence"].shape
             self.trust: np.ndarray = file["trust"][()]
             self.class_trust = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
+            self.agreement = bool(file.attrs.get("agreement", False))
             dense = file["evidence"].chunks is None
         self._mapped = MappedArray(path, "evidence") if dense else None
         self._handle: h5py.File | None = None
