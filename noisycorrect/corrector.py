@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from noisycorrect import distributed
 from noisycorrect.classification.task import Classification
@@ -21,6 +22,7 @@ from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.compare import checked_clean
 from noisycorrect.labels.given import ClassLabels
 from noisycorrect.objective import Objective
+from noisycorrect.presets import Preset, preset_named
 from noisycorrect.progress import samples_progress
 from noisycorrect.result import CorrectionResult
 from noisycorrect.run import Run, RunData
@@ -31,19 +33,6 @@ from noisycorrect.task import Task
 
 TASKS: dict[str, Callable[[int], Task]] = {"classification": Classification}
 
-# Sec. 4.1 of the paper; the published code trains with momentum 0.9 and weight decay 5e-4 on every parameter.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "lr": 7e-3,
-        "batch_size": 36,
-        "lr_schedule": "cyclical",
-        "aggregation": "equal",
-        "evidence": "mean",
-        "trust": "paper",
-        "restart": "aggregate",
-        "optimizer": functools.partial(SGD, momentum=0.9, weight_decay=5e-4),
-    }
-}
 OptimizerFactory = Callable[..., Optimizer]
 
 
@@ -174,7 +163,7 @@ class SelfCorrector:
         lr_schedule: str | None = None,
         aggregate: bool = True,
         aggregation: str | None = None,
-        aggregation_decay: float = 0.99,
+        aggregation_decay: float | None = None,
         refine: bool = True,
         restart: str | None = None,
         evidence: str | None = None,
@@ -195,31 +184,33 @@ class SelfCorrector:
         on_epoch: Callable[[nn.Module, dict[str, float]], None] | None = None,
         verbose: bool = True,
     ) -> None:
-        if preset not in PRESETS:
-            raise unknown_name("preset", preset, PRESETS)
-        defaults = PRESETS[preset]
-        if aggregation == "exponential":
-            defaults = {**defaults, "restart": "student"}
         self.model = model
         self.task = _make_task(task, num_classes)
-        self.schedule = _make_schedule(epochs, init_epochs, cycles, cycle_epochs)
-        share = PAPER_WARMUP_EPOCHS / PAPER_INIT_EPOCHS
+        defaults = preset_named(preset, self.task.kind)
+        if aggregation == "exponential":
+            defaults = dataclasses.replace(defaults, restart="student")
+        self.objective = defaults.objective() if objective is None else objective
+        self.schedule = _make_schedule(defaults, epochs, init_epochs, cycles, cycle_epochs)
+        lr_schedule = defaults.lr_schedule if lr_schedule is None else lr_schedule
+        if warmup_epochs is None:
+            share = PAPER_WARMUP_EPOCHS / PAPER_INIT_EPOCHS
+            warmup_epochs = share * (self.schedule.init_epochs if lr_schedule == "cyclical" else 0.5)
         self.settings = RunSettings(
             schedule=self.schedule,
-            warmup_epochs=share * self.schedule.init_epochs if warmup_epochs is None else warmup_epochs,
-            lr=lr if lr is not None or optimizer is not None else defaults["lr"],
+            warmup_epochs=warmup_epochs,
+            lr=lr if lr is not None or optimizer is not None else defaults.lr,
             cycle_lr=cycle_lr,
             min_lr=min_lr,
-            batch_size=defaults["batch_size"] if batch_size is None else batch_size,
-            lr_schedule=defaults["lr_schedule"] if lr_schedule is None else lr_schedule,
+            batch_size=defaults.batch_size if batch_size is None else batch_size,
+            lr_schedule=lr_schedule,
             aggregate=aggregate,
-            aggregation=defaults["aggregation"] if aggregation is None else aggregation,
-            aggregation_decay=aggregation_decay,
+            aggregation=defaults.aggregation if aggregation is None else aggregation,
+            aggregation_decay=defaults.aggregation_decay if aggregation_decay is None else aggregation_decay,
             refine=refine,
-            restart=defaults["restart"] if restart is None else restart,
-            evidence=defaults["evidence"] if evidence is None else evidence,
+            restart=defaults.restart if restart is None else restart,
+            evidence=_checked_evidence(self.objective, evidence, trust, defaults),
             evidence_momentum=evidence_momentum,
-            trust=defaults["trust"] if trust is None else trust,
+            trust=defaults.trust if trust is None else trust,
             recalibration=recalibration,
             recalibration_samples=recalibration_samples,
             recalibration_inputs=recalibration_inputs,
@@ -227,7 +218,7 @@ class SelfCorrector:
             seed=seed,
             keep_generations=keep_generations,
         )
-        self.optimizer = defaults["optimizer"] if optimizer is None else optimizer
+        self.optimizer = defaults.optimizer if optimizer is None else optimizer
         if not callable(self.optimizer) or isinstance(self.optimizer, Optimizer):
             raise InvalidInputError(
                 "optimizer to be a factory, called with the parameters",
@@ -237,7 +228,6 @@ class SelfCorrector:
         if not isinstance(model, nn.Module):
             raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, mend="pass a network")
         self.device = resolve_device(device)
-        self.objective = Objective() if objective is None else objective
         self.precision = resolve_precision(precision, self.device)
         self.clip_grad_norm = clip_grad_norm
         self.augment = augment
@@ -379,7 +369,7 @@ def _make_task(task: str | Task, num_classes: int | None) -> Task:
 
 
 def _make_schedule(
-    epochs: int | None, init_epochs: int | None, cycles: int | None, cycle_epochs: int | None
+    defaults: Preset, epochs: int | None, init_epochs: int | None, cycles: int | None, cycle_epochs: int | None
 ) -> Schedule:
     parts = {"init_epochs": init_epochs, "cycles": cycles, "cycle_epochs": cycle_epochs}
     given = {name: value for name, value in parts.items() if value is not None}
@@ -391,7 +381,30 @@ def _make_schedule(
         )
     if given:
         return Schedule(**{"init_epochs": 100, "cycles": 5, "cycle_epochs": 10, **given})
-    return Schedule.from_budget(150 if epochs is None else epochs)
+    return Schedule.from_budget(
+        150 if epochs is None else epochs, init_share=defaults.init_share, cycles=defaults.cycles
+    )
+
+
+def _checked_evidence(objective: Objective, evidence: str | None, trust: str | None, defaults: Preset) -> str:
+    """Return the rule of the evidence: an objective that keeps its own allows no other."""
+    if objective.keeps_evidence:
+        name = type(objective).__name__
+        if evidence not in (None, "training"):
+            raise InvalidInputError(f'evidence="training" with {name}', got=repr(evidence), mend="leave evidence out")
+        if trust is not None:
+            mend = f"pass objective={name}(trust=...)"
+            raise InvalidInputError(f"no trust= beside the rule of {name}", got=repr(trust), mend=mend)
+        return "training"
+    if evidence == "training":
+        raise InvalidInputError(
+            'an objective that keeps evidence with evidence="training"',
+            got=type(objective).__name__,
+            mend='leave evidence out, or pass objective=OnlineCorrection() or preset="robust"',
+        )
+    if evidence is None:
+        return "exponential" if defaults.evidence == "training" else defaults.evidence
+    return evidence
 
 
 def _describe(epoch: int, cycle: int, schedule: Schedule, run: Run) -> str:

@@ -60,9 +60,13 @@ class Objective:
     ----------
     networks : int
         Networks that are trained: with 2, the model is a :class:`~noisycorrect.classification.TwinNetworks`.
+    keeps_evidence : bool
+        Whether it gathers evidence itself, in training: then :meth:`kept_evidence` and :meth:`trust_in` are what a
+        cycle's end publishes as the next generation of labels, and no prediction is made for it.
     """
 
     networks = 1
+    keeps_evidence = False
     setup: Setup
 
     def start(self, setup: Setup) -> None:
@@ -88,6 +92,14 @@ class Objective:
 
     def end_epoch(self) -> None:
         """Finish an epoch; what was remembered of the samples is the same on all ranks by now."""
+
+    def kept_evidence(self) -> Tensor:
+        """Return the evidence about all samples, float32 (N, K); only if :attr:`keeps_evidence`."""
+        raise NotImplementedError
+
+    def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
+        """Return the trust in given labels (n,), float32 in [0, 1], under evidence (n, K) of :meth:`kept_evidence`."""
+        raise NotImplementedError
 
     def memory(self) -> dict[str, Tensor]:
         """Return what is remembered of each sample: tensors of N rows, changed in place, each row by its own batch."""

@@ -214,6 +214,36 @@ def exponential_evidence(evidence: Tensor, probs: Tensor, count: int, momentum: 
     return probs if count == 0 else momentum * evidence + (1 - momentum) * probs
 
 
+def align_to_prior(evidence: Tensor, frequency: Tensor, prior: Tensor) -> Tensor:
+    r"""Return evidence with another class prior: :math:`e_k \pi_k / f_k`, normalised ("distribution alignment").
+
+    With f the mean evidence over the data set and :math:`\pi` the frequencies of the given labels, a class that the
+    evidence gives too rarely is raised, one that it gives too often lowered (Berthelot et al. 2020, "ReMixMatch",
+    sec. 3.1).
+
+    Parameters
+    ----------
+    evidence : Tensor, shape (N, K)
+        In [0, 1].
+    frequency : Tensor, shape (K,)
+        Mean of all evidence.
+    prior : Tensor, shape (K,)
+        Frequencies to have instead, >= 0.
+
+    Returns
+    -------
+    Tensor, shape (N, K)
+        Rows sum to 1.
+
+    Examples
+    --------
+    >>> align_to_prior(torch.tensor([[0.5, 0.5]]), torch.tensor([0.75, 0.25]), torch.tensor([0.5, 0.5]))
+    tensor([[0.2500, 0.7500]])
+    """
+    aligned = evidence * (prior / frequency.clamp(min=1e-6))
+    return aligned / aligned.sum(1, keepdim=True).clamp(min=1e-12)
+
+
 def check_probs(probs: Tensor, num_classes: int) -> None:
     """Raise unless `probs` are finite class probabilities of shape (N, K, ...), each in [0, 1] and summing to 1.
 

@@ -7,7 +7,7 @@ import inspect
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.rng import derived_seed, seeded
 from noisycorrect.schedule import CyclicalLR
 from noisycorrect.settings import RunSettings
+from noisycorrect.trust import agreement_trust
 
 CHECKPOINT = "checkpoint.pt"
 # What a stream of random numbers is for; mixed into the seed, so that no two purposes share one.
@@ -293,24 +294,51 @@ class Run:
         self.sample_passes += passes * min(settings.recalibration_samples or len(data), len(data))
 
     def refine(self) -> None:
-        """Predict every training sample and publish the next generation of labels (SCHP, Eq. 7)."""
+        """Publish the next generation of labels (SCHP, Eq. 7), from predictions of every training sample.
+
+        An objective that keeps evidence itself has it already.
+        """
         before = self.store.generation
         agreement = self.engine.task.metrics()
-        batches = self._in_order(len(self.data.canonical))
-        with self.store.new_generation() as writer:
-            for batch, probs in self.engine.predict(self.model, self._loader(self._canonical_view(), batches)):
-                agreement.update(probs, batch.given)
-                writer.write(batch.index, probs)
+        with self.store.new_generation(trust=self._trust_rule()) as writer:
+            for index, given, probs in self._kept() if self.objective.keeps_evidence else self._predicted():
+                agreement.update(probs, given)
+                writer.write(index, probs)
             agreement.reduce()
             if self.settings.trust == "class-balanced":
                 writer.class_trust = class_balanced_trust(before + 1, agreement.class_recall())
-        self.sample_passes += self.engine.task.prediction_passes * len(self.data.canonical)
+            writer.agreement = self.settings.trust == "agreement" and self.store.kind != ClassLabels.kind
         self._refined = {
             "agreement": agreement.compute()[self.engine.task.main_metric],
             "changed": changed_share(self.store, before),
             "mean_trust": self._mean_trust(agreement.class_support()),
         }
         self._refined |= self._label_quality()
+
+    def _trust_rule(self) -> Callable[[Tensor, Tensor, int], Tensor] | None:
+        """Return what the store computes trust with; None is Eq. 7."""
+        if self.objective.keeps_evidence:
+            return lambda given, evidence, _: self.objective.trust_in(
+                given.to(self.engine.device), evidence.to(self.engine.device)
+            ).cpu()
+        if self.settings.trust == "agreement":
+            masks = self.store.kind != ClassLabels.kind  # their trust is composed pixel by pixel, when they are read
+            return lambda given, evidence, _: given.float() if masks else agreement_trust(given, evidence)
+        return None
+
+    def _predicted(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (index, given, probs) of this rank's shard, predicted now."""
+        batches = self._in_order(len(self.data.canonical))
+        for batch, probs in self.engine.predict(self.model, self._loader(self._canonical_view(), batches)):
+            yield batch.index, batch.given, probs
+        self.sample_passes += self.engine.task.prediction_passes * len(self.data.canonical)
+
+    def _kept(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (index, given, probs) of this rank's shard, as the objective has kept them."""
+        evidence, given = self.objective.kept_evidence(), torch.tensor(self.store.given())
+        for rows in self._in_order(len(self.store)):
+            index = torch.tensor(rows)
+            yield index, given[index], evidence[index.to(evidence.device)]
 
     def _mean_trust(self, support: Tensor) -> float:
         """Return the mean weight on the given labels; `support` counts those of each class."""

@@ -53,13 +53,23 @@ class Schedule:
             object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
 
     @classmethod
-    def from_budget(cls, epochs: int) -> Schedule:
-        """Divide a whole budget of epochs in the paper's proportions, 100 : 5 x 10.
+    def from_budget(
+        cls,
+        epochs: int,
+        *,
+        init_share: float = PAPER_INIT_EPOCHS / (PAPER_INIT_EPOCHS + PAPER_CYCLES * PAPER_CYCLE_EPOCHS),
+        cycles: int = PAPER_CYCLES,
+    ) -> Schedule:
+        """Divide a whole budget of epochs, by default in the paper's proportions, 100 : 5 x 10.
 
         Parameters
         ----------
         epochs : int
             Whole budget, at least 2: one initial epoch and one correction cycle of one epoch.
+        init_share : float
+            Share of the initial phase, about: it takes what whole cycles leave.
+        cycles : int
+            Correction cycles, at least 1; fewer where the budget has no epoch for each.
 
         Examples
         --------
@@ -69,13 +79,15 @@ class Schedule:
         Schedule(init_epochs=40, cycles=5, cycle_epochs=4)
         >>> Schedule.from_budget(7)
         Schedule(init_epochs=5, cycles=2, cycle_epochs=1)
+        >>> Schedule.from_budget(60, init_share=0.1)
+        Schedule(init_epochs=5, cycles=5, cycle_epochs=11)
         """
         epochs = whole_number("epochs", epochs, least=2)  # an initial phase and a correction cycle
-        correction = (
-            epochs * PAPER_CYCLES * PAPER_CYCLE_EPOCHS / (PAPER_INIT_EPOCHS + PAPER_CYCLES * PAPER_CYCLE_EPOCHS)
-        )
-        cycle_epochs = max(1, round(correction / PAPER_CYCLES))
-        cycles = min(PAPER_CYCLES, max(1, round(correction)))  # fewer only where five of one epoch are too many
+        correction = epochs * (1 - init_share)
+        cycle_epochs = max(1, round(correction / cycles))
+        cycles = min(cycles, max(1, round(correction)))  # fewer only where so many of one epoch are too many
+        while cycles * cycle_epochs >= epochs:  # rounded up
+            cycle_epochs, cycles = (cycle_epochs - 1, cycles) if cycle_epochs > 1 else (1, cycles - 1)
         return cls(init_epochs=epochs - cycles * cycle_epochs, cycles=cycles, cycle_epochs=cycle_epochs)
 
     @property

@@ -15,7 +15,7 @@ from noisycorrect.schedule import Schedule
 
 RESTARTS = ("aggregate", "student")
 LR_SCHEDULES = ("cyclical", "cosine")
-TRUSTS = ("paper", "class-balanced")
+TRUSTS = ("paper", "class-balanced", "agreement")
 RECALIBRATION_INPUTS = ("augmented", "canonical")
 
 

@@ -9,33 +9,12 @@ ROOT = Path(__file__).parents[1]
 # Each room may import from those before it, and from itself.
 LAYERS = [
     ["errors", "checks", "distributed", "files", "rng", "progress"],
-    [
-        "schedule",
-        "aggregate",
-        "modules",
-        "moments",
-        "feed",
-        "recalibrate",
-        "trust",
-        "refine",
-        "labels",
-        "confident_learning",
-        "estimate",
-    ],
-    ["datasets", "data", "task", "objective"],
+    ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "trust", "refine", "labels"],
+    ["confident_learning", "estimate"],
+    ["datasets", "data", "task", "objective", "correction"],
     ["classification"],
-    [
-        "engine",
-        "checkpoint",
-        "settings",
-        "issues",
-        "result",
-        "run",
-        "run_folder",
-        "corrector",
-        "prune_retrain",
-        "baselines",
-    ],
+    ["engine", "checkpoint", "settings", "issues", "result", "run", "run_folder", "presets", "corrector"],
+    ["prune_retrain", "baselines"],
     ["integrations", "report", "cli"],
 ]
 SEG_LAYERS = [
@@ -43,7 +22,7 @@ SEG_LAYERS = [
     ["geometry", "maps", "warp", "losses", "noise", "metrics", "boundary", "ace2p", "visualise"],
     ["datasets"],
     ["task"],
-    ["inference", "export"],
+    ["inference", "export", "baselines"],
     ["cli"],
 ]
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

@@ -25,7 +25,7 @@ def network(norm):
         return nn.Sequential(nn.Linear(4, 8), middle, nn.Tanh(), nn.Linear(8, CLASSES))
 
 
-def fit(run_dir, norm=False, fail_after=None, unlabeled=0):
+def fit(run_dir, norm=False, fail_after=None, unlabeled=0, preset="paper"):
     inputs, labels = data(unlabeled)
 
     def stop(model, record):
@@ -34,7 +34,7 @@ def fit(run_dir, norm=False, fail_after=None, unlabeled=0):
 
     corrector = SelfCorrector(
         network(norm).double(), num_classes=CLASSES, init_epochs=3, cycles=2, cycle_epochs=2, lr=0.1, batch_size=12,
-        run_dir=run_dir, on_epoch=stop,
+        run_dir=run_dir, on_epoch=stop, preset=preset,
     )  # fmt: skip
     try:
         result = corrector.fit((inputs, labels), (inputs, labels), clean_labels=labels)
@@ -59,6 +59,12 @@ def test_two_ranks_equal_one(tmp_path):
     store = SoftLabelStore.open(tmp_path / "both" / "labels")
     assert store.generations == (0, 1, 2)
     assert not list((tmp_path / "both" / "labels").glob("*.part"))
+
+
+def test_two_ranks_gather_the_evidence_of_one(tmp_path):
+    alone = fit(tmp_path / "alone", preset="robust")
+    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 0, "robust"):
+        assert_close(rank, alone)
 
 
 def test_two_ranks_with_batchnorm_agree_with_each_other_and_resume(tmp_path):

@@ -1,1 +1,29 @@
-"""Classification: the task, and noise models for class labels."""
+"""Classification: the task, noise models for class labels, and baselines of label-noise learning."""
+
+from noisycorrect.classification.baselines import (
+    Bootstrap,
+    CoTeaching,
+    DivideMix,
+    EarlyLearningRegularization,
+    ForwardCorrection,
+    GeneralizedCrossEntropy,
+    LabelSmoothing,
+    Mixup,
+    SparseOverParameterization,
+    SymmetricCrossEntropy,
+    TwinNetworks,
+)
+
+__all__ = [
+    "Bootstrap",
+    "CoTeaching",
+    "DivideMix",
+    "EarlyLearningRegularization",
+    "ForwardCorrection",
+    "GeneralizedCrossEntropy",
+    "LabelSmoothing",
+    "Mixup",
+    "SparseOverParameterization",
+    "SymmetricCrossEntropy",
+    "TwinNetworks",
+]

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import ClassLabels, checked_labels, checked_mask
+from noisycorrect.labels.masks import given_on_evidence
 from noisycorrect.labels.store import SoftLabelStore
 
 VALUES_AT_ONCE = 2**23  # 32 MB of float32
@@ -26,6 +29,29 @@ def row_blocks(store: SoftLabelStore) -> Iterator[slice]:
     step = max(1, VALUES_AT_ONCE // store.num_classes) if store.kind == ClassLabels.kind else 1
     for start in range(0, len(store), step):
         yield slice(start, min(start + step, len(store)))
+
+
+def mask_blocks(store: SoftLabelStore) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """Yield the labelled masks of a store at the resolution of their evidence, some at a time.
+
+    Memory does not grow with the data set.
+
+    Yields
+    ------
+    indices : ndarray of int64, shape (n,)
+        Positions of the samples.
+    given : Tensor, shape (n, h, w), int64
+        Given masks; 255 where they ignore, and outside of them.
+    evidence : Tensor, shape (n, K, h, w), float32
+        Evidence.
+    """
+    rows = np.flatnonzero(store.labeled)
+    step = max(1, VALUES_AT_ONCE // (store.evidence(rows[:1]).numel() or 1)) if len(rows) else 1
+    for start in range(0, len(rows), step):
+        indices = rows[start : start + step]
+        evidence = store.evidence(indices)
+        masks = [given_on_evidence(mask, evidence.shape[2:], store.frame) for mask in store.given(indices)]
+        yield indices, torch.from_numpy(np.stack(masks)).long(), evidence
 
 
 def changed_share(store: SoftLabelStore, before: int) -> float:

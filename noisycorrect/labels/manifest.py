@@ -16,7 +16,7 @@ FORMAT = "noisycorrect-labels"
 VERSION = 2  # 2: masks may have a frame
 NAME = "manifest.json"
 KINDS = (ClassLabels.kind, MaskLabels.kind)
-EVIDENCE_RULES = ("mean", "exponential")
+EVIDENCE_RULES = ("mean", "exponential", "training")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Manifest:
     num_classes: int
     fingerprint: str
     codec: str
-    evidence: str  # "mean" or "exponential"
+    evidence: str  # "mean" or "exponential" over the generations; "training": each is whole when it is written
     momentum: float  # weight of the past in exponential evidence
     keep: int | None  # generations to keep; None keeps all
     frame: tuple[int, int] | None = None  # height, width of the canonical frame of masks; None: each mask's own

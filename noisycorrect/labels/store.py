@@ -81,8 +81,9 @@ class SoftLabelStore(ReadableLabels):
             K, at least 2.
         kind : {"classification", "segmentation"}
             One class a sample, or one mask a sample.
-        evidence : {"mean", "exponential"}
-            Mean of the predictions of all cycles (SCHP, Eq. 7), or an exponential average.
+        evidence : {"mean", "exponential", "training"}
+            Mean of the predictions of all cycles (SCHP, Eq. 7); an exponential average of them; or what is written
+            replaces what was there, being an average over training already.
         momentum : float
             Weight of the past in exponential evidence, in [0, 1).
         codec : str, optional
@@ -295,6 +296,8 @@ class SoftLabelStore(ReadableLabels):
                     got=str(tuple(probs.shape)),
                     mend="predict in one canonical frame throughout a run",
                 )
+            if self._manifest.evidence == "training":
+                return probs
             if self._manifest.evidence == "mean":
                 return mean_evidence(past, probs, number - 1)
             return exponential_evidence(past, probs, number - 1, self._manifest.momentum)

@@ -1,0 +1,171 @@
+"""Correction while training, against slow float64 arithmetic straight from the docstring."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from noisycorrect import SelfCorrector
+from noisycorrect.correction import OnlineCorrection, early_learning_penalty
+from noisycorrect.errors import InvalidInputError
+from noisycorrect.refine import align_to_prior
+from noisycorrect.trust import QualityMixture
+
+CLASSES = 3
+
+
+def data(count=24, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 4, generator=generator), torch.arange(count) % CLASSES
+
+
+def test_penalty_is_the_mean_logarithm_of_disagreement():
+    generator = torch.Generator().manual_seed(0)
+    probs, evidence = torch.rand(2, 7, 4, 3, generator=generator, dtype=torch.float64).softmax(2)
+    expected = 0.0
+    for n in range(7):
+        for pixel in range(3):
+            agreement = sum(float(probs[n, k, pixel] * evidence[n, k, pixel]) for k in range(4))
+            expected += torch.log(torch.tensor(1 - agreement, dtype=torch.float64)).item() / 21
+    assert early_learning_penalty(probs, evidence).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_penalty_of_full_agreement_is_finite_and_its_gradient_raises_agreement():
+    certain = torch.tensor([[1.0, 0.0]])
+    assert early_learning_penalty(certain, certain).item() == pytest.approx(torch.tensor(1e-4).log().item(), rel=1e-3)
+    logits = torch.zeros(1, 2, requires_grad=True)
+    early_learning_penalty(logits.softmax(1), torch.tensor([[0.9, 0.1]])).backward()
+    assert logits.grad[0, 0] < 0 < logits.grad[0, 1]
+
+
+def test_alignment_gives_the_wanted_frequencies_where_the_evidence_is_one():
+    evidence = torch.rand(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64).softmax(1)
+    prior = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+    aligned = align_to_prior(evidence, evidence.mean(0), prior)
+    for n in range(50):
+        weights = [float(evidence[n, k] * prior[k] / evidence[:, k].mean()) for k in range(4)]
+        assert aligned[n].tolist() == pytest.approx([w / sum(weights) for w in weights], rel=1e-12)
+
+
+def test_the_whole_run_is_the_formulas():
+    """Full batches, so that every epoch is one step: gradients by autograd, everything else by hand, in float64."""
+    inputs, given = data()
+    model = nn.Linear(4, CLASSES).double()
+    settings = {"momentum": 0.6, "start": 0.4, "early_learning": 2.0}
+    result = SelfCorrector(
+        model, num_classes=CLASSES, init_epochs=2, cycles=1, cycle_epochs=3, lr=0.1, batch_size=24, warmup_epochs=0,
+        preset="robust", objective=OnlineCorrection(**settings), aggregate=False, verbose=False,
+        optimizer=torch.optim.SGD,
+    ).fit((inputs.double(), given))  # fmt: skip
+    weight, bias = (parameter.detach().clone().requires_grad_() for parameter in model.parameters())
+    evidence = torch.full((24, CLASSES), 1 / CLASSES, dtype=torch.float64)
+    rows = torch.arange(24)
+    for epoch in range(5):
+        rate = 1e-3 + 0.5 * (0.1 - 1e-3) * (1 + torch.cos(torch.tensor(torch.pi * epoch / 5, dtype=torch.float64)))
+        log_probs = (inputs.double() @ weight.T + bias).log_softmax(1)
+        evidence = 0.6 * evidence + 0.4 * log_probs.detach().exp()
+        target = torch.eye(CLASSES, dtype=torch.float64)[given]
+        if epoch >= 2:
+            trust = evidence[rows, given][:, None]
+            target = trust * target + (1 - trust) * evidence
+        loss = -(target * log_probs).sum(1).mean()
+        loss = loss + 2.0 * (1 - (log_probs.exp() * evidence).sum(1)).log().mean()
+        gradients = torch.autograd.grad(loss, (weight, bias))
+        with torch.no_grad():
+            for parameter, gradient in zip((weight, bias), gradients, strict=True):
+                parameter -= rate * gradient
+    torch.testing.assert_close(result.model.weight, weight.detach(), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(result.labels.evidence().double(), evidence, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(result.labels.trust(), result.labels.evidence()[rows, given])
+    assert result.sample_passes == 3 * 24 * 5  # evidence costs no pass
+
+
+def robust(**settings):
+    settings = {"epochs": 8, "batch_size": 8, "lr": 0.1, "verbose": False} | settings
+    torch.manual_seed(0)
+    return SelfCorrector(nn.Linear(4, CLASSES), num_classes=CLASSES, preset="robust", **settings)
+
+
+@pytest.mark.parametrize("trust", ["agreement", "mixture", "posterior"])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, trust):
+    def stop(model, record):
+        if record["epoch"] == 5:
+            raise KeyboardInterrupt
+
+    objective = OnlineCorrection(trust=trust, balance=True)
+    whole = robust(objective=objective, run_dir=tmp_path / "whole").fit(data())
+    with pytest.raises(KeyboardInterrupt):
+        robust(objective=objective, run_dir=tmp_path / "stopped", on_epoch=stop).fit(data())
+    resumed = robust(objective=objective, run_dir=tmp_path / "stopped").fit(data(), resume=True)
+    assert torch.equal(whole.model.weight, resumed.model.weight)
+    assert torch.equal(whole.labels.evidence(), resumed.labels.evidence())
+    assert torch.equal(whole.labels.trust(), resumed.labels.trust())
+    assert ((whole.labels.trust() >= 0) & (whole.labels.trust() <= 1)).all()
+
+
+def test_an_objective_is_not_changed_by_a_run():
+    objective = OnlineCorrection()
+    before = copy.deepcopy(vars(objective))
+    robust(objective=objective).fit(data())
+    assert vars(objective) == before
+
+
+def test_unlabelled_samples_learn_from_evidence_alone():
+    inputs, given = data()
+    result = robust().fit((inputs, given), unlabeled=torch.randn(5, 4))
+    assert result.labels.trust()[-5:].tolist() == [0.0] * 5
+    assert torch.equal(result.labels.refined()[-5:], result.labels.evidence()[-5:])
+
+
+def test_a_strong_view_costs_as_much_as_the_first_one():
+    seen = []
+
+    def shaken(inputs):
+        seen.append(len(inputs))
+        return inputs + 0.1 * torch.randn_like(inputs)
+
+    result = robust(objective=OnlineCorrection(consistency=1.0, strong_augment=shaken)).fit(data())
+    assert result.sample_passes == 6 * 24 * 8
+    assert sum(seen) == 24 * (8 - 1)  # no correction in the first epoch, and nothing to be consistent with
+
+
+def test_balance_raises_what_the_evidence_gives_too_rarely():
+    plain, balanced = (robust(objective=OnlineCorrection(balance=balance)).fit(data()) for balance in (False, True))
+    frequencies = [result.labels.evidence().mean(0) for result in (plain, balanced)]
+    spread = [float((frequency - 1 / CLASSES).abs().max()) for frequency in frequencies]
+    assert spread[1] < spread[0]
+
+
+def test_trust_by_mixture_is_fitted_to_the_evidence_that_is_published():
+    result = robust(objective=OnlineCorrection(trust="mixture")).fit(data())
+    quality = result.labels.evidence()[torch.arange(24), data()[1]]
+    torch.testing.assert_close(result.labels.trust(), QualityMixture.fit(quality).trust(quality))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trust": "agreemnt"}, "did you mean 'agreement'"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"start": -0.1}, "start"),
+        ({"early_learning": -1}, "early_learning"),
+        ({"consistency": 1.0}, "strong_augment with consistency; got None"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(InvalidInputError, match=message):
+        OnlineCorrection(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"evidence": "mean"}, "evidence=\"training\" with OnlineCorrection; got 'mean'"),
+        ({"trust": "paper"}, r"pass objective=OnlineCorrection\(trust=...\)"),
+        ({"objective": None, "preset": "paper", "evidence": "training"}, "an objective that keeps evidence"),
+    ],
+)
+def test_evidence_and_objective_must_agree(settings, message):
+    with pytest.raises(InvalidInputError, match=message):
+        SelfCorrector(nn.Linear(4, 3), num_classes=3, **{"preset": "robust", **settings})
