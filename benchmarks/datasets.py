@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import os
 import pickle
 import zipfile
@@ -19,9 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmarks import features
+from benchmarks.array_cache import cache_folder, cached_array
 from noisycorrect.classification.noise.human_files import read_published
 from noisycorrect.errors import InvalidInputError, unknown_name
-from noisycorrect.files import replace_atomically
 
 Labels = npt.NDArray[np.int64]
 Images = npt.NDArray[np.uint8]
@@ -31,7 +31,6 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 #: Names of the human label sets: the keys of the published CIFAR-10N file and what they are called here.
 _CIFAR_LAYOUTS = "train_jpeg.npz and test_jpeg.npz, or a folder cifar-10-batches-py"
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ class Benchmark:
     num_classes : int
         Number of classes C.
     train_inputs, test_inputs : Tensor, float32, shape (N, ...)
-        (N, 64) for digits, (N, 3, 32, 32) for CIFAR-10.
+        (N, 64) for digits, (N, 3, 32, 32) for CIFAR-10, (N, 372) for its HOG features.
     train_labels, test_labels : ndarray of int64, shape (N,)
         The clean labels; those of training are for noise models and for scoring.
     class_names : tuple of str
@@ -84,6 +83,7 @@ class _Raw(NamedTuple):
     class_names: tuple[str, ...]
     human_labels: dict[str, Labels]
     scale: float
+    per_feature: bool = False  # whether each feature has statistics of its own
 
 
 def load(
@@ -100,7 +100,8 @@ def load(
     Parameters
     ----------
     name : str
-        "digits" (ships with scikit-learn; a fixed stratified split, 75 % of it for training) or "cifar10".
+        "digits" (ships with scikit-learn; a fixed stratified split, 75 % of it for training), "cifar10" or
+        "cifar10-hog", its features of :func:`benchmarks.features.hog_features`.
     data_dir : path-like, optional
         Folder of CIFAR-10: either `train_jpeg.npz`, `test_jpeg.npz` and `labels_*.npy`, or the public Python version
         `cifar-10-batches-py`, beside which or in which `CIFAR-10_human.pt` of CIFAR-10N may lie. Digits need none.
@@ -110,9 +111,9 @@ def load(
     seed : int, default 0
         Seed of the subset; splits do not depend on it.
     standardise : bool, default True
-        Remove the mean and deviation of the (kept) training inputs from all inputs; per channel.
+        Remove the mean and deviation of the (kept) training inputs from all inputs; per channel, or HOG feature.
     cache_dir : path-like, optional
-        Where decoded images are kept; else the environment's `NOISYCORRECT_CACHE`, else `~/.cache/noisycorrect`.
+        Where decoded images and features are kept; default: see :func:`benchmarks.array_cache.cache_folder`.
 
     Raises
     ------
@@ -127,14 +128,15 @@ def load(
     """
     sources: dict[str, Callable[[], _Raw]] = {
         "digits": _digits,
-        "cifar10": lambda: _cifar10(data_dir, _cache_folder(cache_dir)),
+        "cifar10": lambda: _cifar10(data_dir, cache_folder(cache_dir)),
+        "cifar10-hog": lambda: _cifar10_hog(data_dir, cache_folder(cache_dir)),
     }
     if name not in sources:
         raise unknown_name("data set", name, sources)
     raw = sources[name]()
     index = stratified_subset(raw.train_labels, subset, seed=seed)
     train, test = _inputs(raw.train[index], raw.scale), _inputs(np.array(raw.test), raw.scale)
-    mean, std = _statistics(train)
+    mean, std = _statistics(train, per_feature=raw.per_feature)
     if standardise:
         for inputs in (train, test):
             inputs.sub_(mean).div_(std)
@@ -189,9 +191,9 @@ def _inputs(values: npt.NDArray[Any], scale: float) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(torch.float32).mul_(scale)
 
 
-def _statistics(train: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(train: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
     # Digits are images of one channel laid flat: a scale per pixel would blow up the rim, which is almost never inked.
-    keep = 1 if train.ndim == 4 else None
+    keep = 1 if train.ndim == 4 or per_feature else None
     dims = [d for d in range(train.ndim) if d != keep]
     std, mean = torch.std_mean(train, dim=dims, correction=0, keepdim=True)
     return mean, torch.where(std > 0, std, torch.ones_like(std))
@@ -224,6 +226,25 @@ def _cifar10(data_dir: StrPath | None, cache: Path) -> _Raw:
     for kind, labels in raw.human_labels.items():
         _same_length(f"human labels {kind!r}", labels, len(raw.train), folder)
     return raw
+
+
+def _cifar10_hog(data_dir: StrPath | None, cache: Path) -> _Raw:
+    raw = _cifar10(data_dir, cache)
+    train, test = (_features(images, cache) for images in (raw.train, raw.test))
+    return raw._replace(train=train, test=test, scale=1.0, per_feature=True)
+
+
+def _features(images: Images, cache: Path) -> npt.NDArray[np.float32]:
+    # The features' source is a part of the name: after a change of it they are computed again.
+    source = Path(features.__file__).read_bytes()
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + source).hexdigest()[:16]
+    shape = len(images), features.hog_features(torch.zeros(1, *images.shape[1:])).shape[1]
+
+    def compute() -> npt.NDArray[np.float32]:
+        parts = np.array_split(images, -(-len(images) // 500))
+        return torch.cat([features.hog_features(_inputs(np.array(part), 1 / 255)) for part in parts]).numpy()
+
+    return cached_array(cache / f"hog-{digest}.npy", np.float32, shape, compute)
 
 
 def _cifar10_jpeg(folder: Path, cache: Path) -> _Raw:
@@ -284,21 +305,12 @@ def _read_jpegs(path: Path) -> tuple[Images, Labels]:
 def _decoded(path: Path, data: Images, offsets: Labels, cache: Path) -> Images:
     """Return the images of `data`, uint8 (N, 3, 32, 32), from the cache if these very bytes were decoded before."""
     digest = hashlib.sha256(data.tobytes() + offsets.tobytes()).hexdigest()[:16]
-    stored = cache / f"{path.stem}-{digest}.npy"
-    try:
-        images = np.load(stored, mmap_mode="r", allow_pickle=False)
-        if images.dtype == np.uint8 and images.shape == (len(offsets) - 1, 3, 32, 32):
-            return images  # type: ignore[no-any-return]
-    except _UNREADABLE:
-        pass  # not there yet, or spoilt: decoding again mends both
-    images = np.stack([_decode(data, offsets, index, path) for index in range(len(offsets) - 1)])
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with replace_atomically(stored) as temporary, temporary.open("wb") as file:
-            np.save(file, images)
-    except OSError as error:
-        _log.warning("decoded images are not kept in %s: %s", cache, error)
-    return images
+    count = len(offsets) - 1
+
+    def decode() -> Images:
+        return np.stack([_decode(data, offsets, index, path) for index in range(count)])
+
+    return cached_array(cache / f"{path.stem}-{digest}.npy", np.uint8, (count, 3, 32, 32), decode)
 
 
 def _decode(data: Images, offsets: Labels, index: int, path: Path) -> Images:
@@ -377,7 +389,3 @@ def _damaged(path: Path, what: str, error: BaseException) -> InvalidInputError:
 def _same_length(what: str, labels: Labels, count: int, folder: Path) -> None:
     if len(labels) != count:
         raise InvalidInputError(f"{count} {what} in {folder}, one an image", got=str(len(labels)))
-
-
-def _cache_folder(cache_dir: StrPath | None) -> Path:
-    return Path(cache_dir or os.environ.get("NOISYCORRECT_CACHE") or Path.home() / ".cache" / "noisycorrect")

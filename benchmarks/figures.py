@@ -17,29 +17,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_Curve = dict[float, float]  # test accuracy by epoch
 _Panel = tuple[str, "Callable[[Axes], None]"]
-_COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#7F7F7F",
-    "#8C564B",
-    "#6A3D9A",
-    "#000000",
-)
+_Curve = Mapping[int, tuple[float, float]]  # sample passes and test accuracy by epoch
+_COLOURS = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#E69F00", "#8C564B", "#6A3D9A")
+_OTHERS = "#C8C8C8"
+_KINDS = {"self-correction": "#D55E00", "one network": "#0072B2", "two networks": "#7F7F7F"}
+_MOST_ACROSS = 4
 
 
 def write_study(
     folder: StrPath, cells: Sequence[Record], *, title: str, command: str | None = None, stem: str = "results"
 ) -> list[Row]:
-    """Summarise the cells of a study, write its report into `folder`, and return the rows."""
+    """Summarise the cells of a study, write its report into `folder`, and return the rows.
+
+    The JSON file holds the mean curve of each row and the cells without theirs: those are in the cells' own files.
+    """
     rows = summarise(cells)
-    seeds = sorted({cell["config"]["seed"] for cell in cells})
-    payload = {"title": title, "seeds": seeds, "summary": [asdict(row) for row in rows], "cells": list(cells)}
+    payload = {
+        "title": title,
+        "seeds": sorted({cell["config"]["seed"] for cell in cells}),
+        "summary": [asdict(row) for row in rows],
+        "curves": [
+            {"dataset": dataset, "noise": noise, "method": method, **_mean_curve(curves)}
+            for (dataset, noise, method), curves in _curves(cells).items()
+        ],
+        "cells": [{**cell, "result": {k: v for k, v in cell["result"].items() if k != "history"}} for cell in cells],
+    }
     write_report(
         folder, payload, study_markdown(title, cells), lambda: study_figures(cells), command=command, stem=stem
     )
@@ -47,91 +50,132 @@ def write_study(
 
 
 def study_figures(cells: Sequence[Record]) -> dict[str, Figure]:
-    """Draw "accuracy" (bars, or lines over the rate where a noise has several) and, given histories, "curves"."""
+    """Draw "accuracy-DATASET", dots a noise and method, and, given histories, "curves-DATASET", over sample passes."""
     rows = summarise(cells)
-    colours = {method: _COLOURS[n % len(_COLOURS)] for n, method in enumerate(distinct(row.method for row in rows))}
-    panels: list[_Panel] = []
+    figures: dict[str, Figure] = {}
     for dataset in distinct(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]
-        kinds = [(kind, [row for row in own if _kind(row) == kind]) for kind in distinct(map(_kind, own))]
-        swept = {kind: members for kind, members in kinds if len({row.noise for row in members}) > 1}
-        panels += [(f"{dataset}, {kind}", partial(_draw_rates, rated, colours)) for kind, rated in swept.items()]
-        single = [row for row in own if _kind(row) not in swept]
-        panels += [(dataset, partial(_draw_bars, single, colours))] if single else []
-    histories: dict[str, dict[str, list[_Curve]]] = {}
-    for cell in cells:
-        if curve := _curve(cell):
-            place = histories.setdefault(f"{cell['config']['dataset']}, {noise_name(cell['config'])}", {})
-            place.setdefault(cell["config"]["method"], []).append(curve)
-    curves: list[_Panel] = [(name, partial(_draw_curves, runs, colours)) for name, runs in histories.items()]
-    return {name: _figure(drawn) for name, drawn in (("accuracy", panels), ("curves", curves)) if drawn}
+        results = {
+            (noise_name(cell["config"]), cell["config"]["method"], cell["config"]["seed"]): cell["result"]
+            for cell in cells
+            if cell["config"]["dataset"] == dataset
+        }
+        figures[f"accuracy-{dataset}"] = _accuracy_figure(own, results)
+        runs = {names[1:]: curves for names, curves in _curves(cells).items() if names[0] == dataset}
+        if runs:
+            figures[f"curves-{dataset}"] = _curves_figure(runs, _highlighted(own))
+    return figures
 
 
-def _figure(panels: Sequence[_Panel]) -> Figure:
-    across = 2 if len(panels) == 4 else min(len(panels), 3)
-    down = -(-len(panels) // across)
-    figure = new_figure(max(6.4, 5.0 * across), 3.8 * down + 0.5)
-    named: dict[str, Any] = {}
-    for place, (title, draw) in enumerate(panels, start=1):
-        axes = figure.add_subplot(down, across, place)
-        draw(axes)
-        axes.set(title=title, ylabel="test accuracy, %", axisbelow=True)
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        named |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=min(len(named), 6), frameon=False)
-    return figure
+# ---------------------------------------------------------------- dots
 
 
-def _draw_bars(rows: Sequence[Row], colours: Mapping[str, str], axes: Axes) -> None:
-    noises, methods = distinct(row.noise for row in rows), distinct(row.method for row in rows)
-    width = 0.84 / len(methods)
-    for place, method in enumerate(methods):
-        own = [row for row in rows if row.method == method]
-        left = [noises.index(row.noise) + (place - (len(methods) - 1) / 2) * width for row in own]
-        means, errors = _percents(own)
-        axes.bar(left, means, 0.92 * width, yerr=errors, color=colours[method], label=method, error_kw={"lw": 1})
-        for x, mean, error in zip(left, means, errors, strict=True):
-            if math.isfinite(mean):
-                axes.text(x, mean + error + 1, f"{mean:.0f}", ha="center", va="bottom", fontsize=7)
-    axes.set_xticks(range(len(noises)), [noise.replace(":", "\n") for noise in noises])
-    axes.set_ylim(0, 105)
+def _accuracy_figure(rows: Sequence[Row], results: Mapping[Any, Any]) -> Figure:
+    labels = distinct(row.label for row in rows)
+    panels: list[_Panel] = [
+        (noise, partial(_draw_dots, [row for row in rows if row.noise == noise], results, labels))
+        for noise in distinct(row.noise for row in rows)
+    ]
+    return _figure(panels, 3.1, 1.1 + 0.2 * len(labels), "test accuracy, %", share_labels=True)
 
 
-def _draw_rates(rows: Sequence[Row], colours: Mapping[str, str], axes: Axes) -> None:
-    for method in distinct(row.method for row in rows):
-        own = sorted((row for row in rows if row.method == method), key=_rate)
-        rates = [100 * _rate(row) for row in own]
-        axes.errorbar(rates, *_percents(own), color=colours[method], label=method, marker="o", ms=4, capsize=3)
-    axes.set_xlabel("wrong labels, %")
-
-
-def _draw_curves(runs_of: Mapping[str, Sequence[_Curve]], colours: Mapping[str, str], axes: Axes) -> None:
-    for method, runs in runs_of.items():
-        epochs = sorted(set(runs[0]).intersection(*runs))
-        values = 100 * np.array([[run[epoch] for epoch in epochs] for run in runs])
-        mean, std = values.mean(axis=0), values.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros(len(epochs))
-        axes.plot(epochs, mean, color=colours[method], label=method, lw=1.6)
-        axes.fill_between(epochs, mean - std, mean + std, color=colours[method], alpha=0.15, lw=0)
-    axes.set_xlabel("epoch")
-
-
-def _percents(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
-    return [100 * row.accuracy_mean for row in rows], [100 * np.nan_to_num(row.accuracy_std) for row in rows]
+def _draw_dots(rows: Sequence[Row], results: Mapping[Any, Any], labels: Sequence[str], axes: Axes) -> None:
+    for row in rows:
+        place, kind = labels.index(row.label), _kind(row)
+        seeds = [100 * results[row.noise, row.method, seed]["test_accuracy"] for seed in row.seeds]
+        axes.plot(seeds, [place] * len(seeds), "o", color=_KINDS[kind], ms=3.5, alpha=0.35, mew=0)
+        axes.plot(100 * row.accuracy_mean, place, "o", color=_KINDS[kind], ms=6, mew=0, label=kind)
+        if math.isfinite(row.selected_mean):
+            axes.plot(
+                100 * row.selected_mean, place, "D", mfc="none", mec="black", ms=4.5, mew=0.8,
+                label="best noisy-validation epoch",
+            )  # fmt: skip
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(alpha=0.3)
 
 
 def _kind(row: Row) -> str:
-    # A rate that is no number ("human:worst") names another noise, not a point on an axis.
-    return row.noise if math.isnan(_rate(row)) else row.noise.rpartition(":")[0]
+    if row.networks > 1:
+        return "two networks"
+    return "one network" if row.baseline else "self-correction"
 
 
-def _rate(row: Row) -> float:
-    try:
-        return float(row.noise.rpartition(":")[2])
-    except ValueError:
-        return math.nan
+# ---------------------------------------------------------------- curves
 
 
-def _curve(cell: Record) -> _Curve:
-    history = cell["result"].get("history") or []
-    return {entry["epoch"]: entry["test_accuracy"] for entry in history if entry.get("test_accuracy") is not None}
+def _curves(cells: Sequence[Record]) -> dict[tuple[str, str, str], list[_Curve]]:
+    """Return the curves of all seeds by data set, noise and method."""
+    found: dict[tuple[str, str, str], list[_Curve]] = {}
+    for cell in cells:
+        config, history = cell["config"], cell["result"].get("history") or []
+        curve = {entry["epoch"]: (entry["sample_passes"], entry["test_accuracy"]) for entry in history}
+        if curve:
+            found.setdefault((config["dataset"], noise_name(config), config["method"]), []).append(curve)
+    return found
+
+
+def _mean_curve(curves: Sequence[_Curve]) -> dict[str, list[float]]:
+    """Return passes, mean and deviation of accuracy at the epochs that all seeds have."""
+    epochs = sorted(set(curves[0]).intersection(*curves))
+    values = np.array([[curve[epoch] for epoch in epochs] for curve in curves])
+    deviation = values[..., 1].std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(epochs))
+    means = values.mean(axis=0)
+    return {
+        "sample_passes": means[:, 0].round().tolist(),
+        "test_accuracy": means[:, 1].round(4).tolist(),
+        "deviation": deviation.round(4).tolist(),
+    }
+
+
+def _highlighted(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the colours of the methods that stand out: self-correction, plain training, the best of the others."""
+    names = distinct(row.method for row in rows)
+    if len(names) > len(_COLOURS):
+        means = {name: np.nanmean([row.accuracy_mean for row in rows if row.method == name]) for name in names}
+        corrections = distinct(row.method for row in rows if not row.baseline and "-no-" not in row.method)
+        baselines = distinct(row.method for row in rows if row.baseline)
+        best = sorted((name for name in baselines if name != "ce"), key=lambda name: -means[name])
+        names = [*reversed(corrections), *(name for name in baselines if name == "ce"), *best]
+    return dict(zip(names, _COLOURS, strict=False))
+
+
+def _curves_figure(runs: Mapping[tuple[str, str], Sequence[_Curve]], colours: Mapping[str, str]) -> Figure:
+    panels: list[_Panel] = [
+        (noise, partial(_draw_curves, {name: runs[place, name] for place, name in runs if place == noise}, colours))
+        for noise in distinct(noise for noise, _ in runs)
+    ]
+    return _figure(panels, 4.2, 3.4, "samples through a network, thousands")
+
+
+def _draw_curves(runs_of: Mapping[str, Sequence[_Curve]], colours: Mapping[str, str], axes: Axes) -> None:
+    for method, runs in sorted(runs_of.items(), key=lambda item: item[0] in colours):
+        curve = {name: np.array(values) for name, values in _mean_curve(runs).items()}
+        passes, mean, std = curve["sample_passes"] / 1000, 100 * curve["test_accuracy"], 100 * curve["deviation"]
+        if method not in colours:
+            axes.plot(passes, mean, color=_OTHERS, lw=0.8, label="others")
+            continue
+        axes.plot(passes, mean, color=colours[method], label=method, lw=1.5)
+        axes.fill_between(passes, mean - std, mean + std, color=colours[method], alpha=0.12, lw=0)
+    axes.set_ylabel("test accuracy, %")
+    axes.locator_params(axis="x", nbins=7)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _figure(panels: Sequence[_Panel], width: float, height: float, label: str, *, share_labels: bool = False) -> Figure:
+    across = min(len(panels), _MOST_ACROSS)
+    down = -(-len(panels) // across)
+    figure = new_figure(max(6.4, width * across), height * down + 0.5)
+    named: dict[str, Any] = {}
+    for place, (title, draw) in enumerate(panels):
+        axes = figure.add_subplot(down, across, place + 1)
+        draw(axes)
+        axes.set(title=title, xlabel=label, axisbelow=True)
+        if share_labels and place % across:
+            axes.tick_params(labelleft=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        named |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    inches = 0.6 + 0.085 * max(map(len, named))  # of an entry, about
+    columns = max(1, min(len(named), int(figure.get_figwidth() / inches)))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, frameon=False)
+    return figure

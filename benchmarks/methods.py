@@ -1,82 +1,223 @@
-"""The methods of the robustness study, and how long each may train at equal compute."""
+"""The methods of the robustness study, and how long each may train at equal compute.
+
+Baselines are :data:`noisycorrect.baselines.BASELINES`; self-correction has a row a preset, and the robust preset one
+more for each of its parts, left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from noisycorrect import Schedule
+from torch import Tensor, nn
+
+from benchmarks.cells import plain
+from noisycorrect import SelfCorrector
+from noisycorrect.baselines import BASELINES, baseline_passes, fit_baseline
 from noisycorrect.errors import unknown_name
+from noisycorrect.presets import PRESETS
+from noisycorrect.prune_retrain import PruneRetrainResult
+from noisycorrect.result import CorrectionResult
 
 FORWARD, TRAINING = 1, 3  # sample passes: forward 1, backward 2
 RECALIBRATION_SAMPLES = 8192  # SelfCorrector's default
 
+#: Rows of self-correction: arguments for SelfCorrector.
+CORRECTIONS: dict[str, dict[str, Any]] = {name: {"preset": name} for name in PRESETS}
+#: What the robust preset's rows without one of its parts set, by the part's name.
+ROBUST_ABLATIONS: dict[str, dict[str, Any]] = {}
+#: What a row is told that nobody knows of real data; it stands in the tables.
+NOTES = {"coteaching": "rate given"}
+DEFAULT_METHODS = ["ce", "elr", "paper", "robust"]
 
-@dataclass(frozen=True)
-class Method:
-    """A row of the study.
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What all methods of a cell are given alike.
 
     Attributes
     ----------
-    settings : mapping
-        Arguments for :class:`noisycorrect.SelfCorrector`.
-    passes : callable
-        ``passes(schedule, samples)``: sample passes of a run on a training set of that size, with BatchNorm in the
-        network.
+    model : nn.Module
+        The network, with its initial weights.
+    inputs, given : Tensor, shape (N, ...); array of int64, shape (N,)
+        Training samples and their noisy labels.
+    num_classes : int
+        Number of classes.
+    epochs : int
+        What the method may train for; see :func:`epochs_at_equal_passes`.
+    lr, batch_size, seed
+        The recipe's, and the cell's.
+    noise_rate : float
+        True share of wrong labels, for the methods that have to be told.
+    augment : callable or None
+        What every method trains with.
+    own_augment : callable or None
+        What only a method trains with that consists in augmentation, where the others have none.
+    on_epoch : callable or None
+        ``on_epoch(model, record)`` after every epoch.
     """
 
-    settings: Mapping[str, Any]
-    passes: Callable[[Schedule, int], int]
+    model: nn.Module
+    inputs: Tensor
+    given: Any
+    num_classes: int
+    epochs: int
+    lr: float
+    batch_size: int
+    seed: int
+    noise_rate: float
+    augment: Callable[[Tensor], Tensor] | None = None
+    own_augment: Callable[[Tensor], Tensor] | None = None
+    on_epoch: Callable[[nn.Module, dict[str, float]], None] | None = None
 
 
-def _training(schedule: Schedule, samples: int) -> int:
-    return TRAINING * schedule.epochs * samples
+def method_names(*, ablations: bool = True) -> list[str]:
+    """Return the names of all methods, baselines first.
+
+    Examples
+    --------
+    >>> names = method_names()
+    >>> names[0], "paper" in names
+    ('ce', True)
+    """
+    return [*BASELINES, *CORRECTIONS, *(_ablations() if ablations else ())]
 
 
-def _averaging(schedule: Schedule, samples: int) -> int:
-    recalibration = FORWARD * (schedule.cycles + 1) * min(samples, RECALIBRATION_SAMPLES)
-    return _training(schedule, samples) + recalibration
+def is_baseline(name: str) -> bool:
+    """Return whether a method is somebody else's."""
+    return name in BASELINES
 
 
-def _correction(schedule: Schedule, samples: int) -> int:
-    return _averaging(schedule, samples) + FORWARD * schedule.cycles * samples
+def networks(name: str) -> int:
+    """Return how many networks a method trains."""
+    return BASELINES[name].networks if name in BASELINES else 1
 
 
-METHODS: dict[str, Method] = {
-    "ce": Method({"aggregate": False, "refine": False}, _training),
-    "ce-wa": Method({"refine": False}, _averaging),
-    "selfcorrect": Method({}, _correction),
-}
-REFERENCE = "selfcorrect"
+def check_method(name: str) -> None:
+    """Raise an InvalidInputError if there is no method of that name."""
+    if name not in method_names():
+        raise unknown_name("method", name, method_names())
 
 
-def method_named(name: str) -> Method:
-    """Return the method of that name.
+def fit(name: str, training: Training) -> CorrectionResult | PruneRetrainResult:
+    """Train a method and return its result.
 
     Raises
     ------
     InvalidInputError
-        If there is none.
+        If there is no method of that name.
     """
-    if name not in METHODS:
-        raise unknown_name("method", name, METHODS)
-    return METHODS[name]
+    check_method(name)
+    shared: dict[str, Any] = {
+        "num_classes": training.num_classes,
+        "epochs": training.epochs,
+        "lr": training.lr,
+        "batch_size": training.batch_size,
+        "seed": training.seed,
+        "on_epoch": training.on_epoch,
+        "verbose": False,
+    }
+    train = training.inputs, training.given
+    if name not in BASELINES:
+        corrector = SelfCorrector(training.model, **{**shared, "augment": training.augment, **_settings(name)})
+        return corrector.fit(train)
+    augment = training.augment
+    if name == "ce-wa-aug" and augment is None:
+        augment = training.own_augment
+    options = _options(name, training.noise_rate)
+    return fit_baseline(name, training.model, train, augment=augment, options=options, **shared)
 
 
-def epochs_at_equal_passes(name: str, epochs: int, samples: int) -> int:
-    """Return how many epochs a method may train for the passes of self-correction over `epochs` epochs.
+def epochs_at_equal_passes(name: str, budget: int, samples: int) -> int:
+    """Return how many epochs a method may train for the sample passes of plain training over `budget` epochs.
 
-    Rounded up: a part of an epoch is given to the other method, never taken from it.
+    Baselines round up: they get the part of an epoch that is over. Self-correction rounds down. What pruning saves is
+    not known before: `prune-retrain` is reckoned as if it kept all labels.
+
+    Parameters
+    ----------
+    name : str
+        A method.
+    budget : int
+        In epochs of plain training.
+    samples : int
+        Of the training set.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no method of that name, or the budget is too small for it.
 
     Examples
     --------
-    >>> {name: epochs_at_equal_passes(name, 60, samples=1347) for name in METHODS}
-    {'ce': 64, 'ce-wa': 62, 'selfcorrect': 60}
+    >>> {name: epochs_at_equal_passes(name, 60, samples=1212) for name in ("ce", "ema", "coteaching", "paper")}
+    {'ce': 60, 'ema': 60, 'coteaching': 30, 'paper': 56}
     """
-    method = method_named(name)
-    budget = METHODS[REFERENCE].passes(Schedule.from_budget(epochs), samples)
-    longer = epochs
-    while method.passes(Schedule.from_budget(longer), samples) < budget:
-        longer += 1
-    return longer
+    check_method(name)
+    most = TRAINING * budget * samples
+    epochs = budget
+    if name in BASELINES:
+        passes = functools.partial(baseline_passes, name, samples=samples, options=_options(name, noise_rate=0.0))
+        while passes(epochs) < most:
+            epochs += 1
+        while epochs > 1 and passes(epochs - 1) >= most:
+            epochs -= 1
+    else:
+        while correction_passes(name, epochs, samples) > most:
+            epochs -= 1
+    return epochs
+
+
+def correction_passes(name: str, epochs: int, samples: int) -> int:
+    """Return the sample passes of a row of self-correction, with BatchNorm in the network."""
+    corrector = _without_network(name, epochs)
+    settings, schedule = corrector.settings, corrector.schedule
+    passes = sum(corrector.objective.passes(epoch, schedule.epochs) for epoch in range(schedule.epochs)) * samples
+    if settings.aggregate:
+        passes += FORWARD * (schedule.cycles + 1) * min(samples, settings.recalibration_samples or samples)
+    if settings.refine and not corrector.objective.keeps_evidence:
+        passes += FORWARD * schedule.cycles * samples
+    return round(passes)
+
+
+def passes_before_training(result: CorrectionResult | PruneRetrainResult) -> int:
+    """Return the sample passes that a run made before the first epoch of the training that it returns the model of.
+
+    Pruning needs predictions of other networks first.
+    """
+    if not isinstance(result, PruneRetrainResult):
+        return 0
+    return int(result.history[-2]["sample_passes"])
+
+
+def fingerprint(name: str, epochs: int) -> str | None:
+    """Return a digest of what a row of self-correction is set to, so that older settings' cells are not taken for it.
+
+    None for a baseline.
+    """
+    if name in BASELINES:
+        return None
+    corrector = _without_network(name, epochs)
+    identity = corrector.settings.identity(), corrector.objective.identity()
+    return hashlib.sha256(json.dumps(plain(identity), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _ablations() -> dict[str, dict[str, Any]]:
+    return {f"robust-no-{part}": {"preset": "robust", **settings} for part, settings in ROBUST_ABLATIONS.items()}
+
+
+def _settings(name: str) -> dict[str, Any]:
+    return {**CORRECTIONS, **_ablations()}[name]
+
+
+def _options(name: str, noise_rate: float) -> dict[str, Any]:
+    # Clean labels have no rate that the method would take; at this one no sample of a batch is left out.
+    return {"noise_rate": max(noise_rate, 1e-6)} if name == "coteaching" else {}
+
+
+def _without_network(name: str, epochs: int) -> SelfCorrector:
+    return SelfCorrector(nn.Identity(), num_classes=2, epochs=epochs, verbose=False, **_settings(name))

@@ -109,7 +109,8 @@ def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
     Parameters
     ----------
     name : str
-        "mlp", "small_cnn", "preact_resnet18", or "auto": an MLP for vectors and the small CNN for images.
+        "mlp", "small_cnn", "narrow_cnn" (half as wide), "preact_resnet18", or "auto": an MLP for vectors and the small
+        CNN for images.
     benchmark : Benchmark
         Gives the shape of the inputs and the number of classes.
     seed : int
@@ -131,6 +132,7 @@ def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
     makers: dict[str, Callable[[], nn.Sequential]] = {
         "mlp": lambda: mlp(benchmark.train_inputs[0].numel(), classes),
         "small_cnn": lambda: small_cnn(classes),
+        "narrow_cnn": lambda: small_cnn(classes, width=16),
         "preact_resnet18": lambda: preact_resnet18(classes),
     }
     if name == "auto":

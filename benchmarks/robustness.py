@@ -1,10 +1,12 @@
 """Noise-injection study: data set x noise x method x seed, at equal sample passes.
 
-    python -m benchmarks.robustness
-    python -m benchmarks.robustness --noise symmetric:0.2,symmetric:0.4,pairflip:0.4 --seeds 5
-    python -m benchmarks.robustness --dataset cifar10 --data-dir DIR --subset 10000 --epochs 30 --noise human:random1
+    python -m benchmarks.robustness --suite standard --data-dir CIFAR10
+    python -m benchmarks.robustness --quick
+    python -m benchmarks.robustness --noise symmetric:0.2,symmetric:0.4,pairflip:0.4 --methods ce,elr,robust --seeds 5
+    python -m benchmarks.robustness --dataset cifar10 --data-dir DIR --subset 10000 --noise human:random1
 
-Each finished cell is a file; a rerun computes what is missing. Test labels score the last epoch and decide nothing.
+Each finished cell is a file; a rerun computes what is missing, and several runs may share the folder. What a cell goes
+through is in :mod:`benchmarks.protocol`: test labels score, and choose nothing.
 """
 
 from __future__ import annotations
@@ -15,40 +17,38 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from sklearn.metrics import roc_auc_score
 
 import noisycorrect
+from benchmarks import methods
 from benchmarks.cells import CellsFailedError, run_cells
 from benchmarks.datasets import Benchmark, load
 from benchmarks.figures import write_study
-from benchmarks.methods import METHODS, epochs_at_equal_passes, method_named
+from benchmarks.methods import Training
 from benchmarks.networks import build
+from benchmarks.protocol import VALIDATION_SHARE, Watcher, label_scores, make_problem, noise_model
 from benchmarks.study import print_table
-from noisycorrect import CorrectionResult, SelfCorrector, noise
+from benchmarks.suites import QUICK, RECIPES, SUITES, Part, augmentations
+from noisycorrect import noise
 from noisycorrect.checks import finite_number, whole_number
 from noisycorrect.errors import InvalidInputError, NoisyCorrectError, unknown_name
-from noisycorrect.issues import label_quality
 
 TITLE = "Robustness to label noise"
-# One recipe a data set, the same for every method: plain SGD at a common rate, tuned to none of them.
-RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {"epochs": 60, "lr": 0.05, "batch_size": 64},
-    "cifar10": {"epochs": 30, "lr": 0.05, "batch_size": 128},
-}
+SEEDS = 3
+RESULTS = Path("docs/results")  # where a whole suite's report belongs; any other report goes to
+RUNS = Path("runs/robustness")
 
 
 @dataclass(frozen=True)
 class Cell:
     """One run of the study; all that its result depends on.
 
-    `budget` is in epochs of self-correction; `epochs` are those that the method trains at the same sample passes.
+    `budget` is in epochs of plain training; `epochs` are those that the method trains at the same sample passes.
     """
 
     dataset: str
@@ -61,8 +61,44 @@ class Cell:
     batch_size: int
     network: str
     subset: int | None
+    settings: str | None  # digest of self-correction's
     data: str  # fingerprint of labels and inputs, so that another folder's cells are not taken for this one's
     version: str  # of the package
+
+
+def make_parts(arguments: argparse.Namespace) -> list[Part]:
+    """Return what the command line asks for, data set by data set; says which parts of a suite lack their data.
+
+    Raises
+    ------
+    InvalidInputError
+        If a suite or a part is unknown, nothing is left, or the number of seeds is not positive.
+    """
+    if arguments.seeds is not None:
+        whole_number("--seeds", arguments.seeds, least=1)
+    if arguments.suite is None and not arguments.quick:
+        noises = tuple((arguments.noise or "symmetric:0.4").split(","))
+        return [Part(arguments.dataset, noises, arguments.seeds or SEEDS, arguments.subset)]
+    name = arguments.suite or "standard"
+    if name not in SUITES:
+        raise unknown_name("suite", name, SUITES)
+    known = QUICK if arguments.quick else SUITES[name]
+    chosen = list(known) if arguments.parts is None else arguments.parts.split(",")
+    for part in chosen:
+        if part not in known:
+            raise unknown_name(f"part of the suite {name!r}", part, known)
+    found = [part for part in chosen if arguments.data_dir is not None or not known[part].needs_data]
+    if len(found) < len(chosen):
+        left = ", ".join(part for part in chosen if part not in found)
+        print(f"Left out: {left}. Their images are in no package; pass --data-dir.", file=sys.stderr)
+    if not found:
+        raise InvalidInputError("a part that needs no files", got="none", mend="pass --data-dir")
+    return [_overridden(known[part], arguments) for part in found]
+
+
+def _overridden(part: Part, arguments: argparse.Namespace) -> Part:
+    noises = part.noises if arguments.noise is None else tuple(arguments.noise.split(","))
+    return replace(part, noises=noises, seeds=arguments.seeds or part.seeds, subset=arguments.subset or part.subset)
 
 
 def make_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -73,81 +109,89 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     InvalidInputError
         If a data set, its folder, a noise or a method is unknown, or a number is out of range.
     """
-    if arguments.dataset not in RECIPES:
-        raise unknown_name("data set", arguments.dataset, RECIPES)
-    if arguments.seeds < 1:
-        raise InvalidInputError("--seeds >= 1", got=str(arguments.seeds), mend="the default is 3")
-    recipe = RECIPES[arguments.dataset]
-    budget, lr, batch_size = (
-        recipe[name] if getattr(arguments, name) is None else getattr(arguments, name)
-        for name in ("epochs", "lr", "batch_size")
+    return [cell for part in make_parts(arguments) for cell in _part_cells(part, arguments)]
+
+
+def _part_cells(part: Part, arguments: argparse.Namespace) -> list[Cell]:
+    if part.dataset not in RECIPES:
+        raise unknown_name("data set", part.dataset, RECIPES)
+    recipe = RECIPES[part.dataset]
+    budget, lr, batch_size, network = (
+        getattr(recipe, name) if getattr(arguments, name) is None else getattr(arguments, name)
+        for name in ("epochs", "lr", "batch_size", "network")
     )
-    data = load(arguments.dataset, arguments.data_dir, subset=arguments.subset)
-    build(arguments.network, data, seed=0)
     for name, value in (("--epochs", budget), ("--batch-size", batch_size)):
         whole_number(name, value, least=2)
-    spellings = [str(noise.parse(spelling)) for spelling in arguments.noise.split(",")]
+    lr = finite_number("--lr", lr, above=1e-12, mend="the default suits the data set")
+    names = _method_names(part, arguments)
+    for name in names:
+        methods.check_method(name)
+    data = load(part.dataset, arguments.data_dir, subset=part.subset)
+    build(network, data, seed=0)
+    spellings = [str(noise.parse(spelling)) for spelling in part.noises]
     for spelling in spellings:
-        _noise_model(spelling, data)
+        noise_model(spelling, data)
+    samples = len(data.train_labels) - round(VALIDATION_SHARE * len(data.train_labels))
+    epochs = {name: methods.epochs_at_equal_passes(name, budget, samples) for name in names}
+    settings = {name: methods.fingerprint(name, epochs[name]) for name in names}
+    common = {"budget": budget, "lr": lr, "batch_size": batch_size, "network": network, "subset": part.subset}
+    common |= {"data": _fingerprint(data), "version": noisycorrect.__version__}
     return [
-        Cell(
-            dataset=arguments.dataset,
-            noise=spelling,
-            method=method,
-            seed=seed,
-            budget=budget,
-            epochs=epochs_at_equal_passes(method, budget, len(data.train_labels)),
-            lr=finite_number("--lr", lr, above=1e-12, mend="the default suits the data set"),
-            batch_size=batch_size,
-            network=arguments.network,
-            subset=arguments.subset,
-            data=_fingerprint(data),
-            version=noisycorrect.__version__,
-        )
+        Cell(part.dataset, spelling, name, seed, epochs=epochs[name], settings=settings[name], **common)
+        for seed in range(arguments.first_seed, arguments.first_seed + part.seeds)
         for spelling in spellings
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-        for method in arguments.methods.split(",")
-        if method_named(method)
+        for name in names
     ]
 
 
+def _method_names(part: Part, arguments: argparse.Namespace) -> list[str]:
+    if arguments.methods is not None:
+        return list(arguments.methods.split(","))
+    if arguments.suite is None and not arguments.quick:
+        return methods.DEFAULT_METHODS
+    return methods.method_names(ablations=part.ablations)
+
+
 def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
-    """Train one method on one noisy data set, and score its last epoch.
+    """Train one method on one noisy data set, and score it.
 
     Returns
     -------
     dict
-        ``test_accuracy``, ``train_label_accuracy`` and ``issue_auroc`` (how well label quality tells wrong labels from
-        right ones), both None if the method refines nothing, ``noise_rate``, ``sample_passes``, ``seconds``,
-        ``history``.
+        The scores of :meth:`benchmarks.protocol.Watcher.finish` and :func:`benchmarks.protocol.label_scores`;
+        ``noise_rate`` of the training labels; ``networks``, ``baseline`` and ``note`` of the method;
+        ``sample_passes``; ``seconds`` without scoring.
     """
     data = load(cell.dataset, data_dir, subset=cell.subset, seed=cell.seed)
-    noisy = _noise_model(cell.noise, data).apply(
-        data.train_labels, num_classes=data.num_classes, seed=cell.seed, inputs=data.train_inputs
-    )
-    inputs = data.train_inputs if noisy.inputs is None else noisy.inputs
-    corrector = SelfCorrector(
-        build(cell.network, data, cell.seed),
-        task="classification",
+    problem = make_problem(data, cell.noise, cell.seed)
+    watcher = Watcher(problem, data.test_inputs, data.test_labels)
+    augment, own_augment = augmentations(data)
+    training = Training(
+        model=build(cell.network, data, cell.seed),
+        inputs=problem.inputs,
+        given=problem.given,
         num_classes=data.num_classes,
         epochs=cell.epochs,
         lr=cell.lr,
         batch_size=cell.batch_size,
         seed=cell.seed,
-        verbose=False,
-        **METHODS[cell.method].settings,
+        noise_rate=problem.noise_rate,
+        augment=augment,
+        own_augment=own_augment,
+        on_epoch=watcher,
     )
     start = time.perf_counter()
-    result = corrector.fit((inputs, noisy.labels), (data.test_inputs, data.test_labels), clean_labels=data.train_labels)
-    refined = result.labels.generation > 0
+    result = methods.fit(cell.method, training)
+    seconds = time.perf_counter() - start - watcher.seconds
     return {
-        "test_accuracy": result.history[-1]["val_accuracy"],
-        "train_label_accuracy": result.history[-1]["label_accuracy"] if refined else None,
-        "issue_auroc": _issue_auroc(result, noisy.changed) if refined else None,
-        "noise_rate": float(noisy.changed.mean()),
+        **watcher.finish(result.model, result.sample_passes, before=methods.passes_before_training(result)),
+        **label_scores(result, problem),
+        "noise_rate": problem.noise_rate,
+        "networks": methods.networks(cell.method),
+        "baseline": methods.is_baseline(cell.method),
+        "note": methods.NOTES.get(cell.method),
         "sample_passes": result.sample_passes,
-        "seconds": time.perf_counter() - start,
-        "history": [{"epoch": record["epoch"], "test_accuracy": record["val_accuracy"]} for record in result.history],
+        "seconds": seconds,
     }
 
 
@@ -159,48 +203,45 @@ def _fingerprint(data: Benchmark) -> str:
     return digest.hexdigest()[:12]
 
 
-def _noise_model(spelling: str, data: Benchmark) -> noise.NoiseModel:
-    name, _, key = spelling.partition(":")
-    if name == noise.OpenSet.name:
-        raise InvalidInputError("noise of labels", got=spelling, mend="open-set noise needs a pool of foreign inputs")
-    if name != noise.Human.name:
-        return noise.parse(spelling)
-    if key not in data.human_labels:
-        raise unknown_name(f"set of human labels of {data.name}", key, data.human_labels)
-    return noise.Human(data.human_labels[key])
-
-
-def _issue_auroc(result: CorrectionResult, changed: np.ndarray) -> float | None:
-    if not changed.any() or changed.all():
-        return None
-    quality = label_quality(torch.from_numpy(result.labels.given().copy()), result.labels.evidence())
-    return float(roc_auc_score(changed, 1 - quality.numpy()))
-
-
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.robustness", description="How well methods train on labels with injected noise."
     )
-    parser.add_argument("--dataset", default="digits", help="digits (default) or cifar10")
-    parser.add_argument("--data-dir", type=Path, help="folder of the data set's files; digits need none")
-    parser.add_argument("--subset", type=int, help="train on so many samples only")
-    parser.add_argument("--noise", default="symmetric:0.4", help="noise models, such as symmetric:0.4,human:random1")
-    parser.add_argument("--methods", default=",".join(METHODS), help="methods, with commas (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
-    parser.add_argument("--first-seed", type=int, default=0, help="the first of them (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="budget in epochs of self-correction")
-    parser.add_argument("--lr", type=float, help="learning rate")
-    parser.add_argument("--batch-size", type=int, help="samples in a batch")
-    parser.add_argument("--network", default="auto", help="mlp, small_cnn, preact_resnet18 or auto (default)")
-    parser.add_argument("--processes", type=int, help="cells at a time (default: one a core; 1 on a GPU)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/robustness"), help="report folder (default: %(default)s)"
-    )
-    parser.add_argument("--cells", type=Path, help="folder of the finished cells (default: cells, in the report's)")
-    parser.add_argument("--stem", default="results", help="name of the report's files (default: %(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="print a line a finished cell")
+    add = parser.add_argument
+    add("--suite", help=f"all cells of a study: {', '.join(SUITES)}; the options below change or restrict them")
+    add("--parts", help=f"parts of the suite, with commas: {', '.join(SUITES['standard'])} (default: all)")
+    add("--quick", action="store_true", help="a few cells of the suite, in less than ten minutes")
+    add("--dataset", default="digits", help="without a suite: digits (default), cifar10 or cifar10-hog")
+    add("--data-dir", type=Path, help="folder of the data set's files; digits need none")
+    add("--subset", type=int, help="train on so many samples only")
+    add("--noise", help="noise models, such as none,symmetric:0.4,human:random1 (default: symmetric:0.4)")
+    add("--methods", help=f"methods, with commas (default: {','.join(methods.DEFAULT_METHODS)}; of a suite, all)")
+    add("--seeds", type=int, help=f"number of seeds (default: {SEEDS}, or the suite's)")
+    add("--first-seed", type=int, default=0, help="the first of them (default: %(default)s)")
+    add("--epochs", type=int, help="budget in epochs of plain training")
+    add("--lr", type=float, help="learning rate")
+    add("--batch-size", type=int, help="samples in a batch")
+    add("--network", help="mlp, small_cnn, narrow_cnn, preact_resnet18 or auto (default: the data set's)")
+    add("--processes", type=int, help="cells at a time (default: one a core; 1 on a GPU)")
+    add("--out", type=Path, help=f"report folder (default: {RESULTS} for a whole suite, else {RUNS})")
+    add("--cells", type=Path, help=f"folder of the finished cells (default: cells, in --out or in {RUNS})")
+    add("--stem", help="name of the report's files (default: robustness for a whole suite, else results)")
+    add("--verbose", action="store_true", help="print a line a finished cell")
     return parser.parse_args(words)
+
+
+def report_place(arguments: argparse.Namespace, cells: Sequence[Cell]) -> tuple[Path, str]:
+    """Return folder and stem of the report; only a whole suite's goes to the documentation by itself."""
+    words = ["--suite", str(arguments.suite)] + (["--data-dir", "."] if arguments.data_dir else [])
+    whole = arguments.suite is not None and {cell.dataset for cell in cells} == {
+        part.dataset for part in SUITES[arguments.suite].values()
+    }
+    usual = vars(parse_arguments(words))
+    free = ("data_dir", "processes", "out", "cells", "stem", "verbose")
+    whole &= all(value == usual[name] for name, value in vars(arguments).items() if name not in free)
+    folder, stem = (RESULTS, "robustness") if whole else (RUNS, "results")
+    return arguments.out or folder, arguments.stem or stem
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -210,12 +251,12 @@ def main(words: Sequence[str] | None = None) -> int:
     failed = None
     try:
         cells = make_cells(arguments)
-        processes = arguments.processes or (1 if torch.cuda.is_available() else None)
+        folder, stem = report_place(arguments, cells)
         records = run_cells(
             cells,
             functools.partial(run_cell, arguments.data_dir),
-            arguments.cells or arguments.out / "cells",
-            processes,
+            arguments.cells or (arguments.out or RUNS) / "cells",
+            arguments.processes or (1 if torch.cuda.is_available() else None),
             verbose=arguments.verbose,
         )
     except CellsFailedError as error:
@@ -224,8 +265,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if records:
-        print_table(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), console)
-        console.print(f"Report: {arguments.out / arguments.stem}.md", soft_wrap=True)
+        print_table(write_study(folder, records, title=TITLE, stem=stem), console)
+        console.print(f"Report: {folder / stem}.md", soft_wrap=True)
     if failed is not None:
         print(failed, file=sys.stderr)
     return int(failed is not None)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from benchmarks.datasets import Benchmark, load, stratified_subset
+from benchmarks.features import hog_features
 from benchmarks.networks import build, mlp, preact_resnet18, small_cnn
 from noisycorrect.errors import InvalidInputError
 
@@ -159,7 +160,7 @@ def test_an_unwritable_cache_is_said_but_does_not_stop_the_load(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert len(load("cifar10", jpegs, cache_dir=tmp_path / "file" / "cache").train_labels) == TRAIN
-    assert "decoded images are not kept" in caplog.text
+    assert "is not kept in" in caplog.text
 
 
 def test_batches_written_by_python_2_are_read(batches: Path) -> None:
@@ -321,3 +322,28 @@ def test_build_refuses_what_cannot_work(images: Benchmark) -> None:
     with pytest.raises(InvalidInputError, match="images of 3 channels for small_cnn"):
         build("small_cnn", load("digits"), 0)
     assert build("mlp", images, 0)(images.train_inputs).shape == (10, 10)
+
+
+def test_hog_features_are_standardised_each_and_stored_once(
+    jpegs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = load("cifar10", jpegs, standardise=False)
+    data = load("cifar10-hog", jpegs)
+    expected = hog_features(images.train_inputs)
+    varied = expected.std(0, correction=0) > 0
+    centred = (expected - expected.mean(0))[:, varied]
+    torch.testing.assert_close(data.train_inputs[:, varied], centred / centred.std(0, correction=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(data.test_inputs * data.std + data.mean, hog_features(images.test_inputs))
+    assert np.array_equal(data.train_labels, images.train_labels)
+    assert list(data.human_labels) == ["aggregate"]
+    assert len(list((tmp_path / "cache").glob("hog-*.npy"))) == 2
+
+    monkeypatch.setattr("benchmarks.features.orientation_votes", None)  # nothing is computed again
+    monkeypatch.setattr("benchmarks.features.hog_features", lambda images: torch.zeros(len(images), 372))
+    assert torch.equal(load("cifar10-hog", jpegs).train_inputs, data.train_inputs)
+
+
+def test_a_subset_of_hog_features_has_statistics_of_its_own(jpegs: Path) -> None:
+    data = load("cifar10-hog", jpegs, subset=20)
+    assert data.train_inputs.shape == (20, 372)
+    assert data.train_inputs.mean(0).abs().max() < 1e-4

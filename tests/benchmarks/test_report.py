@@ -23,7 +23,7 @@ def cell(method: str, seed: int, accuracy: float, noise: str = "symmetric:0.4", 
 
 @pytest.fixture
 def study() -> list[dict[str, Any]]:
-    history = [{"epoch": epoch, "test_accuracy": 0.5 + epoch / 10} for epoch in (1, 2, 3)]
+    history = [{"epoch": e, "sample_passes": 1000 * e, "test_accuracy": 0.5 + e / 10} for e in (1, 2, 3)]
     return [
         cell("ce", 0, 0.60, history=history),
         cell("ce", 1, 0.64, history=history[:2]),
@@ -78,7 +78,7 @@ def test_markdown_states_the_protocol_and_shows_each_method(study: list[dict[str
     assert text.startswith("# Robustness\n")
     assert "after the **last epoch**" in text
     assert "over 1 to 2 seeds" in text
-    assert "Settings: epochs 60." in text
+    assert "## digits\n\nSettings: epochs 60.\n" in text
     assert "| method | symmetric:0.4 | pairflip:0.4 | seeds | nets | passes | s/run |" in text
     assert "| ce | 62.0 ± 2.8 | **50.0** | 1 to 2 | 1 | 80.9 k | - |" in text
     assert "| fix | **91.0 ± 1.4** | nan | 1 to 2 | 1 | 80.9 k | 3 |" in text
@@ -94,7 +94,10 @@ def test_a_study_is_written_as_json_markdown_and_pictures(tmp_path: Path, study:
     text = (tmp_path / "new" / "results.json").read_text()
     assert "NaN" not in text
     stored = json.loads(text)
-    assert stored["cells"][0] == study[0]
+    assert stored["cells"][2] == study[2]
+    assert "history" not in stored["cells"][0]["result"]
+    (curve,) = stored["curves"]
+    assert (curve["noise"], curve["method"], curve["sample_passes"]) == ("symmetric:0.4", "ce", [1000, 2000])
     assert stored["seeds"] == [0, 1]
     assert stored["command"] == "python -m benchmarks.robustness"
     assert {"python", "torch", "noisycorrect", "cpu", "cores", "gpu", "date"} <= set(stored["environment"])
@@ -102,7 +105,7 @@ def test_a_study_is_written_as_json_markdown_and_pictures(tmp_path: Path, study:
     assert stored["summary"][0]["label_accuracy_mean"] is None
 
     page = (tmp_path / "new" / "results.md").read_text()
-    for name in ("accuracy", "curves"):
+    for name in ("accuracy-digits", "curves-digits"):
         assert (tmp_path / "new" / f"results-{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"![{name}](results-{name}.png)" in page
     assert "```sh\npython -m benchmarks.robustness\n```" in page
@@ -125,22 +128,94 @@ def test_numbers_are_kept_when_pictures_cannot_be_drawn(
     assert json.loads((tmp_path / "results.json").read_text())["title"] == "Robustness"
 
 
-def test_bars_for_single_noises_and_lines_over_several_rates() -> None:
-    cells = [cell("ce", seed, rate, noise=f"symmetric:{rate}") for seed in (0, 1) for rate in (0.2, 0.4)]
-    cells += [cell(method, 0, 0.5, noise="human:worst") for method in ("ce", "fix")]
+def test_dots_show_each_seed_the_mean_and_the_selected_epoch() -> None:
+    cells = [cell("ce", seed, 0.5 + seed / 10, selected_accuracy=0.8, baseline=True) for seed in (0, 1)]
+    cells += [cell("two", 0, 0.9, noise="pairflip:0.4", networks=2, baseline=True), cell("own", 0, 0.7)]
     figures = study_figures(cells)
-    assert list(figures) == ["accuracy"]
-    lines, bars = figures["accuracy"].axes
-    assert lines.get_title() == "digits, symmetric"
-    assert list(lines.lines[0].get_xdata()) == [20.0, 40.0]
-    assert [patch.get_height() for patch in bars.patches] == [50.0, 50.0]
-    assert [text.get_text() for text in figures["accuracy"].legends[0].get_texts()] == ["ce", "fix"]
+    assert list(figures) == ["accuracy-digits"]
+    symmetric, pair = figures["accuracy-digits"].axes
+    assert [symmetric.get_title(), pair.get_title()] == ["symmetric:0.4", "pairflip:0.4"]
+    seeds, mean, selected, *own = (list(line.get_xdata()) for line in symmetric.lines)
+    assert seeds == pytest.approx([50, 60])
+    assert (mean, selected) == (pytest.approx([55]), pytest.approx([80]))
+    assert own == [pytest.approx([70])] * 2
+    assert [label.get_text() for label in symmetric.get_yticklabels()] == ["ce", "two", "own"]
+    assert list(pair.lines[0].get_ydata()) == [1]
+    legend = [text.get_text() for text in figures["accuracy-digits"].legends[0].get_texts()]
+    assert legend == ["one network", "best noisy-validation epoch", "self-correction", "two networks"]
 
 
 def test_curves_average_the_epochs_that_all_seeds_have(study: list[dict[str, Any]]) -> None:
-    (axes,) = study_figures(study)["curves"].axes
+    (axes,) = study_figures(study)["curves-digits"].axes
     assert list(axes.lines[0].get_xdata()) == [1, 2]
     assert list(axes.lines[0].get_ydata()) == pytest.approx([60, 70])
+
+
+def test_among_many_curves_correction_plain_training_and_the_best_stand_out() -> None:
+    def curve(method: str, accuracy: float, **more: Any) -> dict[str, Any]:
+        history = [{"epoch": 1, "sample_passes": 10, "test_accuracy": accuracy}]
+        return cell(method, 0, accuracy, history=history, **more)
+
+    cells = [curve(f"b{n}", n / 20, baseline=True) for n in range(10)] + [curve("ce", 0.01, baseline=True)]
+    cells += [curve("paper", 0.02), curve("robust-no-trust", 0.99)]
+    figure = study_figures(cells)["curves-digits"]
+    shown = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert shown == {"paper", "ce", "b9", "b8", "b7", "b6", "b5", "b4", "others"}
+
+
+def test_differences_are_paired_with_the_best_baseline_of_one_network() -> None:
+    cells = [cell("ce", seed, value, baseline=True) for seed, value in enumerate((0.5, 0.5, 0.5))]
+    cells += [cell("elr", seed, value, baseline=True) for seed, value in enumerate((0.6, 0.7, 0.8))]
+    cells += [cell("two", seed, 0.99, baseline=True, networks=2) for seed in range(3)]
+    cells += [cell("own", seed, value) for seed, value in enumerate((0.7, 0.75, 0.95))]
+    rows = {row.method: row for row in summarise(cells)}
+    assert {row.rival for row in rows.values()} == {"elr"}
+    differences = [0.1, 0.05, 0.15]
+    mean = sum(differences) / 3
+    error = math.sqrt(sum((d - mean) ** 2 for d in differences) / 2) / math.sqrt(3)
+    assert (rows["own"].difference_mean, rows["own"].difference_error) == pytest.approx((mean, error))
+    assert math.isnan(rows["elr"].difference_mean)
+    text = study_markdown("Robustness", cells)
+    lines = ["(best baseline) | elr", "ce | -20.0 ± 5.8", "two | +29.0 ± 5.8", "own | +10.0 ± 2.9"]
+    assert "".join(f"| {line} |\n" for line in lines) in text
+
+
+def test_the_rival_of_one_noise_keeps_its_place_among_the_differences() -> None:
+    cells = [cell("ce", 0, 0.6, baseline=True), cell("elr", 0, 0.5, baseline=True)]
+    cells += [cell("ce", 0, 0.5, "pairflip:0.4", baseline=True), cell("elr", 0, 0.7, "pairflip:0.4", baseline=True)]
+    text = study_markdown("Robustness", cells)
+    assert "| (best baseline) | ce | elr |\n| ce | - | -20.0 |\n| elr | -10.0 | - |" in text
+
+
+def test_a_difference_takes_the_seeds_that_both_have() -> None:
+    cells = [cell("ce", seed, 0.5, baseline=True) for seed in (0, 1)] + [cell("own", seed, 0.8) for seed in (1, 2)]
+    row = next(row for row in summarise(cells) if row.method == "own")
+    assert row.difference_mean == pytest.approx(0.3)
+    assert math.isnan(row.difference_error)
+
+
+def test_selection_labels_issues_and_estimates_have_tables_of_their_own() -> None:
+    more = {"train_label_accuracy": 0.9, "issue_auroc": 0.98, "issue_average_precision": 0.95, "estimated_rate": 0.38}
+    cells = [cell("ce", 0, 0.5, selected_accuracy=0.75, noise_rate=0.4, baseline=True, note="rate given")]
+    cells += [cell("own", 0, 0.7, selected_accuracy=0.7, noise_rate=0.4, **more)]
+    text = study_markdown("Robustness", cells)
+    assert "| ce (rate given) | **75.0** |\n| own | 70.0 |" in text
+    assert "| (truth) | 40.0 |\n| own | 38.0 |" in text
+    for value in ("90.0", "98.0", "95.0"):
+        assert f"| method | symmetric:0.4 |\n|---|---:|\n| own | {value} |\n" in text
+
+
+def test_no_noise_is_called_clean() -> None:
+    assert summarise([cell("ce", 0, 0.5, noise="none")])[0].noise == "clean"
+
+
+def test_many_noises_are_printed_without_deviations_and_costs() -> None:
+    screen = io.StringIO()
+    cells = [cell("ce", seed, 0.5 + seed / 10, noise=f"symmetric:0.{n}") for n in range(1, 6) for seed in (0, 1)]
+    print_table(summarise(cells), Console(file=screen, width=100))
+    assert screen.getvalue().count("55.0") == 5
+    assert "±" not in screen.getvalue()
+    assert "passes" not in screen.getvalue()
 
 
 def test_the_table_is_printed_per_data_set(study: list[dict[str, Any]]) -> None:

@@ -1,17 +1,21 @@
-"""The robustness study at toy size, end to end."""
+"""The robustness study at toy size, end to end; its protocol and its compute."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from benchmarks import robustness
+from benchmarks import methods, robustness
 from benchmarks.datasets import load
-from benchmarks.methods import METHODS, epochs_at_equal_passes
-from noisycorrect import Schedule
+from benchmarks.methods import TRAINING, correction_passes, epochs_at_equal_passes, method_names
+from benchmarks.protocol import Watcher, accuracy, make_problem, noise_model
+from noisycorrect.baselines import BASELINES, baseline_passes
 
 TOY = ["--subset", "200", "--epochs", "3", "--seeds", "2", "--processes", "1"]
 
@@ -21,28 +25,47 @@ def run(folder: Path, *more: str) -> int:
 
 
 def test_a_study_is_written_and_finished_cells_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, "--noise", "symmetric:0.4,pairflip:0.2") == 0
+    words = ("--noise", "symmetric:0.4,none", "--methods", "ce,paper")
+    assert run(tmp_path, *words) == 0
     shown = capsys.readouterr().out
-    assert "selfcorrect" in shown
+    assert "paper" in shown
     assert "results.md" in shown
     stored = json.loads((tmp_path / "results.json").read_text())
-    assert len(stored["cells"]) == 2 * 2 * 3
+    assert len(stored["cells"]) == 2 * 2 * 2
+    assert len(stored["curves"]) == 2 * 2
     for cell in stored["cells"]:
         result = cell["result"]
         assert 0.05 < result["test_accuracy"] <= 1
-        refines = cell["config"]["method"] == "selfcorrect"
-        assert (result["train_label_accuracy"] is not None) == refines
-        assert (result["issue_auroc"] is not None) == refines
+        corrects, clean = cell["config"]["method"] == "paper", cell["config"]["noise"] == "none"
+        assert result["baseline"] is not corrects
+        assert (result["train_label_accuracy"] is not None) == corrects
+        assert (result["estimated_rate"] is not None) == corrects
+        assert (result["issue_auroc"] is not None) == (corrects and not clean)
+        assert (result["noise_rate"] == 0) == clean
+    rivals = {row["method"]: row["rival"] for row in stored["summary"]}
+    assert rivals == {"ce": "ce", "paper": "ce"}
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.json")}
-    assert run(tmp_path, "--noise", "symmetric:0.4,pairflip:0.2") == 0
+    assert run(tmp_path, *words) == 0
     assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.json")}
-    for name in ("results.md", "results-accuracy.png", "results-curves.png"):
+    for name in ("results.md", "results-accuracy-digits.png", "results-curves-digits.png"):
         assert (tmp_path / name).stat().st_size > 0
 
 
+def test_the_quick_suite_at_toy_size_has_every_method_on_two_noises(tmp_path: Path) -> None:
+    words = ["--quick", *TOY[:4], "--seeds", "1", "--noise", "pairflip:0.4", "--processes", "1"]
+    few = ["ce-wa-aug", "coteaching", "robust"]
+    assert robustness.main([*words, "--out", str(tmp_path), "--methods", ",".join(few), "--stem", "quick"]) == 0
+    stored = json.loads((tmp_path / "quick.json").read_text())
+    assert [cell["config"]["method"] for cell in stored["cells"]] == few
+    assert {cell["result"]["networks"] for cell in stored["cells"]} == {1, 2}
+    assert "coteaching (rate given)" in (tmp_path / "quick.md").read_text()
+    every = robustness.make_cells(robustness.parse_arguments(["--quick"]))
+    assert len(every) == 2 * 2 * len(method_names(ablations=False))
+    assert {cell.noise for cell in every} == {"symmetric:0.4", "pairflip:0.4"}
+
+
 def test_a_cell_depends_on_its_seed_alone() -> None:
-    arguments = robustness.parse_arguments([*TOY, "--methods", "selfcorrect"])
-    first, second = robustness.make_cells(arguments)
+    first, second = robustness.make_cells(robustness.parse_arguments([*TOY, "--methods", "robust"]))
     once, again, other = (robustness.run_cell(None, cell) for cell in (first, first, second))
     for result in (once, again, other):
         result.pop("seconds")
@@ -50,32 +73,128 @@ def test_a_cell_depends_on_its_seed_alone() -> None:
     assert once != other
 
 
-def test_all_methods_of_a_cell_see_the_same_wrong_labels_and_nearly_the_same_passes() -> None:
-    arguments = robustness.parse_arguments([*TOY, "--seeds", "1"])
-    results = [robustness.run_cell(None, cell) for cell in robustness.make_cells(arguments)]
-    assert len({result["noise_rate"] for result in results}) == 1
-    passes = [result["sample_passes"] for result in results]
-    cheapest_epoch = 3 * 200
-    assert passes[-1] == min(passes), "the others never train for less than self-correction"
-    assert max(passes) - min(passes) < cheapest_epoch
+@pytest.mark.parametrize("name", sorted(set(method_names()) - {"prune-retrain"}))
+def test_a_run_makes_the_passes_that_were_foreseen(name: str) -> None:
+    words = ["--subset", "120", "--seeds", "1", "--epochs", "6", "--methods", name]
+    (cell,) = robustness.make_cells(robustness.parse_arguments(words))
+    samples = 108
+    result = robustness.run_cell(None, cell)
+    foreseen = (
+        baseline_passes(name, cell.epochs, samples, options=methods._options(name, 0.4))
+        if name in BASELINES
+        else correction_passes(name, cell.epochs, samples)
+    )
+    assert result["sample_passes"] == foreseen
+    assert result["history"][-1]["sample_passes"] == foreseen
+    assert [record["epoch"] for record in result["history"]] == list(range(1, cell.epochs + 1))
 
 
-@pytest.mark.parametrize("epochs", [2, 10, 60, 150])
+def test_pruning_is_reckoned_as_if_it_kept_all() -> None:
+    words = ["--subset", "400", "--seeds", "1", "--epochs", "6", "--methods", "prune-retrain"]
+    (cell,) = robustness.make_cells(robustness.parse_arguments(words))
+    result = robustness.run_cell(None, cell)
+    assert 0.8 * baseline_passes("prune-retrain", cell.epochs, 360) < result["sample_passes"]
+    assert result["sample_passes"] <= baseline_passes("prune-retrain", cell.epochs, 360)
+    assert result["history"][0]["sample_passes"] > 4 * TRAINING * cell.epochs * 360
+    assert 0.5 < result["issue_auroc"] < 1
+
+
+@pytest.mark.parametrize("budget", [10, 60, 150])
 @pytest.mark.parametrize("samples", [1000, 50_000])
-def test_equal_passes_round_in_favour_of_the_baselines(epochs: int, samples: int) -> None:
-    budget = METHODS["selfcorrect"].passes(Schedule.from_budget(epochs), samples)
-    for name, method in METHODS.items():
-        longer = epochs_at_equal_passes(name, epochs, samples)
-        assert method.passes(Schedule.from_budget(longer), samples) >= budget
-        if longer > epochs:
-            assert method.passes(Schedule.from_budget(longer - 1), samples) < budget
+def test_equal_passes_round_in_favour_of_the_baselines(budget: int, samples: int) -> None:
+    most = TRAINING * budget * samples
+    for name in method_names():
+        epochs = epochs_at_equal_passes(name, budget, samples)
+        if name in BASELINES:
+            passes = [
+                baseline_passes(name, e, samples, options=methods._options(name, 0.4)) for e in (epochs - 1, epochs)
+            ]
+            assert passes[0] < most <= passes[1]
+        else:
+            assert correction_passes(name, epochs, samples) <= most < correction_passes(name, epochs + 1, samples)
+
+
+def test_ablations_are_rows_of_the_robust_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(methods.ROBUST_ABLATIONS, "refine", {"refine": False})
+    assert method_names()[-1] == "robust-no-refine"
+    assert "robust-no-refine" not in method_names(ablations=False)
+    assert methods.fingerprint("robust-no-refine", 50) != methods.fingerprint("robust", 50)
+    assert methods.fingerprint("ce", 50) is None
+    methods.check_method("robust-no-refine")
+
+
+# ---------------------------------------------------------------- protocol
+
+
+def test_a_tenth_is_held_out_in_the_proportions_of_the_noisy_labels() -> None:
+    data = load("digits")
+    problem = make_problem(data, "pairflip:0.4", seed=3)
+    assert (len(problem.given), len(problem.val_given)) == (1212, 135)
+    given = np.concatenate([problem.given, problem.val_given])
+    for label in range(10):
+        assert abs((problem.val_given == label).sum() - 0.1 * (given == label).sum()) <= 1
+    assert problem.noise_rate == pytest.approx(0.4, abs=0.05)
+    rows = torch.cat([problem.inputs, problem.val_inputs])
+    assert torch.equal(rows.sort(0).values, data.train_inputs.sort(0).values)
+    again, other = (make_problem(data, "pairflip:0.4", seed=seed) for seed in (3, 4))
+    assert np.array_equal(problem.given, again.given)
+    assert not np.array_equal(problem.given, other.given)
+
+
+class Constant(nn.Module):
+    """Always predicts one class, in the mode that it must be in."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        assert not self.training
+        return nn.functional.one_hot(torch.full((len(inputs),), self.label), 10).float()
+
+
+def scores_of(labels: list[int], returned: int, val: list[int], test: list[int]) -> dict[str, Any]:
+    problem = make_problem(load("digits", subset=200), "none", seed=0)
+    object.__setattr__(problem, "val_given", np.array(val))
+    object.__setattr__(problem, "val_inputs", torch.zeros(len(val), 64))
+    watcher = Watcher(problem, torch.zeros(len(test), 64), np.array(test))
+    for epoch, label in enumerate(labels, start=1):
+        model = Constant(label).train()
+        watcher(model, {"epoch": epoch})
+        assert model.training
+    return watcher.finish(Constant(returned), 3000, before=1000)
+
+
+def test_the_epoch_is_selected_on_noisy_validation_labels_the_last_of_equal_ones() -> None:
+    val, test = [0, 0, 0, 1, 1, 1, 2], [0, 1, 1, 2, 2, 2, 2, 2, 2, 2]
+    scores = scores_of([0, 1, 2, 2], returned=2, val=val, test=test)
+    assert scores["test_accuracy"] == 0.7
+    assert (scores["selected_accuracy"], scores["selected_epoch"]) == (0.2, 2)
+    assert [record["test_accuracy"] for record in scores["history"]] == [0.1, 0.2, 0.7, 0.7]
+    assert [record["sample_passes"] for record in scores["history"]] == [1500, 2000, 2500, 3000]
+
+
+def test_the_returned_model_stands_for_the_last_epoch() -> None:
+    scores = scores_of([0, 2, 2], returned=0, val=[0, 0, 1], test=[0, 0, 0, 1])
+    assert (scores["selected_epoch"], scores["selected_accuracy"], scores["test_accuracy"]) == (3, 0.75, 0.75)
+    worse = scores_of([0, 0], returned=1, val=[0, 0, 1], test=[0, 0, 0, 1])
+    assert (worse["selected_epoch"], worse["selected_accuracy"], worse["test_accuracy"]) == (1, 0.75, 0.25)
+
+
+def test_accuracy_leaves_the_modes_of_all_layers() -> None:
+    model = nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2)).train()
+    model[1].eval()
+    before = model[1].running_mean.clone()
+    accuracy(model, torch.randn(7, 4), torch.zeros(7, dtype=torch.int64))
+    assert (model.training, model[1].training) == (True, False)
+    assert torch.equal(model[1].running_mean, before)
 
 
 def test_human_labels_are_taken_from_the_data_set() -> None:
     digits = load("digits", subset=100)
     wrong = (digits.train_labels + 1) % 10
     data = type(digits)(**{**vars(digits), "human_labels": {"random1": wrong}})
-    noisy = robustness._noise_model("human:random1", data).apply(digits.train_labels, num_classes=10, seed=0)
+    noisy = noise_model("human:random1", data).apply(digits.train_labels, num_classes=10, seed=0)
     assert np.array_equal(noisy.labels, wrong)
 
 
@@ -83,10 +202,10 @@ def test_human_labels_are_taken_from_the_data_set() -> None:
     ("words", "message"),
     [
         (["--dataset", "digit"], "did you mean 'digits'"),
-        (["--methods", "selfcorect"], "did you mean 'selfcorrect'"),
+        (["--methods", "papr"], "did you mean 'paper'"),
         (["--noise", "symetric:0.4"], "did you mean 'symmetric'"),
         (["--noise", "symmetric:1.4"], "rate"),
-        (["--seeds", "0"], "--seeds >= 1; got 0"),
+        (["--seeds", "0"], "--seeds to be a whole number >= 1; got 0"),
         (["--subset", "1"], "subset"),
         (["--network", "resnet"], "network"),
         (["--noise", "openset:0.4"], "needs a pool"),
@@ -94,6 +213,9 @@ def test_human_labels_are_taken_from_the_data_set() -> None:
         (["--lr", "0"], "--lr"),
         (["--dataset", "cifar10"], "data"),
         (["--noise", "human:random1"], "set of human labels of digits"),
+        (["--suite", "standart"], "did you mean 'standard'"),
+        (["--suite", "standard", "--parts", "digit"], "did you mean 'digits'"),
+        (["--suite", "standard", "--parts", "cnn"], "a part that needs no files"),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(
@@ -111,11 +233,11 @@ def test_cells_that_fail_leave_the_others(
     run_cell = robustness.run_cell
 
     def fails_sometimes(data_dir: Path | None, cell: robustness.Cell) -> dict[str, object]:
-        if cell.method == "ce-wa":
+        if cell.method == "ls":
             raise RuntimeError("out of luck")
         return run_cell(data_dir, cell)
 
     monkeypatch.setattr(robustness, "run_cell", fails_sometimes)
-    assert run(tmp_path, "--methods", "ce,ce-wa", "--seeds", "1") == 1
+    assert run(tmp_path, "--methods", "ce,ls", "--seeds", "1") == 1
     assert "out of luck" in capsys.readouterr().err
     assert [cell["config"]["method"] for cell in json.loads((tmp_path / "results.json").read_text())["cells"]] == ["ce"]
