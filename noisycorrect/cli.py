@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from noisycorrect.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.estimate import estimate_store_noise
 from noisycorrect.files import replace_atomically
-from noisycorrect.issues import LabelIssue, find_label_issues
+from noisycorrect.issues import SCORES, LabelIssue, LabelReview, find_label_issues, review_labels
 from noisycorrect.labels import ClassLabels, SoftLabelStore
 from noisycorrect.labels.compare import row_blocks
 from noisycorrect.progress import samples_progress
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     version = next((distribution.version for distribution in installed), "(not installed)")
     parser.add_argument("--version", action="version", version=f"noisycorrect {version}")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    _add_estimate(subparsers)
     _add_issues(subparsers)
     _add_export(subparsers)
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -86,6 +88,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+# ---------------------------------------------------------------- estimate
+
+
+def _add_estimate(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "estimate",
+        help="say how many labels are wrong",
+        description="Estimate the share of wrong labels and the confusion of classes from a run's evidence.",
+    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder, a saved result, or a label store")
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="all figures as JSON, transition matrix included")
+    parser.set_defaults(run=_estimate)
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    found = estimate_store_noise(opened_store(options.run_dir), level=options.level)
+    print(found.to_json() if options.json else found.verdict())
+    return 0
+
+
 # ---------------------------------------------------------------- issues
 
 
@@ -97,20 +120,25 @@ def _add_issues(subparsers: Subparsers) -> None:
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder, a saved result, or a label store")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="show so many (default: %(default)s)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write them to a file instead")
+    parser.add_argument("--score", choices=SCORES, default=SCORES[0], help="label quality (default: %(default)s)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for every labelled sample instead")
     parser.set_defaults(run=_issues)
 
 
 def _issues(options: argparse.Namespace) -> int:
     store = opened_store(options.run_dir)
-    issues = find_label_issues(store, top=options.top)
-    found = f"{len(issues)} labels to look at, of {len(store)} (generation {store.generation})"
-    if options.csv is None:
-        print(found)
-        Console().print(issue_table(issues, masks=store.kind != ClassLabels.kind))
-    else:
-        _write_csv(options.csv, issues)
+    masks = store.kind != ClassLabels.kind
+    if options.csv is not None:
+        review = review_labels(store, score=options.score)
+        _write_csv(options.csv, review, masks=masks)
+        found = f"{int(review.contradicted.sum())} labels to look at, of {len(store)} (generation {store.generation})"
         print(f"{found}: {options.csv}")
+        return 0
+    issues = find_label_issues(store, top=options.top, score=options.score)
+    verdict = estimate_store_noise(store).verdict()
+    print(f"{len(issues)} labels to look at, of {len(store)} (generation {store.generation})")
+    print(verdict)
+    Console().print(issue_table(issues, masks=masks))
     return 0
 
 
@@ -131,11 +159,14 @@ def issue_table(issues: Sequence[LabelIssue], *, masks: bool = False) -> Table:
     return table
 
 
-def _write_csv(path: Path, issues: Sequence[LabelIssue]) -> None:
+def _write_csv(path: Path, review: LabelReview, *, masks: bool) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("index", "given", "suggested", "quality", "share"))
-    writer.writerows((i.index, i.given, i.suggested, f"{i.score:.6f}", f"{i.share:.6f}") for i in issues)
+    headings = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue")
+    writer.writerow((*headings, "pixels") if masks else headings)
+    rows = zip(review.index, review.given, review.suggested, review.quality, review.contradicted, strict=True)
+    for row, share in zip(rows, review.share, strict=True):
+        writer.writerow((*row[:3], f"{row[3]:.6f}", bool(row[4]), *([f"{share:.6f}"] if masks else [])))
     try:
         with replace_atomically(path) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")

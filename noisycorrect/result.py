@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from noisycorrect.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.estimate import NoiseEstimate, estimate_store_noise
 from noisycorrect.files import write_json
-from noisycorrect.issues import LabelIssue, find_label_issues
+from noisycorrect.issues import LabelIssue, find_label_issues, sample_quality
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.modules import unwrap
 
@@ -52,9 +55,27 @@ class CorrectionResult:
     history: list[dict[str, float]] = field(repr=False)
     sample_passes: int
 
-    def find_label_issues(self, top: int | None = None) -> list[LabelIssue]:
+    def find_label_issues(self, top: int | None = None, *, score: str = "self-confidence") -> list[LabelIssue]:
         """Return the labels that the evidence contradicts; see :func:`noisycorrect.issues.find_label_issues`."""
-        return find_label_issues(self.labels, top=top)
+        return find_label_issues(self.labels, top=top, score=score)
+
+    def label_quality(self, *, score: str = "self-confidence") -> np.ndarray:
+        """Return the quality of every given label, float32 (N,), in [0, 1]; 1 for a sample without one.
+
+        Low is suspicious; `score` is one of :func:`noisycorrect.issues.label_quality`.
+        """
+        return sample_quality(self.labels, score=score)
+
+    def estimate_noise(self, level: float = 0.95) -> NoiseEstimate:
+        """Return rate and transition matrix of the label noise, with intervals.
+
+        See :func:`noisycorrect.estimate.estimate_store_noise`; `level` is that of the intervals.
+        """
+        return estimate_store_noise(self.labels, level=level)
+
+    def verdict(self, class_names: Sequence[str] | None = None) -> str:
+        """Return one paragraph on the labels: how many are doubtful, what is confused, where to look first."""
+        return self.estimate_noise().verdict(class_names)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write model weights, labels and history into a new or empty folder.

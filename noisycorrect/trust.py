@@ -40,6 +40,93 @@ def agreement_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     return torch.where(known, evidence.gather(1, (labels * known).unsqueeze(1)).squeeze(1), 1.0)
 
 
+def relative_trust(labels: Tensor, evidence: Tensor) -> Tensor:
+    r"""Return how probable each given label is beside the most probable class, :math:`e_y / \max_k e_k`.
+
+    Evidence that is not sure of anything yet doubts no label much, where :func:`agreement_trust` would take weight even
+    from right ones and slow learning down.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N, ...), integer
+        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
+    evidence : Tensor, shape (N, K, ...), floating
+        Evidence, in [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (N, ...)
+        In [0, 1]; 1 where the label is the evidence's own.
+
+    Examples
+    --------
+    >>> relative_trust(torch.tensor([0, 1]), torch.tensor([[0.4, 0.2, 0.4], [0.4, 0.2, 0.4]]))
+    tensor([1.0000, 0.5000])
+    """
+    highest = evidence.amax(1)
+    return torch.where(highest > 0, agreement_trust(labels, evidence) / highest.clamp(min=1e-12), 1.0).clamp(max=1)
+
+
+def class_agreement(given: Tensor, evidence: Tensor) -> Tensor:
+    r"""Return the mean agreement of the labels of each class: confident learning's thresholds.
+
+    :math:`c_k = \frac{1}{|\{i: y_i = k\}|} \sum_{i: y_i = k} e_{ik}` (Northcutt et al. 2021, "Confident learning").
+
+    Parameters
+    ----------
+    given : Tensor, shape (N,), int64
+        0..K-1, or -1 for an unlabelled sample, which does not count.
+    evidence : Tensor, shape (N, K)
+        In [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (K,)
+        In [0, 1]; 0 for a class without labels.
+
+    Examples
+    --------
+    >>> class_agreement(torch.tensor([0, 0, -1]), torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.5, 0.5]]))
+    tensor([0.6000, 0.0000])
+    """
+    known = given >= 0
+    sums = evidence.new_zeros(evidence.shape[1])
+    sums.index_add_(0, given[known], agreement_trust(given, evidence)[known])
+    return sums / torch.bincount(given[known], minlength=len(sums)).clamp(min=1)
+
+
+def class_relative_trust(labels: Tensor, evidence: Tensor, agreement: Tensor) -> Tensor:
+    r"""Return how much the evidence agrees with each label beside others of its class, :math:`\min(1, e_y / c_y)`.
+
+    A label that the evidence shares as much as it does on average for its class is trusted wholly; so classes that the
+    network has not learnt, or that are hard, are not argued away.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N, ...), integer
+        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
+    evidence : Tensor, shape (N, K, ...)
+        In [0, 1].
+    agreement : Tensor, shape (K,)
+        :func:`class_agreement`.
+
+    Returns
+    -------
+    Tensor, shape (N, ...)
+        In [0, 1].
+
+    Examples
+    --------
+    >>> class_relative_trust(torch.tensor([0, 0]), torch.tensor([[0.9, 0.1], [0.3, 0.7]]), torch.tensor([0.6, 0.0]))
+    tensor([1.0000, 0.5000])
+    """
+    labels = labels.long()
+    known = (labels >= 0) & (labels < len(agreement))
+    average = agreement[labels * known]
+    trust = torch.where(average > 0, agreement_trust(labels, evidence) / average.clamp(min=1e-12), 1.0)
+    return torch.where(known, trust.clamp(max=1), 1.0)
+
+
 class QualityMixture(NamedTuple):
     r"""Two groups of labels, good and bad: a mixture of two normals of their losses under the evidence.
 

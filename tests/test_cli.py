@@ -1,6 +1,7 @@
 """The command line, from words to files and exit status."""
 
 import csv
+import json
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from PIL import Image
 
 from noisycorrect import SelfCorrector, SoftLabelStore, cli
 from noisycorrect.cli import main
+from noisycorrect.estimate import estimate_store_noise
 from noisycorrect_seg import cli as seg_cli
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import PASCAL, Classes
@@ -52,8 +54,51 @@ def test_issues_as_a_file(run_dir, tmp_path, capsys):
     assert "2 labels to look at" in capsys.readouterr().out
     with (tmp_path / "issues.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows[0] == {"index": "1", "given": "2", "suggested": "0", "quality": "0.100000", "share": "1.000000"}
-    assert [row["index"] for row in rows] == ["1", "3"]
+    assert rows[1] == {
+        "index": "1", "given_label": "2", "predicted_label": "0", "label_quality": "0.100000", "is_label_issue": "True"
+    }  # fmt: skip
+    assert [row["index"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["is_label_issue"] for row in rows] == ["False", "True", "False", "True"]
+    assert main(["issues", str(run_dir), "--score", "margin", "--csv", str(tmp_path / "issues.csv")]) == 0
+    with (tmp_path / "issues.csv").open(newline="") as file:
+        margins = [float(row["label_quality"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(margins, [0.9, 0.15, 0.8, 0.45], atol=1e-6)
+
+
+def test_issues_of_masks_as_a_file_have_the_share_of_pixels(tmp_path, capsys):
+    masks = [np.zeros((2, 2), np.uint8), None, np.array([[0, 1], [1, 255]], np.uint8), np.full((2, 2), 255, np.uint8)]
+    store = SoftLabelStore.create(tmp_path / "labels", masks, 3, kind="segmentation")
+    evidence = torch.zeros(4, 3, 2, 2)
+    evidence[:, 0], evidence[2] = 1, torch.tensor([[[1, 0], [0, 1]], [[0, 0], [0, 0]], [[0, 1], [1, 0.0]]])
+    with store.new_generation() as writer:
+        writer.write(range(4), evidence)
+    assert main(["issues", str(tmp_path), "--csv", str(tmp_path / "issues.csv")]) == 0
+    assert "1 labels to look at, of 4 (generation 1)" in capsys.readouterr().out
+    with (tmp_path / "issues.csv").open(newline="") as file:
+        rows = [list(row.values()) for row in csv.DictReader(file)]
+    assert [row[:3] for row in rows] == [["0", "0", "0"], ["2", "1", "2"], ["3", "-1", "-1"]]
+    assert [row[4:] for row in rows] == [["False", "0.000000"], ["True", "0.666667"], ["False", "0.000000"]]
+
+
+def test_the_verdict_stands_above_the_table(run_dir, capsys):
+    assert main(["issues", str(run_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == estimate_store_noise(SoftLabelStore.open(run_dir / "labels")).verdict()
+    assert lines[1].startswith("About 50 % (")
+    assert "┃" in lines[3]
+
+
+def test_the_estimate_as_words_and_as_json(run_dir, tmp_path, capsys):
+    assert main(["estimate", str(run_dir)]) == 0
+    assert capsys.readouterr().out.startswith("About 50 % (")
+    assert main(["estimate", str(run_dir), "--json", "--level", "0.8"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rate"], found["level"], found["contradicted"], found["labels"]) == (0.5, 0.8, 2, 4)
+    assert np.array(found["transition_interval"]).shape == (2, 3, 3)
+    assert main(["estimate", str(run_dir), "--level", "95"]) == 2
+    SoftLabelStore.create(tmp_path / "new", [0, 1], 2)
+    assert main(["estimate", str(tmp_path / "new")]) == 2
+    assert "at least one correction cycle" in capsys.readouterr().err
 
 
 def test_a_run_is_inspected_and_exported(tmp_path, capsys):
@@ -112,7 +157,7 @@ def test_masks_to_look_at_come_with_their_share_of_pixels(tmp_path, capsys):
     assert main(["issues", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "1 labels to look at, of 2 (generation 1)" in shown
-    (row,) = [line.replace("│", " ").split() for line in shown.splitlines() if "%" in line]
+    (row,) = [line.replace("│", " ").split() for line in shown.splitlines() if "│" in line]
     assert row[:3] == ["1", "0", "1"]
     assert row[4] == "25.0%"
 

@@ -76,7 +76,7 @@ def test_damaged_masks_come_first():
 def test_memory_is_bounded_by_a_few_masks(monkeypatch):
     store, _ = made()
     whole = find_label_issues(store)
-    monkeypatch.setattr("noisycorrect.issues.VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("noisycorrect.labels.compare.VALUES_AT_ONCE", 1)
     assert find_label_issues(store) == whole
 
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from noisycorrect.trust import QualityMixture, agreement_trust, estimated_transition, posterior_trust
+from noisycorrect.trust import (
+    QualityMixture,
+    agreement_trust,
+    class_agreement,
+    class_relative_trust,
+    estimated_transition,
+    posterior_trust,
+    relative_trust,
+)
 
 
 def evidence_and_labels(count=50, classes=4, seed=0):
@@ -22,6 +30,28 @@ def test_agreement_is_the_probability_of_the_given_label():
     trust = agreement_trust(given, evidence)
     for row, label in enumerate(given.tolist()):
         assert trust[row] == (1 if label < 0 else evidence[row, label])
+
+
+def test_relative_trusts_are_ratios():
+    given, evidence = evidence_and_labels(seed=3)
+    average = class_agreement(given, evidence)
+    for k in range(4):
+        own = [float(evidence[row, k]) for row, label in enumerate(given.tolist()) if label == k]
+        assert float(average[k]) == pytest.approx(sum(own) / len(own), rel=1e-12)
+    beside_top, beside_class = relative_trust(given, evidence), class_relative_trust(given, evidence, average)
+    for row, label in enumerate(given.tolist()):
+        if label < 0:
+            assert beside_top[row] == beside_class[row] == 1
+            continue
+        own = float(evidence[row, label])
+        assert float(beside_top[row]) == pytest.approx(own / float(evidence[row].max()), rel=1e-12)
+        assert float(beside_class[row]) == pytest.approx(min(1, own / float(average[label])), rel=1e-12)
+
+
+def test_no_evidence_doubts_nothing():
+    nothing = torch.zeros(1, 3)
+    assert relative_trust(torch.tensor([1]), nothing).tolist() == [1.0]
+    assert class_relative_trust(torch.tensor([1]), nothing, torch.zeros(3)).tolist() == [1.0]
 
 
 def test_agreement_of_pixels():
