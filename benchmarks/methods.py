@@ -13,23 +13,49 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.cells import plain
 from noisycorrect import SelfCorrector
 from noisycorrect.baselines import BASELINES, baseline_passes, fit_baseline
+from noisycorrect.classification import EarlyLearningRegularization
+from noisycorrect.correction import OnlineCorrection
 from noisycorrect.errors import unknown_name
+from noisycorrect.objective import Objective
 from noisycorrect.presets import PRESETS
 from noisycorrect.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
 
+INPUT_DROPOUT = 0.2  # OnlineCorrection's default
 FORWARD, TRAINING = 1, 3  # sample passes: forward 1, backward 2
 RECALIBRATION_SAMPLES = 8192  # SelfCorrector's default
 
 #: Rows of self-correction: arguments for SelfCorrector.
 CORRECTIONS: dict[str, dict[str, Any]] = {name: {"preset": name} for name in PRESETS}
-#: What the robust preset's rows without one of its parts set, by the part's name.
-ROBUST_ABLATIONS: dict[str, dict[str, Any]] = {}
+#: Not a published method: the strongest baseline's loss with the averaging and input dropout of the robust preset.
+CONTROLS: dict[str, dict[str, Any]] = {
+    "elr-ema-dropout": {
+        "objective": EarlyLearningRegularization(strength=7.0),
+        "aggregation": "exponential",
+        "lr_schedule": "cosine",
+        "refine": False,
+    }
+}
+#: Rows of the robust preset with a part left out or another in its place: `robust-` and the name here.
+ROBUST_ABLATIONS: dict[str, dict[str, Any]] = {
+    "no-averaging": {"aggregate": False},
+    "no-early-learning": {"objective": OnlineCorrection(early_learning=0.0)},
+    "no-input-dropout": {"objective": OnlineCorrection(input_dropout=0.0)},
+    "no-watch": {"objective": OnlineCorrection(start=0.05)},
+    "no-trust": {"objective": OnlineCorrection(trust="none")},
+    "agreement": {"objective": OnlineCorrection(trust="agreement")},
+    "relative": {"objective": OnlineCorrection(trust="relative")},
+    "mixture": {"objective": OnlineCorrection(trust="mixture")},
+    "posterior": {"objective": OnlineCorrection(trust="posterior")},
+    "balanced": {"objective": OnlineCorrection(balance=True)},
+    "cycle-evidence": {"objective": Objective(), "evidence": "exponential", "trust": "agreement"},
+}
 #: What a row is told that nobody knows of real data; it stands in the tables.
 NOTES = {"coteaching": "rate given"}
 DEFAULT_METHODS = ["ce", "elr", "paper", "robust"]
@@ -84,7 +110,12 @@ def method_names(*, ablations: bool = True) -> list[str]:
     >>> names[0], "paper" in names
     ('ce', True)
     """
-    return [*BASELINES, *CORRECTIONS, *(_ablations() if ablations else ())]
+    return [*BASELINES, *CONTROLS, *CORRECTIONS, *(ablation_names() if ablations else ())]
+
+
+def ablation_names() -> list[str]:
+    """Return the names of the robust preset's rows with a part left out or replaced."""
+    return [f"robust-{part}" for part in ROBUST_ABLATIONS]
 
 
 def is_baseline(name: str) -> bool:
@@ -123,8 +154,10 @@ def fit(name: str, training: Training) -> CorrectionResult | PruneRetrainResult:
     }
     train = training.inputs, training.given
     if name not in BASELINES:
-        corrector = SelfCorrector(training.model, **{**shared, "augment": training.augment, **_settings(name)})
-        return corrector.fit(train)
+        augment = training.augment
+        if name in CONTROLS and augment is None:
+            augment = functools.partial(F.dropout, p=INPUT_DROPOUT)
+        return SelfCorrector(training.model, **shared, augment=augment, **_settings(name)).fit(train)
     augment = training.augment
     if name == "ce-wa-aug" and augment is None:
         augment = training.own_augment
@@ -178,7 +211,8 @@ def correction_passes(name: str, epochs: int, samples: int) -> int:
     settings, schedule = corrector.settings, corrector.schedule
     passes = sum(corrector.objective.passes(epoch, schedule.epochs) for epoch in range(schedule.epochs)) * samples
     if settings.aggregate:
-        passes += FORWARD * (schedule.cycles + 1) * min(samples, settings.recalibration_samples or samples)
+        times = 1 if corrector.objective.keeps_evidence else schedule.cycles + 1
+        passes += FORWARD * times * min(samples, settings.recalibration_samples or samples)
     if settings.refine and not corrector.objective.keeps_evidence:
         passes += FORWARD * schedule.cycles * samples
     return round(passes)
@@ -207,11 +241,13 @@ def fingerprint(name: str, epochs: int) -> str | None:
 
 
 def _ablations() -> dict[str, dict[str, Any]]:
-    return {f"robust-no-{part}": {"preset": "robust", **settings} for part, settings in ROBUST_ABLATIONS.items()}
+    return dict(
+        zip(ablation_names(), ({"preset": "robust", **part} for part in ROBUST_ABLATIONS.values()), strict=True)
+    )
 
 
 def _settings(name: str) -> dict[str, Any]:
-    return {**CORRECTIONS, **_ablations()}[name]
+    return {**CONTROLS, **CORRECTIONS, **_ablations()}[name]
 
 
 def _options(name: str, noise_rate: float) -> dict[str, Any]:

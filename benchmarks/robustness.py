@@ -141,6 +141,7 @@ def _part_cells(part: Part, arguments: argparse.Namespace) -> list[Cell]:
         for seed in range(arguments.first_seed, arguments.first_seed + part.seeds)
         for spelling in spellings
         for name in names
+        if arguments.methods is not None or spelling in part.ablations or name not in methods.ablation_names()
     ]
 
 
@@ -149,7 +150,7 @@ def _method_names(part: Part, arguments: argparse.Namespace) -> list[str]:
         return list(arguments.methods.split(","))
     if arguments.suite is None and not arguments.quick:
         return methods.DEFAULT_METHODS
-    return methods.method_names(ablations=part.ablations)
+    return list(part.methods or methods.method_names(ablations=bool(part.ablations)))
 
 
 def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:

@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.checks import finite_number
 from noisycorrect.data import Batch
 from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.memorisation import MemorisationWatch
 from noisycorrect.objective import TRAINING_PASSES, Objective, Setup
-from noisycorrect.refine import align_to_prior, exponential_evidence
-from noisycorrect.trust import QualityMixture, agreement_trust, estimated_transition, posterior_trust
+from noisycorrect.refine import UNLABELED, align_to_prior, exponential_evidence
+from noisycorrect.trust import (
+    QualityMixture,
+    agreement_trust,
+    class_agreement,
+    class_relative_trust,
+    estimated_transition,
+    posterior_trust,
+    relative_trust,
+)
 
-TRUST_RULES = ("agreement", "mixture", "posterior")
+TRUST_RULES = ("agreement", "relative", "class-relative", "mixture", "posterior", "none")
+STARTS = ("auto",)
 
 
 class OnlineCorrection(Objective):
-    r"""Refined labels from evidence that every training step adds to; one network, no extra pass.
+    r"""Refined labels from evidence that every training step adds to; one network.
 
     For each sample of a batch, with p its training-time prediction and y its given label:
 
     1. evidence :math:`e \leftarrow \beta e + (1 - \beta) p`, from the first epoch on;
     2. from the start of correction, trust :math:`w` in y by a rule below, and the target
        :math:`w\,y + (1 - w)\,e`;
-    3. early-learning regularisation, :math:`\lambda \log(1 - \langle p, e \rangle)` (Liu et al. 2020, "Early-learning
-       regularization prevents memorization of noisy labels", Eq. 6, with the evidence as their target): it keeps the
-       network where it was before it began to memorise, so that the evidence stays worth its trust.
+    3. early-learning regularisation, :math:`\lambda\,c \log(1 - \langle p, e \rangle)` (Liu et al. 2020,
+       "Early-learning regularization prevents memorization of noisy labels", Eq. 6, with the evidence as their target
+       and weighted by how sure it is, :math:`c = \max_k e_k`): it keeps the network where it was before it began to
+       memorise, so that the evidence stays worth its trust.
 
     Parameters
     ----------
     momentum : float
         :math:`\beta`, weight of the past in the evidence, in [0, 1).
-    start : float
-        Share of the epochs before correction starts, in [0, 1): the network has learned little until then.
-    trust : {"agreement", "mixture", "posterior"}
-        :func:`~noisycorrect.trust.agreement_trust`: :math:`e_y`. :class:`~noisycorrect.trust.QualityMixture`: posterior
-        of the good group, fitted once an epoch. :func:`~noisycorrect.trust.posterior_trust`: Bayes' rule with the
-        transition matrix, estimated once an epoch.
+    start : float or "auto"
+        Share of the epochs before correction starts, in [0, 1): the network has learned little until then. ``"auto"``:
+        when memorisation begins (:class:`~noisycorrect.memorisation.MemorisationWatch`): a tenth of the labels is held
+        out of the loss at first, and correction starts, with all of them, when the evidence about these stops to
+        improve; not at all if it still does after half of the run.
+    trust : {"class-relative", "relative", "agreement", "mixture", "posterior", "none"}
+        :func:`~noisycorrect.trust.agreement_trust`: :math:`e_y`. :func:`~noisycorrect.trust.relative_trust`: beside the
+        most probable class. :func:`~noisycorrect.trust.class_relative_trust`: beside the labels of the same class.
+        :class:`~noisycorrect.trust.QualityMixture`: posterior of the good group.
+        :func:`~noisycorrect.trust.posterior_trust`: Bayes' rule with the transition matrix. What a rule needs of the
+        whole set is fitted once an epoch. ``"none"``: 0, the evidence alone.
     early_learning : float
         :math:`\lambda`, >= 0.
+    input_dropout : float
+        Share of the values of a training input that are set to 0, in [0, 1) (the others are scaled up): an augmentation
+        that knows nothing of the domain. Only of inputs that are vectors, (N, F), and only without `augment`.
     balance : bool
         Before it is used, divide the evidence by the class frequencies it has and multiply by those of the given labels
         (:func:`~noisycorrect.refine.align_to_prior`), so that no class fades away.
@@ -64,28 +84,33 @@ class OnlineCorrection(Objective):
         self,
         *,
         momentum: float = 0.7,
-        start: float = 0.05,
-        trust: str = "agreement",
+        start: float | str = "auto",
+        trust: str = "class-relative",
         early_learning: float = 3.0,
+        input_dropout: float = 0.2,
         balance: bool = False,
         consistency: float = 0.0,
         strong_augment: Callable[[Any], Any] | None = None,
     ) -> None:
         if trust not in TRUST_RULES:
             raise unknown_name("trust", trust, TRUST_RULES)
+        if isinstance(start, str) and start not in STARTS:
+            raise unknown_name("start", start, STARTS)
         self.momentum = finite_number("momentum", momentum, above=0, below=1, mend="0.7 is common")
-        self.start_share = finite_number("start", start, above=0, below=1, mend="0.05 is common")
+        self.begin = (
+            start if isinstance(start, str) else finite_number("start", start, above=0, below=1, mend="try 0.05")
+        )
         self.early_learning = finite_number("early_learning", early_learning, above=0, mend="3 is common, 0 is off")
+        self.input_dropout = finite_number("input_dropout", input_dropout, above=0, below=1, mend="0.2 is common")
         self.consistency = finite_number("consistency", consistency, above=0, mend="1 is common, 0 is off")
         if self.consistency and strong_augment is None:
             raise InvalidInputError("strong_augment with consistency", got="None", mend="pass a callable on batches")
         self.trust = trust
         self.balance = bool(balance)
         self.strong_augment = strong_augment
-        self.correcting = False
 
     def start(self, setup: Setup) -> None:
-        """Make the evidence, uniform over the classes."""
+        """Make the evidence, uniform over the classes, and choose what is held out at first."""
         super().start(setup)
         if setup.given is None:
             raise InvalidInputError(
@@ -98,11 +123,9 @@ class OnlineCorrection(Objective):
         self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
         self.mixture = QualityMixture()
         self.transition = torch.eye(classes, device=setup.device)
-
-    @property
-    def first_corrected_epoch(self) -> int:
-        """Epoch, 0-based, with which correction starts."""
-        return math.ceil(self.start_share * self.setup.epochs)
+        self.agreement = torch.zeros(classes, device=setup.device)
+        self.correcting = False
+        self.watch = MemorisationWatch(self.given, setup.epochs, setup.seed) if self.begin == "auto" else None
 
     def passes(self, epoch: int, epochs: int) -> float:
         """Return the passes of one view, or of two."""
@@ -110,7 +133,12 @@ class OnlineCorrection(Objective):
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct, and fit what the trust rule needs to the evidence so far."""
-        self.correcting = epoch >= self.first_corrected_epoch
+        self.epoch = epoch
+        if self.watch is not None:
+            self.correcting = self.watch.has_begun(epoch, self.evidence)
+        else:
+            assert not isinstance(self.begin, str)
+            self.correcting = epoch >= math.ceil(self.begin * self.setup.epochs)
         if self.correcting:
             self.fit_trust()
 
@@ -122,6 +150,8 @@ class OnlineCorrection(Objective):
             self.mixture = QualityMixture.fit(agreement_trust(self.given, evidence)[known])
         elif self.trust == "posterior":
             self.transition = estimated_transition(self.given, evidence)
+        elif self.trust == "class-relative":
+            self.agreement = class_agreement(self.given, evidence)
 
     def usable(self, evidence: Tensor) -> Tensor:
         """Return evidence (n, K) as trust and targets use it: balanced, if that is on."""
@@ -137,28 +167,48 @@ class OnlineCorrection(Objective):
             trust = self.mixture.trust(agreement_trust(given, evidence))
         elif self.trust == "posterior":
             trust = posterior_trust(given, evidence, self.transition)
+        elif self.trust == "class-relative":
+            trust = class_relative_trust(given, evidence, self.agreement)
+        elif self.trust == "relative":
+            trust = relative_trust(given, evidence)
+        elif self.trust == "none":
+            trust = torch.zeros_like(evidence[:, 0])
         else:
             trust = agreement_trust(given, evidence)
         return trust.float() * (given >= 0)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss against the batch's refined labels, and the terms that are on."""
-        task = self.setup.task
+        task, rows = self.setup.task, batch.index
+        original = batch.input
+        if self.input_dropout and not self.setup.augmented and isinstance(original, Tensor) and original.dim() == 2:
+            batch.input = F.dropout(original, self.input_dropout)
         output = task.forward(model, batch)
         probs = task.probs(output)
-        rows = batch.index
         self.evidence[rows] = exponential_evidence(self.evidence[rows], probs.detach(), 1, self.momentum)
         evidence = self.evidence[rows]
+        share = self._aim(batch, evidence)
+        loss = share * task.loss(output, batch)
+        if self.early_learning and (self.correcting or self.watch is None):
+            loss = loss + self.early_learning * early_learning_penalty(probs, evidence)
+        if self.consistency and self.correcting and self.strong_augment is not None:
+            batch.input = self.strong_augment(original)
+            loss = loss + self.consistency * task.loss(task.forward(model, batch), batch)
+        return loss
+
+    def _aim(self, batch: Batch, evidence: Tensor) -> float:
+        """Give a batch the trust and evidence that its targets are made of; return the share of it that counts."""
         if self.correcting:
             batch.evidence = self.usable(evidence)
             batch.trust = self.trust_in(batch.given.long(), batch.evidence)
-        loss = task.loss(output, batch)
-        if self.early_learning:
-            loss = loss + self.early_learning * early_learning_penalty(probs, evidence)
-        if self.consistency and self.correcting and self.strong_augment is not None:
-            batch.input = self.strong_augment(batch.input)
-            loss = loss + self.consistency * task.loss(task.forward(model, batch), batch)
-        return loss
+            return 1.0
+        batch.evidence, batch.trust = None, torch.ones_like(batch.trust)  # of an earlier cycle's end, perhaps
+        kept = None if self.watch is None else self.watch.kept(self.epoch, batch.index)
+        if kept is None:
+            return 1.0
+        batch.given = torch.where(kept, batch.given, UNLABELED)
+        # The task's loss is the mean over what is labelled; ranks may hold out different numbers of samples.
+        return float(kept.double().mean())
 
     def kept_evidence(self) -> Tensor:
         """Return the evidence as it is used now; the trust rule is fitted to it."""
@@ -169,11 +219,23 @@ class OnlineCorrection(Objective):
         """Return the evidence."""
         return {"evidence": self.evidence}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the evidence, and what the watch has seen."""
+        return {**super().state_dict(), "watch": None if self.watch is None else self.watch.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore both; what the trust rule needs is fitted again when the next epoch starts."""
+        super().load_state_dict(state)
+        if self.watch is not None:
+            self.watch.load_state_dict(state["watch"])
+
 
 def early_learning_penalty(probs: Tensor, evidence: Tensor) -> Tensor:
-    r"""Return the mean of :math:`\log(1 - \langle p, e \rangle)` (ELR, Liu et al. 2020, Eq. 6).
+    r"""Return the mean of :math:`c \log(1 - \langle p, e \rangle)` with :math:`c = \max_k e_k`.
 
-    It falls as predictions and evidence agree, most steeply where they agree already.
+    The regulariser of ELR (Liu et al. 2020, Eq. 6) falls as predictions and evidence agree, most steeply where they
+    agree already. Weighted by how sure the evidence is, it leaves a network alone that has not learnt yet: unweighted
+    it would make it sure of its first guesses.
 
     Parameters
     ----------
@@ -190,7 +252,8 @@ def early_learning_penalty(probs: Tensor, evidence: Tensor) -> Tensor:
     Examples
     --------
     >>> early_learning_penalty(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.8, 0.2]]))
-    tensor(-0.6931)
+    tensor(-0.5545)
     """
-    agreement = (probs * evidence.detach()).sum(1)
-    return (1 - agreement.clamp(max=1 - 1e-4)).log().mean()
+    evidence = evidence.detach()
+    agreement = (probs * evidence).sum(1)
+    return (evidence.amax(1) * (1 - agreement.clamp(max=1 - 1e-4)).log()).mean()

@@ -303,7 +303,8 @@ class SelfCorrector:
                     if self.settings.aggregate:
                         if not self.settings.averages_steps:
                             run.aggregate()  # Eq. 6
-                        run.recalibrate()
+                        if not self.objective.keeps_evidence or run.epoch == self.schedule.epochs:
+                            run.recalibrate()  # else nothing predicts with the average before the end
                     if self.settings.refine and cycle > 0:
                         run.refine()  # Eq. 7
                     run.record(cycle)

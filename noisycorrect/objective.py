@@ -37,6 +37,8 @@ class Setup:
     predict : callable
         ``predict(model)``: class probabilities of the whole training set in its canonical frame, float32 (N, K) on the
         device; one forward pass a sample, which the run counts.
+    augmented : bool
+        Whether the run augments its batches.
     """
 
     task: Task
@@ -46,6 +48,7 @@ class Setup:
     device: torch.device
     seed: int
     predict: Callable[[nn.Module], Tensor]
+    augmented: bool = False
 
 
 class Objective:

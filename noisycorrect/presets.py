@@ -54,6 +54,8 @@ PAPER = Preset(
 # Chosen on development seeds: docs/robust.md.
 ROBUST = dataclasses.replace(
     PAPER,
+    lr=0.05,
+    batch_size=64,
     objective=OnlineCorrection,
     lr_schedule="cosine",
     aggregation="exponential",
@@ -64,7 +66,9 @@ ROBUST = dataclasses.replace(
 )
 # Masks: what is predicted of a crop in training has no place in the canonical frame, so evidence comes from many short
 # cycles instead.
-ROBUST_MASKS = dataclasses.replace(ROBUST, objective=Objective, evidence="exponential", cycles=10)
+ROBUST_MASKS = dataclasses.replace(
+    ROBUST, lr=PAPER.lr, batch_size=PAPER.batch_size, objective=Objective, evidence="exponential", cycles=10
+)
 PRESETS: dict[str, dict[str, Preset]] = {
     "paper": {"": PAPER},
     "robust": {"": ROBUST_MASKS, ClassLabels.kind: ROBUST},

@@ -155,6 +155,7 @@ class Run:
             epochs=self.settings.schedule.epochs,
             device=self.engine.device,
             seed=self.settings.seed,
+            augmented=self.engine.augment is not None,
             predict=self.predict,
         )
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 # Each room may import from those before it, and from itself.
 LAYERS = [
     ["errors", "checks", "distributed", "files", "rng", "progress"],
-    ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "trust", "refine", "labels"],
+    ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "trust", "memorisation", "refine", "labels"],
     ["confident_learning", "estimate"],
     ["datasets", "data", "task", "objective", "correction"],
     ["classification"],
