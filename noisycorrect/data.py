@@ -48,8 +48,8 @@ class Batch:
         Further fields of the data set's items (a crop's geometry, say).
     class_trust : Tensor, shape (K,), float32, or None
         Least weight on a given label of each class; None where classes are treated alike.
-    agreement : bool
-        Of masks: multiply the trust in a pixel's label by the evidence's probability of it.
+    pixel_trust : str or None
+        Of masks: rule of :func:`~noisycorrect.refine.label_trust` for each pixel.
     """
 
     index: Tensor
@@ -60,7 +60,7 @@ class Batch:
     generation: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     class_trust: Tensor | None = None
-    agreement: bool = False
+    pixel_trust: str | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -136,8 +136,8 @@ class LabelView(Dataset[Any]):
         evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
         trust = self.store.trust(rows, generation=generation)
         class_trust = self.store.class_trust(generation=generation)
-        agreement = self.store.agreement(generation=generation)
-        return Batch(index, inputs, given, trust, evidence, generation, extra, class_trust, agreement)
+        pixel_trust = self.store.pixel_trust(generation=generation)
+        return Batch(index, inputs, given, trust, evidence, generation, extra, class_trust, pixel_trust)
 
     def _read(self, indices: list[int]) -> Any:
         if isinstance(self.data, ArrayDataset):

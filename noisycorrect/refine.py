@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from noisycorrect.errors import InvalidInputError
-from noisycorrect.trust import agreement_trust
+from noisycorrect.trust import agreement_trust, confident_trust
 
 UNLABELED = -1
+PIXEL_TRUST = {"agreement": agreement_trust, "confident": confident_trust}
 
 
 def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
@@ -118,7 +119,9 @@ def paper_trust(generation: int, labeled: Tensor) -> Tensor:
     return labeled.float() / (generation + 1)
 
 
-def label_trust(trust: Tensor, class_trust: Tensor | None, labels: Tensor, agreeing: Tensor | None = None) -> Tensor:
+def label_trust(
+    trust: Tensor, class_trust: Tensor | None, labels: Tensor, evidence: Tensor | None = None, rule: str | None = None
+) -> Tensor:
     """Return the trust in each label: that of its sample, or that of its class where this is higher.
 
     Parameters
@@ -129,25 +132,29 @@ def label_trust(trust: Tensor, class_trust: Tensor | None, labels: Tensor, agree
         Least weight on a given label of each class, in [0, 1]; None is 0 for all.
     labels : Tensor, shape (N, ...), integer
         Given labels; what is outside 0..K-1 (unlabelled, ignored) has the sample's trust.
-    agreeing : Tensor, shape (N, K, ...), optional
-        Evidence; the sample's trust is then multiplied by :func:`agreement_trust` of each label.
+    evidence : Tensor, shape (N, K, ...), optional
+        Needed with a `rule`.
+    rule : {"agreement", "confident"}, optional
+        Multiply the sample's trust by :func:`~noisycorrect.trust.agreement_trust` or
+        :func:`~noisycorrect.trust.confident_trust` of each label.
 
     Returns
     -------
     Tensor, shape (N, ...), float32
-        In [0, 1]; of shape (N,) if both `class_trust` and `agreeing` are None.
+        In [0, 1]; of shape (N,) if both `class_trust` and `rule` are None.
 
     Examples
     --------
     >>> label_trust(torch.tensor([0.5]), torch.tensor([0.1, 0.8]), torch.tensor([[0, 1, 255]]))
     tensor([[0.5000, 0.8000, 0.5000]])
     """
-    if class_trust is None and agreeing is None:
+    if class_trust is None and rule is None:
         return trust
     labels = labels.long()
     weight = trust.reshape(-1, *[1] * (labels.dim() - 1))
-    if agreeing is not None:
-        weight = weight * agreement_trust(labels, agreeing)
+    if rule is not None:
+        assert evidence is not None
+        weight = weight * PIXEL_TRUST[rule](labels, evidence)
     if class_trust is None:
         return weight.expand(labels.shape)
     known = (labels >= 0) & (labels < len(class_trust))

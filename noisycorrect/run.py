@@ -32,12 +32,11 @@ from noisycorrect.modules import unwrap
 from noisycorrect.objective import Objective, Setup, share_memory
 from noisycorrect.progress import logger
 from noisycorrect.recalibrate import recalibrate_batchnorm
-from noisycorrect.refine import class_balanced_trust
+from noisycorrect.refine import PIXEL_TRUST, class_balanced_trust
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.rng import derived_seed, seeded
 from noisycorrect.schedule import CyclicalLR
 from noisycorrect.settings import RunSettings
-from noisycorrect.trust import agreement_trust
 
 CHECKPOINT = "checkpoint.pt"
 # What a stream of random numbers is for; mixed into the seed, so that no two purposes share one.
@@ -308,7 +307,8 @@ class Run:
             agreement.reduce()
             if self.settings.trust == "class-balanced":
                 writer.class_trust = class_balanced_trust(before + 1, agreement.class_recall())
-            writer.agreement = self.settings.trust == "agreement" and self.store.kind != ClassLabels.kind
+            if self.settings.trust in PIXEL_TRUST and self.store.kind != ClassLabels.kind:
+                writer.pixel_trust = self.settings.trust
         self._refined = {
             "agreement": agreement.compute()[self.engine.task.main_metric],
             "changed": changed_share(self.store, before),
@@ -322,9 +322,10 @@ class Run:
             return lambda given, evidence, _: self.objective.trust_in(
                 given.to(self.engine.device), evidence.to(self.engine.device)
             ).cpu()
-        if self.settings.trust == "agreement":
+        if self.settings.trust in PIXEL_TRUST:
             masks = self.store.kind != ClassLabels.kind  # their trust is composed pixel by pixel, when they are read
-            return lambda given, evidence, _: given.float() if masks else agreement_trust(given, evidence)
+            rule = PIXEL_TRUST[self.settings.trust]
+            return lambda given, evidence, _: given.float() if masks else rule(given, evidence)
         return None
 
     def _predicted(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -11,11 +11,12 @@ from noisycorrect.checks import finite_number, whole_number
 from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.manifest import EVIDENCE_RULES
 from noisycorrect.recalibrate import METHODS as RECALIBRATIONS
+from noisycorrect.refine import PIXEL_TRUST
 from noisycorrect.schedule import Schedule
 
 RESTARTS = ("aggregate", "student")
 LR_SCHEDULES = ("cyclical", "cosine")
-TRUSTS = ("paper", "class-balanced", "agreement")
+TRUSTS = ("paper", "class-balanced", *PIXEL_TRUST)
 RECALIBRATION_INPUTS = ("augmented", "canonical")
 
 

@@ -40,6 +40,36 @@ def agreement_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     return torch.where(known, evidence.gather(1, (labels * known).unsqueeze(1)).squeeze(1), 1.0)
 
 
+def confident_trust(labels: Tensor, evidence: Tensor, threshold: float = 0.9) -> Tensor:
+    """Return 0 for each label that the evidence contradicts with a probability of at least `threshold`, 1 for others.
+
+    The most careful rule: it takes nothing from a label unless another class is all but certain, so it neither slows
+    down learning nor lets a class fade that the network has not learnt (ADELE, Liu et al. 2022, corrects by it).
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N, ...), integer
+        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
+    evidence : Tensor, shape (N, K, ...), floating
+        Evidence, in [0, 1].
+    threshold : float
+        In (0.5, 1].
+
+    Returns
+    -------
+    Tensor, shape (N, ...)
+        0 or 1.
+
+    Examples
+    --------
+    >>> confident_trust(torch.tensor([0, 0]), torch.tensor([[0.05, 0.95], [0.2, 0.8]]))
+    tensor([0., 1.])
+    """
+    highest, suggested = evidence.max(1)
+    known = (labels >= 0) & (labels < evidence.shape[1])
+    return (~(known & (suggested != labels) & (highest >= threshold))).to(evidence.dtype)
+
+
 def relative_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     r"""Return how probable each given label is beside the most probable class, :math:`e_y / \max_k e_k`.
 

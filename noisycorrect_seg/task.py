@@ -154,7 +154,7 @@ class HumanParsing:
             canonical=self.size,
             flip_index=self.classes.flip_index,
         )
-        weight = label_trust(batch.trust, batch.class_trust, given, evidence if batch.agreement else None)
+        weight = label_trust(batch.trust, batch.class_trust, given, evidence, batch.pixel_trust)
         refined = blend_classes(given, evidence, weight)
         rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust == 0)).nonzero().flatten()
         if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)

@@ -12,6 +12,7 @@ from noisycorrect.trust import (
     agreement_trust,
     class_agreement,
     class_relative_trust,
+    confident_trust,
     estimated_transition,
     posterior_trust,
     relative_trust,
@@ -124,3 +125,10 @@ def test_mixture_trusts_better_labels_no_less():
 @pytest.mark.parametrize("quality", [torch.ones(5), torch.full((4,), 0.3), torch.tensor([0.2]), torch.empty(0)])
 def test_labels_that_are_all_alike_are_all_trusted(quality):
     assert QualityMixture.fit(quality).trust(quality).tolist() == [1.0] * len(quality)
+
+
+def test_only_what_is_contradicted_with_confidence_is_distrusted():
+    evidence = torch.tensor([[0.95, 0.05], [0.05, 0.95], [0.2, 0.8], [0.05, 0.95], [0.0, 1.0]])
+    labels = torch.tensor([0, 0, 0, 1, -1])
+    assert confident_trust(labels, evidence).tolist() == [1.0, 0.0, 1.0, 1.0, 1.0]
+    assert confident_trust(labels, evidence, threshold=0.75).tolist() == [1.0, 0.0, 0.0, 1.0, 1.0]

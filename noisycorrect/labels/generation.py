@@ -59,8 +59,7 @@ class GenerationWriter:
     """Writes the evidence of the samples `start` to `stop` into one file, each sample once, in any order.
 
     Made by :meth:`~noisycorrect.SoftLabelStore.new_generation`; a caller only needs :meth:`write`, and `class_trust`
-    where the labels of some classes are trusted more, `agreement` where each pixel's label is trusted as far as the
-    evidence agrees with it.
+    where the labels of some classes are trusted more, `pixel_trust` where a rule judges each pixel of a mask.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class GenerationWriter:
         self._written = np.zeros(len(part), bool)
         self._trust = np.zeros(len(part), np.float32)
         self.class_trust: Tensor | None = None
-        self.agreement = False
+        self.pixel_trust: str | None = None
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
         header.write(self._file.hdf5)
@@ -163,8 +162,8 @@ class GenerationWriter:
                 mend="predict with a loader that leaves nothing out (drop_last=False)",
             )
         self._file.hdf5.create_dataset("trust", data=self._trust)
-        if self.agreement:
-            self._file.hdf5.attrs["agreement"] = True
+        if self.pixel_trust is not None:
+            self._file.hdf5.attrs["pixel_trust"] = self.pixel_trust
         if self.class_trust is not None:
             self._file.hdf5.create_dataset("class_trust", data=self._checked_class_trust(self.class_trust))
         self._file.close()
@@ -200,8 +199,8 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 header.check(part)
                 start = int(part.attrs["start"])
                 trust[start : start + len(part["trust"])] = part["trust"][()]
-                if part.attrs.get("agreement", False):
-                    merged.attrs["agreement"] = True
+                if "pixel_trust" in part.attrs:
+                    merged.attrs["pixel_trust"] = part.attrs["pixel_trust"]
                 if "class_trust" in part and "class_trust" not in merged:
                     merged.create_dataset("class_trust", data=part["class_trust"][()])
                 if "evidence" not in part:  # of a rank whose shard is empty
@@ -254,7 +253,7 @@ class GenerationReader:
             self.shape: tuple[int, ...] = file["evidence"].shape
             self.trust: np.ndarray = file["trust"][()]
             self.class_trust = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
-            self.agreement = bool(file.attrs.get("agreement", False))
+            self.pixel_trust: str | None = file.attrs.get("pixel_trust")
             dense = file["evidence"].chunks is None
         self._mapped = MappedArray(path, "evidence") if dense else None
         self._handle: h5py.File | None = None

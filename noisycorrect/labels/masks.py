@@ -21,7 +21,7 @@ def refined_mask(
     *,
     frame: Size | None = None,
     class_trust: Tensor | None = None,
-    agreement: bool = False,
+    pixel_trust: str | None = None,
 ) -> Tensor:
     """Return the refined mask of one sample (SCHP, Eq. 7, pixel by pixel).
 
@@ -39,8 +39,8 @@ def refined_mask(
         See :func:`evidence_on_mask`.
     class_trust : Tensor, shape (K,), optional
         Least weight on given pixels of each class.
-    agreement : bool, default False
-        Multiply the trust in a pixel's label by the evidence's probability of it.
+    pixel_trust : str, optional
+        Rule of :func:`~noisycorrect.refine.label_trust` for each pixel.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def refined_mask(
     if evidence is None:
         return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
     resampled = evidence_on_mask(evidence, given.shape, frame)[None]
-    weight = label_trust(torch.tensor([trust]), class_trust, labels, resampled if agreement else None)
+    weight = label_trust(torch.tensor([trust]), class_trust, labels, resampled, pixel_trust)
     return blend_classes(labels, resampled, weight)[0]
 
 
@@ -70,13 +70,13 @@ def refined_labels(
     *,
     frame: Size | None = None,
     class_trust: Tensor | None = None,
-    agreement: bool = False,
+    pixel_trust: str | None = None,
 ) -> np.ndarray:
     """Return the most probable class of each pixel of :func:`refined_mask`, without making all of it.
 
     Parameters
     ----------
-    given, evidence, trust, frame, class_trust, agreement
+    given, evidence, trust, frame, class_trust, pixel_trust
         As for :func:`refined_mask`.
 
     Returns
@@ -100,7 +100,7 @@ def refined_labels(
         rows = slice(start, min(start + step, len(given)))
         strip = torch.from_numpy(given[rows].astype(np.int64))[None]
         resampled = evidence_on_mask(evidence, given.shape, frame, rows)[None]
-        weight = label_trust(torch.tensor([trust]), class_trust, strip, resampled if agreement else None)
+        weight = label_trust(torch.tensor([trust]), class_trust, strip, resampled, pixel_trust)
         refined = blend_classes(strip, resampled, weight)
         labels[rows] = refined.max(1).indices[0].numpy()  # several times faster than argmax
     labels[given == IGNORE_INDEX] = IGNORE_INDEX

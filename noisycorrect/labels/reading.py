@@ -202,10 +202,10 @@ class ReadableLabels:
         reader = self._reader(self.generation if generation is None else generation)
         return None if reader is None else reader.class_trust
 
-    def agreement(self, *, generation: int | None = None) -> bool:
-        """Return whether the trust in a pixel's label is to be multiplied by the evidence's probability of it."""
+    def pixel_trust(self, *, generation: int | None = None) -> str | None:
+        """Return the rule that judges each pixel of a mask (:func:`~noisycorrect.refine.label_trust`), or None."""
         reader = self._reader(self.generation if generation is None else generation)
-        return reader is not None and reader.agreement
+        return None if reader is None else reader.pixel_trust
 
     def refined(self, indices: Indices = None, *, generation: int | None = None) -> Any:
         """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
@@ -232,7 +232,7 @@ class ReadableLabels:
                 self.num_classes,
                 frame=self.frame,
                 class_trust=class_trust,
-                agreement=reader is not None and reader.agreement,
+                pixel_trust=None if reader is None else reader.pixel_trust,
             )
             for row, weight in zip(rows, trust, strict=True)
         ]
@@ -258,7 +258,7 @@ class ReadableLabels:
                 float(weight),
                 frame=self.frame,
                 class_trust=class_trust,
-                agreement=reader is not None and reader.agreement,
+                pixel_trust=None if reader is None else reader.pixel_trust,
             )
             for row, weight in zip(rows, self.trust(rows, generation=number), strict=True)
         ]

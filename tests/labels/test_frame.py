@@ -194,3 +194,31 @@ def test_a_damaged_frame_is_refused():
     path.write_text(json.dumps(json.loads(path.read_text()) | {"frame": [0, 5]}))
     with pytest.raises(StoreError, match="frame"):
         SoftLabelStore.open(store.folder)
+
+
+@pytest.mark.parametrize("rule", ["agreement", "confident"])
+def test_pixels_are_trusted_by_a_rule_that_is_kept_with_the_generation(rule):
+    sharp = (PROBS * 6).softmax(1)
+    store = SoftLabelStore.create(None, MASKS, K, kind="segmentation", frame=FRAME)
+    with store.new_generation(trust=lambda given, evidence, generation: given.float()) as writer:
+        writer.write(range(len(MASKS)), sharp)
+        writer.pixel_trust = rule
+    reopened = SoftLabelStore.open(store.folder)
+    assert reopened.pixel_trust() == rule
+    assert reopened.pixel_trust(generation=0) is None
+    for index, mask in enumerate(MASKS):
+        evidence = evidence_on_mask(reopened.evidence([index])[0], mask.shape, FRAME).double()
+        expected = torch.zeros(K, *mask.shape, dtype=torch.float64)
+        for y, x in np.ndindex(mask.shape):
+            label = int(mask[y, x])
+            if label == 255:
+                continue
+            at = evidence[:, y, x]
+            if rule == "agreement":
+                trust = float(at[label])
+            else:
+                trust = 0.0 if int(at.argmax()) != label and float(at.max()) >= 0.9 else 1.0
+            expected[:, y, x] = (1 - trust) * at
+            expected[label, y, x] += trust
+        torch.testing.assert_close(reopened.refined([index])[0].double(), expected, rtol=1e-5, atol=1e-6)
+        assert np.array_equal(reopened.labels([index])[0] == 255, mask == 255)
