@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 
 import noisycorrect
-from benchmarks import methods
+from benchmarks import mask_robustness, methods
 from benchmarks.cells import CellsFailedError, run_cells
 from benchmarks.datasets import Benchmark, load
 from benchmarks.figures import write_study
@@ -210,6 +210,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks.robustness", description="How well methods train on labels with injected noise."
     )
     add = parser.add_argument
+    add("--task", default="classification", help="segmentation: mask noise; its own options: --task segmentation -h")
     add("--suite", help=f"all cells of a study: {', '.join(SUITES)}; the options below change or restrict them")
     add("--parts", help=f"parts of the suite, with commas: {', '.join(SUITES['standard'])} (default: all)")
     add("--quick", action="store_true", help="a few cells of the suite, in less than ten minutes")
@@ -232,6 +233,14 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def _task(words: Sequence[str] | None) -> tuple[str, list[str]]:
+    """Return the task that the command line names, and its other words: masks have a study of their own."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--task", choices=("classification", "segmentation"), default="classification")
+    found, rest = parser.parse_known_args(sys.argv[1:] if words is None else words)
+    return found.task, rest
+
+
 def report_place(arguments: argparse.Namespace, cells: Sequence[Cell]) -> tuple[Path, str]:
     """Return folder and stem of the report; only a whole suite's goes to the documentation by itself."""
     words = ["--suite", str(arguments.suite)] + (["--data-dir", "."] if arguments.data_dir else [])
@@ -247,7 +256,10 @@ def report_place(arguments: argparse.Namespace, cells: Sequence[Cell]) -> tuple[
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the study, write the report, print the table; return the exit status."""
-    arguments = parse_arguments(words)
+    task, rest = _task(words)
+    if task == "segmentation":
+        return mask_robustness.main(rest)
+    arguments = parse_arguments(rest)
     console = Console()
     failed = None
     try:

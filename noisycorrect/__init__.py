@@ -1,17 +1,22 @@
 """noisycorrect: training on labels you cannot trust.
 
 Model and labels clean each other: :class:`SelfCorrector` runs the whole loop of Li et al., "Self-Correction for Human
-Parsing"; the owner of a training loop can use :class:`CyclicalLR`, :class:`WeightAggregator`,
-:func:`recalibrate_batchnorm` and :class:`SoftLabelStore` alone.
+Parsing", in the paper's way or, with ``preset="robust"``, in one made for many wrong labels; :func:`fit_baseline`
+trains other methods of learning with label noise alike. The owner of a loop can use :class:`CyclicalLR`,
+:class:`WeightAggregator`, :func:`recalibrate_batchnorm` and :class:`SoftLabelStore` alone.
 """
 
 from noisycorrect.aggregate import WeightAggregator
+from noisycorrect.baselines import BASELINES, fit_baseline
 from noisycorrect.classification import noise
 from noisycorrect.classification.task import Classification
+from noisycorrect.correction import OnlineCorrection
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.errors import NoisyCorrectError
+from noisycorrect.estimate import NoiseEstimate
 from noisycorrect.issues import LabelIssue, find_label_issues
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.objective import Objective
 from noisycorrect.recalibrate import recalibrate_batchnorm
 from noisycorrect.result import CorrectionResult
 from noisycorrect.schedule import CyclicalLR, Schedule
@@ -20,17 +25,22 @@ from noisycorrect.task import Task
 __version__ = "0.1.0"
 
 __all__ = [
+    "BASELINES",
     "Classification",
     "CorrectionResult",
     "CyclicalLR",
     "LabelIssue",
+    "NoiseEstimate",
     "NoisyCorrectError",
+    "Objective",
+    "OnlineCorrection",
     "Schedule",
     "SelfCorrector",
     "SoftLabelStore",
     "Task",
     "WeightAggregator",
     "find_label_issues",
+    "fit_baseline",
     "noise",
     "recalibrate_batchnorm",
 ]

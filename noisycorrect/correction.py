@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,82 @@ from noisycorrect.trust import (
 
 TRUST_RULES = ("agreement", "relative", "class-relative", "mixture", "posterior", "none")
 STARTS = ("auto",)
+
+
+class TrustFacts(NamedTuple):
+    """What the rules of trust need of the whole set; a rule uses one of them at most.
+
+    Attributes
+    ----------
+    mixture : QualityMixture
+        Of ``"mixture"``.
+    transition : Tensor, shape (K, K)
+        Of ``"posterior"``.
+    agreement : Tensor, shape (K,)
+        Of ``"class-relative"``.
+    """
+
+    mixture: QualityMixture
+    transition: Tensor
+    agreement: Tensor
+
+    @classmethod
+    def neutral(cls, classes: int, device: torch.device | str) -> TrustFacts:
+        """Return what is so before anything is known."""
+        return cls(QualityMixture(), torch.eye(classes, device=device), torch.zeros(classes, device=device))
+
+
+def trust_facts(rule: str, given: Tensor, evidence: Tensor) -> TrustFacts:
+    """Fit what a rule of :data:`TRUST_RULES` needs to all given labels, int64 (N,), and the evidence (N, K)."""
+    facts = TrustFacts.neutral(evidence.shape[1], evidence.device)
+    if rule == "mixture":
+        known = given >= 0
+        return facts._replace(mixture=QualityMixture.fit(agreement_trust(given, evidence)[known]))
+    if rule == "posterior":
+        return facts._replace(transition=estimated_transition(given, evidence))
+    if rule == "class-relative":
+        return facts._replace(agreement=class_agreement(given, evidence))
+    return facts
+
+
+def trust_by_rule(rule: str, given: Tensor, evidence: Tensor, facts: TrustFacts) -> Tensor:
+    """Return the trust in each label by a rule of :data:`TRUST_RULES`.
+
+    Parameters
+    ----------
+    rule : str
+        Its name.
+    given : Tensor, shape (n,), int64
+        0..K-1, or -1 for an unlabelled sample.
+    evidence : Tensor, shape (n, K)
+        In [0, 1].
+    facts : TrustFacts
+        Of the whole set: :func:`trust_facts` for the same rule.
+
+    Returns
+    -------
+    Tensor, shape (n,), float32
+        In [0, 1]; 0 for an unlabelled sample.
+
+    Examples
+    --------
+    >>> given, evidence = torch.tensor([0, 1, -1]), torch.tensor([[0.6, 0.4]] * 3)
+    >>> trust_by_rule("relative", given, evidence, trust_facts("relative", given, evidence))
+    tensor([1.0000, 0.6667, 0.0000])
+    """
+    if rule == "mixture":
+        trust = facts.mixture.trust(agreement_trust(given, evidence))
+    elif rule == "posterior":
+        trust = posterior_trust(given, evidence, facts.transition)
+    elif rule == "class-relative":
+        trust = class_relative_trust(given, evidence, facts.agreement)
+    elif rule == "relative":
+        trust = relative_trust(given, evidence)
+    elif rule == "none":
+        trust = torch.zeros_like(evidence[:, 0])
+    else:
+        trust = agreement_trust(given, evidence)
+    return trust.float() * (given >= 0)
 
 
 class OnlineCorrection(Objective):
@@ -121,9 +197,7 @@ class OnlineCorrection(Objective):
         classes = setup.task.num_classes
         self.given: Tensor = setup.given
         self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
-        self.mixture = QualityMixture()
-        self.transition = torch.eye(classes, device=setup.device)
-        self.agreement = torch.zeros(classes, device=setup.device)
+        self.mixture, self.transition, self.agreement = TrustFacts.neutral(classes, setup.device)
         self.correcting = False
         self.watch = MemorisationWatch(self.given, setup.epochs, setup.seed) if self.begin == "auto" else None
 
@@ -144,14 +218,7 @@ class OnlineCorrection(Objective):
 
     def fit_trust(self) -> None:
         """Fit the mixture or the transition matrix to the present evidence."""
-        evidence = self.usable(self.evidence)
-        if self.trust == "mixture":
-            known = self.given >= 0
-            self.mixture = QualityMixture.fit(agreement_trust(self.given, evidence)[known])
-        elif self.trust == "posterior":
-            self.transition = estimated_transition(self.given, evidence)
-        elif self.trust == "class-relative":
-            self.agreement = class_agreement(self.given, evidence)
+        self.mixture, self.transition, self.agreement = trust_facts(self.trust, self.given, self.usable(self.evidence))
 
     def usable(self, evidence: Tensor) -> Tensor:
         """Return evidence (n, K) as trust and targets use it: balanced, if that is on."""
@@ -163,19 +230,8 @@ class OnlineCorrection(Objective):
 
     def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
         """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
-        if self.trust == "mixture":
-            trust = self.mixture.trust(agreement_trust(given, evidence))
-        elif self.trust == "posterior":
-            trust = posterior_trust(given, evidence, self.transition)
-        elif self.trust == "class-relative":
-            trust = class_relative_trust(given, evidence, self.agreement)
-        elif self.trust == "relative":
-            trust = relative_trust(given, evidence)
-        elif self.trust == "none":
-            trust = torch.zeros_like(evidence[:, 0])
-        else:
-            trust = agreement_trust(given, evidence)
-        return trust.float() * (given >= 0)
+        facts = TrustFacts(self.mixture, self.transition, self.agreement)
+        return trust_by_rule(self.trust, given, evidence, facts)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss against the batch's refined labels, and the terms that are on."""

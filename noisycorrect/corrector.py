@@ -33,15 +33,22 @@ from noisycorrect.task import Task
 
 TASKS: dict[str, Callable[[int], Task]] = {"classification": Classification}
 
+COSINE_WARMUP = 0.05  # of all epochs
 OptimizerFactory = Callable[..., Optimizer]
 
 
 class SelfCorrector:
     """Train a model on labels that cannot be trusted, and refine the labels with the model, in turns.
 
-    After an initial phase, training goes in cycles. At the end of each one the weights are averaged with those of the
-    earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every training sample,
-    and the mean prediction is blended into the labels of the next cycle (Eq. 7).
+    ``preset="paper"``: after an initial phase, training goes in cycles. At the end of each one the weights are averaged
+    with those of the earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every
+    training sample, and the mean prediction is blended into the labels of the next cycle (Eq. 7).
+
+    ``preset="robust"``, for labels of which many may be wrong: of class labels, evidence is gathered from the
+    predictions of every training step and blended in as soon as memorisation begins, each label trusted as far as the
+    evidence agrees with it (:class:`~noisycorrect.OnlineCorrection`); one cosine, weights averaged after every step;
+    cycles only say when labels are published. Of masks: the paper's loop with few late cycles, which change a pixel
+    only where another class is all but certain. It needs no noise rate. docs/robust.md has what each part does.
 
     Parameters
     ----------
@@ -51,46 +58,52 @@ class SelfCorrector:
         ``"classification"``, or a task object.
     num_classes : int, optional
         K; needed with a task's name.
-    preset : {"paper"}
-        Where the defaults below come from.
+    preset : {"paper", "robust"}
+        Where the defaults below come from; where they differ, those of ``"robust"`` follow in brackets.
     epochs : int, optional
-        Whole budget, divided as in the paper, 100 : 5 x 10. Default: 150. With many wrong labels less is more: what a
-        network has memorised, it predicts back.
+        Whole budget, divided as in the paper, 100 : 5 x 10 [about 1 : 9]. Default: 150. With the paper's preset and
+        many wrong labels less is more: what a network has memorised, it predicts back.
     init_epochs, cycles, cycle_epochs : int, optional
         Instead of `epochs`: length of the initial phase, number and length of the correction cycles.
     warmup_epochs : float, optional
-        Linear warm-up, part of the initial phase. Default: a tenth of it.
+        Linear warm-up, part of the initial phase. Default: a tenth of it [a twentieth of all epochs, and at most half
+        of it].
     lr, cycle_lr, min_lr : float, optional
-        Peak of the initial phase, peak of the cycles, floor. Default: 7e-3, or the optimizer factory's own; half of
-        `lr`; a hundredth of `lr`.
+        Peak of the initial phase, peak of the cycles, floor. Default: 7e-3 [of class labels 0.05], or the optimizer
+        factory's own; half of `lr`; a hundredth of `lr`.
     optimizer : callable, optional
         ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. Default: SGD with
         momentum 0.9 and weight decay 5e-4.
     objective : Objective, optional
-        What a training step minimises. Default: the task's loss against the refined labels. Baselines of label-noise
+        What a training step minimises. Default: the task's loss against the refined labels [of class labels
+        :class:`~noisycorrect.OnlineCorrection`, whose arguments are the parts of the preset]. Baselines of label-noise
         learning are objectives, too (:mod:`noisycorrect.classification`).
     batch_size : int, optional
-        Samples in a batch, over all ranks. Default: 36.
+        Samples in a batch, over all ranks. Default: 36 [of class labels 64].
     aggregate, refine : bool
         Average the weights (Eq. 6); refine the labels (Eq. 7): the rows of the paper's Table 4. The first cycle's blend
         is half the given label, so a label's most probable class can change from the second on.
     lr_schedule : {"cyclical", "cosine"}, optional
-        A cosine for the initial phase and one for each cycle (Eq. 5), or one for the whole run.
+        A cosine for the initial phase and one for each cycle (Eq. 5) [or one for the whole run].
     aggregation : {"equal", "exponential"}, optional
-        The mean of the weights at the ends of the cycles (Eq. 6), or an exponential average of those after every step
-        with `aggregation_decay`; training then goes on from its own weights (`restart` must be ``"student"``).
-    aggregation_decay : float
-        In [0, 1).
+        The mean of the weights at the ends of the cycles (Eq. 6) [or an exponential average of those after every step
+        with `aggregation_decay`]; training then goes on from its own weights (`restart` must be ``"student"``).
+    aggregation_decay : float, optional
+        In [0, 1). Default: 0.99.
     restart : {"aggregate", "student"}, optional
         Where a cycle starts from: the averaged weights with a fresh optimizer (the paper), or the weights that the last
         cycle ended with (the published code).
-    evidence : {"mean", "exponential"}, optional
-        Mean of the predictions of all cycles (Eq. 7), or an exponential average with `evidence_momentum`.
+    evidence : {"mean", "exponential", "training"}, optional
+        Mean of the predictions of all cycles (Eq. 7); an exponential average of them with `evidence_momentum`; or what
+        the objective gathers in training, which only one that keeps evidence does, and always.
     evidence_momentum : float
         Weight of the past in exponential evidence, in [0, 1).
-    trust : {"paper", "class-balanced"}, optional
-        Weight on the given labels after m cycles: 1/(m+1) (Eq. 7), or no less for a class that the model misses
-        (:func:`~noisycorrect.refine.class_balanced_trust`), so that rare classes are not averaged away.
+    trust : {"paper", "class-balanced", "agreement", "confident"}, optional
+        Weight on the given labels after m cycles: 1/(m+1) (Eq. 7); no less for a class that the model misses
+        (:func:`~noisycorrect.refine.class_balanced_trust`), so that rare classes are not averaged away; for each label,
+        or pixel, the evidence's probability of it (:func:`~noisycorrect.trust.agreement_trust`); or all, unless the
+        evidence is sure of another class (:func:`~noisycorrect.trust.confident_trust`) [of masks]. An objective that
+        keeps evidence has a rule of its own.
     recalibration : {"fast", "exact"}
         See :func:`~noisycorrect.recalibrate_batchnorm`.
     recalibration_samples : int or None
@@ -194,7 +207,9 @@ class SelfCorrector:
         lr_schedule = defaults.lr_schedule if lr_schedule is None else lr_schedule
         if warmup_epochs is None:
             share = PAPER_WARMUP_EPOCHS / PAPER_INIT_EPOCHS
-            warmup_epochs = share * (self.schedule.init_epochs if lr_schedule == "cyclical" else 0.5)
+            warmup_epochs = share * self.schedule.init_epochs
+            if lr_schedule == "cosine":
+                warmup_epochs = min(COSINE_WARMUP * self.schedule.epochs, self.schedule.init_epochs / 2)
         self.settings = RunSettings(
             schedule=self.schedule,
             warmup_epochs=warmup_epochs,

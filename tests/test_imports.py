@@ -12,7 +12,7 @@ LAYERS = [
     ["schedule", "aggregate", "modules", "moments", "feed", "recalibrate", "trust", "memorisation", "refine", "labels"],
     ["confident_learning", "estimate"],
     ["datasets", "data", "task", "objective", "correction"],
-    ["classification"],
+    ["classification", "cross_fitting"],
     ["engine", "checkpoint", "settings", "issues", "result", "run", "run_folder", "presets", "corrector"],
     ["prune_retrain", "baselines"],
     ["integrations", "report", "cli"],

@@ -1,0 +1,290 @@
+"""Mask-noise study: data set x noise x method x seed, at equal sample passes.
+
+    python -m benchmarks.robustness --task segmentation
+    python -m benchmarks.robustness --task segmentation --noise "drop:0.4;boundary:3" --methods ce,elr --seeds 3
+    python -m benchmarks.robustness --task segmentation --dataset ccp --data-dir DIR --seeds 1
+
+Each finished cell is a file; a rerun computes what is missing. Clean masks score the last epoch and decide nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+import noisycorrect
+from benchmarks.cells import CellsFailedError, run_cells
+from benchmarks.parsing.data import Sources, describe, load
+from benchmarks.parsing.grouped import GROUPS, Grouped, Injected
+from benchmarks.parsing.mask_methods import (
+    METHODS,
+    check_method,
+    epochs_at_equal_passes,
+    make_corrector,
+    method_names,
+)
+from benchmarks.parsing.mask_report import print_tables, write_study
+from benchmarks.parsing.mask_scores import label_scores
+from benchmarks.parsing.plan import Data
+from benchmarks.parsing.presets import parse_size, preset_named
+from benchmarks.parsing.unet import UNet
+from noisycorrect import CorrectionResult
+from noisycorrect.checks import finite_number, whole_number
+from noisycorrect.errors import NoisyCorrectError, unknown_name
+from noisycorrect.rng import derived_seed
+from noisycorrect_seg import noise
+from noisycorrect_seg.datasets import ParsingDataset
+from noisycorrect_seg.task import HumanParsing
+
+TITLE = "Robustness to mask noise"
+INITIALISATION = 11  # what the seed is for; see noisycorrect.rng
+SHRINK = 1.5  # images of a folder are kept in memory, at so many times their size in the input
+VAL_MEASURES = ("mean_iou", "pixel_accuracy", "mean_accuracy")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a data set is trained on, the same for every method; `noises` and `seeds` are what runs unless told."""
+
+    size: tuple[int, int]
+    train: int
+    val: int
+    epochs: int
+    noises: tuple[str, ...]
+    seeds: int
+    width: int = 16
+    lr: float = 3e-3
+    batch_size: int = 8
+
+
+# Annotators who take one group for another, leave parts out, or draw outlines carelessly. Pairs are places in GROUPS.
+RECIPES = {
+    "people": Recipe(
+        (64, 48),
+        train=200,
+        val=100,
+        epochs=30,
+        noises=("none", "confusion:0.4:whole:pairs=2-3,3-2,4-2,5-3,6-5", "drop:0.4", "boundary:3"),
+        seeds=2,
+    ),
+    "ccp": Recipe(
+        (96, 64),
+        train=400,
+        val=100,
+        epochs=24,
+        noises=("confusion:0.4:whole:pairs=2-3,3-2,4-2,5-3,6-4", "drop:0.4"),
+        seeds=1,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the study; all that its result depends on.
+
+    `budget` is in epochs of the paper's self-correction; `epochs` are those that the method trains at the same passes.
+    """
+
+    dataset: str
+    noise: str
+    method: str
+    seed: int
+    budget: int
+    epochs: int
+    size: tuple[int, int]
+    width: int
+    lr: float
+    batch_size: int
+    train: int
+    val: int
+    data: str  # fingerprint of images and masks
+    version: str  # of the package
+
+
+def make_cells(arguments: argparse.Namespace) -> list[Cell]:
+    """Return the cells that the command line asks for, after a look at the data.
+
+    Raises
+    ------
+    InvalidInputError
+        If a data set, its folder, a noise or a method is unknown, or a number is out of range.
+    """
+    recipe = make_recipe(arguments)
+    methods = arguments.methods.split(",") if arguments.methods else method_names()
+    for method in methods:
+        check_method(method)
+    data = _describe(arguments, recipe)
+    spellings = [str(noise.parse(spelling)) for spelling in recipe.noises]
+    epochs = {
+        method: epochs_at_equal_passes(
+            method, recipe.epochs, size=recipe.size, train=data.train, batch_size=recipe.batch_size
+        )
+        for method in methods
+    }
+    return [
+        Cell(
+            dataset=arguments.dataset,
+            noise=spelling,
+            method=method,
+            seed=seed,
+            budget=recipe.epochs,
+            epochs=epochs[method],
+            size=recipe.size,
+            width=recipe.width,
+            lr=recipe.lr,
+            batch_size=recipe.batch_size,
+            train=data.train,
+            val=data.val,
+            data=data.fingerprint,
+            version=noisycorrect.__version__,
+        )
+        for seed in range(arguments.first_seed, arguments.first_seed + recipe.seeds)
+        for spelling in spellings
+        for method in methods
+    ]
+
+
+def make_recipe(arguments: argparse.Namespace) -> Recipe:
+    """Return the data set's recipe with what the command line says instead.
+
+    Raises
+    ------
+    InvalidInputError
+        If the data set is unknown or a number is out of range.
+    """
+    if arguments.dataset not in RECIPES:
+        raise unknown_name("data set", arguments.dataset, RECIPES)
+    given: dict[str, Any] = {
+        "size": None if arguments.size is None else parse_size(arguments.size),
+        "noises": None if arguments.noise is None else tuple(arguments.noise.split(";")),
+    }
+    for name, least in (("train", 2), ("val", 2), ("epochs", 4), ("seeds", 1), ("width", 1), ("batch_size", 2)):
+        value = getattr(arguments, name)
+        given[name] = None if value is None else whole_number("--" + name.replace("_", "-"), value, least=least)
+    if arguments.lr is not None:
+        given["lr"] = finite_number("--lr", arguments.lr, above=1e-12, mend="the default suits the data set")
+    return dataclasses.replace(RECIPES[arguments.dataset], **{k: v for k, v in given.items() if v is not None})
+
+
+def _describe(arguments: argparse.Namespace, recipe: Recipe) -> Data:
+    preset = preset_named("tiny", size=recipe.size, train_limit=recipe.train, val_limit=recipe.val, shrink=SHRINK)
+    data = describe(arguments.dataset, arguments.data_dir, preset)
+    return dataclasses.replace(data, noise=None)  # of drawn people: their own; this study puts its noise on groups
+
+
+def load_noisy(cell: Cell, data_dir: Path | None) -> tuple[Injected, Grouped]:
+    """Return a cell's training images with noisy masks, and its validation images with clean ones."""
+    shrink = None if data_dir is None else SHRINK
+    data = Data(cell.dataset, cell.train, cell.val, None, cell.data, shrink)
+    sources: Sources = load(cell.dataset, data_dir, data, cell.size, cell.seed)
+    train, val = (Grouped(source, GROUPS[cell.dataset]) for source in (sources.train, sources.val))
+    return Injected(train, noise.parse(cell.noise), cell.seed), val
+
+
+def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
+    """Train one method on one set of noisy masks, and score its last epoch.
+
+    Returns
+    -------
+    dict
+        ``val`` (measures on clean masks), ``class_iou``, ``labels_before``, ``labels_after``, ``issue_auroc``,
+        ``noise_rate``, ``sample_passes``, ``seconds``; see :func:`~benchmarks.parsing.mask_scores.label_scores`.
+    """
+    train, val = load_noisy(cell, data_dir)
+    task = HumanParsing(train.classes, size=cell.size, objective=METHODS[cell.method].task_loss())
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
+        network = UNet(len(train.classes), cell.width)
+    corrector = make_corrector(
+        cell.method, network, task, epochs=cell.epochs, lr=cell.lr, batch_size=cell.batch_size, seed=cell.seed
+    )
+    start = time.perf_counter()
+    crops = ParsingDataset(train, cell.size, augment=True, scale_factor=0.15, rotation_prob=0.0)
+    result = corrector.fit(crops, ParsingDataset(val, cell.size))
+    seconds = time.perf_counter() - start
+    last = result.history[-1]
+    return {
+        "val": {name: last[f"val_{name}"] for name in VAL_MEASURES},
+        "class_iou": {name: last[f"val_iou_{name}"] for name in train.classes.names},
+        **_labels(result, train, task),
+        "sample_passes": result.sample_passes,
+        "seconds": seconds,
+    }
+
+
+def _labels(result: CorrectionResult, train: Injected, task: HumanParsing) -> dict[str, Any]:
+    return label_scores(result, ParsingDataset(train, task.size), task, train.given, train.clean)
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.robustness --task segmentation",
+        description="How well methods train on masks with injected noise.",
+        epilog="Defaults are the data set's: " + "; ".join(f"{n}: {recipe}" for n, recipe in RECIPES.items()) + ".",
+    )
+    parser.add_argument("--dataset", default="people", help="people (drawn, default) or ccp")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data set's files; people need none")
+    parser.add_argument("--noise", help="noise models, with semicolons, such as drop:0.4;boundary:3")
+    parser.add_argument("--methods", help=f"methods, with commas (default: {','.join(method_names())})")
+    parser.add_argument("--seeds", type=int, help="number of seeds")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="the first of them; 100 and up are for choosing settings"
+    )
+    parser.add_argument("--size", help="input as HEIGHTxWIDTH")
+    parser.add_argument("--train", type=int, help="training images")
+    parser.add_argument("--val", type=int, help="validation images")
+    parser.add_argument("--width", type=int, help="channels of the network's first level")
+    parser.add_argument("--epochs", type=int, help="budget in epochs of the paper's self-correction")
+    parser.add_argument("--lr", type=float, help="learning rate")
+    parser.add_argument("--batch-size", type=int, help="samples in a batch")
+    parser.add_argument("--processes", type=int, help="cells at a time (default: one a core; 1 on a GPU)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/mask-robustness"), help="report folder (default: %(default)s)"
+    )
+    parser.add_argument("--cells", type=Path, help="folder of the finished cells (default: cells, in the report's)")
+    parser.add_argument("--stem", default="results", help="name of the report's files (default: %(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="print a line a finished cell")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the study, write the report, print the tables; return the exit status."""
+    arguments = parse_arguments(words)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)  # of a file, rich thinks that it is 80 characters wide
+    failed = None
+    try:
+        records = run_cells(
+            make_cells(arguments),
+            functools.partial(run_cell, arguments.data_dir),
+            arguments.cells or arguments.out / "cells",
+            arguments.processes or (1 if torch.cuda.is_available() else None),
+            verbose=arguments.verbose,
+        )
+    except CellsFailedError as error:
+        records, failed = error.finished, error
+    except NoisyCorrectError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if records:
+        print_tables(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), console)
+        console.print(f"Report: {arguments.out / arguments.stem}.md", soft_wrap=True)
+    if failed is not None:
+        print(failed, file=sys.stderr)
+    return int(failed is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,387 @@
+"""Baselines of parsing with noisy masks: formulas against slow oracles, what is remembered, and whole runs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from noisycorrect import SelfCorrector
+from noisycorrect.classification.task import Classification
+from noisycorrect.data import Batch
+from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.objective import Setup
+from noisycorrect_seg.baselines import AdaptiveEarlyLearning, PixelEarlyLearning
+from noisycorrect_seg.baselines.adele import fitted_curve, growth_curve, scale_consistency, slowdown
+from noisycorrect_seg.baselines.frames import into_canonical, onto_crops
+from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets import ParsingDataset
+from noisycorrect_seg.geometry import warp_evidence
+from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect_seg.task import HumanParsing
+
+SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
+SIZE = (16, 12)
+TASK = HumanParsing(SHAPES, size=SIZE, objective=ParsingObjective(lovasz=False, edge=False, consistency=False))
+
+
+class Squares:
+    """A source: two coloured squares on black."""
+
+    classes = SHAPES
+
+    def __len__(self):
+        return 6
+
+    def mask(self, index):
+        mask = np.zeros(SIZE, np.uint8)
+        mask[3 : 9 + index % 3, 1:5] = 2
+        mask[3 : 9 + index % 3, 7:11] = 1
+        return mask
+
+    def image(self, index):
+        mask = self.mask(index)
+        return np.stack([40 + 200 * (mask == 1), 40 + 200 * (mask == 2), 20 * mask], axis=2).astype(np.uint8)
+
+    def name(self, index):
+        return f"squares-{index}"
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 3, 1, 1))
+
+    def forward(self, image):
+        return self.layers(image)
+
+
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return Net()
+
+
+def setup(task=TASK, length=6):
+    return Setup(task, None, length, 4, torch.device("cpu"), 0, predict=lambda model: pytest.fail("no prediction"))
+
+
+def batch(indices=(1, 4), seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        data = ParsingDataset(Squares(), SIZE, augment=True)
+        items = [data[index] for index in indices]
+    stacked = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    image, given = stacked.pop("image"), stacked.pop("given")
+    return Batch(torch.tensor(indices), image, given, torch.ones(len(indices)), extra=stacked)
+
+
+def started(objective, **options):
+    objective.start(setup(**options))
+    return objective
+
+
+# ---------------------------------------------------------------- frames
+
+
+def bilinear(maps, x, y):
+    """Return maps (K, h, w) at a fractional position, by the definition, the border going on."""
+    height, width = maps.shape[1:]
+    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+    left, top = min(int(x), width - 2), min(int(y), height - 2)
+    a, b = x - left, y - top
+    return (
+        (1 - a) * (1 - b) * maps[:, top, left]
+        + a * (1 - b) * maps[:, top, left + 1]
+        + (1 - a) * b * maps[:, top + 1, left]
+        + a * b * maps[:, top + 1, left + 1]
+    )
+
+
+def test_crop_maps_come_back_as_the_definition_says():
+    torch.manual_seed(0)
+    crop, canonical, size, coarse = (10, 8), (12, 9), (6, 5), (5, 4)
+    maps = torch.rand(2, 3, *coarse)
+    angle = math.radians(20)
+    matrices = torch.tensor(
+        [
+            [
+                [1.2 * math.cos(angle), -1.2 * math.sin(angle), 1.0],
+                [1.2 * math.sin(angle), 1.2 * math.cos(angle), -2.0],
+            ],
+            [[-0.9, 0.0, 8.0], [0.0, 0.9, 1.0]],
+        ]
+    )
+    mirror = torch.tensor([False, True])
+    found, seen = into_canonical(
+        maps, matrices, mirror, crop=crop, canonical=canonical, size=size, flip_index=[0, 2, 1]
+    )
+    for sample in range(2):
+        inverse = np.linalg.inv(np.vstack([matrices[sample].numpy().astype(np.float64), [0, 0, 1]]))
+        own = maps[sample].numpy().astype(np.float64)
+        own = own[[0, 2, 1]] if mirror[sample] else own
+        for row in range(size[0]):
+            for column in range(size[1]):
+                point = [column * (canonical[1] - 1) / (size[1] - 1), row * (canonical[0] - 1) / (size[0] - 1), 1.0]
+                x, y, _ = inverse @ point
+                expected = bilinear(own, x * (coarse[1] - 1) / (crop[1] - 1), y * (coarse[0] - 1) / (crop[0] - 1))
+                np.testing.assert_allclose(found[sample, :, row, column], expected, atol=1e-5)
+                inside = -1e-3 <= x <= crop[1] - 1 + 1e-3 and -1e-3 <= y <= crop[0] - 1 + 1e-3
+                assert bool(seen[sample, 0, row, column]) == inside
+    assert 0 < seen.float().mean() < 1
+
+
+def test_onto_crops_is_the_tasks_own_warp():
+    torch.manual_seed(0)
+    maps, crops = torch.rand(2, 3, 8, 6), batch()
+    expected = warp_evidence(
+        maps, crops.extra["matrix"], crops.extra["mirror"], size=SIZE, canonical=SIZE, flip_index=SHAPES.flip_index
+    )
+    torch.testing.assert_close(onto_crops(maps, crops.extra, TASK, SIZE), expected)
+    coarse = onto_crops(maps, crops.extra, TASK, (6, 4))
+    torch.testing.assert_close(coarse[:, :, ::5, ::3], expected[:, :, ::15, ::11])  # the corners
+
+
+def test_a_matrix_without_inverse_is_refused():
+    with pytest.raises(InvalidInputError, match="can be inverted"):
+        into_canonical(
+            torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 3), torch.tensor([False]), crop=(4, 4), canonical=(4, 4),
+            size=(2, 2), flip_index=[0],
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- early-learning regularisation
+
+
+def test_elr_on_pixels_is_the_papers_formula():
+    torch.manual_seed(1)
+    objective = started(PixelEarlyLearning(strength=2.0, momentum=0.6, stride=2))
+    crops = batch()
+    crops.given[0, :4] = 255
+    before = torch.rand(6, 3, 8, 6) * 0.3
+    objective.average.copy_(before)
+    logits = torch.randn(2, 3, 8, 6)
+    loss = objective.loss(lambda image: logits, crops)
+
+    probs = logits.double().softmax(1)
+    canonical, seen = into_canonical(
+        probs.float(), crops.extra["matrix"], crops.extra["mirror"],
+        crop=SIZE, canonical=SIZE, size=(8, 6), flip_index=SHAPES.flip_index,
+    )  # fmt: skip
+    total = weight = 0.0
+    for place, index in enumerate(crops.index.tolist()):
+        expected = before[index].double()
+        for row in range(8):
+            for column in range(6):
+                if seen[place, 0, row, column]:
+                    p = canonical[place, :, row, column].double()
+                    expected[:, row, column] = 0.6 * expected[:, row, column] + 0.4 * p / p.sum()
+        torch.testing.assert_close(objective.average[index].double(), expected, atol=1e-5, rtol=0)
+        targets = onto_crops(
+            objective.average[index][None], {k: v[[place]] for k, v in crops.extra.items()}, TASK, (8, 6)
+        )
+        for row in range(8):
+            for column in range(6):
+                block = crops.given[place, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+                share = float((block != 255).float().mean())
+                agreement = float((probs[place, :, row, column] * targets[0, :, row, column].double()).sum())
+                total, weight = total + share * math.log(1 - agreement), weight + share
+    expected_loss = float(TASK.loss(logits, crops)) + 2.0 * total / weight
+    assert float(loss) == pytest.approx(expected_loss, abs=1e-5)
+    others = [0, 2, 3, 5]
+    assert torch.equal(objective.average[others], before[others])
+    assert seen.float().mean() < 1, "a crop that shows everything tests nothing"
+
+
+def test_elr_remembers_rows_of_float32_and_pulls_the_network():
+    objective = started(PixelEarlyLearning())
+    assert {name: (tuple(t.shape), t.dtype) for name, t in objective.memory().items()} == {
+        "average": ((6, 3, 4, 3), torch.float32)
+    }
+    model, crops = net().train(), batch()
+    objective.loss(model, crops).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    first = objective.average[1].sum()
+    objective.loss(model, crops)
+    assert objective.average[1].sum() > first > 0
+    assert objective.average.sum(1).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("make", [PixelEarlyLearning, AdaptiveEarlyLearning])
+def test_class_labels_are_refused(make):
+    with pytest.raises(InvalidInputError, match="HumanParsing"):
+        make().start(setup(task=Classification(num_classes=3)))
+
+
+@pytest.mark.parametrize("wrong", [{"strength": -1}, {"momentum": 1.0}, {"stride": 0}])
+def test_elr_refuses_numbers_out_of_range(wrong):
+    with pytest.raises(InvalidInputError):
+        PixelEarlyLearning(**wrong)
+
+
+# ---------------------------------------------------------------- ADELE
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(0.8, 0.5, 1.0), (0.6, 0.1, 1.6), (0.9, 1.2, 0.5)])
+def test_the_slope_falls_as_the_curves_derivative_does(a, b, c):
+    def slope(t, step=1e-6):
+        ends = growth_curve(np.array([t - step, t + step]), a, b, c)
+        return (ends[1] - ends[0]) / (2 * step)
+
+    for epoch in (1, 3, 9):
+        expected = (slope(1.0) - slope(float(epoch))) / abs(slope(1.0))
+        assert slowdown(a, b, c, epoch) == pytest.approx(expected, abs=1e-5)
+    assert slowdown(a, 0.0, c, 5) == slowdown(a, b, 0.0, 5) == 0.0
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(0.8, 0.5, 1.0), (0.6, 0.1, 1.6), (0.9, 1.2, 0.5)])
+def test_the_fit_finds_the_curve(a, b, c):
+    epochs = np.arange(1.0, 13)
+    values = np.array([a * (1 - math.exp(-b * t**c)) for t in epochs])
+    found = fitted_curve(values)
+    np.testing.assert_allclose(growth_curve(epochs, *found), values, atol=1e-4)
+    assert slowdown(*found, epoch=12) == pytest.approx(slowdown(a, b, c, 12), abs=1e-2)
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.2, 0.3], [0.0] * 6, [0.1, 0.2, math.nan, 0.3]])
+def test_too_little_is_not_fitted(values):
+    assert fitted_curve(np.array(values)) is None
+
+
+def test_scale_consistency_is_the_papers_formula():
+    torch.manual_seed(0)
+    probs = [(3 * torch.randn(2, 3, 2, 3, dtype=torch.float64)).softmax(1) for _ in range(3)]
+    total, count = 0.0, 0
+    for n in range(2):
+        for i in range(2):
+            for j in range(3):
+                own = [p[n, :, i, j].tolist() for p in probs]
+                q = [sum(p[k] for p in own) / 3 for k in range(3)]
+                if max(q) > 0.5:
+                    total += sum(p[k] * math.log(p[k] / q[k]) for p in own for k in range(3)) / 3
+                    count += 1
+    assert 0 < count < 12
+    assert float(scale_consistency(probs, 0.5)) == pytest.approx(total / count, abs=1e-6)
+    assert float(scale_consistency(probs, 0.999999)) == 0
+
+
+def test_pixels_of_classes_under_correction_follow_a_sure_network():
+    objective = started(AdaptiveEarlyLearning(confidence=0.6))
+    objective.corrected[1] = True
+    torch.manual_seed(0)
+    given = torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
+    given[0, 0] = 255
+    probs = (2 * torch.randn(2, 3, 4, 5)).softmax(1)
+    found = objective.correct(given, probs)
+    changed = 0
+    for place in np.ndindex(2, 4, 5):
+        column = probs[place[0], :, place[1], place[2]].tolist()
+        expected = int(given[place])
+        if expected == 1 and max(column) > 0.6:
+            expected = column.index(max(column))
+            changed += expected != 1
+        assert int(found[place]) == expected
+    assert changed > 0
+    assert found.dtype == given.dtype
+
+
+def test_a_class_is_corrected_from_where_its_iou_slows_down():
+    objective = started(AdaptiveEarlyLearning(scales=[1.0]))
+    for epoch in range(1, 9):
+        # Background is learnt at once, "left" not yet, and "right" never met.
+        share = (1 - math.exp(-1.5 * epoch), 0.02 * epoch)
+        objective._met += torch.tensor([[1000 * share[0], 1000 * share[1], 0], [1000, 1000, 0]])
+        objective.end_epoch()
+    assert objective.corrected.tolist() == [True, False, False]
+    np.testing.assert_allclose(objective.curve[-1, :2], share, atol=1e-9)
+    assert float(objective._met.sum()) == 0
+    again = started(AdaptiveEarlyLearning(scales=[1.0]))
+    again.load_state_dict(objective.state_dict())
+    assert torch.equal(again.curve, objective.curve)
+    assert torch.equal(again.corrected, objective.corrected)
+
+
+def test_adele_counts_intersection_and_union_of_its_mean_prediction():
+    objective = started(AdaptiveEarlyLearning(scales=[1.0]))
+    crops = batch()
+    crops.given[0, :3] = 255
+    logits = torch.zeros(2, 3, *SIZE)
+    logits[:, 1, :, :6] = 5.0
+    objective.loss(lambda image: logits, crops)
+    found = logits.argmax(1)
+    for number in range(3):
+        own, predicted = crops.given == number, (found == number) & (crops.given != 255)
+        assert objective._met[0, number] == (own & predicted).sum()
+        assert objective._met[1, number] == (own | predicted).sum()
+
+
+def test_adele_sees_its_scales_and_counts_their_area():
+    sizes = []
+
+    def model(image):
+        sizes.append(tuple(image.shape[-2:]))
+        return torch.nn.functional.avg_pool2d(image, 2)
+
+    objective = started(AdaptiveEarlyLearning(scales=(0.5, 1.0, 1.5)))
+    loss = objective.loss(model, batch())
+    assert sorted(sizes) == [(8, 6), (16, 12), (24, 18)]
+    assert torch.isfinite(loss)
+    assert objective.passes(0, 4) == pytest.approx(3 * (0.25 + 1 + 2.25))
+    assert objective.identity()["scales"] == [0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fall": 1.0}, {"confidence": -0.1}, {"strength": -1}, {"agreed": 2}, {"scales": (0.7,)}, {"scales": (0, 1)}],
+)
+def test_adele_refuses_numbers_out_of_range(wrong):
+    with pytest.raises(InvalidInputError):
+        AdaptiveEarlyLearning(**wrong)
+
+
+# ---------------------------------------------------------------- whole runs
+
+
+class StopError(Exception):
+    pass
+
+
+def fit(objective, run_dir=None, stop=None, **options):
+    def on_epoch(model, record):
+        if record["epoch"] == stop:
+            raise StopError
+
+    run = SelfCorrector(
+        net(), task=TASK, objective=objective, init_epochs=6, cycles=0, aggregate=False, refine=False, batch_size=3,
+        lr=0.2, verbose=False, run_dir=run_dir, on_epoch=on_epoch, device="cpu", **options,
+    )  # fmt: skip
+    return run.fit(ParsingDataset(Squares(), SIZE, augment=True), ParsingDataset(Squares(), SIZE))
+
+
+@pytest.mark.parametrize(
+    "make", [PixelEarlyLearning, lambda: AdaptiveEarlyLearning(fall=0.05, confidence=0.3, scales=(0.5, 1.0))]
+)
+def test_a_resumed_run_is_the_run_that_was_not_stopped(make, tmp_path, monkeypatch):
+    def stopped_and_resumed(folder):
+        with pytest.raises(StopError):
+            fit(make(), folder, stop=5)
+        return fit(make(), folder)
+
+    def weights(result):
+        return torch.cat([parameter.detach().flatten() for parameter in result.model.parameters()])
+
+    whole, resumed = fit(make()), stopped_and_resumed(tmp_path / "run")
+    assert torch.equal(weights(resumed), weights(whole))
+    assert whole.sample_passes == resumed.sample_passes == round(6 * 6 * make().passes(0, 6))
+    monkeypatch.setattr(type(make()), "load_state_dict", lambda self, state: None)
+    assert not torch.equal(weights(stopped_and_resumed(tmp_path / "forgetful")), weights(whole))
+
+
+def test_another_objective_does_not_resume_a_run(tmp_path):
+    with pytest.raises(StopError):
+        fit(PixelEarlyLearning(strength=1.0), tmp_path / "run", stop=1)
+    with pytest.raises(CheckpointError):
+        fit(PixelEarlyLearning(strength=2.0), tmp_path / "run")
