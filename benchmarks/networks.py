@@ -103,14 +103,55 @@ def preact_resnet18(num_classes: int, width: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers, *head, nn.Linear(channels, num_classes))
 
 
+class _ResidualBlock(nn.Module):
+    """Residual block with activation after the sum (He et al., 2016, "Deep Residual Learning", fig. 5, left)."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outside)
+        changes = stride != 1 or inside != outside
+        self.shortcut = (
+            nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
+            if changes
+            else nn.Identity()
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (N, inside, H, W) to (N, outside, H / stride, W / stride)."""
+        residual = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(inputs)))))
+        return F.relu(residual + self.shortcut(inputs))
+
+
+def resnet34(num_classes: int, width: int = 64) -> nn.Sequential:
+    """Return the ResNet-34 for 32x32 images (He et al., 2016, table 1): 3x3 stem, stages of 3, 4, 6 and 3 blocks.
+
+    Parameters
+    ----------
+    num_classes : int
+        Logits out: inputs (N, 3, 32, 32), logits (N, num_classes).
+    width : int, default 64
+        Channels of the first stage; each further stage has twice as many.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    channels = width
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        for block in range(blocks):
+            layers.append(_ResidualBlock(channels, width << stage, 2 if block == 0 and stage > 0 else 1))
+            channels = width << stage
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
+
+
 def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
     """Return a freshly initialised network for a data set; the global random state stays as it was.
 
     Parameters
     ----------
     name : str
-        "mlp", "small_cnn", "narrow_cnn" (half as wide), "preact_resnet18", or "auto": an MLP for vectors and the small
-        CNN for images.
+        "mlp", "small_cnn", "narrow_cnn" (half as wide), "preact_resnet18", "resnet34", or "auto": an MLP for vectors
+        and the small CNN for images.
     benchmark : Benchmark
         Gives the shape of the inputs and the number of classes.
     seed : int
@@ -134,6 +175,7 @@ def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
         "small_cnn": lambda: small_cnn(classes),
         "narrow_cnn": lambda: small_cnn(classes, width=16),
         "preact_resnet18": lambda: preact_resnet18(classes),
+        "resnet34": lambda: resnet34(classes),
     }
     if name == "auto":
         name = "small_cnn" if len(shape) == 3 else "mlp"

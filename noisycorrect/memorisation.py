@@ -64,7 +64,7 @@ class MemorisationWatch:
         if self.begun or epoch == 0 or epoch > self.last:
             return self.begun
         quality = agreement_trust(self.given[self.rows], evidence[self.rows])
-        surprise = -quality.double().clamp(min=1e-12).log()
+        surprise = -quality.cpu().double().clamp(min=1e-12).log()  # not every device has float64
         self.surprise.append(float(surprise.mean()))
         if self.lowest is not None:
             fall = self.lowest - surprise
@@ -85,4 +85,4 @@ class MemorisationWatch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.begun, self.surprise = state["begun"], list(state["surprise"])
-        self.lowest = None if state["lowest"] is None else state["lowest"].to(self.given.device)
+        self.lowest = None if state["lowest"] is None else state["lowest"].cpu()

@@ -187,7 +187,7 @@ class QualityMixture(NamedTuple):
     @classmethod
     def fit(cls, quality: Tensor) -> QualityMixture:
         """Return the mixture of label qualities (N,), in [0, 1], as scikit-learn's GaussianMixture finds it."""
-        losses = _losses(quality).cpu().numpy()
+        losses = _losses(quality).numpy()
         spread = float(losses.max() - losses.min()) if losses.size else 0.0
         if spread < 1e-9:
             return cls()
@@ -213,11 +213,11 @@ class QualityMixture(NamedTuple):
         scaled = scaled.clamp(min=self.means[0]).unsqueeze(-1)
         weights, means, variances = (scaled.new_tensor(values) for values in self[:3])
         log_density = weights.log() - 0.5 * variances.log() - 0.5 * (scaled - means) ** 2 / variances
-        return log_density.softmax(-1)[..., 0].float()
+        return log_density.softmax(-1)[..., 0].float().to(quality.device)
 
 
 def _losses(quality: Tensor) -> Tensor:
-    return -quality.detach().double().clamp(min=1e-6).log()
+    return -quality.detach().cpu().double().clamp(min=1e-6).log()  # not every device has float64
 
 
 def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 1.0) -> Tensor:

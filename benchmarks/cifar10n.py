@@ -1,0 +1,450 @@
+"""Whole CIFAR-10N on one GPU: labels that people gave, a full-sized network, last epochs beside published ones.
+
+    python -m benchmarks.cifar10n --data-dir CIFAR10
+    python -m benchmarks.cifar10n --data-dir CIFAR10 --network resnet34 --labels aggregate,random1,worst --seeds 3
+    python -m benchmarks.cifar10n --data-dir CIFAR10 --dry-run
+
+A call trains for `--minutes` and stops; the same command goes on, until all runs are finished. Exit status: 0 if they
+are, 3 if something is left, 1 if a run failed, 2 on wrong arguments. The images lie on the device, where they are
+cropped and mirrored, so no loader process is needed. All methods get the sample passes of plain training over
+`--epochs`; every training image is trained on, no epoch is chosen, and clean labels only score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+import noisycorrect
+from benchmarks import methods
+from benchmarks.augmentation import crop_and_mirror
+from benchmarks.cells import cell_config, cell_key, plain, read_cell
+from benchmarks.cifar10n_report import write_results
+from benchmarks.datasets import Benchmark, load
+from benchmarks.networks import build
+from benchmarks.protocol import Problem, accuracy, label_scores, noise_model
+from benchmarks.study import print_table
+from noisycorrect import SelfCorrector, noise
+from noisycorrect.baselines import BASELINES, PRUNE_RETRAIN, baseline_passes, fit_baseline
+from noisycorrect.checks import finite_number, whole_number
+from noisycorrect.engine import resolve_device
+from noisycorrect.errors import NoisyCorrectError, unknown_name
+from noisycorrect.files import write_json
+from noisycorrect.prune_retrain import PruneRetrainResult
+from noisycorrect.result import CorrectionResult
+
+RUNS = Path("runs/cifar10n")
+CURVE = "curve.json"
+_CURVE_SAMPLES = 2000  # of the test set; the last epoch is scored on all
+_CORRECTIONS: dict[str, dict[str, Any]] = {**methods.CONTROLS, **methods.CORRECTIONS}
+_FINISHED, _FAILED, _USAGE, _LEFT = 0, 1, 2, 3  # exit status
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run; all that its result depends on, but for the device.
+
+    `budget` is in epochs of plain training; `epochs` are those that the method trains at the same sample passes.
+    """
+
+    dataset: str
+    noise: str
+    method: str
+    seed: int
+    budget: int
+    epochs: int
+    lr: float
+    batch_size: int
+    network: str
+    settings: str | None  # digest of self-correction's
+    data: str  # digest of the labels, so that another folder's runs are not taken for this one's
+    version: str  # of the package
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.noise} {self.method} seed {self.seed}"
+
+
+class _TimeOverError(Exception):
+    """The call's time is over; the run's checkpoint is on disk."""
+
+
+@dataclass
+class Clock:
+    """The time of one call: whether another epoch fits into what is left, by the longest so far.
+
+    One epoch always does, or a call could end without having got any further.
+
+    Examples
+    --------
+    >>> clock = Clock(minutes=1.0)
+    >>> clock.allows_an_epoch()
+    True
+    >>> clock.note(seconds=61.0)
+    >>> clock.allows_an_epoch()
+    False
+    """
+
+    minutes: float
+    start: float = field(default_factory=time.monotonic)
+    longest: float | None = None
+
+    def note(self, seconds: float) -> None:
+        """Take in how long an epoch took."""
+        self.longest = max(seconds, self.longest or 0.0)
+
+    def allows_an_epoch(self) -> bool:
+        """Return whether an epoch may begin."""
+        return self.longest is None or time.monotonic() + self.longest <= self.start + 60 * self.minutes
+
+
+class Curve:
+    """Scores each epoch and stores the curve beside the checkpoint; stops the run when the time is over.
+
+    To be called as `on_epoch`, after the epoch's checkpoint was written.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    epochs : int
+        Of the whole run.
+    data : Benchmark
+        Test samples, of which at most 2,000 are used, evenly spaced.
+    clock : Clock
+        Says when to stop.
+    """
+
+    def __init__(self, folder: Path, epochs: int, data: Benchmark, clock: Clock) -> None:
+        self.path = folder / CURVE
+        self.epochs = epochs
+        self.points = read_curve(folder)
+        step = -(-len(data.test_labels) // _CURVE_SAMPLES)
+        self._test = data.test_inputs[::step], torch.from_numpy(data.test_labels[::step])
+        self._clock = clock
+        self._last = time.monotonic()
+
+    def __call__(self, model: nn.Module, record: dict[str, float]) -> None:
+        """Score a model; `record` says after how many epochs.
+
+        Raises
+        ------
+        _TimeOverError
+            If there is no time for another epoch, and one is left.
+        """
+        epoch = int(record["epoch"])
+        trained = time.monotonic() - self._last
+        point = {"epoch": epoch, "test_accuracy": round(accuracy(model, *self._test), 4), "seconds": trained}
+        self.points = [*(point for point in self.points if point["epoch"] < epoch), point]
+        write_json(self.path, self.points)
+        now = time.monotonic()
+        self._clock.note(now - self._last)
+        self._last = now
+        if epoch < self.epochs and not self._clock.allows_an_epoch():
+            raise _TimeOverError
+
+    def seconds(self) -> float:
+        """Return what all epochs of the curve took, scoring left out."""
+        return sum(point["seconds"] for point in self.points)
+
+
+def read_curve(folder: Path) -> list[dict[str, float]]:
+    """Return the points of a run that were stored so far: ``epoch``, ``test_accuracy``, ``seconds``.
+
+    Examples
+    --------
+    >>> read_curve(Path("no/such/folder"))
+    []
+    """
+    path = folder / CURVE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def run_folder(out: Path, cell: Cell) -> Path:
+    """Return where a cell's checkpoint, labels and curve are."""
+    return out / "runs" / cell_key(cell)
+
+
+# ---------------------------------------------------------------- the cells
+
+
+def method_names() -> list[str]:
+    """Return the methods that can be resumed: all but pruning, which is many trainings, and ablations.
+
+    Examples
+    --------
+    >>> {"ce", "elr", "robust"} <= set(method_names()), "prune-retrain" in method_names()
+    (True, False)
+    """
+    return [name for name in methods.method_names(ablations=False) if name != PRUNE_RETRAIN]
+
+
+def make_problem(data: Benchmark, spelling: str) -> Problem:
+    """Return the whole training set with the labels of people ("human:KEY"); nothing is held out.
+
+    Raises
+    ------
+    InvalidInputError
+        If the data set has no such labels.
+    """
+    noisy = noise_model(spelling, data).apply(data.train_labels, num_classes=data.num_classes, seed=0)
+    return Problem(data.train_inputs, noisy.labels, data.train_labels, data.train_inputs[:0], noisy.labels[:0])
+
+
+def make_cells(arguments: argparse.Namespace, data: Benchmark) -> list[Cell]:
+    """Return the runs that the command line asks for, the sets of labels in turn, and seeds last to change.
+
+    Raises
+    ------
+    InvalidInputError
+        If a method or a set of labels is unknown, or a number is out of range.
+    """
+    names = arguments.methods.split(",")
+    for name in names:
+        if name not in method_names():
+            raise unknown_name("method that can be resumed", name, method_names())
+    budget = whole_number("--epochs", arguments.epochs, least=2)
+    samples = len(data.train_labels)
+    epochs = {name: methods.epochs_at_equal_passes(name, budget, samples) for name in names}
+    digests = {}
+    for key in arguments.labels.split(","):
+        problem = make_problem(data, f"{noise.Human.name}:{key}")
+        content = problem.given.tobytes() + problem.clean.tobytes()
+        digests[f"{noise.Human.name}:{key}"] = hashlib.sha256(content).hexdigest()[:12]
+    common = {
+        "budget": budget,
+        "lr": finite_number("--lr", arguments.lr, above=1e-12, mend="0.05 to 0.1 suits these networks"),
+        "batch_size": whole_number("--batch-size", arguments.batch_size, least=2),
+        "network": arguments.network,
+        "version": noisycorrect.__version__,
+    }
+    return [
+        Cell("cifar10", spelling, name, seed, epochs=epochs[name], **common, data=digest,
+             settings=methods.fingerprint(name, epochs[name]))
+        for seed in range(whole_number("--seeds", arguments.seeds, least=1))
+        for spelling, digest in digests.items()
+        for name in names
+    ]  # fmt: skip
+
+
+def foreseen_passes(cell: Cell, samples: int) -> int:
+    """Return the sample passes that a run will make."""
+    if cell.method in BASELINES:
+        return baseline_passes(cell.method, cell.epochs, samples, options=_options(cell, noise_rate=0.5))
+    return methods.correction_passes(cell.method, cell.epochs, samples)
+
+
+def _options(cell: Cell, noise_rate: float) -> dict[str, Any]:
+    return {"noise_rate": noise_rate} if cell.method == "coteaching" else {}
+
+
+# ---------------------------------------------------------------- one run
+
+
+def run_cell(cell: Cell, data: Benchmark, folder: Path, clock: Clock) -> dict[str, Any]:
+    """Train a cell, or go on where it stopped, and score it.
+
+    Parameters
+    ----------
+    cell : Cell
+        What to train.
+    data : Benchmark
+        Its inputs are where the network will be.
+    folder : Path
+        Of the run.
+    clock : Clock
+        Says when to stop.
+
+    Returns
+    -------
+    dict
+        ``test_accuracy`` of the last epoch; the scores of :func:`benchmarks.protocol.label_scores`; ``noise_rate``;
+        ``networks``, ``baseline`` and ``note`` of the method; ``samples``, ``sample_passes``; ``seconds`` of training,
+        over all calls; ``history``; ``device``.
+
+    Raises
+    ------
+    _TimeOverError
+        If the time is over first.
+    """
+    problem = make_problem(data, cell.noise)
+    curve = Curve(folder, cell.epochs, data, clock)
+    result = _fit(cell, data, problem, folder, curve)
+    history = [
+        {**point, "sample_passes": round(result.sample_passes * point["epoch"] / cell.epochs)} for point in curve.points
+    ]
+    device = data.train_inputs.device
+    return {
+        "test_accuracy": accuracy(result.model, data.test_inputs, torch.from_numpy(data.test_labels)),
+        **label_scores(result, problem),
+        "noise_rate": problem.noise_rate,
+        "networks": methods.networks(cell.method),
+        "baseline": methods.is_baseline(cell.method),
+        "note": methods.NOTES.get(cell.method),
+        "samples": len(problem.given),
+        "sample_passes": result.sample_passes,
+        "seconds": curve.seconds(),
+        "history": history,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def _fit(
+    cell: Cell, data: Benchmark, problem: Problem, folder: Path, on_epoch: Callable[[nn.Module, dict[str, float]], None]
+) -> CorrectionResult | PruneRetrainResult:
+    # Weights in the memory order of the cropped images, or every convolution would have to change it.
+    model = build(cell.network, data, cell.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    shared: dict[str, Any] = {
+        "num_classes": data.num_classes,
+        "epochs": cell.epochs,
+        "lr": cell.lr,
+        "batch_size": cell.batch_size,
+        "seed": cell.seed,
+        "augment": crop_and_mirror,
+        "device": data.train_inputs.device,
+        "on_epoch": on_epoch,
+        "run_dir": folder,
+        "verbose": True,
+    }
+    train = problem.inputs, problem.given
+    if cell.method in BASELINES:
+        return fit_baseline(cell.method, model, train, options=_options(cell, problem.noise_rate), **shared)
+    return SelfCorrector(model, **shared, **_CORRECTIONS[cell.method]).fit(train)
+
+
+# ---------------------------------------------------------------- the plan, and what is left
+
+
+def progress(out: Path, cell: Cell) -> tuple[int, float | None]:
+    """Return how many epochs of a cell are done, and the seconds of an epoch, None if there was none yet."""
+    points = read_curve(run_folder(out, cell))
+    if not points:
+        return 0, None
+    return int(points[-1]["epoch"]), statistics.median(point["seconds"] for point in points)
+
+
+def describe_left(out: Path, cells: Sequence[Cell]) -> str | None:
+    """Return a line a cell that is not finished, and a sum; None if there is no such cell."""
+    left = [cell for cell in cells if read_cell(out / "cells", cell) is None]
+    if not left:
+        return None
+    states = {cell: progress(out, cell) for cell in cells}
+    paces = [pace for _, pace in states.values() if pace is not None]
+    lines, total, seconds = [], 0, 0.0
+    for cell in left:
+        done, pace = states[cell]
+        total += cell.epochs - done
+        seconds += (cell.epochs - done) * (pace or (statistics.mean(paces) if paces else 0.0))
+        lines.append(f"  {cell.name}: {done} of {cell.epochs} epochs")
+    time_left = f", about {seconds / 60:.0f} min of training" if paces else ""
+    return "\n".join(["Left:", *lines, f"{total} epochs in {len(left)} runs{time_left}; the same command goes on."])
+
+
+def describe_plan(out: Path, cells: Sequence[Cell], data: Benchmark) -> str:
+    """Return what the cells will cost: sample passes, parameters, and memory that the data take on the device."""
+    samples = len(data.train_labels)
+    network = build(cells[0].network, data, seed=0)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    stored = sum(inputs.numel() * inputs.element_size() for inputs in (data.train_inputs, data.test_inputs))
+    lines = [
+        f"{samples} training and {len(data.test_labels)} test images; {cells[0].network}: {parameters:,} parameters",
+        f"data on the device: {stored / 2**20:.0f} MiB; evidence: {4 * samples * data.num_classes / 2**20:.1f} MiB",
+    ]
+    for cell in cells:
+        done = "finished" if read_cell(out / "cells", cell) else f"{progress(out, cell)[0]} done"
+        passes = foreseen_passes(cell, samples)
+        relative = passes / (methods.TRAINING * cell.budget * samples)
+        lines.append(f"  {cell.name}: {cell.epochs} epochs, {passes:,} passes, {relative:.3f} of CE's; {done}")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def train_cells(out: Path, cells: Sequence[Cell], data: Benchmark, clock: Clock, console: Console) -> int:
+    """Train what is not finished, cell by cell, until the time is over; return how many cells failed."""
+    failed = 0
+    for cell in cells:
+        if read_cell(out / "cells", cell) is not None:
+            continue
+        if not clock.allows_an_epoch():
+            break
+        try:
+            result = run_cell(cell, data, run_folder(out, cell), clock)
+        except _TimeOverError:
+            break
+        except NoisyCorrectError as error:  # a run that diverges, or that another process works on, stops no other
+            console.print(f"{cell.name}: {error}", markup=False, highlight=False, soft_wrap=True)
+            failed += 1
+            continue
+        (out / "cells").mkdir(parents=True, exist_ok=True)
+        write_json(out / "cells" / f"{cell_key(cell)}.json", {"config": cell_config(cell), "result": plain(result)})
+    return failed
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cifar10n", description="Last epochs on the labels that people gave to CIFAR-10."
+    )
+    add = parser.add_argument
+    add("--data-dir", type=Path, required=True, help="folder of CIFAR-10 with CIFAR-10N's labels")
+    add("--labels", default="aggregate,random1", help="sets of labels, with commas (default: %(default)s)")
+    add("--network", default="preact_resnet18", help="preact_resnet18 (default), resnet34, or a small one")
+    add("--methods", default="ce,elr,robust", help="methods, with commas (default: %(default)s)")
+    add("--epochs", type=int, default=120, help="budget in epochs of plain training (default: %(default)s)")
+    add("--lr", type=float, default=0.05, help="peak learning rate (default: %(default)s)")
+    add("--batch-size", type=int, default=128, help="samples in a batch (default: %(default)s)")
+    add("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
+    add("--minutes", type=float, default=10.0, help="train for at most so long in this call (default: %(default)g)")
+    add("--out", type=Path, default=RUNS, help="folder of runs and report (default: %(default)s)")
+    add("--dry-run", action="store_true", help="print the plan, train nothing")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Train for a while, write the report of what is finished, say what is left; return the exit status."""
+    arguments = parse_arguments(words)
+    console = Console()
+    show = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    try:
+        clock = Clock(finite_number("--minutes", arguments.minutes, above=0, mend="10 is usual"))
+        data = load("cifar10", arguments.data_dir)
+        cells = make_cells(arguments, data)
+        plan = describe_plan(arguments.out, cells, data)
+    except NoisyCorrectError as error:
+        print(error, file=sys.stderr)
+        return _USAGE
+    show(plan)
+    if arguments.dry_run:
+        return _FINISHED
+    device = resolve_device("auto")
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # all batches but the last one have one shape
+    on_device = {name: getattr(data, name).to(device) for name in ("train_inputs", "test_inputs")}
+    failed = train_cells(arguments.out, cells, replace(data, **on_device), clock, console)
+    records = [record for cell in cells if (record := read_cell(arguments.out / "cells", cell)) is not None]
+    if records:
+        print_table(write_results(arguments.out, records), console)
+        show(f"Report: {arguments.out / 'results.md'}")
+    left = describe_left(arguments.out, cells)
+    if left is not None:
+        show(left)
+    return _FAILED if failed else _LEFT if left else _FINISHED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
