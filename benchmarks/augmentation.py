@@ -106,3 +106,27 @@ def disturb_features(features: Tensor, noise: float = 0.1, dropped: float = 0.1)
     """
     kept = torch.rand_like(features) >= dropped
     return (features + noise * torch.randn_like(features)) * kept
+
+
+def strong_view(features: Tensor, noise: float = 0.3, dropped: float = 0.4) -> Tensor:
+    """Return a strongly augmented view of vectors: many values dropped, then Gaussian noise on all of them.
+
+    Parameters
+    ----------
+    features : Tensor, shape (N, F)
+        A batch.
+    noise : float, default 0.3
+        Standard deviation of the noise.
+    dropped : float, default 0.4
+        Probability of a value to be set to 0; the others are divided by 1 - `dropped`.
+
+    Returns
+    -------
+    Tensor, shape (N, F)
+
+    Examples
+    --------
+    >>> strong_view(torch.ones(1, 3), noise=0.0, dropped=0.0)
+    tensor([[1., 1., 1.]])
+    """
+    return F.dropout(features, dropped) + noise * torch.randn_like(features)

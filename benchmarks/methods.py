@@ -16,11 +16,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.augmentation import strong_view
 from benchmarks.cells import plain
 from noisycorrect import SelfCorrector
 from noisycorrect.baselines import BASELINES, baseline_passes, fit_baseline
 from noisycorrect.classification import EarlyLearningRegularization
 from noisycorrect.correction import OnlineCorrection
+from noisycorrect.cross_fitting import CrossFittedNetworks, CrossFitting
 from noisycorrect.errors import unknown_name
 from noisycorrect.objective import Objective
 from noisycorrect.presets import PRESETS
@@ -54,6 +56,8 @@ ROBUST_ABLATIONS: dict[str, dict[str, Any]] = {
     "mixture": {"objective": OnlineCorrection(trust="mixture")},
     "posterior": {"objective": OnlineCorrection(trust="posterior")},
     "balanced": {"objective": OnlineCorrection(balance=True)},
+    "cross-fitted": {"objective": CrossFitting(early_learning=3.0)},
+    "strong-view": {"objective": OnlineCorrection(consistency=1.0, strong_augment=strong_view)},
     "cycle-evidence": {"objective": Objective(), "evidence": "exponential", "trust": "agreement"},
 }
 #: What a row is told that nobody knows of real data; it stands in the tables.
@@ -125,7 +129,10 @@ def is_baseline(name: str) -> bool:
 
 def networks(name: str) -> int:
     """Return how many networks a method trains."""
-    return BASELINES[name].networks if name in BASELINES else 1
+    if name in BASELINES:
+        return BASELINES[name].networks
+    objective: Objective = _settings(name).get("objective", Objective())  # that of a preset trains one
+    return objective.networks
 
 
 def check_method(name: str) -> None:
@@ -157,7 +164,8 @@ def fit(name: str, training: Training) -> CorrectionResult | PruneRetrainResult:
         augment = training.augment
         if name in CONTROLS and augment is None:
             augment = functools.partial(F.dropout, p=INPUT_DROPOUT)
-        return SelfCorrector(training.model, **shared, augment=augment, **_settings(name)).fit(train)
+        model = training.model if networks(name) == 1 else CrossFittedNetworks.of(training.model, training.seed)
+        return SelfCorrector(model, **shared, augment=augment, **_settings(name)).fit(train)
     augment = training.augment
     if name == "ce-wa-aug" and augment is None:
         augment = training.own_augment

@@ -12,6 +12,7 @@ from noisycorrect.classification import noise
 from noisycorrect.classification.task import Classification
 from noisycorrect.correction import OnlineCorrection
 from noisycorrect.corrector import SelfCorrector
+from noisycorrect.cross_fitting import CrossFitting
 from noisycorrect.errors import NoisyCorrectError
 from noisycorrect.estimate import NoiseEstimate
 from noisycorrect.issues import LabelIssue, find_label_issues
@@ -28,6 +29,7 @@ __all__ = [
     "BASELINES",
     "Classification",
     "CorrectionResult",
+    "CrossFitting",
     "CyclicalLR",
     "LabelIssue",
     "NoiseEstimate",

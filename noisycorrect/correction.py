@@ -264,7 +264,7 @@ class OnlineCorrection(Objective):
             return 1.0
         batch.given = torch.where(kept, batch.given, UNLABELED)
         # The task's loss is the mean over what is labelled; ranks may hold out different numbers of samples.
-        return float(kept.double().mean())
+        return float(kept.sum()) / len(kept)
 
     def kept_evidence(self) -> Tensor:
         """Return the evidence as it is used now; the trust rule is fitted to it."""

@@ -307,3 +307,15 @@ def test_masks_without_labels(masks, message):
         writer.write([0], torch.full((1, 2, 2, 2), 0.5))
     with pytest.raises(InvalidInputError, match=message):
         estimate_store_noise(store)
+
+
+def test_evidence_that_is_unsure_says_so_of_itself():
+    given = np.arange(90) % 3
+    soft = np.full((90, 3), 0.3)
+    soft[np.arange(90), (given + (np.arange(90) < 45)) % 3] = 0.4
+    estimate = estimate_noise(given, soft)
+    assert estimate.certainty == pytest.approx(0.4)
+    assert "unsure of itself (mean certainty 40 %)" in estimate.verdict()
+    sure = estimate_noise(given, np.eye(3)[(given + (np.arange(90) < 45)) % 3])
+    assert sure.certainty == 1.0
+    assert "unsure" not in sure.verdict()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from noisycorrect.labels.given import checked_labels
 MASK_RESAMPLES = 200  # each is a joint of K x K
 PAIRS_NAMED = 5
 CLEAN_RATE, CLEAN_HIGH, UNDECIDED_WIDTH = 0.02, 0.03, 0.2  # a network errs in a per cent or two by itself
+UNSURE = 0.7  # mean certainty of the evidence below which it says little of the labels
 _SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
 
 
@@ -51,6 +52,9 @@ class NoiseEstimate:
         class, and how many there are.
     unit : str
         ``"labels"`` or ``"pixels"``.
+    certainty : float
+        Mean probability of the evidence's most probable class. Where it is low the network has not learnt the classes,
+        and what it contradicts says more of it than of the labels: the rate is then too high.
     """
 
     rate: float
@@ -64,6 +68,7 @@ class NoiseEstimate:
     contradicted: int
     labels: int
     unit: str = "labels"
+    certainty: float = 1.0
 
     def verdict(self, class_names: Sequence[str] | None = None) -> str:
         """Return the estimate in one paragraph.
@@ -92,10 +97,16 @@ class NoiseEstimate:
             f"{names[true]} labelled {names[given]} ({_percent(share)} % of {names[true]})"
             for true, given, share in self.most_confused[:3]
         ]
+        unsure = self.certainty < UNSURE
         clean = self.rate <= CLEAN_RATE and self.interval[1] <= CLEAN_HIGH
         if pairs and not clean:
             sentences.append(f"Most confused: {', '.join(pairs)}.")
-        if self.interval[1] - self.interval[0] > UNDECIDED_WIDTH:
+        if unsure:
+            sentences.append(
+                f"But the evidence is unsure of itself (mean certainty {_percent(self.certainty)} %): the network has"
+                " not learnt the classes well, and the rate is too high. Train for more epochs, or a better network."
+            )
+        elif self.interval[1] - self.interval[0] > UNDECIDED_WIDTH:
             sentences.append(
                 "The evidence is undecided, so the interval is wide: a network that memorised wrong labels agrees with "
                 'them. Train for fewer epochs, or with preset="robust".'
@@ -189,8 +200,10 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     }
     if held_out:
         drawn = transition_resamples(labels, probs, transition, rng)
-        return _held_out(likely, readings, drawn, contradicted, level)
-    return _in_sample(hard, readings, stratified(hard, rng), level, units=hard.sum(0), unit="labels")
+        found = _held_out(likely, readings, drawn, contradicted, level)
+    else:
+        found = _in_sample(hard, readings, stratified(hard, rng), level, units=hard.sum(0), unit="labels")
+    return replace(found, certainty=float(probs.max(1).mean()))
 
 
 def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> NoiseEstimate:
@@ -332,11 +345,12 @@ def _mask_estimate(store: SoftLabelStore, level: float) -> NoiseEstimate:
     weights = np.random.default_rng(_SEED).multinomial(masks, np.full(masks, 1 / masks), size=MASK_RESAMPLES)
     drawn, joint = np.zeros((MASK_RESAMPLES, classes**2)), np.zeros(classes**2)
     holders = np.zeros(classes)  # masks that have a class
-    own, done = 0.0, 0
+    own, certain, done = 0.0, 0.0, 0
     for indices, given, evidence in mask_blocks(store):
         known = given < classes
         pairs = (given * classes + evidence.argmax(1)).numpy()
         own += float(evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
+        certain += float(evidence.amax(1)[known].double().sum())
         for row, mask in enumerate(pairs):  # one count a mask
             counts = np.bincount(mask[known[row].numpy()], minlength=classes**2)
             joint += counts
@@ -348,7 +362,8 @@ def _mask_estimate(store: SoftLabelStore, level: float) -> NoiseEstimate:
     table, total = joint.reshape(classes, classes), joint.sum()
     readings = {"contradicted": float(1 - table.trace() / total), "expected": float(1 - own / total)}
     boxes = drawn.reshape(-1, classes, classes)
-    return _in_sample(table, readings, boxes[boxes.any((1, 2))], level, units=holders, unit="pixels")
+    found = _in_sample(table, readings, boxes[boxes.any((1, 2))], level, units=holders, unit="pixels")
+    return replace(found, certainty=float(certain / total))
 
 
 # ---------------------------------------------------------------- checks and words
