@@ -28,6 +28,7 @@ from rich.console import Console
 import noisycorrect
 from benchmarks.cells import CellsFailedError, Record, run_cells
 from benchmarks.datasets import Benchmark, load
+from benchmarks.methods import fingerprint
 from benchmarks.networks import build
 from benchmarks.protocol import noise_model
 from benchmarks.report import new_figure, write_report
@@ -68,6 +69,7 @@ class Cell:
     batch_size: int
     network: str
     subset: int | None
+    settings: str | None  # digest of the preset's
     version: str  # of the package
 
 
@@ -209,7 +211,14 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     common |= {"batch_size": recipe.batch_size, "network": recipe.network}
     common |= {"subset": arguments.subset, "version": noisycorrect.__version__}
     return [
-        Cell(arguments.dataset, spelling, method, seed, **common)
+        Cell(
+            arguments.dataset,
+            spelling,
+            method,
+            seed,
+            settings=None if method in _RANKINGS else fingerprint(method, common["epochs"]),
+            **common,
+        )
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
         for spelling in spellings
         for method in methods
@@ -259,8 +268,9 @@ def markdown(rows: Sequence[Mapping[str, Any]], cells: Sequence[Record]) -> str:
         "",
         f"Labels of {config['dataset']} with injected noise, ranked by label quality ({config['score']}); mean and"
         f" standard deviation over {seeds} seeds. Precision at errors:"
-        " of as many labels as are wrong. A network's training is the same in every row"
-        f" ({config['network']}, {config['epochs']} epochs); cleanlab's rows need {FOLDS} of them, or {FOLDS} logistic"
+        " of as many labels as are wrong. Network, rate, batches and epochs of each training are the same in every row"
+        f" ({config['network']}, {config['epochs']} epochs), the way to train is the preset's; cleanlab's rows need"
+        f" {FOLDS} of them, or {FOLDS} logistic"
         " regressions. A sample pass is one sample forward (1) or backward (2).",
     ]
     for name in distinct(row["noise"] for row in rows):

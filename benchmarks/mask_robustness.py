@@ -30,6 +30,7 @@ from benchmarks.parsing.mask_methods import (
     METHODS,
     check_method,
     epochs_at_equal_passes,
+    fingerprint,
     make_corrector,
     method_names,
 )
@@ -107,6 +108,7 @@ class Cell:
     batch_size: int
     train: int
     val: int
+    settings: str  # digest of the method's
     data: str  # fingerprint of images and masks
     version: str  # of the package
 
@@ -145,6 +147,7 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
             batch_size=recipe.batch_size,
             train=data.train,
             val=data.val,
+            settings=fingerprint(method),
             data=data.fingerprint,
             version=noisycorrect.__version__,
         )

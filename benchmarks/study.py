@@ -19,6 +19,7 @@ Record = Mapping[str, Any]  # {"config": {...}, "result": {...}}
 _PROTOCOL = (
     "Test accuracy after the **last epoch** (no epoch is chosen on test data), mean ± sample standard deviation over"
     " {seeds} seeds, in %. Bold: the best method that trains one network. Passes: samples through a network in one run."
+    " Baselines warm up over a tenth of their epochs, `robust` and the control over a twentieth."
 )
 _MOST_COLUMNS = 2  # of noises on a terminal, with deviations and costs
 

@@ -239,7 +239,7 @@ def baseline_named(name: str) -> Baseline:
 def baseline_passes(
     name: str, epochs: int, samples: int, *, batchnorm: bool = True, options: Mapping[str, Any] | None = None
 ) -> int:
-    """Return the sample passes of a run: forward 1, backward 2, validation left out.
+    """Return the sample passes of a run without validation: forward 1, backward 2.
 
     Parameters
     ----------
@@ -280,8 +280,8 @@ def baseline_passes(
         return round(TRAINING_PASSES * epochs * samples * folds) + samples
     objective, settings = baseline.make(epochs, options)
     training = sum(objective.passes(epoch, epochs) for epoch in range(epochs)) * samples
-    averages = settings["cycles"] + 1 if batchnorm and settings.get("aggregate", True) else 0
-    return round(training) + averages * min(samples, RECALIBRATION_SAMPLES)
+    recalibrated = batchnorm and settings.get("aggregate", True)  # at the end: nothing uses the average before
+    return round(training) + recalibrated * min(samples, RECALIBRATION_SAMPLES)
 
 
 def fit_baseline(
@@ -372,8 +372,9 @@ def fit_baseline(
     }
     if name == PRUNE_RETRAIN:
         baseline.check(options)
-        if run_dir is not None:
-            raise InvalidInputError(f"no run_dir with {name!r}", got=repr(run_dir), mend="leave run_dir out")
+        for argument, value in (("run_dir", run_dir), ("clean_labels", clean_labels)):
+            if value is not None:
+                raise InvalidInputError(f"no {argument} with {name!r}", got="one", mend=f"leave {argument} out")
         return prune_retrain(model, train, val, epochs=epochs, **common, **options)
     objective, settings = baseline.make(whole_number("epochs", epochs, least=1), options)
     if objective.networks == 2:

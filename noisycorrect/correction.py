@@ -138,7 +138,7 @@ class OnlineCorrection(Objective):
         :math:`\lambda`, >= 0.
     input_dropout : float
         Share of the values of a training input that are set to 0, in [0, 1) (the others are scaled up): an augmentation
-        that knows nothing of the domain. Only of inputs that are vectors, (N, F), and only without `augment`.
+        that knows nothing of the domain. Only of inputs that are floating vectors, (N, F), and only without `augment`.
     balance : bool
         Before it is used, divide the evidence by the class frequencies it has and multiply by those of the given labels
         (:func:`~noisycorrect.refine.align_to_prior`), so that no class fades away.
@@ -237,7 +237,7 @@ class OnlineCorrection(Objective):
         """Return the loss against the batch's refined labels, and the terms that are on."""
         task, rows = self.setup.task, batch.index
         original = batch.input
-        if self.input_dropout and not self.setup.augmented and isinstance(original, Tensor) and original.dim() == 2:
+        if self.input_dropout and not self.setup.augmented and _is_vectors(original):
             batch.input = F.dropout(original, self.input_dropout)
         output = task.forward(model, batch)
         probs = task.probs(output)
@@ -262,9 +262,10 @@ class OnlineCorrection(Objective):
         kept = None if self.watch is None else self.watch.kept(self.epoch, batch.index)
         if kept is None:
             return 1.0
+        labeled = batch.given >= 0
         batch.given = torch.where(kept, batch.given, UNLABELED)
         # The task's loss is the mean over what is labelled; ranks may hold out different numbers of samples.
-        return float(kept.sum()) / len(kept)
+        return float((kept & labeled).sum()) / max(1, int(labeled.sum()))
 
     def kept_evidence(self) -> Tensor:
         """Return the evidence as it is used now; the trust rule is fitted to it."""
@@ -284,6 +285,10 @@ class OnlineCorrection(Objective):
         super().load_state_dict(state)
         if self.watch is not None:
             self.watch.load_state_dict(state["watch"])
+
+
+def _is_vectors(inputs: Any) -> bool:
+    return isinstance(inputs, Tensor) and inputs.dim() == 2 and inputs.is_floating_point()  # not token ids
 
 
 def early_learning_penalty(probs: Tensor, evidence: Tensor) -> Tensor:

@@ -96,8 +96,9 @@ class SelfCorrector:
     evidence : {"mean", "exponential", "training"}, optional
         Mean of the predictions of all cycles (Eq. 7); an exponential average of them with `evidence_momentum`; or what
         the objective gathers in training, which only one that keeps evidence does, and always.
-    evidence_momentum : float
-        Weight of the past in exponential evidence, in [0, 1).
+    evidence_momentum : float, optional
+        Weight of the past in exponential evidence, in [0, 1). Default: 0.7. An objective that keeps evidence has one of
+        its own.
     trust : {"paper", "class-balanced", "agreement", "confident"}, optional
         Weight on the given labels after m cycles: 1/(m+1) (Eq. 7); no less for a class that the model misses
         (:func:`~noisycorrect.refine.class_balanced_trust`), so that rare classes are not averaged away; for each label,
@@ -180,7 +181,7 @@ class SelfCorrector:
         refine: bool = True,
         restart: str | None = None,
         evidence: str | None = None,
-        evidence_momentum: float = 0.7,
+        evidence_momentum: float | None = None,
         trust: str | None = None,
         recalibration: str = "fast",
         recalibration_samples: int | None = 8192,
@@ -223,8 +224,8 @@ class SelfCorrector:
             aggregation_decay=defaults.aggregation_decay if aggregation_decay is None else aggregation_decay,
             refine=refine,
             restart=defaults.restart if restart is None else restart,
-            evidence=_checked_evidence(self.objective, evidence, trust, defaults),
-            evidence_momentum=evidence_momentum,
+            evidence=_checked_evidence(self.objective, evidence, trust, evidence_momentum, defaults),
+            evidence_momentum=0.7 if evidence_momentum is None else evidence_momentum,
             trust=defaults.trust if trust is None else trust,
             recalibration=recalibration,
             recalibration_samples=recalibration_samples,
@@ -233,6 +234,12 @@ class SelfCorrector:
             seed=seed,
             keep_generations=keep_generations,
         )
+        if self.objective.keeps_evidence and not refine:
+            raise InvalidInputError(
+                f"refine=True with {type(self.objective).__name__}, which refines while it trains",
+                got="refine=False",
+                mend="pass objective=Objective() for plain training",
+            )
         self.optimizer = defaults.optimizer if optimizer is None else optimizer
         if not callable(self.optimizer) or isinstance(self.optimizer, Optimizer):
             raise InvalidInputError(
@@ -318,8 +325,8 @@ class SelfCorrector:
                     if self.settings.aggregate:
                         if not self.settings.averages_steps:
                             run.aggregate()  # Eq. 6
-                        if not self.objective.keeps_evidence or run.epoch == self.schedule.epochs:
-                            run.recalibrate()  # else nothing predicts with the average before the end
+                        if run.epoch == self.schedule.epochs or self.uses_average(validated=val is not None):
+                            run.recalibrate()
                     if self.settings.refine and cycle > 0:
                         run.refine()  # Eq. 7
                     run.record(cycle)
@@ -329,6 +336,14 @@ class SelfCorrector:
                 if self.on_epoch is not None:
                     self.on_epoch(run.model if self.settings.averages_steps else run.student, run.epoch_record(cycle))
         return run.result()
+
+    def uses_average(self, *, validated: bool = False) -> bool:
+        """Return whether anything is done with the average before the end of a run, with a validation set or without.
+
+        If not, its BatchNorm statistics are estimated anew at the end alone.
+        """
+        predicts = self.settings.refine and not self.objective.keeps_evidence
+        return predicts or (validated and not self.settings.averages_steps) or self.settings.restart == "aggregate"
 
     def _engine(self) -> Engine:
         return Engine(
@@ -402,15 +417,18 @@ def _make_schedule(
     )
 
 
-def _checked_evidence(objective: Objective, evidence: str | None, trust: str | None, defaults: Preset) -> str:
+def _checked_evidence(
+    objective: Objective, evidence: str | None, trust: str | None, momentum: float | None, defaults: Preset
+) -> str:
     """Return the rule of the evidence: an objective that keeps its own allows no other."""
     if objective.keeps_evidence:
         name = type(objective).__name__
         if evidence not in (None, "training"):
             raise InvalidInputError(f'evidence="training" with {name}', got=repr(evidence), mend="leave evidence out")
-        if trust is not None:
-            mend = f"pass objective={name}(trust=...)"
-            raise InvalidInputError(f"no trust= beside the rule of {name}", got=repr(trust), mend=mend)
+        for argument, value, own in (("trust", trust, "trust"), ("evidence_momentum", momentum, "momentum")):
+            if value is not None:
+                mend = f"pass objective={name}({own}=...)"
+                raise InvalidInputError(f"no {argument}= beside that of {name}", got=repr(value), mend=mend)
         return "training"
     if evidence == "training":
         raise InvalidInputError(

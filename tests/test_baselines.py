@@ -92,7 +92,7 @@ def test_passes():
         "ce", "ls", "mixup", "gce", "sce", "bootstrap-soft", "bootstrap-hard", "forward", "elr", "sop",
     ]  # fmt: skip
     assert passes["ema"] == passes["ce-wa-aug"] == once + 1000
-    assert passes["swa"] == once + 16 * 1000
+    assert passes["swa"] == once + 1000
     assert passes["coteaching"] == 2 * once
     assert passes["dividemix"] > 3 * once
     assert passes[PRUNE_RETRAIN] == 3 * once + 1000

@@ -171,6 +171,8 @@ def test_bad_settings(settings, message):
     [
         ({"evidence": "mean"}, "evidence=\"training\" with OnlineCorrection; got 'mean'"),
         ({"trust": "paper"}, r"pass objective=OnlineCorrection\(trust=...\)"),
+        ({"evidence_momentum": 0.5}, r"pass objective=OnlineCorrection\(momentum=...\)"),
+        ({"refine": False}, "refine=True with OnlineCorrection"),
         ({"objective": None, "preset": "paper", "evidence": "training"}, "an objective that keeps evidence"),
     ],
 )
@@ -273,3 +275,10 @@ def test_inputs_are_dropped_only_from_vectors_that_nobody_augments():
             (shapes[shape], given)
         )
         assert sum(seen) / len(seen) == pytest.approx(expected, abs=0.05)
+
+
+def test_token_ids_are_not_dropped():
+    tokens, given = torch.randint(0, 20, (32, 6), generator=torch.Generator().manual_seed(0)), torch.arange(32) % 2
+    network = nn.Sequential(nn.EmbeddingBag(20, 4), nn.Linear(4, 2))
+    result = SelfCorrector(network, num_classes=2, preset="robust", epochs=3, verbose=False).fit((tokens, given))
+    assert result.labels.generation > 0

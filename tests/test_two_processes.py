@@ -64,8 +64,8 @@ def test_two_ranks_equal_one(tmp_path):
 
 def test_two_ranks_gather_the_evidence_of_one(tmp_path):
     objective = OnlineCorrection(input_dropout=0.0)  # each rank would drop others
-    alone = fit(tmp_path / "alone", objective=objective)
-    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 0, objective):
+    alone = fit(tmp_path / "alone", unlabeled=20, objective=objective)
+    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, objective):
         assert_close(rank, alone)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
+from benchmarks.cells import plain
 from benchmarks.parsing.rows import samples_an_epoch
 from noisycorrect import SelfCorrector
 from noisycorrect.errors import unknown_name
@@ -96,6 +99,15 @@ def make_corrector(
     return SelfCorrector(network, task=task, optimizer=OPTIMIZER, **settings)
 
 
+def fingerprint(name: str) -> str:
+    """Return a digest of what a method is set to, so that older settings' cells are not taken for it."""
+    with torch.device("meta"):
+        task = HumanParsing(["background", "person"], size=(8, 8))
+        corrector = make_corrector(name, nn.Conv2d(3, 2, 1), task, epochs=8, lr=1e-3, batch_size=2, seed=0)
+    identity = corrector.settings.identity(), corrector.objective.identity()
+    return hashlib.sha256(json.dumps(plain(identity), sort_keys=True).encode()).hexdigest()[:8]
+
+
 def planned_passes(corrector: SelfCorrector, samples: int, batch_size: int) -> float:
     """Return the sample passes of a run: training, recalibration and prediction at the cycles' ends.
 
@@ -106,7 +118,8 @@ def planned_passes(corrector: SelfCorrector, samples: int, batch_size: int) -> f
     each = samples_an_epoch(samples, batch_size)
     passes = sum(corrector.objective.passes(epoch, schedule.epochs) * each for epoch in range(schedule.epochs))
     if settings.aggregate:
-        passes += (schedule.cycles + 1) * min(samples, settings.recalibration_samples or samples)
+        times = schedule.cycles + 1 if corrector.uses_average(validated=True) else 1
+        passes += times * min(samples, settings.recalibration_samples or samples)
     if settings.refine:
         passes += schedule.cycles * corrector.task.prediction_passes * samples
     return passes

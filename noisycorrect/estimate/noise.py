@@ -53,8 +53,10 @@ class NoiseEstimate:
     unit : str
         ``"labels"`` or ``"pixels"``.
     certainty : float
-        Mean probability of the evidence's most probable class. Where it is low the network has not learnt the classes,
-        and what it contradicts says more of it than of the labels: the rate is then too high.
+        Mean probability of the evidence's most probable class. Where that of a run's evidence is low the network has
+        not learnt the classes, and what it contradicts says more of it than of the labels: the rate is then too high.
+    held_out : bool
+        Whether the evidence came from models that had not seen the labels: the rate is then the reading by likelihood.
     """
 
     rate: float
@@ -69,6 +71,7 @@ class NoiseEstimate:
     labels: int
     unit: str = "labels"
     certainty: float = 1.0
+    held_out: bool = False
 
     def verdict(self, class_names: Sequence[str] | None = None) -> str:
         """Return the estimate in one paragraph.
@@ -92,12 +95,13 @@ class NoiseEstimate:
         """
         names = _checked_names(class_names, len(self.transition))
         rate, low, high = (_percent(value) for value in (self.rate, *self.interval))
-        sentences = [f"About {rate} % ({low} to {high} %) of your {self.unit} disagree with the evidence."]
+        what = "are estimated to be wrong" if self.held_out else "disagree with the evidence"
+        sentences = [f"About {rate} % ({low} to {high} %) of your {self.unit} {what}."]
         pairs = [
             f"{names[true]} labelled {names[given]} ({_percent(share)} % of {names[true]})"
             for true, given, share in self.most_confused[:3]
         ]
-        unsure = self.certainty < UNSURE
+        unsure = self.certainty < UNSURE and not self.held_out
         clean = self.rate <= CLEAN_RATE and self.interval[1] <= CLEAN_HIGH
         if pairs and not clean:
             sentences.append(f"Most confused: {', '.join(pairs)}.")
@@ -203,7 +207,7 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
         found = _held_out(likely, readings, drawn, contradicted, level)
     else:
         found = _in_sample(hard, readings, stratified(hard, rng), level, units=hard.sum(0), unit="labels")
-    return replace(found, certainty=float(probs.max(1).mean()))
+    return replace(found, certainty=float(probs.max(1).mean()), held_out=held_out)
 
 
 def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> NoiseEstimate:
