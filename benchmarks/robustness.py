@@ -78,7 +78,9 @@ def make_parts(arguments: argparse.Namespace) -> list[Part]:
         whole_number("--seeds", arguments.seeds, least=1)
     if arguments.suite is None and not arguments.quick:
         noises = tuple((arguments.noise or "symmetric:0.4").split(","))
-        return [Part(arguments.dataset, noises, arguments.seeds or SEEDS, arguments.subset)]
+        return [Part(arguments.dataset or "digits", noises, arguments.seeds or SEEDS, arguments.subset)]
+    if arguments.dataset is not None:
+        raise InvalidInputError("no --dataset with a suite", got=arguments.dataset, mend="choose with --parts")
     name = arguments.suite or "standard"
     if name not in SUITES:
         raise unknown_name("suite", name, SUITES)
@@ -147,7 +149,7 @@ def _part_cells(part: Part, arguments: argparse.Namespace) -> list[Cell]:
 
 def _method_names(part: Part, arguments: argparse.Namespace) -> list[str]:
     if arguments.methods is not None:
-        return list(arguments.methods.split(","))
+        return [name.strip() for name in arguments.methods.split(",")]
     if arguments.suite is None and not arguments.quick:
         return methods.DEFAULT_METHODS
     return list(part.methods or methods.method_names(ablations=bool(part.ablations)))
@@ -214,7 +216,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--suite", help=f"all cells of a study: {', '.join(SUITES)}; the options below change or restrict them")
     add("--parts", help=f"parts of the suite, with commas: {', '.join(SUITES['standard'])} (default: all)")
     add("--quick", action="store_true", help="a few cells of the suite, in less than ten minutes")
-    add("--dataset", default="digits", help="without a suite: digits (default), cifar10 or cifar10-hog")
+    add("--dataset", help="without a suite: digits (default), cifar10 or cifar10-hog")
     add("--data-dir", type=Path, help="folder of the data set's files; digits need none")
     add("--subset", type=int, help="train on so many samples only")
     add("--noise", help="noise models, such as none,symmetric:0.4,human:random1 (default: symmetric:0.4)")

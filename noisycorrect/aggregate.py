@@ -83,7 +83,8 @@ class WeightAggregator:
     model : nn.Module
         The model to average; it is copied, never changed.
     method : {"equal", "exponential"}
-        ``"equal"``: the mean over all updates (SCHP, Eq. 6). ``"exponential"``: a moving average.
+        ``"equal"``: the mean over all updates (SCHP, Eq. 6). ``"exponential"``: a moving average, which
+        begins as the mean of the first 1 / (1 - decay) updates.
     decay : float
         Decay of the exponential average, in [0, 1).
 
@@ -116,7 +117,8 @@ class WeightAggregator:
     def _average(self, average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
         if self.method == "equal":
             return equal_average(average, weights, int(count))
-        return exponential_average(average, weights, self.decay)
+        # Equal weights until there are 1 / (1 - decay) of them: the first ones, hardly trained, would linger otherwise.
+        return exponential_average(average, weights, min(self.decay, int(count) / (int(count) + 1)))
 
     @property
     def model(self) -> nn.Module:

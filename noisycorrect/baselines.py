@@ -175,7 +175,7 @@ BASELINES: dict[str, Baseline] = {
             "swa",
             Objective,
             "Izmailov et al. 2018, Averaging Weights Leads to Wider Optima and Better Generalization, arXiv:1803.05407",
-            "1x + 1 forward pass an averaged epoch for BatchNorm",
+            "1x + 1 forward pass for BatchNorm",
             averaged_epochs,
         ),
         Baseline(
@@ -303,6 +303,7 @@ def fit_baseline(
     options: Mapping[str, Any] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     verbose: bool = False,
+    **further: Any,
 ) -> CorrectionResult | PruneRetrainResult:
     """Train a classifier with a baseline of label-noise learning.
 
@@ -337,6 +338,12 @@ def fit_baseline(
         Folder of the run, which then goes on where it stopped, and which several ranks need; not for
         ``"prune-retrain"``, which is many runs.
 
+    verbose : bool
+        Show a progress bar, on a terminal only.
+    **further
+        Other arguments of :class:`~noisycorrect.SelfCorrector` (``num_workers``, ``collate_fn``, ``precision``, ...);
+        none for ``"prune-retrain"``.
+
     Returns
     -------
     CorrectionResult or PruneRetrainResult
@@ -358,7 +365,8 @@ def fit_baseline(
     """
     baseline, options = baseline_named(name), options or {}
     if baseline.needs_augment and augment is None:
-        raise InvalidInputError(f"augment= with {name!r}", got="None", mend="pass augment(input) -> input")
+        mend = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"
+        raise InvalidInputError(f"augment= with {name!r}", got="None", mend=mend)
     common: dict[str, Any] = {
         "num_classes": num_classes,
         "lr": lr,
@@ -372,14 +380,15 @@ def fit_baseline(
     }
     if name == PRUNE_RETRAIN:
         baseline.check(options)
-        for argument, value in (("run_dir", run_dir), ("clean_labels", clean_labels)):
+        for argument, value in {"run_dir": run_dir, "clean_labels": clean_labels, **further}.items():
             if value is not None:
                 raise InvalidInputError(f"no {argument} with {name!r}", got="one", mend=f"leave {argument} out")
         return prune_retrain(model, train, val, epochs=epochs, **common, **options)
     objective, settings = baseline.make(whole_number("epochs", epochs, least=1), options)
     if objective.networks == 2:
         model = TwinNetworks.of(model, seed)
-    corrector = SelfCorrector(model, preset="paper", objective=objective, run_dir=run_dir, **settings, **common)
+    settings = {**settings, **common, **further, "objective": objective, "run_dir": run_dir}
+    corrector = SelfCorrector(model, preset="paper", **settings)
     return corrector.fit(train, val, clean_labels=clean_labels)
 
 

@@ -138,7 +138,8 @@ class OnlineCorrection(Objective):
         :math:`\lambda`, >= 0.
     input_dropout : float
         Share of the values of a training input that are set to 0, in [0, 1) (the others are scaled up): an augmentation
-        that knows nothing of the domain. Only of inputs that are floating vectors, (N, F), and only without `augment`.
+        that knows nothing of the domain. Only of inputs that are floating vectors, (N, F), and only without
+        `augment`; pass 0 if the data set augments them by itself.
     balance : bool
         Before it is used, divide the evidence by the class frequencies it has and multiply by those of the given labels
         (:func:`~noisycorrect.refine.align_to_prior`), so that no class fades away.
@@ -266,6 +267,10 @@ class OnlineCorrection(Objective):
         batch.given = torch.where(kept, batch.given, UNLABELED)
         # The task's loss is the mean over what is labelled; ranks may hold out different numbers of samples.
         return float((kept & labeled).sum()) / max(1, int(labeled.sum()))
+
+    def record(self) -> dict[str, float]:
+        """Return ``correcting``: 1 if the epoch learned from refined labels, 0 if it came before the start."""
+        return {"correcting": float(self.correcting)}
 
     def kept_evidence(self) -> Tensor:
         """Return the evidence as it is used now; the trust rule is fitted to it."""

@@ -61,8 +61,8 @@ class SelfCorrector:
     preset : {"paper", "robust"}
         Where the defaults below come from; where they differ, those of ``"robust"`` follow in brackets.
     epochs : int, optional
-        Whole budget, divided as in the paper, 100 : 5 x 10 [about 1 : 9]. Default: 150. With the paper's preset and
-        many wrong labels less is more: what a network has memorised, it predicts back.
+        Whole budget, divided as in the paper, 100 : 5 x 10 [about 1 : 9, of masks 1 : 1]. Default: 150. With the
+        paper's preset and many wrong labels less is more: what a network has memorised, it predicts back.
     init_epochs, cycles, cycle_epochs : int, optional
         Instead of `epochs`: length of the initial phase, number and length of the correction cycles.
     warmup_epochs : float, optional
@@ -204,8 +204,12 @@ class SelfCorrector:
         if aggregation == "exponential":
             defaults = dataclasses.replace(defaults, restart="student")
         self.objective = defaults.objective() if objective is None else objective
+        self._check_objective()
         self.schedule = _make_schedule(defaults, epochs, init_epochs, cycles, cycle_epochs)
         lr_schedule = defaults.lr_schedule if lr_schedule is None else lr_schedule
+        if cycle_lr is not None and lr_schedule == "cosine":
+            mend = 'leave cycle_lr out, or pass lr_schedule="cyclical"'
+            raise InvalidInputError("no cycle_lr with one cosine", got=repr(cycle_lr), mend=mend)
         if warmup_epochs is None:
             share = PAPER_WARMUP_EPOCHS / PAPER_INIT_EPOCHS
             warmup_epochs = share * self.schedule.init_epochs
@@ -285,7 +289,8 @@ class SelfCorrector:
             one, or a dict; they follow the training set, with trust 0.
         canonical : data set, optional
             The training set without augmentation, for predictions; the unlabelled inputs may follow. Needed if the
-            items of `train` are augmented when they are read. Default: ``train.canonical()`` where there is one.
+            items of `train` are augmented when they are read and the run predicts them: an objective that keeps
+            evidence takes it from training, augmented. Default: ``train.canonical()`` where there is one.
         clean_labels, val_clean_labels : array-like of int, optional
             True labels, for measuring only: the history then says how good refined labels and model are against them.
             For masks `clean_labels` is a sequence of masks, and `val` should have clean ones.
@@ -337,6 +342,20 @@ class SelfCorrector:
                     self.on_epoch(run.model if self.settings.averages_steps else run.student, run.epoch_record(cycle))
         return run.result()
 
+    def _check_objective(self) -> None:
+        if not isinstance(self.objective, Objective):
+            raise InvalidInputError(
+                "objective to be an Objective",
+                got=repr(self.objective),
+                mend='pass an object, such as EarlyLearningRegularization(), or use fit_baseline("elr", ...)',
+            )
+        if self.objective.keeps_evidence and self.task.kind != ClassLabels.kind:
+            raise InvalidInputError(
+                f"class labels with {type(self.objective).__name__}",
+                got=self.task.kind,
+                mend='leave objective out: preset="robust" has a rule of its own for masks',
+            )
+
     def uses_average(self, *, validated: bool = False) -> bool:
         """Return whether anything is done with the average before the end of a run, with a validation set or without.
 
@@ -364,6 +383,7 @@ class SelfCorrector:
             canonical=None if canonical is None else as_dataset(canonical, "canonical"),
             collate_fn=self.collate_fn,
             num_workers=self.settings.num_workers,
+            predicts=self.settings.refine and not self.objective.keeps_evidence,
         )
         self.task.check_given(data.given)
         if data.val is not None:

@@ -104,6 +104,10 @@ class Objective:
         """Return the trust in given labels (n,), float32 in [0, 1], under evidence (n, K) of :meth:`kept_evidence`."""
         raise NotImplementedError
 
+    def record(self) -> dict[str, float]:
+        """Return what the history should tell of an epoch, by name; called after it."""
+        return {}
+
     def memory(self) -> dict[str, Tensor]:
         """Return what is remembered of each sample: tensors of N rows, changed in place, each row by its own batch."""
         return {}

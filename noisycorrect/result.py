@@ -37,15 +37,17 @@ class CorrectionResult:
     history : list of dict
         One record a cycle, the initial phase (cycle 0) first:
 
-        - ``cycle``, ``epoch`` (epochs done), ``loss`` (mean of the last epoch), ``lr`` (of the last batch), ``seconds``
-          (since the last record), ``sample_passes`` (so far: forward 1, backward 2);
+        - ``cycle``, ``epoch`` (epochs done), ``loss`` (mean of the last epoch; early-learning regularisation takes it
+          below 0), ``lr`` (of the last batch), ``seconds`` (since the last record), ``sample_passes`` (so far: forward
+          1, backward 2); of the robust preset ``correcting``, 1 from the start of correction on: all 0 says that it
+          never started;
         - ``val_*``: metrics of the model on the validation set against its given labels, ``val_clean_*`` against
           clean ones;
-        - ``agreement``: share of given labels that the model predicts; ``changed``: share of refined labels whose most
-          probable class is another than a generation ago; ``mean_trust``: mean weight on the given labels;
-          ``label_accuracy``: share of refined labels (pixels of masks) that are the clean ones, and for masks
-          ``label_mean_iou``. NaN, which JSON files call null, where a cycle did not refine or there is nothing to
-          compare with.
+        - ``agreement``: share of given labels that the model predicts (the evidence, if the objective keeps it);
+          ``changed``: share of refined labels whose most probable class is another than a generation ago;
+          ``mean_trust``: mean weight on the given labels; ``label_accuracy``: share of refined labels (pixels of masks)
+          that are the clean ones, and for masks ``label_mean_iou``. NaN, which JSON files call null, where a cycle did
+          not refine or there is nothing to compare with.
     sample_passes : int
         Compute of the whole run: samples forward (1 each) and backward (2 each), validation left out.
     """

@@ -66,8 +66,12 @@ class RunData:
         canonical: MapStyleDataset | None,
         collate_fn: Collate | None,
         num_workers: int = 0,
+        predicts: bool = True,
     ) -> RunData:
-        """Join labelled and unlabelled samples, and read the given labels."""
+        """Join labelled and unlabelled samples, and read the given labels.
+
+        `predicts` says whether the run will use predictions in the canonical frame.
+        """
         if unlabeled is not None:
             if not hasattr(unlabeled, "__len__") or not hasattr(unlabeled, "__getitem__"):
                 raise InvalidInputError(
@@ -84,7 +88,7 @@ class RunData:
                 got=str(len(canonical)),
                 mend="pass the same samples, in the same order, without augmentation",
             )
-        if canonical is None and is_augmented(train, num_workers):
+        if canonical is None and predicts and is_augmented(train, num_workers):
             warnings.warn(
                 "the items of train change from one reading to the next: predictions will be of augmented inputs; pass"
                 " canonical= to fit, the same samples without augmentation",
@@ -426,6 +430,7 @@ class Run:
             "epoch": self.epoch,
             "loss": self.loss,
             "lr": float(self.scheduler.get_last_lr()[0]),
+            **self.objective.record(),
         }
 
     def result(self) -> CorrectionResult:

@@ -94,13 +94,15 @@ def test_buffers_are_the_latest_models():
 
 
 def test_exponential_average():
-    models = snapshots(4)
+    models = snapshots(7)
     aggregator = WeightAggregator(models[0], method="exponential", decay=0.75)
-    expected = None
+    expected, seen = None, []
     for model in models:
         aggregator.update(model)
         value = model.first.weight.detach().double()
-        expected = value if expected is None else 0.75 * expected + 0.25 * value
+        seen.append(value)
+        # The mean of the first 1 / (1 - 0.75) = 4, then exponential.
+        expected = sum(seen) / len(seen) if len(seen) <= 4 else 0.75 * expected + 0.25 * value
     torch.testing.assert_close(aggregator.model.first.weight.double(), expected, rtol=1e-6, atol=1e-6)
 
 

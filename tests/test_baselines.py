@@ -128,12 +128,13 @@ def test_averaged_weights_are_those_of_every_step():
             for number, value in enumerate(self.param_groups[0]["params"]):
                 after.setdefault(number, []).append(value.detach().clone())
 
-    result = fit("ema", network(norm=False), optimizer=Steps, options={"decay": 0.9})
+    result = fit("ema", network(norm=False), optimizer=Steps, options={"decay": 0.7})
     assert len(after[0]) == 4 * COUNT // 12
     for number, value in enumerate(result.model.parameters()):
         average = after[number][0].double()
-        for weights in after[number][1:]:
-            average = 0.9 * average + 0.1 * weights.double()
+        for count, weights in enumerate(after[number][1:], start=1):
+            decay = min(0.7, count / (count + 1))  # the first ones count alike
+            average = decay * average + (1 - decay) * weights.double()
         torch.testing.assert_close(value.double(), average, rtol=1e-5, atol=1e-6)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisycorrect import SelfCorrector
+from noisycorrect import Classification, SelfCorrector
 from noisycorrect.correction import OnlineCorrection, early_learning_penalty
 from noisycorrect.errors import InvalidInputError
 from noisycorrect.memorisation import MemorisationWatch
@@ -166,9 +166,33 @@ def test_bad_settings(settings, message):
         OnlineCorrection(**settings)
 
 
+def test_the_history_says_whether_correction_has_started():
+    assert [record["correcting"] for record in robust(objective=OnlineCorrection(start=0.6)).fit(data()).history] == [
+        0.0, 0.0, 0.0, 1.0, 1.0, 1.0,
+    ]  # fmt: skip
+
+
+def test_masks_are_refused_before_they_are_read():
+    with pytest.raises(InvalidInputError, match="class labels with OnlineCorrection; got segmentation"):
+        SelfCorrector(nn.Conv2d(3, 2, 1), task=Masks(2), objective=OnlineCorrection())
+
+
+@pytest.mark.parametrize("objective", [OnlineCorrection, "elr"])
+def test_an_objective_is_an_object(objective):
+    with pytest.raises(InvalidInputError, match="objective to be an Objective"):
+        SelfCorrector(nn.Linear(4, 2), num_classes=2, objective=objective)
+
+
+class Masks(Classification):
+    """Enough of a task for masks to be refused."""
+
+    kind = "segmentation"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"cycle_lr": 0.1}, "no cycle_lr with one cosine"),
         ({"evidence": "mean"}, "evidence=\"training\" with OnlineCorrection; got 'mean'"),
         ({"trust": "paper"}, r"pass objective=OnlineCorrection\(trust=...\)"),
         ({"evidence_momentum": 0.5}, r"pass objective=OnlineCorrection\(momentum=...\)"),

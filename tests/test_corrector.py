@@ -693,16 +693,17 @@ def test_weights_are_averaged_after_every_step():
     inputs = torch.randn(96, 5, generator=torch.Generator().manual_seed(0))
     deployed, Recorder.steps = [], []
     result = SelfCorrector(
-        nn.Linear(5, 2), num_classes=2, init_epochs=2, cycles=1, cycle_epochs=1, lr=0.5, batch_size=32, verbose=False,
+        nn.Linear(5, 2), num_classes=2, init_epochs=2, cycles=1, cycle_epochs=3, lr=0.5, batch_size=32, verbose=False,
         aggregation="exponential", aggregation_decay=0.9, refine=False, objective=Recorder(),
         on_epoch=lambda model, record: deployed.append((model.training, model.weight.clone())),
     ).fit((inputs, (inputs[:, 0] > 0).long()))  # fmt: skip
     average = Recorder.steps[0]
-    for weight in Recorder.steps[1:]:
-        average = 0.9 * average + 0.1 * weight
-    assert len(Recorder.steps) == 9
+    for count, weight in enumerate(Recorder.steps[1:], start=1):
+        decay = min(0.9, count / (count + 1))
+        average = decay * average + (1 - decay) * weight
+    assert len(Recorder.steps) == 15
     assert torch.allclose(result.model.weight.double(), average, atol=1e-6)
-    assert [training for training, _ in deployed] == [False] * 3
+    assert [training for training, _ in deployed] == [False] * 5
     assert torch.equal(deployed[-1][1], result.model.weight)
 
 

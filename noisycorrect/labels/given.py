@@ -176,7 +176,9 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
     array = as_array(labels, name)
     if array.ndim != 1 or not len(array):
         raise InvalidInputError(
-            f"{name} of shape (N,), N >= 1", got=f"shape {array.shape}", mend="pass one class index a sample"
+            f"{name} of shape (N,), N >= 1",
+            got=f"shape {array.shape}",
+            mend="pass one class index a sample; of several annotators' labels take the most frequent one",
         )
     if not np.issubdtype(array.dtype, np.integer):
         detail = "" if array.dtype.kind != "f" or np.isfinite(array).all() else " with NaN or infinity"
