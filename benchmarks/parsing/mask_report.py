@@ -208,7 +208,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
             _bars(axes, [row for row in own if row.noise == noise])
         panels[0].set_ylabel("clean validation mIoU, %")
         low = min(row.mean_iou[0] for row in own)
-        panels[0].set_ylim(bottom=max(0.0, 100 * low - 10))  # bars from 0 would hide what a few points are
+        panels[0].set_ylim(bottom=0)
         drawn[f"miou-{dataset}"] = figure
     return drawn
 
