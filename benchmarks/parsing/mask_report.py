@@ -207,7 +207,6 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
         for axes, noise in zip(panels, noises, strict=True):
             _bars(axes, [row for row in own if row.noise == noise])
         panels[0].set_ylabel("clean validation mIoU, %")
-        low = min(row.mean_iou[0] for row in own)
         panels[0].set_ylim(bottom=0)
         drawn[f"miou-{dataset}"] = figure
     return drawn
