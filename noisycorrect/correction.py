@@ -217,6 +217,11 @@ class OnlineCorrection(Objective):
         if self.correcting:
             self.fit_trust()
 
+    @property
+    def learns_unlabeled(self) -> bool:  # type: ignore[override]
+        """Whether unlabelled samples count in the loss: once evidence is what is learnt from."""
+        return self.correcting
+
     def fit_trust(self) -> None:
         """Fit the mixture or the transition matrix to the present evidence."""
         self.mixture, self.transition, self.agreement = trust_facts(self.trust, self.given, self.usable(self.evidence))
@@ -247,7 +252,8 @@ class OnlineCorrection(Objective):
         share = self._aim(batch, evidence)
         loss = share * task.loss(output, batch)
         if self.early_learning and (self.correcting or self.watch is None):
-            loss = loss + self.early_learning * early_learning_penalty(probs, evidence)
+            counted = slice(None) if self.correcting else batch.given >= 0  # what the task's loss is a mean over
+            loss = loss + self.early_learning * early_learning_penalty(probs[counted], evidence[counted])
         if self.consistency and self.correcting and self.strong_augment is not None:
             batch.input = self.strong_augment(original)
             loss = loss + self.consistency * task.loss(task.forward(model, batch), batch)
@@ -322,4 +328,6 @@ def early_learning_penalty(probs: Tensor, evidence: Tensor) -> Tensor:
     """
     evidence = evidence.detach()
     agreement = (probs * evidence).sum(1)
+    if not len(evidence):
+        return probs.sum()  # 0, with a gradient
     return (evidence.amax(1) * (1 - agreement.clamp(max=1 - 1e-4)).log()).mean()

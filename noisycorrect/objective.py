@@ -66,10 +66,14 @@ class Objective:
     keeps_evidence : bool
         Whether it gathers evidence itself, in training: then :meth:`kept_evidence` and :meth:`trust_in` are what a
         cycle's end publishes as the next generation of labels, and no prediction is made for it.
+    learns_unlabeled : bool or None
+        Whether the loss is a mean over unlabelled samples, too: ranks weigh their means by what these are over. None:
+        from the first generation of labels on.
     """
 
     networks = 1
     keeps_evidence = False
+    learns_unlabeled: bool | None = None
     setup: Setup
 
     def start(self, setup: Setup) -> None:

@@ -255,7 +255,10 @@ class Run:
 
     def _labeled(self, indices: Tensor) -> int:
         # Evidence labels every sample, a given label only its own.
-        return len(indices) if self.store.generation else int(self.store.labeled[indices.numpy()].sum())
+        whole = self.objective.learns_unlabeled
+        if whole is None:
+            whole = self.store.generation > 0
+        return len(indices) if whole else int(self.store.labeled[indices.numpy()].sum())
 
     def aggregate(self) -> None:
         """Take the student's weights into the average (SCHP, Eq. 6)."""

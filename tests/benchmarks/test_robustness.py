@@ -115,7 +115,7 @@ def test_equal_passes_round_in_favour_of_the_baselines(budget: int, samples: int
 
 
 def test_ablations_are_rows_of_the_robust_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(methods.ROBUST_ABLATIONS, "no-refine", {"refine": False})
+    monkeypatch.setitem(methods.ROBUST_ABLATIONS, "no-refine", {"aggregation_decay": 0.9})
     assert method_names()[-1] == "robust-no-refine"
     assert "robust-no-refine" not in method_names(ablations=False)
     assert methods.fingerprint("robust-no-refine", 50) != methods.fingerprint("robust", 50)
