@@ -109,9 +109,11 @@ def test_a_worker_that_dies_is_reported_with_its_cells(tmp_path: Path) -> None:
     assert list(info.value.failures) == [cell_key(cell) for cell in grid(2)]
 
 
+# A shell that starts the tests in the background has its programs ignore interrupts.
 STUDY = """
-import functools, sys
+import functools, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = {paths!r}
 from benchmarks.cells import run_cells
 import test_cells
