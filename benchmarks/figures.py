@@ -133,11 +133,15 @@ def _highlighted(rows: Sequence[Row]) -> dict[str, str]:
     names = distinct(row.method for row in rows)
     if len(names) > len(_COLOURS):
         means = {name: np.nanmean([row.accuracy_mean for row in rows if row.method == name]) for name in names}
-        corrections = distinct(row.method for row in rows if not row.baseline and "-no-" not in row.method)
+        corrections = distinct(row.method for row in rows if not row.baseline and not _is_ablation(row.method))
         baselines = distinct(row.method for row in rows if row.baseline)
         best = sorted((name for name in baselines if name != "ce"), key=lambda name: -means[name])
         names = [*reversed(corrections), *(name for name in baselines if name == "ce"), *best]
     return dict(zip(names, _COLOURS, strict=False))
+
+
+def _is_ablation(method: str) -> bool:
+    return method.startswith("robust-")  # the robust preset with a part left out or replaced: benchmarks.methods
 
 
 def _curves_figure(runs: Mapping[tuple[str, str], Sequence[_Curve]], colours: Mapping[str, str]) -> Figure:

@@ -15,7 +15,8 @@ from torch.optim import SGD
 from noisycorrect import Schedule, Task
 from noisycorrect.engine import Engine
 from noisycorrect.objective import Objective
-from noisycorrect.run import Run, RunData
+from noisycorrect.run import Run
+from noisycorrect.run_data import RunData
 from noisycorrect.run_folder import open_run
 from noisycorrect.settings import RunSettings
 

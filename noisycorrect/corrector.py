@@ -25,7 +25,8 @@ from noisycorrect.objective import Objective
 from noisycorrect.presets import Preset, preset_named
 from noisycorrect.progress import samples_progress
 from noisycorrect.result import CorrectionResult
-from noisycorrect.run import Run, RunData
+from noisycorrect.run import Run
+from noisycorrect.run_data import RunData
 from noisycorrect.run_folder import open_run
 from noisycorrect.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, Schedule
 from noisycorrect.settings import RunSettings

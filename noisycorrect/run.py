@@ -6,9 +6,7 @@ import copy
 import inspect
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ from torch.utils.data import DataLoader
 from noisycorrect import distributed
 from noisycorrect.aggregate import WeightAggregator
 from noisycorrect.checkpoint import check_settings, load_model_state, save_checkpoint
-from noisycorrect.data import Batch, Collate, LabelView, ShardedBatches, class_labels, make_loader
-from noisycorrect.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
+from noisycorrect.data import Batch, LabelView, ShardedBatches, class_labels, make_loader
+from noisycorrect.datasets import MapStyleDataset
 from noisycorrect.engine import Advance, Engine
 from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError
 from noisycorrect.labels import SoftLabelStore
@@ -35,68 +33,13 @@ from noisycorrect.recalibrate import recalibrate_batchnorm
 from noisycorrect.refine import PIXEL_TRUST, class_balanced_trust
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.rng import derived_seed, seeded
+from noisycorrect.run_data import RunData
 from noisycorrect.schedule import CyclicalLR
 from noisycorrect.settings import RunSettings
 
 CHECKPOINT = "checkpoint.pt"
 # What a stream of random numbers is for; mixed into the seed, so that no two purposes share one.
 TRAINING, RECALIBRATION, OBJECTIVE = 1, 2, 3
-
-
-@dataclass
-class RunData:
-    """The data sets of a run."""
-
-    train: MapStyleDataset  # unlabelled inputs last
-    canonical: MapStyleDataset  # the same samples as predictions see them
-    given: Any
-    val: MapStyleDataset | None
-    val_given: Any
-    collate_fn: Collate | None
-    clean_labels: Any = None  # int64 array (N,), or a sequence of masks
-    val_clean_labels: Tensor | None = None
-
-    @classmethod
-    def make(
-        cls,
-        train: MapStyleDataset,
-        *,
-        val: MapStyleDataset | None,
-        unlabeled: Any,
-        canonical: MapStyleDataset | None,
-        collate_fn: Collate | None,
-        num_workers: int = 0,
-        predicts: bool = True,
-    ) -> RunData:
-        """Join labelled and unlabelled samples, and read the given labels.
-
-        `predicts` says whether the run will use predictions in the canonical frame.
-        """
-        if unlabeled is not None:
-            if not hasattr(unlabeled, "__len__") or not hasattr(unlabeled, "__getitem__"):
-                raise InvalidInputError(
-                    "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, mend="pass inputs"
-                )
-            if canonical is not None and len(canonical) == len(train):
-                canonical = join_unlabeled(canonical, unlabeled)
-            train = join_unlabeled(train, unlabeled)
-        elif canonical is None and callable(getattr(train, "canonical", None)):
-            canonical = train.canonical()  # type: ignore[attr-defined]  # a data set that knows its own
-        if canonical is not None and len(canonical) != len(train):
-            raise InvalidInputError(
-                f"canonical with the {len(train)} samples of train (and unlabeled)",
-                got=str(len(canonical)),
-                mend="pass the same samples, in the same order, without augmentation",
-            )
-        if canonical is None and predicts and is_augmented(train, num_workers):
-            warnings.warn(
-                "the items of train change from one reading to the next: predictions will be of augmented inputs; pass"
-                " canonical= to fit, the same samples without augmentation",
-                stacklevel=4,
-            )
-        given = read_given(train, num_workers)
-        val_given = None if val is None else read_given(val, num_workers)
-        return cls(train, train if canonical is None else canonical, given, val, val_given, collate_fn)
 
 
 class Run:

@@ -20,7 +20,8 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.objective import Objective
 from noisycorrect.progress import logger
 from noisycorrect.result import LABELS
-from noisycorrect.run import CHECKPOINT, Run, RunData
+from noisycorrect.run import CHECKPOINT, Run
+from noisycorrect.run_data import RunData
 from noisycorrect.settings import RunSettings
 
 

@@ -13,7 +13,7 @@ LAYERS = [
     ["confident_learning", "estimate"],
     ["datasets", "data", "task", "objective", "correction"],
     ["classification", "cross_fitting"],
-    ["engine", "checkpoint", "settings", "issues", "result", "run", "run_folder", "presets", "corrector"],
+    ["engine", "checkpoint", "settings", "issues", "result", "run_data", "run", "run_folder", "presets", "corrector"],
     ["prune_retrain", "baselines"],
     ["integrations", "report", "cli"],
 ]
