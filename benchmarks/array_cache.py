@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from noisycorrect.files import replace_atomically
+from noisycorrect.support.files import replace_atomically
 
 _log = logging.getLogger(__name__)
 

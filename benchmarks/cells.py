@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError
-from noisycorrect.files import write_json
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.files import write_json
 
 Cell = Any  # a frozen dataclass or a mapping of names to plain values
 Record = dict[str, Any]  # {"config": {...}, "result": {...}}

@@ -39,12 +39,12 @@ from benchmarks.protocol import Problem, accuracy, label_scores, noise_model
 from benchmarks.study import print_table
 from noisycorrect import SelfCorrector, noise
 from noisycorrect.baselines import BASELINES, PRUNE_RETRAIN, baseline_passes, fit_baseline
-from noisycorrect.checks import finite_number, whole_number
-from noisycorrect.engine import resolve_device
-from noisycorrect.errors import NoisyCorrectError, unknown_name
-from noisycorrect.files import write_json
-from noisycorrect.prune_retrain import PruneRetrainResult
+from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
+from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import NoisyCorrectError, unknown_name
+from noisycorrect.support.files import write_json
+from noisycorrect.training.engine import resolve_device
 
 RUNS = Path("runs/cifar10n")
 CURVE = "curve.json"
@@ -227,7 +227,7 @@ def make_cells(arguments: argparse.Namespace, data: Benchmark) -> list[Cell]:
         digests[f"{noise.Human.name}:{key}"] = hashlib.sha256(content).hexdigest()[:12]
     common = {
         "budget": budget,
-        "lr": finite_number("--lr", arguments.lr, above=1e-12, mend="0.05 to 0.1 suits these networks"),
+        "lr": finite_number("--lr", arguments.lr, above=1e-12, fix="0.05 to 0.1 suits these networks"),
         "batch_size": whole_number("--batch-size", arguments.batch_size, least=2),
         "network": arguments.network,
         "version": noisycorrect.__version__,
@@ -422,7 +422,7 @@ def main(words: Sequence[str] | None = None) -> int:
     console = Console()
     show = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
-        clock = Clock(finite_number("--minutes", arguments.minutes, above=0, mend="10 is usual"))
+        clock = Clock(finite_number("--minutes", arguments.minutes, above=0, fix="10 is usual"))
         data = load("cifar10", arguments.data_dir)
         cells = make_cells(arguments, data)
         plan = describe_plan(arguments.out, cells, data)

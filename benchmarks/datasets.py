@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks import features
 from benchmarks.array_cache import cache_folder, cached_array
 from noisycorrect.classification.noise.human_files import read_published
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 Labels = npt.NDArray[np.int64]
 Images = npt.NDArray[np.uint8]
@@ -212,7 +212,7 @@ def _digits() -> _Raw:
 
 def _cifar10(data_dir: StrPath | None, cache: Path) -> _Raw:
     if data_dir is None:
-        raise InvalidInputError("the folder of CIFAR-10", got="none", mend=f"pass --data-dir: {_CIFAR_LAYOUTS}")
+        raise InvalidInputError("the folder of CIFAR-10", got="none", fix=f"pass --data-dir: {_CIFAR_LAYOUTS}")
     folder = Path(data_dir)
     if not folder.is_dir():
         raise InvalidInputError("the folder of CIFAR-10", got=f"{folder}, which is no folder")
@@ -370,20 +370,20 @@ def _read_cifar10n(path: Path, right: Labels) -> dict[str, Labels]:
     """Return the label sets of the published CIFAR-10N file, by our names, after comparing its right labels."""
     sets, own = read_published(path)
     if own is None or not np.array_equal(own, right):
-        mend = "use the training images in their published order"
-        raise InvalidInputError(f"the clean labels of the images in {path}", got="others", mend=mend)
+        fix = "use the training images in their published order"
+        raise InvalidInputError(f"the clean labels of the images in {path}", got="others", fix=fix)
     return {name: _checked_labels(labels, path) for name, labels in sets.items()}
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise InvalidInputError(f"the file {path}", got="no such file", mend="point --data-dir at a complete copy")
+        raise InvalidInputError(f"the file {path}", got="no such file", fix="point --data-dir at a complete copy")
     return path
 
 
 def _damaged(path: Path, what: str, error: BaseException) -> InvalidInputError:
     got = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    return InvalidInputError(f"{what} in {path}", got=got, mend="fetch the file again")
+    return InvalidInputError(f"{what} in {path}", got=got, fix="fetch the file again")
 
 
 def _same_length(what: str, labels: Labels, count: int, folder: Path) -> None:

@@ -25,8 +25,8 @@ from benchmarks.cells import read_records
 from benchmarks.report import new_figure, write_report
 from benchmarks.study import distinct
 from noisycorrect import SoftLabelStore
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.labels.masks import given_on_evidence, refined_mask
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def measure(folder: Path, console: Console) -> dict[str, Any]:
             resolution, shares = _share(given, kept), (given / given.sum()).tolist()
     if names is None or shares is None:
         raise InvalidInputError(
-            f"label stores in {folder}", got="none", mend="run benchmarks.lip with --keep-labels and a row that refines"
+            f"label stores in {folder}", got="none", fix="run benchmarks.lip with --keep-labels and a row that refines"
         )
     kept_of = {
         method: {

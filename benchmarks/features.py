@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 ORIENTATIONS, CELL, BLOCK = 9, 8, 2
 _CLIPPED_AT, _TINY = 0.2, 1e-6

@@ -35,10 +35,10 @@ from benchmarks.report import new_figure, write_report
 from benchmarks.study import distinct
 from benchmarks.suites import RECIPES, Recipe
 from noisycorrect import SelfCorrector, noise
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError, unknown_name
-from noisycorrect.issues import SCORES, detection_scores
 from noisycorrect.presets import PRESETS
+from noisycorrect.review.issues import SCORES, detection_scores
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,8 +87,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     Returns
     -------
     dict
-        The scores of :func:`noisycorrect.issues.detection_scores`; ``noise_rate``, the share of wrong labels, and
-        ``estimated_rate``, what the method thinks it is; ``sample_passes``; ``seconds``.
+        The scores of :func:`noisycorrect.review.issues.detection_scores`; ``noise_rate``, the share of wrong labels,
+        and ``estimated_rate``, what the method thinks it is; ``sample_passes``; ``seconds``.
     """
     data = load(cell.dataset, subset=cell.subset, seed=cell.seed)
     given = noise_model(cell.noise, data).apply(
@@ -238,7 +238,7 @@ def _methods(arguments: argparse.Namespace) -> list[str]:
         try:
             import cleanlab  # noqa: F401
         except ImportError as error:
-            raise InvalidInputError("the package cleanlab", got="none", mend="pip install -e '.[dev]'") from error
+            raise InvalidInputError("the package cleanlab", got="none", fix="pip install -e '.[dev]'") from error
     return methods
 
 

@@ -40,15 +40,15 @@ from benchmarks.parsing.plan import Data
 from benchmarks.parsing.presets import parse_size, preset_named
 from benchmarks.parsing.unet import UNet
 from noisycorrect import CorrectionResult
-from noisycorrect.checks import finite_number, whole_number
-from noisycorrect.errors import NoisyCorrectError, unknown_name
-from noisycorrect.rng import derived_seed
+from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import NoisyCorrectError, unknown_name
+from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg import noise
 from noisycorrect_seg.datasets import ParsingDataset
 from noisycorrect_seg.task import HumanParsing
 
 TITLE = "Robustness to mask noise"
-INITIALISATION = 11  # what the seed is for; see noisycorrect.rng
+INITIALISATION = 11  # what the seed is for; see noisycorrect.support.rng
 SHRINK = 1.5  # images of a folder are kept in memory, at so many times their size in the input
 VAL_MEASURES = ("mean_iou", "pixel_accuracy", "mean_accuracy")
 
@@ -175,7 +175,7 @@ def make_recipe(arguments: argparse.Namespace) -> Recipe:
         value = getattr(arguments, name)
         given[name] = None if value is None else whole_number("--" + name.replace("_", "-"), value, least=least)
     if arguments.lr is not None:
-        given["lr"] = finite_number("--lr", arguments.lr, above=1e-12, mend="the default suits the data set")
+        given["lr"] = finite_number("--lr", arguments.lr, above=1e-12, fix="the default suits the data set")
     return dataclasses.replace(RECIPES[arguments.dataset], **{k: v for k, v in given.items() if v is not None})
 
 

@@ -21,13 +21,13 @@ from benchmarks.cells import plain
 from noisycorrect import SelfCorrector
 from noisycorrect.baselines import BASELINES, baseline_passes, fit_baseline
 from noisycorrect.classification import EarlyLearningRegularization
-from noisycorrect.correction import OnlineCorrection
-from noisycorrect.cross_fitting import CrossFittedNetworks, CrossFitting
-from noisycorrect.errors import unknown_name
+from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
+from noisycorrect.correction.cross_fitting import CrossFittedNetworks, CrossFitting
+from noisycorrect.correction.online import OnlineCorrection
 from noisycorrect.objective import Objective
 from noisycorrect.presets import PRESETS
-from noisycorrect.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
+from noisycorrect.support.errors import unknown_name
 
 INPUT_DROPOUT = 0.2  # OnlineCorrection's default
 FORWARD, TRAINING = 1, 3  # sample passes: forward 1, backward 2

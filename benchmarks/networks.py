@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.datasets import Benchmark
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 
 def mlp(
@@ -182,7 +182,7 @@ def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
     if name not in makers:
         raise unknown_name("network", name, [*makers, "auto"])
     if name != "mlp" and (len(shape) != 3 or shape[0] != 3):
-        raise InvalidInputError(f"images of 3 channels for {name}", got=f"inputs of shape {shape}", mend="use 'mlp'")
+        raise InvalidInputError(f"images of 3 channels for {name}", got=f"inputs of shape {shape}", fix="use 'mlp'")
     # torch.manual_seed would seed every accelerator too, which fork_rng(devices=[]) does not put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from benchmarks.datasets import Benchmark, Labels, stratified_subset
 from noisycorrect import noise
-from noisycorrect.errors import InvalidInputError, unknown_name
-from noisycorrect.issues import label_quality
+from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
 from noisycorrect.labels.compare import label_accuracy
-from noisycorrect.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
+from noisycorrect.review.issues import label_quality
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 VALIDATION_SHARE = 0.1
 CURVE_SAMPLES = 2000  # of the test set, for curves alone: scoring all of CIFAR-10's costs a third of an epoch
@@ -76,7 +76,7 @@ def noise_model(spelling: str, data: Benchmark) -> noise.NoiseModel:
     """
     name, _, key = spelling.partition(":")
     if name == noise.OpenSet.name:
-        raise InvalidInputError("noise of labels", got=spelling, mend="open-set noise needs a pool of foreign inputs")
+        raise InvalidInputError("noise of labels", got=spelling, fix="open-set noise needs a pool of foreign inputs")
     if name != noise.Human.name:
         return noise.parse(spelling)
     if key not in data.human_labels:

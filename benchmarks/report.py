@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from noisycorrect.errors import NoisyCorrectError
-from noisycorrect.files import replace_atomically, write_json
+from noisycorrect.support.errors import NoisyCorrectError
+from noisycorrect.support.files import replace_atomically, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,5 +124,5 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise NoisyCorrectError("matplotlib", got="none", mend="pip install 'noisycorrect[plot]'") from error
+        raise NoisyCorrectError("matplotlib", got="none", fix="pip install 'noisycorrect[plot]'") from error
     return Figure(figsize=(width, height), layout="constrained")

@@ -35,8 +35,8 @@ from benchmarks.protocol import VALIDATION_SHARE, Watcher, label_scores, make_pr
 from benchmarks.study import print_table
 from benchmarks.suites import QUICK, RECIPES, SUITES, Part, augmentations
 from noisycorrect import noise
-from noisycorrect.checks import finite_number, whole_number
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError, unknown_name
+from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, unknown_name
 
 TITLE = "Robustness to label noise"
 SEEDS = 3
@@ -80,7 +80,7 @@ def make_parts(arguments: argparse.Namespace) -> list[Part]:
         noises = tuple((arguments.noise or "symmetric:0.4").split(","))
         return [Part(arguments.dataset or "digits", noises, arguments.seeds or SEEDS, arguments.subset)]
     if arguments.dataset is not None:
-        raise InvalidInputError("no --dataset with a suite", got=arguments.dataset, mend="choose with --parts")
+        raise InvalidInputError("no --dataset with a suite", got=arguments.dataset, fix="choose with --parts")
     name = arguments.suite or "standard"
     if name not in SUITES:
         raise unknown_name("suite", name, SUITES)
@@ -94,7 +94,7 @@ def make_parts(arguments: argparse.Namespace) -> list[Part]:
         left = ", ".join(part for part in chosen if part not in found)
         print(f"Left out: {left}. Their images are in no package; pass --data-dir.", file=sys.stderr)
     if not found:
-        raise InvalidInputError("a part that needs no files", got="none", mend="pass --data-dir")
+        raise InvalidInputError("a part that needs no files", got="none", fix="pass --data-dir")
     return [_overridden(known[part], arguments) for part in found]
 
 
@@ -124,7 +124,7 @@ def _part_cells(part: Part, arguments: argparse.Namespace) -> list[Cell]:
     )
     for name, value in (("--epochs", budget), ("--batch-size", batch_size)):
         whole_number(name, value, least=2)
-    lr = finite_number("--lr", lr, above=1e-12, mend="the default suits the data set")
+    lr = finite_number("--lr", lr, above=1e-12, fix="the default suits the data set")
     names = _method_names(part, arguments)
     for name in names:
         methods.check_method(name)

@@ -13,12 +13,12 @@ from torch import nn
 from torch.optim import SGD
 
 from noisycorrect import Schedule, Task
-from noisycorrect.engine import Engine
 from noisycorrect.objective import Objective
-from noisycorrect.run import Run
-from noisycorrect.run_data import RunData
-from noisycorrect.run_folder import open_run
-from noisycorrect.settings import RunSettings
+from noisycorrect.training.engine import Engine
+from noisycorrect.training.run import Run
+from noisycorrect.training.run_data import RunData
+from noisycorrect.training.run_folder import open_run
+from noisycorrect.training.settings import RunSettings
 
 
 @contextlib.contextmanager

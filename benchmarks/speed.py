@@ -30,9 +30,9 @@ from benchmarks.networks import small_cnn
 from benchmarks.report import write_report
 from benchmarks.runs import correction_run
 from noisycorrect import Classification, SoftLabelStore, recalibrate_batchnorm
-from noisycorrect.data import LabelView, ShardedBatches, make_loader
-from noisycorrect.datasets import ArrayDataset
-from noisycorrect.errors import unknown_name
+from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
+from noisycorrect.data.datasets import ArrayDataset
+from noisycorrect.support.errors import unknown_name
 
 LIP_IMAGES = 30_462
 MAP_SHAPE = (20, 119, 119)  # classes and output resolution of A-CE2P at 473 x 473

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmarks.measurement import Measurement
 from benchmarks.speed_parsing import CLASSES, SIDE, parsing_batch, per_class_lovasz
 from noisycorrect_seg.ace2p import ACE2P
-from noisycorrect_seg.losses import ParsingObjective, balanced_edge_loss, edge_targets
+from noisycorrect_seg.losses import ParsingLoss, balanced_edge_loss, edge_targets
 from noisycorrect_seg.outputs import ParsingOutput
 
 STEP_BUDGET, MEMORY_BUDGET = 0.8, 0.7  # of the step with the published losses
@@ -78,7 +78,7 @@ def _work(variant: Variant, repeats: int, answer: Any) -> None:
     run: Any = torch.compile(model) if variant.compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     objective: Callable[[ParsingOutput, Tensor], Tensor] = (
-        published_objective if variant.published_losses else ParsingObjective()
+        published_objective if variant.published_losses else ParsingLoss()
     )
 
     def once() -> None:

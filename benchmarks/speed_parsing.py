@@ -19,13 +19,13 @@ from torch import Tensor
 from benchmarks.measurement import Measurement, paired
 from benchmarks.runs import correction_run
 from noisycorrect import SoftLabelStore
-from noisycorrect.data import LabelView, ShardedBatches, make_loader
+from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets import ParsingDataset, SyntheticPeople
-from noisycorrect_seg.geometry import crop_matrix, invert
+from noisycorrect_seg.geometry.crops import crop_matrix, invert
+from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.losses import cross_entropy, lovasz_softmax
 from noisycorrect_seg.task import HumanParsing
-from noisycorrect_seg.warp import warp_image, warp_mask
 
 CLASSES, SIDE = 20, 473
 LIP_IMAGES = 30_462

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 Record = Mapping[str, Any]  # {"config": {...}, "result": {...}}
 _PROTOCOL = (
@@ -157,7 +157,7 @@ def _comparable(members: list[Record]) -> list[Record]:
     for config in (cell["config"] for cell in members):
         keys = [k for k in {**first, **config} if not k.endswith("seed") and first.get(k) != config.get(k)]
         if keys:
-            raise InvalidInputError("cells of one study", got=f"several {', '.join(keys)}", mend="pass one study")
+            raise InvalidInputError("cells of one study", got=f"several {', '.join(keys)}", fix="pass one study")
     seeds = [cell["config"]["seed"] for cell in members]
     if len(set(seeds)) < len(seeds):
         raise InvalidInputError("each seed once", got=f"seeds {sorted(seeds)}")

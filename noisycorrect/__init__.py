@@ -6,21 +6,21 @@ trains other methods of learning with label noise alike. The owner of a loop can
 :class:`WeightAggregator`, :func:`recalibrate_batchnorm` and :class:`SoftLabelStore` alone.
 """
 
-from noisycorrect.aggregate import WeightAggregator
 from noisycorrect.baselines import BASELINES, fit_baseline
 from noisycorrect.classification import noise
 from noisycorrect.classification.task import Classification
-from noisycorrect.correction import OnlineCorrection
+from noisycorrect.correction.cross_fitting import CrossFitting
+from noisycorrect.correction.online import OnlineCorrection
 from noisycorrect.corrector import SelfCorrector
-from noisycorrect.cross_fitting import CrossFitting
-from noisycorrect.errors import NoisyCorrectError
-from noisycorrect.estimate import NoiseEstimate
-from noisycorrect.issues import LabelIssue, find_label_issues
+from noisycorrect.cycle.aggregate import WeightAggregator
+from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
+from noisycorrect.cycle.schedule import CyclicalLR, Schedule
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.objective import Objective
-from noisycorrect.recalibrate import recalibrate_batchnorm
 from noisycorrect.result import CorrectionResult
-from noisycorrect.schedule import CyclicalLR, Schedule
+from noisycorrect.review.issues import LabelIssue, find_label_issues
+from noisycorrect.review.noise_rate import NoiseEstimate
+from noisycorrect.support.errors import NoisyCorrectError
 from noisycorrect.task import Task
 
 __version__ = "0.1.0"

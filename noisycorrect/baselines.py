@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from noisycorrect.checks import whole_number
-from noisycorrect.classification.baselines import (
+from noisycorrect.classification.methods import (
     Bootstrap,
     CoTeaching,
     DivideMix,
@@ -27,12 +26,13 @@ from noisycorrect.classification.baselines import (
     SymmetricCrossEntropy,
     TwinNetworks,
 )
+from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult, prune_retrain
 from noisycorrect.corrector import OptimizerFactory, SelfCorrector
-from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.objective import TRAINING_PASSES, Objective
 from noisycorrect.presets import PAPER
-from noisycorrect.prune_retrain import PruneRetrainResult, prune_retrain
 from noisycorrect.result import CorrectionResult
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 RECALIBRATION_SAMPLES = 8192  # SelfCorrector's default
 PRUNE_RETRAIN = "prune-retrain"
@@ -141,7 +141,7 @@ class Baseline:
                 raise InvalidInputError(
                     f"the option {name} of {self.name!r}",
                     got=repr(dict(options)),
-                    mend=f"pass options={{{name!r}: ...}}",
+                    fix=f"pass options={{{name!r}: ...}}",
                 )
 
 
@@ -365,8 +365,8 @@ def fit_baseline(
     """
     baseline, options = baseline_named(name), options or {}
     if baseline.needs_augment and augment is None:
-        mend = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"
-        raise InvalidInputError(f"augment= with {name!r}", got="None", mend=mend)
+        fix = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"
+        raise InvalidInputError(f"augment= with {name!r}", got="None", fix=fix)
     common: dict[str, Any] = {
         "num_classes": num_classes,
         "lr": lr,
@@ -382,7 +382,7 @@ def fit_baseline(
         baseline.check(options)
         for argument, value in {"run_dir": run_dir, "clean_labels": clean_labels, **further}.items():
             if value is not None:
-                raise InvalidInputError(f"no {argument} with {name!r}", got="one", mend=f"leave {argument} out")
+                raise InvalidInputError(f"no {argument} with {name!r}", got="one", fix=f"leave {argument} out")
         return prune_retrain(model, train, val, epochs=epochs, **common, **options)
     objective, settings = baseline.make(whole_number("epochs", epochs, least=1), options)
     if objective.networks == 2:
@@ -404,7 +404,7 @@ def _decayed(factory: OptimizerFactory, least: float, *arguments: Any, **keyword
     for group in [*optimizer.param_groups, optimizer.defaults]:
         if "weight_decay" not in group:
             raise InvalidInputError(
-                "an optimizer with weight decay", got=type(optimizer).__name__, mend="pass SGD, AdamW or another"
+                "an optimizer with weight decay", got=type(optimizer).__name__, fix="pass SGD, AdamW or another"
             )
         group["weight_decay"] = max(least, group["weight_decay"])
     return optimizer

@@ -15,13 +15,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError
-from noisycorrect.estimate import estimate_store_noise
-from noisycorrect.files import replace_atomically
-from noisycorrect.issues import SCORES, LabelIssue, LabelReview, find_label_issues, review_labels
 from noisycorrect.labels import ClassLabels, SoftLabelStore
 from noisycorrect.labels.compare import row_blocks
-from noisycorrect.progress import samples_progress
+from noisycorrect.review.issues import SCORES, LabelIssue, LabelReview, find_label_issues, review_labels
+from noisycorrect.review.noise_rate import estimate_store_noise
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.progress import samples_progress
 
 # An entry point of this group is a function ``add_parser(subparsers)`` that adds a command; the parser's default `run`
 # is a function of the parsed options that returns an exit status. The core never imports the packages behind them.
@@ -171,7 +171,7 @@ def _write_csv(path: Path, review: LabelReview, *, masks: bool) -> None:
         with replace_atomically(path) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")
     except OSError as error:
-        raise InvalidInputError(f"to write {path}", got=str(error), mend="choose another file") from error
+        raise InvalidInputError(f"to write {path}", got=str(error), fix="choose another file") from error
 
 
 # ---------------------------------------------------------------- export
@@ -198,18 +198,18 @@ def _export(options: argparse.Namespace) -> int:
     classes = store.kind == ClassLabels.kind
     if options.probs and not classes:
         raise InvalidInputError(
-            "--probs with class labels", got="masks", mend="read them with SoftLabelStore.open(...).refined(index)"
+            "--probs with class labels", got="masks", fix="read them with SoftLabelStore.open(...).refined(index)"
         )
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         if any(options.out.iterdir()):
             raise InvalidInputError(
-                f"a new or empty folder at {options.out}", got="a folder with files", mend="choose another folder"
+                f"a new or empty folder at {options.out}", got="a folder with files", fix="choose another folder"
             )
         count = (_export_classes if classes else _export_masks)(store, number, options)
     except OSError as error:
-        mend = "free space, or choose another folder"
-        raise InvalidInputError(f"to write into {options.out}", got=str(error), mend=mend) from error
+        fix = "free space, or choose another folder"
+        raise InvalidInputError(f"to write into {options.out}", got=str(error), fix=fix) from error
     print(f"{count} labels of generation {number} written to {options.out}")
     return 0
 
@@ -229,7 +229,7 @@ def _export_masks(store: SoftLabelStore, generation: int, options: argparse.Name
     try:
         from PIL import Image
     except ImportError as error:
-        raise InvalidInputError("the package pillow", got="none", mend="pip install pillow") from error
+        raise InvalidInputError("the package pillow", got="none", fix="pip install pillow") from error
     width = max(6, len(str(len(store) - 1)))
     written = 0
     with samples_progress() as progress:

@@ -13,24 +13,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from noisycorrect import distributed
 from noisycorrect.classification.task import Classification
-from noisycorrect.data import Collate
-from noisycorrect.datasets import as_dataset
-from noisycorrect.engine import Engine, resolve_device, resolve_precision
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.cycle.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, Schedule
+from noisycorrect.data.batches import Collate
+from noisycorrect.data.datasets import as_dataset
 from noisycorrect.labels.compare import checked_clean
 from noisycorrect.labels.given import ClassLabels
 from noisycorrect.objective import Objective
 from noisycorrect.presets import Preset, preset_named
-from noisycorrect.progress import samples_progress
 from noisycorrect.result import CorrectionResult
-from noisycorrect.run import Run
-from noisycorrect.run_data import RunData
-from noisycorrect.run_folder import open_run
-from noisycorrect.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, Schedule
-from noisycorrect.settings import RunSettings
+from noisycorrect.support import distributed
+from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.progress import samples_progress
 from noisycorrect.task import Task
+from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
+from noisycorrect.training.run import Run
+from noisycorrect.training.run_data import RunData
+from noisycorrect.training.run_folder import open_run
+from noisycorrect.training.settings import RunSettings
 
 TASKS: dict[str, Callable[[int], Task]] = {"classification": Classification}
 
@@ -102,10 +102,10 @@ class SelfCorrector:
         its own.
     trust : {"paper", "class-balanced", "agreement", "confident"}, optional
         Weight on the given labels after m cycles: 1/(m+1) (Eq. 7); no less for a class that the model misses
-        (:func:`~noisycorrect.refine.class_balanced_trust`), so that rare classes are not averaged away; for each label,
-        or pixel, the evidence's probability of it (:func:`~noisycorrect.trust.agreement_trust`); or all, unless the
-        evidence is sure of another class (:func:`~noisycorrect.trust.confident_trust`) [of masks]. An objective that
-        keeps evidence has a rule of its own.
+        (:func:`~noisycorrect.labels.refine.class_balanced_trust`), so that rare classes are not averaged away; for each
+        label, or pixel, the evidence's probability of it (:func:`~noisycorrect.labels.trust.agreement_trust`); or all,
+        unless the evidence is sure of another class (:func:`~noisycorrect.labels.trust.confident_trust`) [of masks]. An
+        objective that keeps evidence has a rule of its own.
     recalibration : {"fast", "exact"}
         See :func:`~noisycorrect.recalibrate_batchnorm`.
     recalibration_samples : int or None
@@ -209,8 +209,8 @@ class SelfCorrector:
         self.schedule = _make_schedule(defaults, epochs, init_epochs, cycles, cycle_epochs)
         lr_schedule = defaults.lr_schedule if lr_schedule is None else lr_schedule
         if cycle_lr is not None and lr_schedule == "cosine":
-            mend = 'leave cycle_lr out, or pass lr_schedule="cyclical"'
-            raise InvalidInputError("no cycle_lr with one cosine", got=repr(cycle_lr), mend=mend)
+            fix = 'leave cycle_lr out, or pass lr_schedule="cyclical"'
+            raise InvalidInputError("no cycle_lr with one cosine", got=repr(cycle_lr), fix=fix)
         if warmup_epochs is None:
             share = PAPER_WARMUP_EPOCHS / PAPER_INIT_EPOCHS
             warmup_epochs = share * self.schedule.init_epochs
@@ -243,17 +243,17 @@ class SelfCorrector:
             raise InvalidInputError(
                 f"refine=True with {type(self.objective).__name__}, which refines while it trains",
                 got="refine=False",
-                mend="pass objective=Objective() for plain training",
+                fix="pass objective=Objective() for plain training",
             )
         self.optimizer = defaults.optimizer if optimizer is None else optimizer
         if not callable(self.optimizer) or isinstance(self.optimizer, Optimizer):
             raise InvalidInputError(
                 "optimizer to be a factory, called with the parameters",
                 got=repr(optimizer) if isinstance(optimizer, str) else f"an object of {type(optimizer).__name__}",
-                mend="pass torch.optim.AdamW, or functools.partial(torch.optim.SGD, momentum=0.9)",
+                fix="pass torch.optim.AdamW, or functools.partial(torch.optim.SGD, momentum=0.9)",
             )
         if not isinstance(model, nn.Module):
-            raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, mend="pass a network")
+            raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, fix="pass a network")
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self.clip_grad_norm = clip_grad_norm
@@ -348,13 +348,13 @@ class SelfCorrector:
             raise InvalidInputError(
                 "objective to be an Objective",
                 got=repr(self.objective),
-                mend='pass an object, such as EarlyLearningRegularization(), or use fit_baseline("elr", ...)',
+                fix='pass an object, such as EarlyLearningRegularization(), or use fit_baseline("elr", ...)',
             )
         if self.objective.keeps_evidence and self.task.kind != ClassLabels.kind:
             raise InvalidInputError(
                 f"class labels with {type(self.objective).__name__}",
                 got=self.task.kind,
-                mend='leave objective out: preset="robust" has a rule of its own for masks',
+                fix='leave objective out: preset="robust" has a rule of its own for masks',
             )
 
     def uses_average(self, *, validated: bool = False) -> bool:
@@ -400,7 +400,7 @@ class SelfCorrector:
     def _val_clean(self, labels: Any, length: int) -> Tensor:
         if self.task.kind != ClassLabels.kind:
             raise InvalidInputError(
-                "val_clean_labels for class labels only", got="masks", mend="pass a val set with the clean masks"
+                "val_clean_labels for class labels only", got="masks", fix="pass a val set with the clean masks"
             )
         array = checked_clean(self.task.kind, labels, self.task.num_classes, length, "val_clean_labels")
         return torch.from_numpy(array)
@@ -410,13 +410,13 @@ def _make_task(task: str | Task, num_classes: int | None) -> Task:
     if not isinstance(task, str):
         if num_classes not in (None, task.num_classes):
             raise InvalidInputError(
-                f"num_classes={task.num_classes}, as in the task", got=repr(num_classes), mend="leave num_classes out"
+                f"num_classes={task.num_classes}, as in the task", got=repr(num_classes), fix="leave num_classes out"
             )
         return task
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
     if num_classes is None:
-        raise InvalidInputError("num_classes with a task's name", got="None", mend="pass num_classes=")
+        raise InvalidInputError("num_classes with a task's name", got="None", fix="pass num_classes=")
     return TASKS[task](num_classes)
 
 
@@ -429,7 +429,7 @@ def _make_schedule(
         raise InvalidInputError(
             "either epochs, or init_epochs, cycles and cycle_epochs",
             got=f"epochs={epochs} and {', '.join(f'{name}={value}' for name, value in given.items())}",
-            mend="leave one of them out",
+            fix="leave one of them out",
         )
     if given:
         return Schedule(**{"init_epochs": 100, "cycles": 5, "cycle_epochs": 10, **given})
@@ -445,17 +445,17 @@ def _checked_evidence(
     if objective.keeps_evidence:
         name = type(objective).__name__
         if evidence not in (None, "training"):
-            raise InvalidInputError(f'evidence="training" with {name}', got=repr(evidence), mend="leave evidence out")
+            raise InvalidInputError(f'evidence="training" with {name}', got=repr(evidence), fix="leave evidence out")
         for argument, value, own in (("trust", trust, "trust"), ("evidence_momentum", momentum, "momentum")):
             if value is not None:
-                mend = f"pass objective={name}({own}=...)"
-                raise InvalidInputError(f"no {argument}= beside that of {name}", got=repr(value), mend=mend)
+                fix = f"pass objective={name}({own}=...)"
+                raise InvalidInputError(f"no {argument}= beside that of {name}", got=repr(value), fix=fix)
         return "training"
     if evidence == "training":
         raise InvalidInputError(
             'an objective that keeps evidence with evidence="training"',
             got=type(objective).__name__,
-            mend='leave evidence out, or pass objective=OnlineCorrection() or preset="robust"',
+            fix='leave evidence out, or pass objective=OnlineCorrection() or preset="robust"',
         )
     if evidence is None:
         return "exponential" if defaults.evidence == "training" else defaults.evidence

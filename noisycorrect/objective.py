@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noisycorrect import distributed
-from noisycorrect.data import Batch
+from noisycorrect.data.batches import Batch
+from noisycorrect.support import distributed
 from noisycorrect.task import Task
 
 TRAINING_PASSES = 3.0  # of a sample through a network: forward 1, backward 2

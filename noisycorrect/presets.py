@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from torch.optim import SGD, Optimizer
 
-from noisycorrect.correction import OnlineCorrection
-from noisycorrect.errors import unknown_name
+from noisycorrect.correction.online import OnlineCorrection
 from noisycorrect.labels import ClassLabels
 from noisycorrect.objective import Objective
+from noisycorrect.support.errors import unknown_name
 
 
 @dataclass(frozen=True)

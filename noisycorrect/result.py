@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from noisycorrect.checkpoint import load_checkpoint, load_model_state, save_checkpoint
-from noisycorrect.errors import CheckpointError, InvalidInputError
-from noisycorrect.estimate import NoiseEstimate, estimate_store_noise
-from noisycorrect.files import write_json
-from noisycorrect.issues import LabelIssue, find_label_issues, sample_quality
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.modules import unwrap
+from noisycorrect.review.issues import LabelIssue, find_label_issues, sample_quality
+from noisycorrect.review.noise_rate import NoiseEstimate, estimate_store_noise
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.files import write_json
+from noisycorrect.support.modules import unwrap
+from noisycorrect.training.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 
 MODEL, LABELS, HISTORY = "model.pt", "labels", "history.json"
 
@@ -58,20 +58,20 @@ class CorrectionResult:
     sample_passes: int
 
     def find_label_issues(self, top: int | None = None, *, score: str = "self-confidence") -> list[LabelIssue]:
-        """Return the labels that the evidence contradicts; see :func:`noisycorrect.issues.find_label_issues`."""
+        """Return the labels that the evidence contradicts; see :func:`noisycorrect.review.issues.find_label_issues`."""
         return find_label_issues(self.labels, top=top, score=score)
 
     def label_quality(self, *, score: str = "self-confidence") -> np.ndarray:
         """Return the quality of every given label, float32 (N,), in [0, 1]; 1 for a sample without one.
 
-        Low is suspicious; `score` is one of :func:`noisycorrect.issues.label_quality`.
+        Low is suspicious; `score` is one of :func:`noisycorrect.review.issues.label_quality`.
         """
         return sample_quality(self.labels, score=score)
 
     def estimate_noise(self, level: float = 0.95) -> NoiseEstimate:
         """Return rate and transition matrix of the label noise, with intervals.
 
-        See :func:`noisycorrect.estimate.estimate_store_noise`; `level` is that of the intervals.
+        See :func:`noisycorrect.review.noise_rate.estimate_store_noise`; `level` is that of the intervals.
         """
         return estimate_store_noise(self.labels, level=level)
 
@@ -91,7 +91,7 @@ class CorrectionResult:
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
             raise InvalidInputError(
-                f"a new or empty folder at {target}", got="a folder with files", mend="choose another folder"
+                f"a new or empty folder at {target}", got="a folder with files", fix="choose another folder"
             )
         self.labels.export(target / LABELS)
         write_history(target / HISTORY, self.history)
@@ -121,7 +121,7 @@ class CorrectionResult:
         try:
             history = json.loads((source / HISTORY).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"a history in {source}", got=str(error), mend="restore it from a copy") from error
+            raise CheckpointError(f"a history in {source}", got=str(error), fix="restore it from a copy") from error
         history = [{key: math.nan if value is None else value for key, value in record.items()} for record in history]
         return cls(model.eval(), SoftLabelStore.open(source / LABELS), history, content["sample_passes"])
 
@@ -138,4 +138,4 @@ def write_history(path: Path, history: list[dict[str, Any]]) -> None:
     try:
         write_json(path, rows)
     except OSError as error:
-        raise CheckpointError(f"to write {path}", got=str(error), mend="free space and resume") from error
+        raise CheckpointError(f"to write {path}", got=str(error), fix="free space and resume") from error

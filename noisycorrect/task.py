@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from noisycorrect.data import Batch
+from noisycorrect.data.batches import Batch
 
 
 class Metrics(Protocol):

@@ -13,7 +13,7 @@ from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople
 from noisycorrect_seg.export import export_onnx, export_program
 from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image
 from noisycorrect_seg.losses import (
-    ParsingObjective,
+    ParsingLoss,
     balanced_edge_loss,
     consistency_loss,
     cross_entropy,
@@ -33,8 +33,8 @@ __all__ = [
     "HumanParsing",
     "Parsing",
     "ParsingDataset",
+    "ParsingLoss",
     "ParsingNetwork",
-    "ParsingObjective",
     "ParsingOutput",
     "SegmentationMetrics",
     "SyntheticPeople",

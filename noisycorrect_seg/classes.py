@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noisycorrect.errors import InvalidInputError, unknown_name
-from noisycorrect.progress import logger
+from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.progress import logger
 
 SIDES = {"left": "right", "right": "left"}
 
@@ -45,13 +45,13 @@ class Classes:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.names) <= 255:
-            raise InvalidInputError("2..255 classes", got=str(len(self.names)), mend="masks are 8-bit class indices")
+            raise InvalidInputError("2..255 classes", got=str(len(self.names)), fix="masks are 8-bit class indices")
         paired = [number for pair in self.flip_pairs for number in pair]
         if len(set(paired)) < len(paired) or any(not 0 <= number < len(self.names) for number in paired):
             raise InvalidInputError(
                 f"flip pairs of different classes in 0..{len(self.names) - 1}",
                 got=str(self.flip_pairs),
-                mend="name each class in at most one pair",
+                fix="name each class in at most one pair",
             )
 
     def __len__(self) -> int:
@@ -200,7 +200,7 @@ def classes_named(name: str | Classes | Sequence[str]) -> Classes:
         return KNOWN[name]
     if not isinstance(name, Sequence):
         raise InvalidInputError(
-            "classes: the name of a list, Classes, or names", got=repr(name), mend='pass ["background", "head", ...]'
+            "classes: the name of a list, Classes, or names", got=repr(name), fix='pass ["background", "head", ...]'
         )
     return named_classes("own", [str(each) for each in name])
 
@@ -223,11 +223,11 @@ def named_classes(
     number = {name: index for index, name in enumerate(names)}
     if len(number) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
-        raise InvalidInputError(f"different names in {where}", got=f"{twice!r} twice", mend="rename one")
+        raise InvalidInputError(f"different names in {where}", got=f"{twice!r} twice", fix="rename one")
     unknown = [name for pair in pairs or () for name in pair if name not in number]
     if unknown:
         raise InvalidInputError(
-            f"flip pairs of classes in {where}", got=repr(unknown[0]), mend=f"the classes are {', '.join(names)}"
+            f"flip pairs of classes in {where}", got=repr(unknown[0]), fix=f"the classes are {', '.join(names)}"
         )
     if pairs is None:
         pairs = left_right_pairs(names)

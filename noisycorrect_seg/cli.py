@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from noisycorrect.errors import InvalidInputError
-from noisycorrect.progress import logger
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.progress import logger
 
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidInputError(
             f"--classes for a network of {network.num_classes} classes",
             got="none, and the checkpoint does not say",
-            mend="name a list or a classes file; or save the network with classes= and size=",
+            fix="name a list or a classes file; or save the network with classes= and size=",
         )
     size = options.size or size or SIZES.get(classes.name, USUAL_SIZE)
     report = parse_files(
@@ -118,7 +118,7 @@ def _ours(path: Path) -> bool:
 
     import torch
 
-    from noisycorrect.checkpoint import FORMAT
+    from noisycorrect.training.checkpoint import FORMAT
 
     try:
         content = torch.load(path, map_location="meta", weights_only=True)  # names, without the numbers
@@ -147,7 +147,7 @@ def classes_of(named: str, count: int) -> Classes:
         raise InvalidInputError(
             f"--classes with {count} classes, as the network has",
             got=f"{named!r} with {len(classes)}",
-            mend="name the list that the network was trained on",
+            fix="name the list that the network was trained on",
         )
     return classes
 

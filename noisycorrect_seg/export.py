@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError
-from noisycorrect.files import replace_atomically
-from noisycorrect.modules import evaluating
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.inference.averaging import final_logits, logits_of
 
 # torch's ONNX exporter needs both.
@@ -118,7 +118,7 @@ def export_onnx(
         raise InvalidInputError(
             f"the packages {' and '.join(ONNX_PACKAGES)}",
             got=f"no {' and no '.join(missing)}",
-            mend=f"pip install {' '.join(missing)}; export_program needs neither",
+            fix=f"pip install {' '.join(missing)}; export_program needs neither",
         )
     opset = whole_number("opset", opset, least=18)
     with _prepared(model, size, batch_size) as (network, crops), warnings.catch_warnings():
@@ -151,7 +151,7 @@ def _prepared(model: nn.Module, size: tuple[int, int], batch_size: int) -> Itera
 
 def _pair(size: Any) -> tuple[Any, Any]:
     if not isinstance(size, (tuple, list)) or len(size) != 2:
-        raise InvalidInputError("size as (height, width)", got=repr(size), mend="pass (473, 473), for example")
+        raise InvalidInputError("size as (height, width)", got=repr(size), fix="pass (473, 473), for example")
     return size[0], size[1]
 
 
@@ -161,5 +161,5 @@ def _write(path: str | os.PathLike[str], content: bytes) -> None:
             temporary.write_bytes(content)
     except OSError as error:
         raise InvalidInputError(
-            f"to write {Path(path)}", got=str(error), mend="free space, or choose another path"
+            f"to write {Path(path)}", got=str(error), fix="free space, or choose another path"
         ) from error

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect import distributed
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect_seg.boundary import BoundaryCounts, boundary_counts, boundary_distance, boundary_iou
-from noisycorrect_seg.maps import resized, winners
+from noisycorrect.support import distributed
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.boundary import BoundaryCounts, boundary_counts, boundary_distance, boundary_iou
+from noisycorrect_seg.geometry.maps import resized, winners
 
 SCORES_AT_ONCE = 2**24  # 64 MB of float32: scores are resized a few images at a time
 
@@ -51,7 +51,7 @@ def confusion_matrix(pred: Tensor, labels: Tensor, num_classes: int, ignore_inde
         raise InvalidInputError(
             f"predictions of the labels' shape {tuple(labels.shape)}",
             got=str(tuple(pred.shape)),
-            mend="bring both into one frame, or pass scores (N, K, h, w), which are resized",
+            fix="bring both into one frame, or pass scores (N, K, h, w), which are resized",
         )
     wide = labels.long()  # uint8 would take -1 for 255
     known = wide != ignore_index
@@ -154,7 +154,7 @@ class SegmentationMetrics:
         self.num_classes = whole_number("num_classes", num_classes, least=2)
         if 0 <= ignore_index < self.num_classes:
             raise InvalidInputError(
-                f"an ignore_index outside 0..{self.num_classes - 1}", got=str(ignore_index), mend="255 is common"
+                f"an ignore_index outside 0..{self.num_classes - 1}", got=str(ignore_index), fix="255 is common"
             )
         if boundary_width is not None:
             boundary_distance(boundary_width, 1, 1)
@@ -186,7 +186,7 @@ class SegmentationMetrics:
             raise InvalidInputError(
                 "labels as whole numbers of shape (N, H, W) or (H, W)",
                 got=f"{labels.dtype} of shape {tuple(labels.shape)}",
-                mend="pass class indices",
+                fix="pass class indices",
             )
         if pred.is_floating_point():
             if labels.dim() == 2:
@@ -206,10 +206,10 @@ class SegmentationMetrics:
             raise InvalidInputError(
                 f"scores of shape ({count}, {self.num_classes}, h, w)",
                 got=str(tuple(scores.shape)),
-                mend="make num_classes= and the model's last layer agree",
+                fix="make num_classes= and the model's last layer agree",
             )
         if not torch.isfinite(scores).all():
-            raise InvalidInputError("finite scores", got="NaN or infinity", mend="look at the model's output")
+            raise InvalidInputError("finite scores", got="NaN or infinity", fix="look at the model's output")
         scores = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
         step = max(1, SCORES_AT_ONCE // max(1, self.num_classes * height * width))
         parts = [winners(resized(scores[start : start + step], (height, width))) for start in range(0, count, step)]
@@ -227,7 +227,7 @@ class SegmentationMetrics:
     def class_boundary_iou(self) -> Tensor:
         """Return the Boundary IoU of each class, float64 (K,); NaN for a class without an outline, or if not asked for.
 
-        See :func:`noisycorrect_seg.boundary.boundary_iou`.
+        See :func:`noisycorrect_seg.geometry.boundary.boundary_iou`.
         """
         return boundary_iou(BoundaryCounts(*self.boundary))
 
@@ -261,13 +261,13 @@ def _as_tensor(values: Any, name: str) -> Tensor:
         return values.detach()
     array = np.asarray(values)
     if array.dtype.kind not in "iufb":
-        raise InvalidInputError(f"{name} as numbers", got=str(array.dtype), mend="pass a tensor or an array")
+        raise InvalidInputError(f"{name} as numbers", got=str(array.dtype), fix="pass a tensor or an array")
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def _check_range(name: str, values: Tensor, num_classes: int, mend: str) -> None:
+def _check_range(name: str, values: Tensor, num_classes: int, fix: str) -> None:
     if not values.numel():
         return
     least, most = (int(value) for value in torch.aminmax(values))
     if least < 0 or most >= num_classes:
-        raise InvalidInputError(f"{name} in 0..{num_classes - 1}", got=str(least if least < 0 else most), mend=mend)
+        raise InvalidInputError(f"{name} in 0..{num_classes - 1}", got=str(least if least < 0 else most), fix=fix)

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noisycorrect import distributed
-from noisycorrect.checks import whole_number
-from noisycorrect.data import Batch
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.data.batches import Batch
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.refine import blend_classes, label_trust
+from noisycorrect.labels.refine import blend_classes, label_trust
+from noisycorrect.support import distributed
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.geometry import inside_image, warp_evidence
-from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect_seg.geometry.crops import inside_image, warp_evidence
+from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.metrics import SegmentationMetrics
 from noisycorrect_seg.outputs import ParsingOutput
 
@@ -43,7 +43,7 @@ class HumanParsing:
     objective : callable, optional
         ``objective(output, targets)`` -> scalar. The output is a :class:`~noisycorrect_seg.ParsingOutput`, also of a
         network that returns plain logits: ``output.final`` are those that predict. Targets are hard (N, H, W) or soft
-        (N, K, H, W). Default: :class:`~noisycorrect_seg.losses.ParsingObjective`, Eq. 4 of SCHP.
+        (N, K, H, W). Default: :class:`~noisycorrect_seg.losses.ParsingLoss`, Eq. 4 of SCHP.
     flip_average : bool
         Predict each training image and its mirror, and average: twice the forward passes of a cycle's end.
 
@@ -82,7 +82,7 @@ class HumanParsing:
         self.num_classes = len(self.classes)
         self.frame: tuple[int, int] | None = _checked_size(size)
         self.size = _checked_size(size)
-        self.objective = ParsingObjective() if objective is None else objective
+        self.objective = ParsingLoss() if objective is None else objective
         self.flip_average = flip_average
         self.codec = codec_named(codec).name
         self.prediction_passes = 2 if flip_average else 1
@@ -93,14 +93,14 @@ class HumanParsing:
         if isinstance(given, Tensor) or not isinstance(given, Sequence) or not len(given):
             got = f"{type(given).__name__}"
             raise InvalidInputError(
-                f"{name} labels to be masks", got=got, mend="pass a ParsingDataset, or items with masks (H, W)"
+                f"{name} labels to be masks", got=got, fix="pass a ParsingDataset, or items with masks (H, W)"
             )
         own = getattr(getattr(given, "source", None), "classes", self.classes)
         if (own.names, own.flip_pairs) != (self.classes.names, self.classes.flip_pairs):
             raise InvalidInputError(
                 f"a {name} set of the task's classes {self.classes.names} with the pairs {self.classes.flip_pairs}",
                 got=f"{own.names} with {own.flip_pairs}",
-                mend="pass HumanParsing(source.classes)",
+                fix="pass HumanParsing(source.classes)",
             )
 
     def identity(self) -> dict[str, Any]:
@@ -125,12 +125,12 @@ class HumanParsing:
             raise InvalidInputError(
                 f"a batch of {len(batch)} crops of {self.size}",
                 got=f"{len(logits)} outputs, masks of {tuple(batch.given.shape[-2:])}",
-                mend="make the data set's size and HumanParsing(size=) agree",
+                fix="make the data set's size and HumanParsing(size=) agree",
             )
         sums = logits.float().sum(1)
         if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=2e-2):
             raise InvalidInputError(
-                "logits", got="probabilities: values >= 0 that sum to 1", mend="drop the model's last Softmax"
+                "logits", got="probabilities: values >= 0 that sum to 1", fix="drop the model's last Softmax"
             )
 
     def targets(self, batch: Batch) -> Tensor:
@@ -196,7 +196,7 @@ class HumanParsing:
                 raise InvalidInputError(
                     f"{name} logits of shape (N, {expected}, h, w)",
                     got=f"shape {tuple(logits.shape)}",
-                    mend="make num_classes of the network and of the task agree",
+                    fix="make num_classes of the network and of the task agree",
                 )
         return parsed
 
@@ -247,7 +247,7 @@ def _check_crops(batch: Batch) -> None:
         raise InvalidInputError(
             f"items with the fields {', '.join(CROP_FIELDS)} of their crop",
             got=f"none called {', '.join(missing)}",
-            mend="train on a ParsingDataset, or return them from your own data set as it does: of a crop that is the"
+            fix="train on a ParsingDataset, or return them from your own data set as it does: of a crop that is the"
             " canonical frame itself, torch.eye(2, 3), torch.tensor(False) and torch.tensor([0.0, 0.0, W, H])",
         )
 
@@ -263,7 +263,7 @@ def _described(objective: Any) -> Any:
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(size, tuple | list) or len(size) != 2:
-        raise InvalidInputError("size=(height, width)", got=repr(size), mend="pass two whole numbers")
+        raise InvalidInputError("size=(height, width)", got=repr(size), fix="pass two whole numbers")
     return whole_number("height", size[0], least=2), whole_number("width", size[1], least=2)
 
 
@@ -280,5 +280,5 @@ def _as_output(output: Any) -> ParsingOutput:
     raise InvalidInputError(
         "logits (N, K, h, w), a ParsingOutput, or a dict with 'out' or 'logits'",
         got=type(output).__name__,
-        mend="return one of them from the model's forward",
+        fix="return one of them from the model's forward",
     )

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from noisycorrect.checks import finite_number
-from noisycorrect.errors import InvalidInputError
-from noisycorrect.files import replace_atomically
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.checks import finite_number
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.files import replace_atomically
 from noisycorrect_seg.classes import Classes
 
 PAPER, INK = (255, 255, 255), (0, 0, 0)
@@ -86,10 +86,10 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, alpha: float 
         raise InvalidInputError(
             f"an RGB image of shape {colours.shape}, uint8",
             got=f"{image.dtype} of shape {image.shape}",
-            mend="pass the image that the mask belongs to",
+            fix="pass the image that the mask belongs to",
         )
-    if not 0 <= finite_number("alpha", alpha, mend="0.5 is common") <= 1:
-        raise InvalidInputError("0 <= alpha <= 1", got=repr(alpha), mend="0.5 is common")
+    if not 0 <= finite_number("alpha", alpha, fix="0.5 is common") <= 1:
+        raise InvalidInputError("0 <= alpha <= 1", got=repr(alpha), fix="0.5 is common")
     shown = ((mask > 0) & (mask != IGNORE_INDEX))[..., None] * np.float32(alpha)
     blended: np.ndarray = np.rint(image + (colours.astype(np.float32) - image) * shown).astype(np.uint8)
     return blended
@@ -140,14 +140,14 @@ def checked_mask(mask: Any, classes: Classes) -> np.ndarray:
         raise InvalidInputError(
             "a mask of whole numbers, shape (H, W)",
             got=f"{array.dtype} of shape {array.shape}",
-            mend="pass class indices",
+            fix="pass class indices",
         )
     wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
     if len(wrong):
         raise InvalidInputError(
             f"mask values 0..{len(classes) - 1} or {IGNORE_INDEX}",
             got=str(wrong[0]),
-            mend=f"the class list {classes.name!r} may be the wrong one",
+            fix=f"the class list {classes.name!r} may be the wrong one",
         )
     return array.astype(np.uint8)
 
@@ -195,7 +195,7 @@ def contact_sheet(
     pictures = [[None if each is None else _picture(each) for each in row] for row in rows]
     sizes = [each.size for row in pictures for each in row if each is not None]
     if not sizes:
-        raise InvalidInputError("at least one picture", got="none", mend="pass rows of images")
+        raise InvalidInputError("at least one picture", got="none", fix="pass rows of images")
     height, width = cell or (max(size[1] for size in sizes), max(size[0] for size in sizes))
     head = LINE_PIXELS if titles else 0
     line = LINE_PIXELS if row_titles else 0
@@ -240,7 +240,7 @@ def legend(classes: Classes, *, only: Iterable[int] | None = None, rows: int = 2
     """
     shown = list(range(len(classes)) if only is None else only)
     if not shown or not all(0 <= number < len(classes) for number in shown):
-        raise InvalidInputError(f"classes in 0..{len(classes) - 1}", got=str(shown), mend="name at least one")
+        raise InvalidInputError(f"classes in 0..{len(classes) - 1}", got=str(shown), fix="name at least one")
     font = _font()
     width = 2 * LINE_PIXELS + int(max(font.getlength(classes.names[number]) for number in shown))
     columns = -(-len(shown) // rows)
@@ -263,7 +263,7 @@ def _picture(image: Any) -> Image.Image:
         raise InvalidInputError(
             "pictures as uint8 arrays (H, W, 3) or (H, W), or PIL images",
             got=f"{array.dtype} of shape {array.shape}",
-            mend="colour_mask makes a picture of a mask",
+            fix="colour_mask makes a picture of a mask",
         )
     return Image.fromarray(array).convert("RGB")
 

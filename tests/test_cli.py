@@ -13,7 +13,7 @@ from PIL import Image
 
 from noisycorrect import SelfCorrector, SoftLabelStore, cli
 from noisycorrect.cli import main
-from noisycorrect.estimate import estimate_store_noise
+from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect_seg import cli as seg_cli
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import PASCAL, Classes

@@ -13,13 +13,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from noisycorrect import Classification, CorrectionResult, SelfCorrector, noise
-from noisycorrect.data import Batch
-from noisycorrect.datasets import is_augmented, read_given
-from noisycorrect.engine import Engine, resolve_precision
-from noisycorrect.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
+from noisycorrect.cycle.schedule import cyclical_lr
+from noisycorrect.data.batches import Batch
+from noisycorrect.data.datasets import is_augmented, read_given
+from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.objective import Objective
-from noisycorrect.refine import blend, one_hot
-from noisycorrect.schedule import cyclical_lr
+from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
+from noisycorrect.training.engine import Engine, resolve_precision
 
 CLASSES = 3
 
@@ -355,13 +355,13 @@ def test_bad_settings_are_refused_before_any_data_is_read(settings, message):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 3, 2], "labels in 0..2 .* got 3 at index 2; to mend: correct the label or pass num_classes=4"),
+        ([0, 1, 3, 2], "labels in 0..2 .* got 3 at index 2; to fix: correct the label or pass num_classes=4"),
         ([0, 1, -2, 2], "got -2 at index 2"),
         ([1, 2, 3, 1], "seem to start at 1: subtract 1"),
         ([0.0, 1.0, 2.0, 1.0], "labels to be whole numbers; got float"),
         ([0.0, 1.0, float("nan"), 1.0], "with NaN"),
         ([[0, 1]] * 4, r"labels of shape \(N,\)"),
-        ([0, 1, 0, 1], "labels of each of 3 classes; got none of class 2; to mend: .*allow_empty_classes=True"),
+        ([0, 1, 0, 1], "labels of each of 3 classes; got none of class 2; to fix: .*allow_empty_classes=True"),
     ],
 )
 def test_bad_labels(labels, message):
@@ -377,7 +377,7 @@ def test_wrong_data_and_outputs():
         corrector(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))).fit((inputs, given))
     with pytest.raises(InvalidInputError, match=r"pass both in a tuple: fit\(\(inputs, labels\)\)"):
         corrector().fit(inputs, given)
-    with pytest.raises(InvalidInputError, match="whole numbers; got <U3; to mend: number the classes"):
+    with pytest.raises(InvalidInputError, match="whole numbers; got <U3; to fix: number the classes"):
         corrector().fit((inputs[:2], ["cat", "dog"]))
     with pytest.raises(InvalidInputError, match="whose step.. needs no closure; got LBFGS"):
         corrector(optimizer=torch.optim.LBFGS).fit((inputs, given))
@@ -465,7 +465,7 @@ def test_full_disk_keeps_the_labels_and_the_checkpoint(tmp_path, monkeypatch):
         if record["epoch"] == 6:
             monkeypatch.setattr("noisycorrect.labels.store.publish", full)
 
-    with pytest.raises(StoreError, match="No space left on device.*to mend"):
+    with pytest.raises(StoreError, match="No space left on device.*to fix"):
         corrector(run_dir=run, on_epoch=stop_writing).fit((inputs, given))
     monkeypatch.undo()
     result = corrector(run_dir=run).fit((inputs, given), resume=True)

@@ -26,10 +26,10 @@ from benchmarks.parsing.presets import Preset, parse_size, preset_named
 from benchmarks.parsing.rows import Variant, variants
 from benchmarks.parsing.study import Options, run_cell, run_together
 from benchmarks.parsing.tables import print_tables
-from noisycorrect import distributed
-from noisycorrect.checks import whole_number
-from noisycorrect.engine import resolve_device, resolve_precision
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support import distributed
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.training.engine import resolve_device, resolve_precision
 from noisycorrect_seg.classes import Classes
 
 WIDTH = 140
@@ -131,7 +131,7 @@ def _file_name(path: Path | None) -> str | None:
             return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
     except OSError as error:
         got = error.strerror or str(error)
-        raise InvalidInputError(f"a file of weights at {path}", got=got.lower(), mend="check --weights") from error
+        raise InvalidInputError(f"a file of weights at {path}", got=got.lower(), fix="check --weights") from error
 
 
 def _classes(arguments: argparse.Namespace, data: Data, preset: Preset) -> Classes:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.parsing.plan import Data
 from benchmarks.parsing.presets import Preset
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import Cached, Subset, source_named
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
@@ -154,7 +154,7 @@ def val_images(dataset: str, data_dir: Path | None, limit: int | None = None) ->
         If no folder is named.
     """
     if data_dir is None:
-        raise InvalidInputError("--data-dir", got="none", mend=f"where the files of {dataset} are")
+        raise InvalidInputError("--data-dir", got="none", fix=f"where the files of {dataset} are")
     source = source_named(dataset, data_dir, "val")
     return _limited(source, limit or len(source))
 
@@ -169,7 +169,7 @@ def describe(dataset: str, data_dir: Path | None, preset: Preset, noise: str | N
     """
     if dataset == EMBEDDED:
         if data_dir is not None:
-            raise InvalidInputError("--dataset with --data-dir", got=dataset, mend="name the data set in the folder")
+            raise InvalidInputError("--dataset with --data-dir", got=dataset, fix="name the data set in the folder")
         train, val = (
             limit or default
             for limit, default in zip((preset.train_limit, preset.val_limit), EMBEDDED_LIMITS, strict=True)
@@ -177,11 +177,9 @@ def describe(dataset: str, data_dir: Path | None, preset: Preset, noise: str | N
         few = SyntheticPeople(1, size=preset.size, noise=noise or NOISE)
         return Data(dataset, train, val, str(few.noise), _fingerprint(few, few.clean_mask(0)))
     if data_dir is None:
-        raise InvalidInputError("--data-dir", got="none", mend=f"where the files of {dataset} are")
+        raise InvalidInputError("--data-dir", got="none", fix=f"where the files of {dataset} are")
     if noise is not None:
-        raise InvalidInputError(
-            "--noise with the embedded set alone", got=noise, mend="masks in a folder stay as given"
-        )
+        raise InvalidInputError("--noise with the embedded set alone", got=noise, fix="masks in a folder stay as given")
     sources = [source_named(dataset, data_dir, split) for split in ("train", "val")]
     train, val = (
         min(limit or len(source), len(source))

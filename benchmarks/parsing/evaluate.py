@@ -13,10 +13,10 @@ from rich.table import Table
 from benchmarks.parsing.study import MODEL, NETWORK, RUN
 from benchmarks.parsing.tables import Grid, markdown_table
 from benchmarks.report import write_report
-from noisycorrect import distributed
-from noisycorrect.checkpoint import load_checkpoint, load_model_state
-from noisycorrect.errors import CheckpointError, InvalidInputError
-from noisycorrect.run import CHECKPOINT
+from noisycorrect.support import distributed
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.training.checkpoint import load_checkpoint, load_model_state
+from noisycorrect.training.run import CHECKPOINT
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets import ParsingSource
 from noisycorrect_seg.inference import evaluate_source
@@ -51,7 +51,7 @@ def load_network(path: Path) -> tuple[ACE2P, tuple[int, int] | None]:
         raise CheckpointError(
             f"{MODEL}, or {NETWORK} and {RUN}/{CHECKPOINT}, in {path}",
             got="neither",
-            mend="pass a cell's folder, such as runs/lip/cells/people-both-...",
+            fix="pass a cell's folder, such as runs/lip/cells/people-both-...",
         )
     network = ACE2P(**json.loads((path / NETWORK).read_text(encoding="utf-8"))["network"])
     content = load_checkpoint(checkpoint)
@@ -68,7 +68,7 @@ def _below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
 
 def _from_file(path: Path) -> ACE2P:
     if not path.exists():
-        raise CheckpointError(f"a checkpoint at {path}", got="no such file", mend="check the path")
+        raise CheckpointError(f"a checkpoint at {path}", got="no such file", fix="check the path")
     try:
         return ACE2P.load(path)
     except CheckpointError as own:
@@ -78,7 +78,7 @@ def _from_file(path: Path) -> ACE2P:
             raise CheckpointError(
                 f"a network written by ACE2P.save, or a checkpoint of the SCHP authors, at {path}",
                 got=f"as the first: {own}; as the second: {official}",
-                mend="check the path",
+                fix="check the path",
             ) from None
 
 
@@ -144,7 +144,7 @@ def evaluate(
         raise InvalidInputError(
             f"a network of {len(source.classes)} classes for {source.classes.name}",
             got=f"{network.num_classes} in {checkpoint.name}",
-            mend="pass the --dataset that it was trained on",
+            fix="pass the --dataset that it was trained on",
         )
     frame = size or trained_size or default_size
     scores = evaluate_source(

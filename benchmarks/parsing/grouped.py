@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingSource
 from noisycorrect_seg.noise import MaskNoise
@@ -53,7 +53,7 @@ def group_table(classes: Classes, groups: Mapping[str, Sequence[str]]) -> np.nda
     group_of = {name: number for number, names in enumerate(groups.values()) for name in names}
     odd = sorted(set(classes.names) ^ set(group_of))
     if odd:
-        raise InvalidInputError("each class in one group", got=f"not so of {odd[0]!r}", mend="correct the groups")
+        raise InvalidInputError("each class in one group", got=f"not so of {odd[0]!r}", fix="correct the groups")
     table = np.full(256, IGNORE_INDEX, np.uint8)
     table[: len(classes)] = [group_of[name] for name in classes.names]
     return table

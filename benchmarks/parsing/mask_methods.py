@@ -16,11 +16,11 @@ from torch.optim import AdamW
 from benchmarks.cells import plain
 from benchmarks.parsing.rows import samples_an_epoch
 from noisycorrect import SelfCorrector
-from noisycorrect.errors import unknown_name
 from noisycorrect.objective import Objective
 from noisycorrect.presets import PRESETS
-from noisycorrect_seg.baselines import AdaptiveEarlyLearning, PixelEarlyLearning
-from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect.support.errors import unknown_name
+from noisycorrect_seg.losses import ParsingLoss
+from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
 from noisycorrect_seg.task import HumanParsing
 
 OPTIMIZER = functools.partial(AdamW, weight_decay=1e-2)  # SGD learns less from scratch in so few steps
@@ -47,9 +47,9 @@ class Method:
     preset: str | None = None
     objective: Callable[[], Objective] | None = None
 
-    def task_loss(self) -> ParsingObjective:
+    def task_loss(self) -> ParsingLoss:
         """Return the task's loss, the same for all: cross-entropy and Lovász-Softmax. The U-Net has no edge branch."""
-        return ParsingObjective(edge=False, consistency=False)
+        return ParsingLoss(edge=False, consistency=False)
 
 
 METHODS = {

@@ -14,7 +14,7 @@ from noisycorrect import CorrectionResult
 from noisycorrect.labels.compare import mask_quality
 from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.labels.masks import evidence_on_mask
-from noisycorrect.refine import blend_classes
+from noisycorrect.labels.refine import blend_classes
 from noisycorrect_seg.datasets import ParsingDataset
 from noisycorrect_seg.task import HumanParsing
 

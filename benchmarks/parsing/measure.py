@@ -21,8 +21,8 @@ from torch.optim import SGD
 from benchmarks.parsing.networks import build_network, make_task, parameters, prepared
 from benchmarks.parsing.plan import Cell
 from benchmarks.parsing.rows import METHODS
-from noisycorrect.engine import resolve_device, resolve_precision
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.training.engine import resolve_device, resolve_precision
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 from noisycorrect_seg.task import HumanParsing

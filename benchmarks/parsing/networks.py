@@ -10,14 +10,14 @@ from torch import nn
 
 from benchmarks.parsing.plan import Cell
 from benchmarks.parsing.rows import LOSSES
-from noisycorrect.errors import unknown_name
-from noisycorrect.rng import derived_seed
+from noisycorrect.support.errors import unknown_name
+from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.ace2p import ACE2P, load_imagenet
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.task import HumanParsing
 
-INITIALISATION = 11  # what the seed is for; see noisycorrect.rng
+INITIALISATION = 11  # what the seed is for; see noisycorrect.support.rng
 
 
 def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> ACE2P:
@@ -34,7 +34,7 @@ def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> 
     return network
 
 
-def objective(losses: str) -> ParsingObjective:
+def objective(losses: str) -> ParsingLoss:
     """Return the objective of a row of Table 3.
 
     Raises
@@ -50,7 +50,7 @@ def objective(losses: str) -> ParsingObjective:
     if losses not in LOSSES:
         raise unknown_name("row of losses", losses, LOSSES)
     terms = losses.split("+")
-    return ParsingObjective(edge="edge" in terms, lovasz="iou" in terms, consistency="consistency" in terms)
+    return ParsingLoss(edge="edge" in terms, lovasz="iou" in terms, consistency="consistency" in terms)
 
 
 def make_task(cell: Cell, classes: Classes) -> HumanParsing:

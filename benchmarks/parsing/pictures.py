@@ -12,8 +12,8 @@ from PIL import Image
 
 from benchmarks.parsing.summary import Row
 from benchmarks.report import new_figure
-from noisycorrect.files import replace_atomically
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.support.files import replace_atomically
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.visualise import LINE_PIXELS, colour_mask, contact_sheet, legend, save_picture
 

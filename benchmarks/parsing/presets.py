@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from noisycorrect import Schedule
-from noisycorrect.checks import finite_number, whole_number
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Preset:
             if getattr(self, name) is not None:
                 whole_number("--" + name.replace("_", "-"), getattr(self, name), least=2)
         whole_number("--batch-size", self.batch_size, least=2)
-        finite_number("--lr", self.lr, above=1e-12, mend="the paper's is 7e-3, with a pretrained backbone")
-        finite_number("--width", self.width, above=1e-3, mend="1 is the full network")
+        finite_number("--lr", self.lr, above=1e-12, fix="the paper's is 7e-3, with a pretrained backbone")
+        finite_number("--width", self.width, above=1e-3, fix="1 is the full network")
         _ = self.schedule  # checks its own numbers
 
     @property
@@ -106,7 +106,7 @@ def preset_named(name: str, **overrides: Any) -> Preset:
             raise InvalidInputError(
                 "either --epochs, or --init-epochs, --cycles and --cycle-epochs",
                 got=f"--epochs and {', '.join('--' + part.replace('_', '-') for part in parts)}",
-                mend="leave one of them out",
+                fix="leave one of them out",
             )
         given |= dataclasses.asdict(Schedule.from_budget(epochs))
     return dataclasses.replace(PRESETS[name], **given)
@@ -127,5 +127,5 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise InvalidInputError("--size HEIGHTxWIDTH", got=repr(text), mend="such as 128x96")
+        raise InvalidInputError("--size HEIGHTxWIDTH", got=repr(text), fix="such as 128x96")
     return int(parts[0]), int(parts[1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.methods import FORWARD, RECALIBRATION_SAMPLES, TRAINING
 from noisycorrect import Schedule
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def variants(ablation: str | None, rows: Sequence[str] | None = None) -> list[Va
         if name not in METHODS:
             raise unknown_name("row", name, METHODS)
     if len(set(methods)) < len(methods):
-        raise InvalidInputError("each row once", got=",".join(methods), mend="leave the repeated ones out")
+        raise InvalidInputError("each row once", got=",".join(methods), fix="leave the repeated ones out")
     if ablation == "losses":
         methods = list(rows) if rows else ["none"]
         return [Variant(f"{terms}, {m}" if rows else terms, m, losses=terms) for terms in LOSSES for m in methods]

@@ -15,10 +15,11 @@ from benchmarks.parsing.networks import build_network, make_task, parameters, pr
 from benchmarks.parsing.pictures import evolutions, save_evolutions
 from benchmarks.parsing.plan import Cell, Data
 from benchmarks.parsing.rows import METHODS
-from noisycorrect import CorrectionResult, SelfCorrector, distributed
-from noisycorrect.files import write_json
+from noisycorrect import CorrectionResult, SelfCorrector
 from noisycorrect.labels.compare import changed_share, mask_confusion, mask_quality
-from noisycorrect.modules import unwrap
+from noisycorrect.support import distributed
+from noisycorrect.support.files import write_json
+from noisycorrect.support.modules import unwrap
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets import ParsingDataset, ParsingSource
 from noisycorrect_seg.inference import evaluate_source

@@ -7,8 +7,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.checks import whole_number
-from noisycorrect_seg.maps import resized
+from noisycorrect.support.checks import whole_number
+from noisycorrect_seg.geometry.maps import resized
 
 LEVELS = (1, 2, 4, 4)  # width of each level, in those of the first; each has half the resolution of the one before
 

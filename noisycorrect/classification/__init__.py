@@ -1,6 +1,6 @@
 """Classification: the task, noise models for class labels, and baselines of label-noise learning."""
 
-from noisycorrect.classification.baselines import (
+from noisycorrect.classification.methods import (
     Bootstrap,
     CoTeaching,
     DivideMix,

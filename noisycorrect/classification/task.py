@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect import distributed
-from noisycorrect.checks import whole_number
-from noisycorrect.data import Batch
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.data.batches import Batch
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.given import checked_labels
-from noisycorrect.refine import blend, label_trust, one_hot
+from noisycorrect.labels.refine import blend, label_trust, one_hot
+from noisycorrect.support import distributed
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
 
 SoftLoss = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar
 
@@ -98,7 +98,7 @@ class Classification:
                 f"labels of each of {self.num_classes} classes",
                 got=f"none of class {missing[0]}"
                 + (f" ({len(missing)} classes are empty)" if len(missing) > 1 else ""),
-                mend="correct num_classes, or pass task=Classification(num_classes, allow_empty_classes=True)",
+                fix="correct num_classes, or pass task=Classification(num_classes, allow_empty_classes=True)",
             )
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
@@ -116,7 +116,7 @@ class Classification:
         rounding = 1e-3 if output.dtype in (torch.float32, torch.float64) else 2e-2
         if output.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=rounding):
             raise InvalidInputError(
-                "logits", got="probabilities: rows >= 0 that sum to 1", mend="drop the model's last Softmax"
+                "logits", got="probabilities: rows >= 0 that sum to 1", fix="drop the model's last Softmax"
             )
 
     def targets(self, batch: Batch) -> Tensor:
@@ -150,7 +150,7 @@ class Classification:
             raise InvalidInputError(
                 f"logits of shape ({rows}, {self.num_classes})",
                 got=type(output).__name__ if shape is None else f"shape {shape}",
-                mend="make num_classes= and the model's last layer agree",
+                fix="make num_classes= and the model's last layer agree",
             )
 
 
@@ -177,7 +177,7 @@ class ClassificationMetrics:
         probs, labels = probs[known], labels[known]
         if len(labels) and int(labels.max()) >= self.num_classes:
             raise InvalidInputError(
-                f"labels in 0..{self.num_classes - 1}", got=str(int(labels.max())), mend="correct the evaluation labels"
+                f"labels in 0..{self.num_classes - 1}", got=str(int(labels.max())), fix="correct the evaluation labels"
             )
         pairs = labels * self.num_classes + probs.argmax(1)
         counts = torch.bincount(pairs, minlength=self.num_classes**2).reshape(self.num_classes, -1)

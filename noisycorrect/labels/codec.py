@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import unknown_name
+from noisycorrect.support.errors import unknown_name
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 

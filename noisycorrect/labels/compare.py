@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import ClassLabels, checked_labels, checked_mask
 from noisycorrect.labels.masks import given_on_evidence
 from noisycorrect.labels.store import SoftLabelStore
+from noisycorrect.support.errors import InvalidInputError
 
 VALUES_AT_ONCE = 2**23  # 32 MB of float32
 MASKS_COMPARED = 512  # refining a mask takes tens of ms at full size; a cycle of a large set cannot pay that for each
@@ -93,10 +93,10 @@ def checked_clean(store_kind: str, labels: Any, num_classes: int, length: int, n
         labels = checked_labels(labels, num_classes, name=name)
     elif not hasattr(labels, "__len__") or not hasattr(labels, "__getitem__"):
         raise InvalidInputError(
-            f"{name} to be a sequence of masks", got=type(labels).__name__, mend="pass a list of masks (H, W)"
+            f"{name} to be a sequence of masks", got=type(labels).__name__, fix="pass a list of masks (H, W)"
         )
     if len(labels) != length:
-        raise InvalidInputError(f"{name} for {length} samples", got=str(len(labels)), mend="pass one label a sample")
+        raise InvalidInputError(f"{name} for {length} samples", got=str(len(labels)), fix="pass one label a sample")
     return labels
 
 
@@ -128,7 +128,7 @@ def mask_confusion(store: SoftLabelStore, clean: Sequence[Any], *, generation: i
             raise InvalidInputError(
                 f"a clean mask of shape {found.shape}, as the given one",
                 got=f"{truth.shape} at index {index}",
-                mend="pass the clean masks in the images' own frame",
+                fix="pass the clean masks in the images' own frame",
             )
         known = (truth < classes) & (found < classes)
         confusion += np.bincount(truth[known] * classes + found[known], minlength=classes * classes)

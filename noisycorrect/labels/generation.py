@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
 from noisycorrect.labels.codec import Codec
 from noisycorrect.labels.given import as_array
 from noisycorrect.labels.hdf5 import NewFile
 from noisycorrect.labels.mapped import MappedArray
-from noisycorrect.refine import check_probs
+from noisycorrect.labels.refine import check_probs
+from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
 COMPRESSED_FROM = 4096  # bytes of a sample's code; a chunk of its own costs some 60 bytes and 0.1 ms whatever it holds
@@ -51,7 +51,7 @@ class Header:
                 raise StoreError(
                     f"{name} {value!r} in {file.filename}",
                     got=repr(found),
-                    mend="the file is of another store; restore it from a copy or delete the run folder",
+                    fix="the file is of another store; restore it from a copy or delete the run folder",
                 )
 
 
@@ -118,7 +118,7 @@ class GenerationWriter:
             raise InvalidInputError(
                 f"{len(probs)} indices, whole numbers, for {len(probs)} predictions",
                 got=f"{positions.dtype} of shape {positions.shape}",
-                mend="pass the batch's own index",
+                fix="pass the batch's own index",
             )
         positions = positions.astype(np.int64)
         outside = (positions < self._part.start) | (positions >= self._part.stop)
@@ -126,14 +126,14 @@ class GenerationWriter:
             raise InvalidInputError(
                 f"indices in {self._part.start}..{self._part.stop - 1}",
                 got=str(positions[outside][0]),
-                mend="each rank writes its own shard of the data set",
+                fix="each rank writes its own shard of the data set",
             )
         local = positions - self._part.start
         if len(np.unique(local)) != len(local) or self._written[local].any():
             raise InvalidInputError(
                 "each sample once in a generation",
                 got="an index that was written before",
-                mend="predict with a loader that neither repeats nor pads samples",
+                fix="predict with a loader that neither repeats nor pads samples",
             )
         return positions
 
@@ -148,7 +148,7 @@ class GenerationWriter:
             raise InvalidInputError(
                 f"predictions of shape (n, {', '.join(map(str, self._codes.shape[1:]))})",
                 got=f"(n, {', '.join(map(str, shape))})",
-                mend="predict every sample in one canonical frame",
+                fix="predict every sample in one canonical frame",
             )
         return self._codes
 
@@ -159,7 +159,7 @@ class GenerationWriter:
             raise InvalidInputError(
                 f"predictions for all {len(self._part)} samples",
                 got=f"{len(self._part) - len(missing)}; first missing: {missing[0] + self._part.start}",
-                mend="predict with a loader that leaves nothing out (drop_last=False)",
+                fix="predict with a loader that leaves nothing out (drop_last=False)",
             )
         self._file.hdf5.create_dataset("trust", data=self._trust)
         if self.pixel_trust is not None:
@@ -174,7 +174,7 @@ class GenerationWriter:
             raise InvalidInputError(
                 f"class_trust of shape ({self._num_classes},) in [0, 1]",
                 got=f"shape {array.shape}" + (f", from {array.min():.3g} to {array.max():.3g}" if array.size else ""),
-                mend="pass one weight a class",
+                fix="pass one weight a class",
             )
         return array
 
@@ -268,13 +268,13 @@ class GenerationReader:
             raise StaleGenerationError(
                 f"label generation file {self._path.name}",
                 got="no such file: pruned, or deleted by hand",
-                mend="call refresh() on the store, or keep more generations (keep=)",
+                fix="call refresh() on the store, or keep more generations (keep=)",
             ) from error
         except (OSError, KeyError) as error:
             raise StoreError(
                 f"a whole HDF5 file at {self._path}",
                 got=str(error),
-                mend="restore it from a copy, or resume from an earlier checkpoint",
+                fix="restore it from a copy, or resume from an earlier checkpoint",
             ) from error
 
     def code(self, indices: np.ndarray) -> np.ndarray:

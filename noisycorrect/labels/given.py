@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError, StoreError
 from noisycorrect.labels.mapped import MappedArray
-from noisycorrect.refine import UNLABELED
+from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.support.errors import InvalidInputError, StoreError
 
 IGNORE_INDEX = 255
 MOST_MASK_CLASSES = 255  # a mask is kept as uint8, and 255 is ignored
@@ -121,7 +121,7 @@ class MaskLabels:
             return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index]).copy()
         except (OSError, ValueError, zlib.error) as error:
             raise StoreError(
-                f"the given mask of sample {index}", got=str(error), mend="restore the store's given.h5 from a copy"
+                f"the given mask of sample {index}", got=str(error), fix="restore the store's given.h5 from a copy"
             ) from error
 
     def save(self, file: h5py.File) -> None:
@@ -169,8 +169,8 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
     >>> checked_labels([0, 10], num_classes=10)
     Traceback (most recent call last):
     ...
-    noisycorrect.errors.InvalidInputError: expected labels in 0..9 (or -1: unlabelled); got 10 at index 1; to mend:
-    correct the label or pass num_classes=11
+    noisycorrect.support.errors.InvalidInputError: expected labels in 0..9 (or -1: unlabelled); got 10 at index 1; to
+    fix: correct the label or pass num_classes=11
     """
     checked_num_classes(num_classes)
     array = as_array(labels, name)
@@ -178,23 +178,23 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
         raise InvalidInputError(
             f"{name} of shape (N,), N >= 1",
             got=f"shape {array.shape}",
-            mend="pass one class index a sample; of several annotators' labels take the most frequent one",
+            fix="pass one class index a sample; of several annotators' labels take the most frequent one",
         )
     if not np.issubdtype(array.dtype, np.integer):
         detail = "" if array.dtype.kind != "f" or np.isfinite(array).all() else " with NaN or infinity"
         raise InvalidInputError(
-            f"{name} to be whole numbers", got=f"{array.dtype}{detail}", mend="pass int64 class indices"
+            f"{name} to be whole numbers", got=f"{array.dtype}{detail}", fix="pass int64 class indices"
         )
     wrong = np.flatnonzero((array < UNLABELED) | (array >= num_classes))
     if len(wrong):
         worst = int(array.max())
-        mend = f"correct the label or pass num_classes={worst + 1}" if worst >= num_classes else "count classes from 0"
+        fix = f"correct the label or pass num_classes={worst + 1}" if worst >= num_classes else "count classes from 0"
         if array.min() == 1 and worst == num_classes:
-            mend = "the labels seem to start at 1: subtract 1"
+            fix = "the labels seem to start at 1: subtract 1"
         raise InvalidInputError(
             f"{name} in 0..{num_classes - 1} (or {UNLABELED}: unlabelled)",
             got=f"{array[wrong[0]]} at index {wrong[0]}",
-            mend=mend,
+            fix=fix,
         )
     return array.astype(np.int64)
 
@@ -222,7 +222,7 @@ def mask_fingerprint(
             also(array)
         count += 1
     if not count:
-        raise InvalidInputError("at least one mask", got="none", mend="check the data set's folder")
+        raise InvalidInputError("at least one mask", got="none", fix="check the data set's folder")
     return digest.hexdigest(), count
 
 
@@ -235,10 +235,10 @@ def checked_num_classes(num_classes: Any, at_most: int | None = None) -> int:
     3
     """
     if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
-        raise InvalidInputError("num_classes >= 2", got=repr(num_classes), mend="pass the number of classes")
+        raise InvalidInputError("num_classes >= 2", got=repr(num_classes), fix="pass the number of classes")
     if at_most is not None and num_classes > at_most:
         raise InvalidInputError(
-            f"num_classes <= {at_most} for masks", got=repr(num_classes), mend="masks are kept as 8-bit class indices"
+            f"num_classes <= {at_most} for masks", got=repr(num_classes), fix="masks are kept as 8-bit class indices"
         )
     return int(num_classes)
 
@@ -256,7 +256,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise InvalidInputError(f"{name} as an array of numbers", got=str(error), mend="pass one array") from error
+        raise InvalidInputError(f"{name} as an array of numbers", got=str(error), fix="pass one array") from error
 
 
 def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
@@ -266,13 +266,13 @@ def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
         raise InvalidInputError(
             "masks of whole numbers, shape (H, W)",
             got=f"{array.dtype} of shape {array.shape} at index {index}",
-            mend="store class indices, not colours",
+            fix="store class indices, not colours",
         )
     wrong = (array < 0) | ((array >= num_classes) & (array != IGNORE_INDEX))
     if wrong.any():
         raise InvalidInputError(
             f"mask values 0..{num_classes - 1} or {IGNORE_INDEX}",
             got=f"{array[wrong].max()} at index {index}",
-            mend="correct the mask or num_classes",
+            fix="correct the mask or num_classes",
         )
     return array.astype(np.uint8)

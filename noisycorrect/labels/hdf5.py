@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from noisycorrect.errors import StoreError
+from noisycorrect.support.errors import StoreError
 
 
 class NewFile:
@@ -145,5 +145,5 @@ def _write_error(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"to write {path.name} in {path.parent}",
         got=str(error),
-        mend="free space on the disk, or make the folder writable, and resume; finished labels are untouched",
+        fix="free space on the disk, or make the folder writable, and resume; finished labels are untouched",
     )

@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from noisycorrect.errors import StoreError
-from noisycorrect.files import write_json
 from noisycorrect.labels.codec import CODECS
 from noisycorrect.labels.given import ClassLabels, MaskLabels
+from noisycorrect.support.errors import StoreError
+from noisycorrect.support.files import write_json
 
 FORMAT = "noisycorrect-labels"
 VERSION = 2  # 2: masks may have a frame
@@ -56,15 +56,15 @@ class Manifest:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise StoreError(f"a label store in {folder}", got="no manifest.json", mend="check the path") from error
+            raise StoreError(f"a label store in {folder}", got="no manifest.json", fix="check the path") from error
         except (OSError, ValueError) as error:
-            raise StoreError(f"readable JSON in {path}", got=str(error), mend="restore it from a copy") from error
+            raise StoreError(f"readable JSON in {path}", got=str(error), fix="restore it from a copy") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-            raise StoreError(f"a {FORMAT} manifest in {path}", got="something else", mend="check the path")
+            raise StoreError(f"a {FORMAT} manifest in {path}", got="something else", fix="check the path")
         version = content.pop("version", None)
         if not isinstance(version, int) or version > VERSION:
             raise StoreError(
-                f"format version {VERSION} or older in {path}", got=repr(version), mend="upgrade noisycorrect"
+                f"format version {VERSION} or older in {path}", got=repr(version), fix="upgrade noisycorrect"
             )
         try:
             frame = content.get("frame")
@@ -73,7 +73,7 @@ class Manifest:
             manifest._check()
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
-                f"the fields of a label store in {path}", got=str(error), mend="restore it from a copy"
+                f"the fields of a label store in {path}", got=str(error), fix="restore it from a copy"
             ) from error
         return manifest
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noisycorrect.labels.frame import Size, letterbox
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.refine import blend_classes, label_trust, one_hot
+from noisycorrect.labels.refine import blend_classes, label_trust, one_hot
 
 VALUES_AT_ONCE = 2**21  # 8 MB of float32: stays in the cache, whatever the size of the mask
 
@@ -40,7 +40,7 @@ def refined_mask(
     class_trust : Tensor, shape (K,), optional
         Least weight on given pixels of each class.
     pixel_trust : str, optional
-        Rule of :func:`~noisycorrect.refine.label_trust` for each pixel.
+        Rule of :func:`~noisycorrect.labels.refine.label_trust` for each pixel.
 
     Returns
     -------

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
 from noisycorrect.labels.codec import Codec, codec_named
 from noisycorrect.labels.generation import GenerationReader, Header
 from noisycorrect.labels.given import (
@@ -23,7 +22,8 @@ from noisycorrect.labels.given import (
 )
 from noisycorrect.labels.manifest import Manifest
 from noisycorrect.labels.masks import refined_labels, refined_mask
-from noisycorrect.refine import UNLABELED, blend, label_trust, one_hot, paper_trust
+from noisycorrect.labels.refine import UNLABELED, blend, label_trust, one_hot, paper_trust
+from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 GIVEN = "given.h5"
 
@@ -49,7 +49,7 @@ class ReadableLabels:
         try:
             given = load_given(path, self.kind, self.num_classes)
         except (OSError, KeyError, InvalidInputError) as error:
-            raise StoreError(f"given labels in {path}", got=str(error), mend="restore them from a copy") from error
+            raise StoreError(f"given labels in {path}", got=str(error), fix="restore them from a copy") from error
         self._check_fingerprint(given.fingerprint, f"in {path}")
         return given
 
@@ -59,7 +59,7 @@ class ReadableLabels:
             raise StoreError(
                 f"a label store of {num_classes} classes at {self.folder}",
                 got=f"one of {self.num_classes}",
-                mend="pass the same num_classes as before, or a new run folder",
+                fix="pass the same num_classes as before, or a new run folder",
             )
         if self.kind == ClassLabels.kind:
             labels = ClassLabels(given, self.num_classes)
@@ -74,7 +74,7 @@ class ReadableLabels:
                 f"the {len(self)} given labels of the store in {self.folder} "
                 f"(fingerprint {self._manifest.fingerprint[:12]})",
                 got=f"fingerprint {fingerprint[:12]} {where}",
-                mend="use the data set that the store was made for, in the same order, or a new run folder",
+                fix="use the data set that the store was made for, in the same order, or a new run folder",
             )
 
     # ---------------------------------------------------------------- what it is
@@ -203,7 +203,7 @@ class ReadableLabels:
         return None if reader is None else reader.class_trust
 
     def pixel_trust(self, *, generation: int | None = None) -> str | None:
-        """Return the rule that judges each pixel of a mask (:func:`~noisycorrect.refine.label_trust`), or None."""
+        """Return the rule of :func:`~noisycorrect.labels.refine.label_trust` for each pixel of a mask, or None."""
         reader = self._reader(self.generation if generation is None else generation)
         return None if reader is None else reader.pixel_trust
 
@@ -271,11 +271,11 @@ class ReadableLabels:
             raise InvalidInputError(
                 "indices: whole numbers, shape (n,)",
                 got=f"{rows.dtype} of shape {rows.shape}",
-                mend="pass positions; np.flatnonzero makes them of a boolean mask",
+                fix="pass positions; np.flatnonzero makes them of a boolean mask",
             )
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise InvalidInputError(
-                f"indices in 0..{len(self) - 1}", got=f"{rows.min()}..{rows.max()}", mend="use the data set's positions"
+                f"indices in 0..{len(self) - 1}", got=f"{rows.min()}..{rows.max()}", fix="use the data set's positions"
             )
         return rows.astype(np.int64)
 
@@ -287,7 +287,7 @@ class ReadableLabels:
                 raise StaleGenerationError(
                     f"one of generations {(0, *self._manifest.generations)}",
                     got=str(number),
-                    mend="keep more generations (keep=None keeps all), or ask for a later one",
+                    fix="keep more generations (keep=None keeps all), or ask for a later one",
                 )
             self._readers[number] = GenerationReader(self._path(number), self._header(number), self.codec)
         return self._readers[number]
@@ -295,7 +295,7 @@ class ReadableLabels:
     def _reader_or_raise(self, generation: int | None) -> GenerationReader:
         reader = self._reader(self.generation if generation is None else generation)
         if reader is None:
-            raise StoreError("a generation >= 1", got="generation 0", mend="no evidence exists before the first cycle")
+            raise StoreError("a generation >= 1", got="generation 0", fix="no evidence exists before the first cycle")
         return reader
 
     def _header(self, number: int) -> Header:

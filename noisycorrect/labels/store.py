@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect import distributed
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError, StoreError, unknown_name
-from noisycorrect.files import publish, replace_atomically
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.generation import GenerationWriter, merge_parts
 from noisycorrect.labels.given import ClassLabels, MaskLabels, checked_num_classes
 from noisycorrect.labels.hdf5 import NewFile
 from noisycorrect.labels.manifest import EVIDENCE_RULES, KINDS, Manifest
 from noisycorrect.labels.reading import GIVEN, ReadableLabels
-from noisycorrect.refine import exponential_evidence, mean_evidence, paper_trust
+from noisycorrect.labels.refine import exponential_evidence, mean_evidence, paper_trust
+from noisycorrect.support import distributed
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, StoreError, unknown_name
+from noisycorrect.support.files import publish, replace_atomically
 
 CODEC_OF_KIND = {ClassLabels.kind: "float32", MaskLabels.kind: "sqrt-uint8"}
 DIMENSIONS = {ClassLabels.kind: "(n, K)", MaskLabels.kind: "(n, K, h, w)"}  # of predictions
@@ -149,8 +149,8 @@ class SoftLabelStore(ReadableLabels):
         """Write the next generation aside, and publish it when the block ends without an exception.
 
         Every sample must be written once. Under torch.distributed each rank writes its own contiguous shard
-        (:func:`noisycorrect.distributed.shard`) and rank 0 merges and publishes; all ranks must enter and leave the
-        block together. On an exception nothing of it remains and the store stays at its generation.
+        (:func:`noisycorrect.support.distributed.shard`) and rank 0 merges and publishes; all ranks must enter and leave
+        the block together. On an exception nothing of it remains and the store stays at its generation.
 
         Parameters
         ----------
@@ -278,7 +278,7 @@ class SoftLabelStore(ReadableLabels):
 
     def _require_writable(self) -> None:
         if not self.writable:
-            raise StoreError("a writable store", got="one opened read-only", mend="open it with writable=True")
+            raise StoreError("a writable store", got="one opened read-only", fix="open it with writable=True")
 
     def _accumulator(self, number: int) -> Callable[[np.ndarray, Tensor], Tensor]:
         def accumulate(indices: np.ndarray, probs: Tensor) -> Tensor:
@@ -286,7 +286,7 @@ class SoftLabelStore(ReadableLabels):
                 raise InvalidInputError(
                     f"predictions of shape {DIMENSIONS[self.kind]}",
                     got=str(tuple(probs.shape)),
-                    mend=f"this store is one for {self.kind}",
+                    fix=f"this store is one for {self.kind}",
                 )
             reader = self._reader(number - 1)
             past = probs if reader is None else reader.evidence(indices)
@@ -294,7 +294,7 @@ class SoftLabelStore(ReadableLabels):
                 raise InvalidInputError(
                     f"predictions of shape {tuple(past.shape)}, as in generation {number - 1}",
                     got=str(tuple(probs.shape)),
-                    mend="predict in one canonical frame throughout a run",
+                    fix="predict in one canonical frame throughout a run",
                 )
             if self._manifest.evidence == "training":
                 return probs
@@ -315,7 +315,7 @@ class SoftLabelStore(ReadableLabels):
                 raise InvalidInputError(
                     f"trust of shape ({len(labeled)},) in [0, 1]",
                     got=f"shape {tuple(weight.shape)}, from {weight.min():.3g} to {weight.max():.3g}",
-                    mend="correct the trust rule",
+                    fix="correct the trust rule",
                 )
             return weight * labeled
 
@@ -336,7 +336,7 @@ def _check_options(kind: str, evidence: str, momentum: float, keep: int | None) 
     if evidence not in EVIDENCE_RULES:
         raise unknown_name("evidence rule", evidence, EVIDENCE_RULES)
     if not 0 <= momentum < 1:
-        raise InvalidInputError("momentum in [0, 1)", got=repr(momentum), mend="0.7 is a common choice")
+        raise InvalidInputError("momentum in [0, 1)", got=repr(momentum), fix="0.7 is a common choice")
     if keep is not None:
         whole_number("keep", keep, least=2)  # fewer could not resume
 
@@ -345,10 +345,10 @@ def _check_frame(frame: tuple[int, int] | None, kind: str) -> None:
     if frame is None:
         return
     if kind != MaskLabels.kind:
-        raise InvalidInputError("a frame for masks only", got=f"one for {kind}", mend="leave frame= out")
+        raise InvalidInputError("a frame for masks only", got=f"one for {kind}", fix="leave frame= out")
     if len(frame) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 2 for side in frame):
         raise InvalidInputError(
-            "frame=(height, width), whole numbers >= 2", got=repr(frame), mend="pass the size of the network's input"
+            "frame=(height, width), whole numbers >= 2", got=repr(frame), fix="pass the size of the network's input"
         )
 
 
@@ -363,7 +363,7 @@ def _make_empty(folder: Path, leftovers: tuple[str, ...]) -> None:
         raise StoreError(
             f"a new or empty folder at {folder}",
             got="a folder with files",
-            mend="open the store that is there, or choose another folder",
+            fix="open the store that is there, or choose another folder",
         )
 
 
@@ -383,6 +383,4 @@ def _write_new(folder: Path, labels: ClassLabels | MaskLabels, manifest: Manifes
 
 
 def _write_error(folder: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"to write into {folder}", got=str(error), mend="free space on the disk, or choose another folder"
-    )
+    return StoreError(f"to write into {folder}", got=str(error), fix="free space on the disk, or choose another folder")

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
 from noisycorrect_seg.ace2p.resnet import ResNet
 
@@ -57,7 +57,7 @@ def make_backbone(backbone: str | nn.Module, *, width: float = 1.0) -> nn.Module
         return BACKBONES[backbone](width=width)
     if not isinstance(backbone, nn.Module):
         raise InvalidInputError(
-            "a backbone's name or an nn.Module", got=type(backbone).__name__, mend=f"pass one of {sorted(BACKBONES)}"
+            "a backbone's name or an nn.Module", got=type(backbone).__name__, fix=f"pass one of {sorted(BACKBONES)}"
         )
     map_channels(backbone)
     return backbone
@@ -76,7 +76,7 @@ def map_channels(backbone: nn.Module) -> tuple[int, int, int, int]:
         raise InvalidInputError(
             "a backbone with the channels of its four maps in `channels`",
             got=f"{type(backbone).__name__} with channels={channels!r}",
-            mend="set the attribute, or wrap the module in FeatureMaps",
+            fix="set the attribute, or wrap the module in FeatureMaps",
         )
     first, second, third, fourth = (whole_number(f"channels[{i}]", channels[i], least=1) for i in range(4))
     return first, second, third, fourth
@@ -113,7 +113,7 @@ class FeatureMaps(nn.Module):
     def __init__(self, module: nn.Module, channels: Sequence[int] | None = None, *, rgb: bool = False) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
-            raise InvalidInputError("an nn.Module", got=type(module).__name__, mend="pass the backbone itself")
+            raise InvalidInputError("an nn.Module", got=type(module).__name__, fix="pass the backbone itself")
         self.module = module
         self.rgb = rgb
         self.channels = tuple(_seen_channels(self)) if channels is None else tuple(channels)
@@ -142,7 +142,7 @@ def checked_maps(maps: Any) -> tuple[Tensor, ...]:
         raise InvalidInputError(
             "a backbone that returns four maps (N, C, h, w)",
             got=f"{type(maps).__name__} {shapes}".strip(),
-            mend="return the outputs of four layers, biggest first",
+            fix="return the outputs of four layers, biggest first",
         )
     return tuple(found)
 
@@ -212,7 +212,7 @@ def resnet_maps(resnet: nn.Module, *, dilate: bool = True, rgb: bool = True) -> 
         raise InvalidInputError(
             f"a ResNet with {', '.join(parts)}",
             got=f"{type(resnet).__name__} without {', '.join(missing)}",
-            mend="wrap another kind of network in FeatureMaps",
+            fix="wrap another kind of network in FeatureMaps",
         )
     stages = copy.deepcopy(_ResNetStages(resnet))
     if dilate:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.ace2p.layers import ConvNorm, resize, scaled
 from noisycorrect_seg.ace2p.ocnet import ASPObjectContext, ObjectContext
 
@@ -198,6 +198,6 @@ def out_channels(part: nn.Module, kind: str) -> int:
         raise InvalidInputError(
             f"a {kind} with its output's channels in `out_channels`",
             got=f"{type(part).__name__} without",
-            mend="set the attribute",
+            fix="set the attribute",
         )
     return whole_number(f"out_channels of the {kind}", channels, least=1)

@@ -8,8 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.ace2p.context import out_channels
 from noisycorrect_seg.ace2p.layers import ConvNorm, MergeNorm, resize, scaled
 
@@ -208,7 +208,7 @@ def make_fusion(fusion: Part, edge: nn.Module | None, build: Callable[[nn.Module
         return None
     if edge is None:
         raise InvalidInputError(
-            "an edge branch for the fusion branch", got="edge=False", mend="pass fusion=False too, or edge=True"
+            "an edge branch for the fusion branch", got="edge=False", fix="pass fusion=False too, or edge=True"
         )
     return fusion if isinstance(fusion, nn.Module) else build(edge)
 
@@ -250,6 +250,6 @@ def edge_channels(edge: nn.Module) -> tuple[int, ...]:
         raise InvalidInputError(
             "an edge branch with its features' channels in `out_channels`",
             got=f"{type(edge).__name__} with out_channels={channels!r}",
-            mend="set the attribute to a tuple, (256,) for one feature",
+            fix="set the attribute to a tuple, (256,) for one feature",
         )
     return tuple(whole_number(f"out_channels[{i}]", count, least=1) for i, count in enumerate(channels))

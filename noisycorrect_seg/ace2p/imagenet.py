@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
 from noisycorrect_seg.ace2p.resnet import DeepStem, ResNet
 from noisycorrect_seg.ace2p.weights import read_weights
@@ -83,7 +83,7 @@ def _backbone(model: nn.Module) -> ResNet | MobileNetV2:
         raise InvalidInputError(
             "a network with a ResNet or a MobileNetV2 built by name",
             got=type(backbone).__name__,
-            mend="load weights into your own backbone before you pass it to ACE2P",
+            fix="load weights into your own backbone before you pass it to ACE2P",
         )
     return backbone
 
@@ -100,5 +100,5 @@ def _check(own: Mapping[str, Tensor], state: Mapping[str, Tensor], partial: bool
             raise CheckpointError(
                 f"{key!r} of shape {tuple(own[key].shape)}" if key in own else f"no {key!r}",
                 got=str(tuple(state[key].shape)) if key in state else "no such key",
-                mend="build the backbone that the file was trained with, at width=1.0",
+                fix="build the backbone that the file was trained with, at width=1.0",
             )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.checks import finite_number
+from noisycorrect.support.checks import finite_number
 
 SLOPE = 0.01  # of the leaky ReLU behind every normalisation outside the backbone
 MULTIPLE = 8  # channel counts that convolution kernels like
@@ -30,7 +30,7 @@ def scaled(channels: int, width: float) -> int:
     >>> [scaled(64, width) for width in (1.0, 0.25, 0.0625)]
     [64, 16, 8]
     """
-    width = finite_number("width", width, above=1e-3, mend="1.0 is the full network, 0.25 one for small machines")
+    width = finite_number("width", width, above=1e-3, fix="1.0 is the full network, 0.25 one for small machines")
     return max(MULTIPLE, math.floor(channels * width / MULTIPLE + 0.5) * MULTIPLE)
 
 

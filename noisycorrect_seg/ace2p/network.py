@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-from noisycorrect.checkpoint import load_checkpoint, load_model_state, save_checkpoint
-from noisycorrect.checks import finite_number, whole_number
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.training.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect_seg.ace2p import official
 from noisycorrect_seg.ace2p.backbones import checked_maps, make_backbone, map_channels
 from noisycorrect_seg.ace2p.context import make_context, out_channels
@@ -101,8 +101,8 @@ class ACE2P(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = whole_number("num_classes", num_classes, least=2)
-        self.width = finite_number("width", width, above=1e-3, mend="1.0 is the full network")
-        self.dropout = finite_number("dropout", dropout, above=0, below=1, mend="0.1 is the paper's")
+        self.width = finite_number("width", width, above=1e-3, fix="1.0 is the full network")
+        self.dropout = finite_number("dropout", dropout, above=0, below=1, fix="0.1 is the paper's")
         self._names = {
             "backbone": None if isinstance(backbone, nn.Module) else backbone,
             "context": None if isinstance(context, nn.Module) else context or "none",
@@ -135,7 +135,7 @@ class ACE2P(nn.Module):
             raise InvalidInputError(
                 "normalised images (N, 3, H, W) of floats, blue first",
                 got=f"{images.dtype} of shape {tuple(images.shape)}",
-                mend="normalise them; images[None] makes a batch of one",
+                fix="normalise them; images[None] makes a batch of one",
             )
         maps = checked_maps(self.backbone(images))
         feature = self.decoder(self.context(maps[-1]), maps[0])
@@ -159,7 +159,7 @@ class ACE2P(nn.Module):
             raise InvalidInputError(
                 "parts built by name",
                 got=f"an object as {' and '.join(objects)}",
-                mend="build the network yourself, and save and load its state_dict()",
+                fix="build the network yourself, and save and load its state_dict()",
             )
         return {"num_classes": self.num_classes, **self._names, "width": self.width, "dropout": self.dropout}
 
@@ -186,7 +186,7 @@ class ACE2P(nn.Module):
         """
         if classes is not None and len(classes) != self.num_classes:
             raise InvalidInputError(
-                f"{self.num_classes} classes, as the network has", got=str(len(classes)), mend="pass the source's"
+                f"{self.num_classes} classes, as the network has", got=str(len(classes)), fix="pass the source's"
             )
         details = {
             "classes": None if classes is None else [classes.name, classes.names, classes.flip_pairs],
@@ -220,7 +220,7 @@ class ACE2P(nn.Module):
             raise CheckpointError(
                 f"a network written by ACE2P.save at {path}",
                 got="another checkpoint",
-                mend="check the path; a run's weights are in its result.model",
+                fix="check the path; a run's weights are in its result.model",
             )
         network = cls._unfilled(content["config"])
         load_model_state(network, content["state"])
@@ -270,7 +270,7 @@ class ACE2P(nn.Module):
         """
         if self.fusion is not None and not isinstance(self.fusion, FusionBranch):
             raise InvalidInputError(
-                "a fusion branch built by name", got=type(self.fusion).__name__, mend="change its head yourself"
+                "a fusion branch built by name", got=type(self.fusion).__name__, fix="change its head yourself"
             )
         network: Self = copy.deepcopy(self)
         network.num_classes = whole_number("num_classes", num_classes, least=2)

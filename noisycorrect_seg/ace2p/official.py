@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p.context import PyramidPooling
 from noisycorrect_seg.ace2p.heads import EdgeBranch, FusionBranch, SkipDecoder
 from noisycorrect_seg.ace2p.resnet import DeepStem, ResNet
@@ -102,7 +102,7 @@ def load_official(network: nn.Module, source: str | os.PathLike[str] | Mapping[s
         raise CheckpointError(
             f"{key!r} of shape {expected[key]}" if key in expected else f"no {key!r}",
             got=str(found.get(key, "no such key")),
-            mend="pass a checkpoint of this architecture written by the official code",
+            fix="pass a checkpoint of this architecture written by the official code",
         )
     scales = {f"{norm}.weight" for norm, _ in _norms(network)}
     with torch.no_grad():
@@ -174,5 +174,5 @@ def _check_architecture(network: nn.Module) -> None:
             raise InvalidInputError(
                 f"{kind.__name__} as {name}: the official architecture",
                 got=type(modules[name]).__name__ if name in modules else "none",
-                mend='build ACE2P(num_classes, backbone="resnet101", context="psp")',
+                fix='build ACE2P(num_classes, backbone="resnet101", context="psp")',
             )

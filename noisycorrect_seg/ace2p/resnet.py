@@ -7,7 +7,7 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.errors import unknown_name
+from noisycorrect.support.errors import unknown_name
 from noisycorrect_seg.ace2p.layers import scaled
 
 PLANES = (64, 128, 256, 512)

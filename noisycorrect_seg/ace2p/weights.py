@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import CheckpointError
+from noisycorrect.support.errors import CheckpointError
 
 PARALLEL = "module."  # what DataParallel puts before every key
 
@@ -38,11 +38,11 @@ def read_weights(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str
     content = source if isinstance(source, Mapping) else _read(Path(source))
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state:
-        raise CheckpointError("tensors by name", got=type(state).__name__, mend="pass a state dict, or a file of one")
+        raise CheckpointError("tensors by name", got=type(state).__name__, fix="pass a state dict, or a file of one")
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(
-                "tensors by name", got=f"{type(value).__name__} as {key!r}", mend="pass the part that holds the weights"
+                "tensors by name", got=f"{type(value).__name__} as {key!r}", fix="pass the part that holds the weights"
             )
     if all(key.startswith(PARALLEL) for key in state):
         return {key.removeprefix(PARALLEL): value for key, value in state.items()}
@@ -53,15 +53,15 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(f"a weight file at {path}", got="no such file", mend="check the path") from error
+        raise CheckpointError(f"a weight file at {path}", got="no such file", fix="check the path") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"a file of tensors at {path}",
             got="a damaged file, or a pickle that could run code when loaded",
-            mend="use the released file; save the state_dict() of a model, not the model",
+            fix="use the released file; save the state_dict() of a model, not the model",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"a whole weight file at {path}", got=str(error), mend="download it again") from error
+        raise CheckpointError(f"a whole weight file at {path}", got=str(error), fix="download it again") from error
 
 
 def first_difference(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str | None:

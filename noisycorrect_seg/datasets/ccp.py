@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.frame import Size
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import CCP as CLASSES
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES
@@ -109,7 +109,7 @@ class CCP(FileSource):
         names = [name for name in photos if name in masks]
         if not names:
             got = f"{len(photos)} photos and {len(masks)} masks without a common name"
-            raise InvalidInputError(f"photos with masks below {root}", got=got, mend="check the data set's root")
+            raise InvalidInputError(f"photos with masks below {root}", got=got, fix="check the data set's root")
         ids = None if split is None else find_if_any(root, [f"{split}_id.txt"], kind="file")
         if ids is not None:
             names = select(read_ids(ids), photos, ids=ids)
@@ -128,7 +128,7 @@ class CCP(FileSource):
             raise InvalidInputError(
                 f"tag numbers 0..{self._tags - 1}, (H, W), in {path}",
                 got=f"{tags.dtype} {tags.shape} up to {tags.max()}",
-                mend="restore the file",
+                fix="restore the file",
             )
         return self._table.take(tags)
 
@@ -157,7 +157,7 @@ def group_table(tags: Sequence[str], grouping: Mapping[str, Sequence[str]]) -> n
             "a grouping with every tag of the data set in one class",
             got=f"{wrong[0]!r} in {grouped.count(wrong[0])} classes"
             + ("" if wrong[0] in tags else ", which is no tag"),
-            mend=f"the tags are {', '.join(tags)}",
+            fix=f"the tags are {', '.join(tags)}",
         )
     number = {tag: number for number, members in enumerate(grouping.values()) for tag in members}
     table = np.full(256, IGNORE_INDEX, np.uint8)
@@ -178,5 +178,5 @@ def _variable(path: str, name: str) -> np.ndarray:
         raise InvalidInputError(
             f"a MATLAB file (up to version 7) with the variable {name!r}",
             got=f"{path}: {type(error).__name__} {error}",
-            mend="the file is damaged: replace or remove it",
+            fix="the file is damaged: replace or remove it",
         ) from error

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes, classes_named, named_classes
 
 NAMES = ("classes.txt", "classes.json")
@@ -47,7 +47,7 @@ def read_classes(path: Path | str) -> Classes:
         names, pairs = _parsed_json(text) if path.suffix.lower() == ".json" else _parsed_text(text)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise InvalidInputError(
-            "a classes file", got=f"{path}: {error}", mend="write one name a line, background first"
+            "a classes file", got=f"{path}: {error}", fix="write one name a line, background first"
         ) from error
     return named_classes(path.absolute().parent.name or "own", names, pairs, where=str(path))
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.frame import Size
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.source import Cached, ParsingSource
-from noisycorrect_seg.geometry import (
+from noisycorrect_seg.geometry.crops import (
     Augmentation,
     compose,
     crop_matrix,
@@ -24,7 +24,7 @@ from noisycorrect_seg.geometry import (
     image_extent,
     invert,
 )
-from noisycorrect_seg.warp import warp_image, warp_mask
+from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 
 # Of ImageNet, on values / 255, in the order blue, green, red: what the published SCHP networks take.
 MEAN_BGR = (0.406, 0.456, 0.485)
@@ -51,7 +51,7 @@ def normalise(image: np.ndarray) -> Tensor:
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise InvalidInputError(
-            "an RGB image (H, W, 3) of uint8", got=f"{image.dtype} of shape {image.shape}", mend="convert it first"
+            "an RGB image (H, W, 3) of uint8", got=f"{image.dtype} of shape {image.shape}", fix="convert it first"
         )
     normalised = np.empty((3, *image.shape[:2]), np.float32)
     for channel, (mean, std) in enumerate(zip(MEAN_BGR, STD_BGR, strict=True)):
@@ -136,7 +136,8 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
     augment : bool
         Draw each crop's scale, angle and mirror from torch's global generator, which a loader seeds.
     scale_factor, rotation_factor, rotation_prob, mirror_prob : float
-        How strongly; see :func:`noisycorrect_seg.geometry.draw_augmentation`. The defaults are the published ones.
+        How strongly; see :func:`noisycorrect_seg.geometry.crops.draw_augmentation`. The defaults are the published
+        ones.
     cache : bool
         Keep the decoded images and masks in memory: :class:`noisycorrect_seg.datasets.Cached`.
 
@@ -207,7 +208,7 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
             raise InvalidInputError(
                 f"a mask of its image's {shape[0]} x {shape[1]} pixels (height x width)",
                 got=f"{mask.shape} for {self.source.name(index)}",
-                mend="correct the source",
+                fix="correct the source",
             )
         scale, angle, mirror = augmentation
         # The picture is mirrored first and then warped, as published: the other way round, ties would fall otherwise.
@@ -241,15 +242,15 @@ def _check(
         raise InvalidInputError(
             "a source with image(i), mask(i), name(i), classes and a length",
             got=type(source).__name__,
-            mend="see noisycorrect_seg.datasets.ParsingSource",
+            fix="see noisycorrect_seg.datasets.ParsingSource",
         )
     if not len(source):
-        raise InvalidInputError("a source with at least one sample", got="an empty one", mend="check its path")
+        raise InvalidInputError("a source with at least one sample", got="an empty one", fix="check its path")
     if not isinstance(size, (tuple, list)) or len(size) != 2 or min(size) < 2:
-        raise InvalidInputError("a size (height, width) of at least 2 x 2", got=str(size), mend="such as (473, 473)")
+        raise InvalidInputError("a size (height, width) of at least 2 x 2", got=str(size), fix="such as (473, 473)")
     if not (0 <= scale_factor < 1 and rotation_factor >= 0 and 0 <= rotation_prob <= 1 and 0 <= mirror_prob <= 1):
         raise InvalidInputError(
             "a scale factor in [0, 1), a rotation factor of at least 0 and probabilities in [0, 1]",
             got=f"{scale_factor}, {rotation_factor}, {rotation_prob} and {mirror_prob}",
-            mend="the published ones are 0.25, 30, 0.6 and 0.5",
+            fix="the published ones are 0.25, 30, 0.6 and 0.5",
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.class_file import NAMES, as_classes
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask
@@ -87,7 +87,7 @@ class Folder(FileSource):
         if unlabeled not in UNLABELED:
             raise unknown_name("way with unlabelled images", unlabeled, UNLABELED)
         if root is None and images is None:
-            raise InvalidInputError("root= or images=", got="neither", mend="pass the folder of your data")
+            raise InvalidInputError("root= or images=", got="neither", fix="pass the folder of your data")
         home = Path(images).parent if root is None else Path(root)  # type: ignore[arg-type]  # one of the two is there
         image_folder, own = _place(home, images, "images", split)
         keep = unlabeled == "keep"
@@ -96,7 +96,7 @@ class Folder(FileSource):
         mask_files = {} if mask_folder is None else listing(mask_folder, MASK_SUFFIXES)
         if not image_files:
             raise InvalidInputError(
-                f"images ({', '.join(IMAGE_SUFFIXES)}) in {image_folder}", got="none", mend="check the path"
+                f"images ({', '.join(IMAGE_SUFFIXES)}) in {image_folder}", got="none", fix="check the path"
             )
         names = list(image_files)
         if split is not None and not own:
@@ -127,7 +127,7 @@ class Folder(FileSource):
             raise InvalidInputError(
                 "masks of class numbers, where 255 is ignored",
                 got=f"only 0 and 255 in {len(seen)} masks, such as {masks[picks[0]]}",
-                mend="pass values={255: 1} if 255 means class 1, or values={} if nothing but 0 is labelled",
+                fix="pass values={255: 1} if 255 means class 1, or values={} if nothing but 0 is labelled",
             )
 
 
@@ -146,10 +146,10 @@ def _place(home: Path, given: Path | str | None, kind: str, split: str | None) -
         other = folder_of(opposite(split))
         if other is not None:
             raise InvalidInputError(
-                f"a folder of {split} {kind}", got=f"only {other}", mend="add it, or leave split out"
+                f"a folder of {split} {kind}", got=f"only {other}", fix="add it, or leave split out"
             )
     if not whole.is_dir():
-        raise InvalidInputError(f"a folder of {kind}", got=f"no folder {whole}", mend=f"pass root= or {kind}=")
+        raise InvalidInputError(f"a folder of {kind}", got=f"no folder {whole}", fix=f"pass root= or {kind}=")
     return whole, False
 
 
@@ -182,7 +182,7 @@ def _value_table(values: Mapping[int, int] | None) -> np.ndarray | None:
         raise InvalidInputError(
             f"values that map 0..{IGNORE_INDEX} to classes",
             got=str(dict(values)),
-            mend="masks are read as 8-bit numbers",
+            fix="masks are read as 8-bit numbers",
         )
     table = np.arange(256, dtype=np.uint8)
     table[list(values)] = list(values.values())

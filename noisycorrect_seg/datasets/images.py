@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.frame import Size
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # lossless, and no writer renumbers a palette as GIF's do
@@ -37,12 +37,12 @@ def opened(path: Path | str) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except FileNotFoundError as error:
-        raise InvalidInputError("an image file", got=f"no file {path}", mend="restore it") from error
+        raise InvalidInputError("an image file", got=f"no file {path}", fix="restore it") from error
     except InvalidInputError:
         raise
     except UNREADABLE as error:
         raise InvalidInputError(
-            "an image file that can be read", got=f"{path}: {error}", mend="the file is damaged: replace or remove it"
+            "an image file that can be read", got=f"{path}: {error}", fix="the file is damaged: replace or remove it"
         ) from error
 
 
@@ -64,7 +64,7 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
     with opened(path) as image:
         if image.mode[:1] in ("I", "F"):
             raise InvalidInputError(
-                "an image of 8 bits a channel", got=f"{path} of mode {image.mode}", mend="convert it to 8 bits"
+                "an image of 8 bits a channel", got=f"{path} of mode {image.mode}", fix="convert it to 8 bits"
             )
         turn = TURNS.get(image.getexif().get(ORIENTATION, 1)) if upright else None
         if image.mode == "P" and "transparency" in image.info:
@@ -87,7 +87,7 @@ def read_mask(path: Path | str) -> np.ndarray:
     with opened(path) as image:
         if image.format == "JPEG":
             raise InvalidInputError(
-                "a mask in a lossless format", got=f"the JPEG {path}", mend="JPEG changes class numbers: export PNG"
+                "a mask in a lossless format", got=f"the JPEG {path}", fix="JPEG changes class numbers: export PNG"
             )
         values = np.array(image)
     if values.ndim == 3:
@@ -96,14 +96,14 @@ def read_mask(path: Path | str) -> np.ndarray:
             raise InvalidInputError(
                 "a mask of class numbers (palette or grey)",
                 got=f"colours in {path}",
-                mend="export class numbers, or map each colour to its number first",
+                fix="export class numbers, or map each colour to its number first",
             )
         values = colours[:, :, 0]
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > IGNORE_INDEX:
         raise InvalidInputError(
             f"mask values 0..{IGNORE_INDEX}",
             got=f"{values.dtype} up to {values.max()} in {path}",
-            mend="store class numbers; 255 is ignored",
+            fix="store class numbers; 255 is ignored",
         )
     return np.ascontiguousarray(values, np.uint8)
 
@@ -123,8 +123,8 @@ def check_classes(mask: np.ndarray, num_classes: int, path: Path | str) -> np.nd
     >>> check_classes(np.array([[0, 7]], np.uint8), 7, "7.png")
     Traceback (most recent call last):
     ...
-    noisycorrect.errors.InvalidInputError: expected mask values 0..6 or 255; got 7 in 7.png; to mend: correct the mask
-    or the list of classes
+    noisycorrect.support.errors.InvalidInputError: expected mask values 0..6 or 255; got 7 in 7.png; to fix: correct the
+    mask or the list of classes
     """
     # 255 becomes 0, so that one maximum tells.
     if num_classes < IGNORE_INDEX and int((mask + np.uint8(1)).max()) > num_classes:
@@ -132,6 +132,6 @@ def check_classes(mask: np.ndarray, num_classes: int, path: Path | str) -> np.nd
         raise InvalidInputError(
             f"mask values 0..{num_classes - 1} or {IGNORE_INDEX}",
             got=f"{wrong} in {path}",
-            mend="correct the mask or the list of classes",
+            fix="correct the mask or the list of classes",
         )
     return mask

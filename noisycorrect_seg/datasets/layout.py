@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 SPLITS = ("train", "val")
@@ -31,7 +31,7 @@ def find(root: Path | str, candidates: Iterable[str], *, kind: str) -> Path:
     found = find_if_any(root, tried, kind=kind)
     if found is None:
         where = f"{root} does not exist" if not Path(root).is_dir() else f"none of them below {root}"
-        raise InvalidInputError(f"the {kind} {' or '.join(tried)}", got=where, mend="check the data set's root")
+        raise InvalidInputError(f"the {kind} {' or '.join(tried)}", got=where, fix="check the data set's root")
     return found
 
 
@@ -63,7 +63,7 @@ def listing(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
             key = stem if inner == "." else f"{inner}/{stem}"
             if key in found:
                 raise InvalidInputError(
-                    "one file a stem", got=f"{found[key]} and {file}", mend="remove one of the two, or rename it"
+                    "one file a stem", got=f"{found[key]} and {file}", fix="remove one of the two, or rename it"
                 )
             found[key] = Path(place, file)
     return dict(sorted(found.items()))
@@ -87,10 +87,10 @@ def read_ids(path: Path, *, whole_lines: bool = False) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError("an id file of one name a line", got=f"{path}: {error}", mend="restore it") from error
+        raise InvalidInputError("an id file of one name a line", got=f"{path}: {error}", fix="restore it") from error
     words = [(line.strip() if whole_lines else line.split()[0]).lstrip("/") for line in lines if line.strip()]
     if not words:
-        raise InvalidInputError("an id file of one name a line", got=f"{path} without any", mend="restore it")
+        raise InvalidInputError("an id file of one name a line", got=f"{path} without any", fix="restore it")
     return [_without_suffix(word) for word in words]
 
 
@@ -113,7 +113,7 @@ def select(names: Sequence[str], images: Mapping[str, Path], *, ids: Path) -> li
         raise InvalidInputError(
             f"an image for every name in {ids}",
             got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)",
-            mend="restore the images, or take the names out of the file",
+            fix="restore the images, or take the names out of the file",
         )
     return keys
 
@@ -181,12 +181,12 @@ def images_and_masks(image_folder: Path, mask_folder: Path) -> tuple[dict[str, P
     images, masks = listing(image_folder, IMAGE_SUFFIXES), listing(mask_folder, MASK_SUFFIXES)
     if not images:
         raise InvalidInputError(
-            f"images ({', '.join(IMAGE_SUFFIXES)}) in {image_folder}", got="none", mend="check the data set's root"
+            f"images ({', '.join(IMAGE_SUFFIXES)}) in {image_folder}", got="none", fix="check the data set's root"
         )
     if images.keys().isdisjoint(masks):
         got = f"{next(iter(images))!r} and {next(iter(masks))!r}" if masks else f"no masks in {mask_folder}"
         raise InvalidInputError(
-            f"masks ({', '.join(MASK_SUFFIXES)}) named as their images", got=got, mend="rename one of the two"
+            f"masks ({', '.join(MASK_SUFFIXES)}) named as their images", got=got, fix="rename one of the two"
         )
     return images, masks
 
@@ -204,7 +204,7 @@ def masks_for(names: Sequence[str], masks: Mapping[str, Path], folder: Path) -> 
         raise InvalidInputError(
             f"a mask for every image in {folder}",
             got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)",
-            mend="restore the masks, or list the images that have one in an id file",
+            fix="restore the masks, or list the images that have one in an id file",
         )
     return [masks[name] for name in names]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from noisycorrect.errors import unknown_name
+from noisycorrect.support.errors import unknown_name
 from noisycorrect_seg.datasets.atr import ATR
 from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.cihp import CIHP
@@ -49,7 +49,7 @@ def source_named(name: str, root: Path | str, split: str = "train", **options: A
     >>> source_named("lpi", "data")
     Traceback (most recent call last):
     ...
-    noisycorrect.errors.InvalidInputError: expected a known data set; got 'lpi'; to mend: did you mean 'lip'?
+    noisycorrect.support.errors.InvalidInputError: expected a known data set; got 'lpi'; to fix: did you mean 'lip'?
     Known: 'atr', 'ccp', 'cihp', 'folder', 'lip', 'pascal'
     """
     if name not in READERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import PASCAL
 from noisycorrect_seg.datasets.layout import checked_split, samples
 from noisycorrect_seg.datasets.source import FileSource
@@ -47,7 +47,7 @@ class PascalPersonPart(FileSource):
             raise InvalidInputError(
                 f"the list of {split} images, {LISTS[0]}{split}.txt or {split}_id.txt",
                 got=f"none below {root}",
-                mend="restore it",
+                fix="restore it",
             )
 
         files = samples(

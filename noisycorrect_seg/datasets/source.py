@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.frame import Size
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import check_classes, image_shape, read_image, read_mask
 
@@ -81,7 +81,7 @@ class FileSource:
         if orientation not in ORIENTATIONS:
             raise unknown_name("orientation", orientation, ORIENTATIONS)
         if not names:
-            raise InvalidInputError("at least one sample", got="none", mend="check the folder and the split")
+            raise InvalidInputError("at least one sample", got="none", fix="check the folder and the split")
         assert len(names) == len(images) == len(masks)
         self.classes = classes
         self.orientation = orientation
@@ -112,7 +112,7 @@ class FileSource:
             raise InvalidInputError(
                 f"a mask of its image's {shape[0]} x {shape[1]} pixels (height x width)",
                 got=f"{mask.shape[0]} x {mask.shape[1]} in {path}",
-                mend=f"the image is {self._images[index]}: export the mask at its size",
+                fix=f"the image is {self._images[index]}: export the mask at its size",
             )
         return mask
 
@@ -142,7 +142,7 @@ class FileSource:
             raise InvalidInputError(
                 "an upright image",
                 got=f"EXIF orientation {orientation} in {self._images[index]}, and a mask that fits it either way",
-                mend="turn the pixels and drop the tag; or say orientation='stored' or 'upright', as the masks are",
+                fix="turn the pixels and drop the tag; or say orientation='stored' or 'upright', as the masks are",
             )
         return (turned, True) if drawn == turned else (shape, False)
 
@@ -170,7 +170,7 @@ class Subset:
             raise InvalidInputError(
                 f"at least one position in 0..{len(source) - 1}",
                 got=f"{len(self.indices)} of them, up to {max(self.indices, default=None)}",
-                mend="count positions from 0",
+                fix="count positions from 0",
             )
 
     @property

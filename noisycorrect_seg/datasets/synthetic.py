@@ -8,11 +8,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.errors import InvalidInputError
-from noisycorrect.rng import derived_seed
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.classes import LIP, Classes
-from noisycorrect_seg.datasets.people.scene import render
 from noisycorrect_seg.noise import MaskNoise, parse, realistic
+from noisycorrect_seg.people.scene import render
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -85,15 +85,15 @@ class SyntheticPeople:
         try:
             height, width = size
         except (TypeError, ValueError):
-            raise InvalidInputError("size (height, width)", got=repr(size), mend="pass size=(128, 96)") from None
+            raise InvalidInputError("size (height, width)", got=repr(size), fix="pass size=(128, 96)") from None
         self.size = (_whole(height, 32, "height"), _whole(width, 32, "width"))
         if not isinstance(split, str):
-            raise InvalidInputError("the name of a split", got=repr(split), mend="pass split='train'")
+            raise InvalidInputError("the name of a split", got=repr(split), fix="pass split='train'")
         self.split = split
         if isinstance(noise, str):
             noise = realistic(self.size[0]) if noise == "realistic" else parse(noise)
         if noise is not None and not isinstance(noise, MaskNoise):
-            raise InvalidInputError("a mask noise model, its spelling or None", got=repr(noise), mend="see parse")
+            raise InvalidInputError("a mask noise model, its spelling or None", got=repr(noise), fix="see parse")
         self.noise = noise
         self.cache = bool(cache)
         # crc32, not hash(): the same in every process.
@@ -150,5 +150,5 @@ class SyntheticPeople:
 
 def _whole(value: object, least: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInputError(f"{what} of at least {least}", got=repr(value), mend=f"pass a whole number as {what}")
+        raise InvalidInputError(f"{what} of at least {least}", got=repr(value), fix=f"pass a whole number as {what}")
     return int(value)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.checks import finite_number
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.checks import finite_number
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.maps import resized
+from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.outputs import ParsingOutput
 
 
@@ -97,12 +97,12 @@ def final_logits(output: Any, count: int, num_classes: int) -> Tensor:
         raise InvalidInputError(
             f"a ParsingOutput, or logits of shape ({count}, {num_classes}, h, w)",
             got=type(output).__name__ if shape is None else f"shape {shape}",
-            mend="pass classes= that fit the model",
+            fix="pass classes= that fit the model",
         )
     wide: Tensor = logits.float()
     if not torch.isfinite(wide).all():
         raise InvalidInputError(
-            "finite logits", got="NaN or infinity", mend='look at the checkpoint, or use precision="float32"'
+            "finite logits", got="NaN or infinity", fix='look at the checkpoint, or use precision="float32"'
         )
     return wide
 
@@ -130,9 +130,9 @@ def checked_scales(scales: Sequence[float]) -> tuple[float, ...]:
     >>> checked_scales([0.5, 1])
     (0.5, 1.0)
     """
-    numbers = tuple(finite_number("a scale", scale, above=0, mend="1.0 is the crop itself") for scale in scales)
+    numbers = tuple(finite_number("a scale", scale, above=0, fix="1.0 is the crop itself") for scale in scales)
     if not numbers or 0 in numbers:
-        raise InvalidInputError("at least one scale, all above 0", got=repr(tuple(scales)), mend="(1.0,) is the crop")
+        raise InvalidInputError("at least one scale, all above 0", got=repr(tuple(scales)), fix="(1.0,) is the crop")
     return numbers
 
 
@@ -140,6 +140,6 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     height, width = (math.floor(scale * side) for side in size)
     if min(height, width) < 1:
         raise InvalidInputError(
-            f"scales that leave a pixel of {size[0]} x {size[1]}", got=str(scale), mend="use larger scales"
+            f"scales that leave a pixel of {size[0]} x {size[1]}", got=str(scale), fix="use larger scales"
         )
     return height, width

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from noisycorrect import distributed
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.frame import Size
-from noisycorrect.modules import evaluating
-from noisycorrect.progress import samples_progress
+from noisycorrect.support import distributed
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.modules import evaluating
+from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
@@ -131,7 +131,7 @@ def _load(source: ParsingSource, rows: Sequence[int], size: Size) -> _Loaded:
             raise InvalidInputError(
                 f"a mask of the image's size {image.shape[:2]}",
                 got=f"{mask.shape} of {source.name(row)!r}",
-                mend="replace the image or its mask",
+                fix="replace the image or its mask",
             )
         images.append(image)
         masks.append(mask)

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from noisycorrect.checks import whole_number
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError
-from noisycorrect.files import replace_atomically
 from noisycorrect.labels.frame import Size
-from noisycorrect.modules import evaluating
-from noisycorrect.progress import samples_progress
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.modules import evaluating
+from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
@@ -116,7 +116,7 @@ def parse_folder(
     1 images parsed ['photo.png']
     """
     if not Path(folder).is_dir():
-        raise InvalidInputError(f"a folder at {folder}", got="none", mend="parse_image takes a single photo")
+        raise InvalidInputError(f"a folder at {folder}", got="none", fix="parse_image takes a single photo")
     return parse_files(
         model,
         [folder],
@@ -208,12 +208,12 @@ def _made(out: Path, images: Sequence[Path]) -> Path:
     sources = {path.resolve().parent for path in images}
     if out.resolve() in sources:
         raise InvalidInputError(
-            "an output folder of its own", got=f"{out}, where images are", mend="masks could replace images there"
+            "an output folder of its own", got=f"{out}, where images are", fix="masks could replace images there"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInputError(f"to write into {out}", got=str(error), mend="choose another folder") from error
+        raise InvalidInputError(f"to write into {out}", got=str(error), fix="choose another folder") from error
     return out
 
 
@@ -250,7 +250,7 @@ def _write(stem: Path, parsing: Parsing, image: np.ndarray | None) -> None:
         raise InvalidInputError(
             f"to write {stem.name} into {stem.parent}",
             got=str(error),
-            mend="free space, or choose another folder; what was written before is whole",
+            fix="free space, or choose another folder; what was written before is whole",
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, read_image
 
 
@@ -45,7 +45,7 @@ def any_image(image: Any) -> np.ndarray:
         raise InvalidInputError(
             "an RGB image (H, W, 3) or a grey one (H, W), uint8",
             got=f"{image.dtype} of shape {image.shape}",
-            mend="scale to 0..255 and convert with .astype(np.uint8); drop an alpha channel",
+            fix="scale to 0..255 and convert with .astype(np.uint8); drop an alpha channel",
         )
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
@@ -57,7 +57,7 @@ def _upright(picture: Any) -> np.ndarray:
         raise InvalidInputError(
             "a path, a PIL image or a uint8 array",
             got=type(picture).__name__,
-            mend="pass a tensor as tensor.numpy(), shape (H, W, 3)",
+            fix="pass a tensor as tensor.numpy(), shape (H, W, 3)",
         )
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")  # Pillow warns about the direct way
@@ -101,11 +101,11 @@ def image_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], li
         elif path.exists():
             images.append(path)
         else:
-            raise InvalidInputError("a photo or a folder of photos", got=f"no file {path}", mend="check the path")
+            raise InvalidInputError("a photo or a folder of photos", got=f"no file {path}", fix="check the path")
     if not images:
         raise InvalidInputError(
             "at least one image",
             got=f"none, and {len(others)} other files",
-            mend=f"images end in {', '.join(IMAGE_SUFFIXES)}",
+            fix=f"images end in {', '.join(IMAGE_SUFFIXES)}",
         )
     return list(dict.fromkeys(images)), list(dict.fromkeys(others))

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from noisycorrect.engine import resolve_device, resolve_precision
+from noisycorrect.training.engine import resolve_device, resolve_precision
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

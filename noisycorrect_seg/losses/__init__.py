@@ -4,11 +4,11 @@ from noisycorrect_seg.losses.consistency import consistency_loss
 from noisycorrect_seg.losses.cross_entropy import cross_entropy
 from noisycorrect_seg.losses.edge import balanced_edge_loss, edge_targets
 from noisycorrect_seg.losses.lovasz import lovasz_softmax
-from noisycorrect_seg.losses.objective import ParsingObjective
+from noisycorrect_seg.losses.parsing import ParsingLoss
 from noisycorrect_seg.losses.soft_edges import soft_edges
 
 __all__ = [
-    "ParsingObjective",
+    "ParsingLoss",
     "balanced_edge_loss",
     "consistency_loss",
     "cross_entropy",

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
 
 
@@ -91,8 +91,8 @@ def check_weights(class_weights: Tensor | None, num_classes: int) -> Tensor | No
     shape = tuple(class_weights.shape)
     if shape != (num_classes,) or not bool(((class_weights >= 0) & class_weights.isfinite()).all()):
         raise InvalidInputError(
-            f"{num_classes} finite class weights of at least 0", got=f"{class_weights.tolist()}", mend="one a class"
+            f"{num_classes} finite class weights of at least 0", got=f"{class_weights.tolist()}", fix="one a class"
         )
     if not bool((class_weights > 0).any()):
-        raise InvalidInputError("a class weight above 0", got="zeros", mend="pass None to weigh all classes alike")
+        raise InvalidInputError("a class weight above 0", got="zeros", fix="pass None to weigh all classes alike")
     return class_weights.detach()

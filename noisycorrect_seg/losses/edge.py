@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.losses.targets import check_maps, widen
-from noisycorrect_seg.maps import resized
 
 EDGE_WIDTH = 3
 PAIRS = ((-1, 0), (0, 1), (1, 1), (1, -1))
@@ -58,10 +58,10 @@ def edge_targets(labels: Tensor, ignore_index: int = IGNORE_INDEX, *, width: int
         raise InvalidInputError(
             "integer labels of shape (N, H, W) or (H, W)",
             got=f"{labels.dtype} of shape {shape}",
-            mend="pass class indices; of soft targets, targets.argmax(1)",
+            fix="pass class indices; of soft targets, targets.argmax(1)",
         )
     if not isinstance(width, int) or width < 1 or width % 2 == 0:
-        raise InvalidInputError("an odd edge width", got=repr(width), mend="3 is the published one")
+        raise InvalidInputError("an odd edge width", got=repr(width), fix="3 is the published one")
     return edges_of(labels, labels != ignore_index, width).to(torch.uint8)
 
 
@@ -135,12 +135,12 @@ def balanced_edge_loss(logits: Tensor, targets: Tensor, ignore_index: int = IGNO
         raise InvalidInputError(
             f"integer edge targets of shape ({len(logits)}, H, W)",
             got=f"{targets.dtype} of shape {shape}",
-            mend="pass edge_targets(labels)",
+            fix="pass edge_targets(labels)",
         )
     valid = targets != ignore_index
     if bool((valid & (targets != 0) & (targets != 1)).any()):
         raise InvalidInputError(
-            f"edge targets 0, 1 or {ignore_index}", got="other values", mend="pass edge_targets(labels), not the labels"
+            f"edge targets 0, 1 or {ignore_index}", got="other values", fix="pass edge_targets(labels), not the labels"
         )
     margins = edge_margins(logits, shape[0], (shape[1], shape[2]))
     return balanced_edge_loss_of(margins, (targets == 1) & valid, valid)

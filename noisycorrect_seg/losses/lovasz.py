@@ -8,8 +8,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
 from noisycorrect_seg.losses.targets import ROUNDING, Targets, check_maps, targets_like, widen
 
@@ -94,7 +94,7 @@ def lovasz_softmax(
     low, high = (float(bound) for bound in probs.detach().aminmax())
     if low < -ROUNDING or high > 1 + ROUNDING:  # NaN is neither, and becomes the loss
         raise InvalidInputError(
-            "probs in [0, 1]", got=f"values from {low:.3g} to {high:.3g}", mend="pass logits.softmax(1)"
+            "probs in [0, 1]", got=f"values from {low:.3g} to {high:.3g}", fix="pass logits.softmax(1)"
         )
     if not per_image:
         return lovasz_of(probs, targets, classes=classes, bins=bins if method == "linear" else None)
@@ -215,7 +215,7 @@ def _check_settings(method: str, bins: int) -> None:
     if method not in METHODS:
         raise unknown_name("Lovász method", method, METHODS)
     if not isinstance(bins, int) or bins < 2:
-        raise InvalidInputError("bins >= 2", got=repr(bins), mend="1024 is within 0.001 of the exact loss")
+        raise InvalidInputError("bins >= 2", got=repr(bins), fix="1024 is within 0.001 of the exact loss")
 
 
 def _chosen(classes: ClassChoice, targets: Targets) -> list[int]:
@@ -228,6 +228,6 @@ def _chosen(classes: ClassChoice, targets: Targets) -> list[int]:
         raise InvalidInputError(
             f"different classes in 0..{targets.num_classes - 1}",
             got=str(chosen),
-            mend='name each class once, or pass "present"',
+            fix='name each class once, or pass "present"',
         )
     return chosen

@@ -8,9 +8,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect_seg.maps import winners
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.maps import winners
 
 ROUNDING = 1e-3  # half precision is off by that much at 1
 
@@ -67,7 +67,7 @@ class Targets:
         self.soft: Tensor | None = None
         if not isinstance(targets, Tensor) or not targets.numel():
             got = f"shape {tuple(targets.shape)}" if isinstance(targets, Tensor) else type(targets).__name__
-            raise InvalidInputError("targets as a tensor of pixels", got=got, mend="pass labels (N, H, W)")
+            raise InvalidInputError("targets as a tensor of pixels", got=got, fix="pass labels (N, H, W)")
         if targets.is_floating_point():
             self.soft = _checked_soft(targets.detach(), num_classes)
             self.valid = self.soft.sum(1) > 0
@@ -113,12 +113,12 @@ def _checked_soft(targets: Tensor, num_classes: int) -> Tensor:
         raise InvalidInputError(
             f"soft targets of shape (N, {num_classes}, H, W)",
             got=f"{targets.dtype} of shape {tuple(targets.shape)}",
-            mend="pass class probabilities, or integer labels (N, H, W)",
+            fix="pass class probabilities, or integer labels (N, H, W)",
         )
     low, high = (float(bound) for bound in targets.aminmax())
     if low < 0 or high > 1 + ROUNDING:
         raise InvalidInputError(
-            "soft targets in [0, 1]", got=f"values from {low:.3g} to {high:.3g}", mend="pass probabilities, not logits"
+            "soft targets in [0, 1]", got=f"values from {low:.3g} to {high:.3g}", fix="pass probabilities, not logits"
         )
     return widen(targets)
 
@@ -128,7 +128,7 @@ def _checked_labels(labels: Tensor, valid: Tensor, num_classes: int, ignore_inde
         raise InvalidInputError(
             "integer labels of shape (N, H, W)",
             got=f"{labels.dtype} of shape {tuple(labels.shape)}",
-            mend="pass class indices, or probabilities (N, K, H, W)",
+            fix="pass class indices, or probabilities (N, K, H, W)",
         )
     labels = labels.long()
     low, high = (int(bound) for bound in labels.where(valid, 0).aminmax())
@@ -136,7 +136,7 @@ def _checked_labels(labels: Tensor, valid: Tensor, num_classes: int, ignore_inde
         raise InvalidInputError(
             f"labels in 0..{num_classes - 1} or {ignore_index}",
             got=str(low if low < 0 else high),
-            mend="correct the labels, or the number of the model's outputs",
+            fix="correct the labels, or the number of the model's outputs",
         )
     return labels
 
@@ -156,7 +156,7 @@ def check_maps(maps: Tensor, name: str, *, channels: int | None = None, images: 
         got = f"shape {tuple(maps.shape)}"
     else:
         return
-    raise InvalidInputError(f"{name} of shape {wanted}, floating", got=got, mend="pass the model's output")
+    raise InvalidInputError(f"{name} of shape {wanted}, floating", got=got, fix="pass the model's output")
 
 
 def targets_like(targets: Tensor, maps: Tensor, ignore_index: int, *, any_size: bool = False) -> Targets:
@@ -173,6 +173,6 @@ def targets_like(targets: Tensor, maps: Tensor, ignore_index: int, *, any_size: 
         raise InvalidInputError(
             f"targets of {len(maps)} images" + ("" if any_size else f" of {tuple(maps.shape[-2:])} pixels"),
             got=f"{len(checked.valid)} of {checked.size}",
-            mend="resize the logits to the labels: resized(logits, labels.shape[-2:])",
+            fix="resize the logits to the labels: resized(logits, labels.shape[-2:])",
         )
     return checked

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX, checked_mask
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.noise.spec import spell_model
 
@@ -106,13 +106,13 @@ class MaskNoise(ABC):
         changed = []
         for index, mask in enumerate(masks):
             if images is not None and index >= len(images):
-                raise InvalidInputError("one image a mask", got=f"{len(images)} images", mend="pass both in one order")
+                raise InvalidInputError("one image a mask", got=f"{len(images)} images", fix="pass both in one order")
             given = checked_mask(mask, len(classes), index)
             image = None if images is None else images[index]
             noisy.append(self._noisy(given, classes, sequence, index, image))
             changed.append(noisy[-1] != given)
         if not noisy:
-            raise InvalidInputError("at least one mask", got="none", mend="check how the data set was read")
+            raise InvalidInputError("at least one mask", got="none", fix="check how the data set was read")
         return NoisyMasks(noisy, changed, {"model": str(self), "seed": sequence.entropy})
 
     def apply_one(
@@ -144,7 +144,7 @@ class MaskNoise(ABC):
         """
         classes = classes_named(classes)
         if isinstance(index, bool) or not isinstance(index, int | np.integer) or index < 0:
-            raise InvalidInputError("an index of at least 0", got=repr(index), mend="pass the sample's index")
+            raise InvalidInputError("an index of at least 0", got=repr(index), fix="pass the sample's index")
         given = checked_mask(mask, len(classes), int(index))
         return self._noisy(given, classes, check_seed(seed), int(index), image)
 
@@ -174,6 +174,6 @@ def _checked_image(image: Any, shape: tuple[int, ...], index: int) -> NDArray[np
         raise InvalidInputError(
             f"an image of uint8 and shape {(*shape, 3)}",
             got=f"{array.dtype} of shape {array.shape} at index {index}",
-            mend="pass RGB pictures of the masks' sizes",
+            fix="pass RGB pictures of the masks' sizes",
         )
     return array

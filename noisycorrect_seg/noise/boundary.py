@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from noisycorrect.classification.noise.checks import check_flag, check_scale, check_share
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.noise.base import Mask, MaskNoise
 from noisycorrect_seg.noise.parts import find_parts, grown
@@ -156,7 +156,7 @@ class MarkovBoundary(MaskNoise):
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int | np.integer) or self.steps < 0:
-            raise InvalidInputError("steps of at least 0", got=repr(self.steps), mend="pass a whole number")
+            raise InvalidInputError("steps of at least 0", got=repr(self.steps), fix="pass a whole number")
         object.__setattr__(self, "steps", int(self.steps))
         for name in ("theta1", "theta2", "theta3"):
             object.__setattr__(self, name, check_share(getattr(self, name), name))

@@ -9,8 +9,8 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.noise.base import Mask, MaskNoise
 
@@ -62,10 +62,10 @@ class Compose(MaskNoise):
         flat: list[MaskNoise] = []
         for model in models:
             if not isinstance(model, MaskNoise):
-                raise InvalidInputError("mask noise models", got=repr(model), mend="parse a spelling first")
+                raise InvalidInputError("mask noise models", got=repr(model), fix="parse a spelling first")
             flat += model.models if isinstance(model, Compose) else [model]
         if not flat:
-            raise InvalidInputError("at least one noise model", got="none", mend="NoNoise() is no noise")
+            raise InvalidInputError("at least one noise model", got="none", fix="NoNoise() is no noise")
         object.__setattr__(self, "models", tuple(flat))
 
     def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:

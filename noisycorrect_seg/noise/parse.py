@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.noise.base import ClassesLike, MaskNoise
 from noisycorrect_seg.noise.boundary import Boundary, MarkovBoundary
@@ -64,7 +64,7 @@ def parse(spelling: str) -> MaskNoise:
     'boundary:3+swap:0.2:together'
     """
     if not isinstance(spelling, str):
-        raise InvalidInputError("a spelling such as 'boundary:3'", got=repr(spelling), mend="pass a string")
+        raise InvalidInputError("a spelling such as 'boundary:3'", got=repr(spelling), fix="pass a string")
     models = [_parse_one(spelling, part.strip()) for part in spelling.split("+")]
     return models[0] if len(models) == 1 else Compose(models)
 
@@ -109,7 +109,7 @@ def realistic(height: int = 128, classes: ClassesLike = "lip") -> Compose:
     ['confusion', 'swap', 'swap', 'drop', 'affine', 'polygon', 'boundary']
     """
     if isinstance(height, bool) or not isinstance(height, int) or height < 1:
-        raise InvalidInputError("a height of at least 1", got=repr(height), mend="pass the masks' height in pixels")
+        raise InvalidInputError("a height of at least 1", got=repr(height), fix="pass the masks' height in pixels")
     known = classes_named(classes)
     models: list[MaskNoise] = []
     if confused_pairs(known):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_flag, check_rate, check_share
-from noisycorrect.errors import InvalidInputError, unknown_name
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.noise.base import Mask, MaskNoise
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts
@@ -103,12 +103,12 @@ class Confusion(MaskNoise):
             raise InvalidInputError(
                 "pairs of classes that are confused",
                 got=f"none known for {classes.name!r}",
-                mend="pass pairs=((1, 2),)",
+                fix="pass pairs=((1, 2),)",
             )
         top = max(max(pair) for pair in pairs)
         if top >= len(classes):
             raise InvalidInputError(
-                f"pairs of classes in 0..{len(classes) - 1}", got=f"class {top}", mend="pass pairs of these classes"
+                f"pairs of classes in 0..{len(classes) - 1}", got=f"class {top}", fix="pass pairs of these classes"
             )
         matrix = np.zeros((len(classes), len(classes)))
         source, target = np.array(pairs).T
@@ -160,7 +160,7 @@ class MatrixConfusion(MaskNoise):
             raise InvalidInputError(
                 "a square matrix of probabilities whose rows sum to 1",
                 got=f"shape {matrix.shape}" if not square else f"row sums {matrix.sum(axis=1).round(3).tolist()}",
-                mend="rows are right classes, columns are the names they get",
+                fix="rows are right classes, columns are the names they get",
             )
         object.__setattr__(self, "transition", tuple(tuple(row) for row in matrix.tolist()))
         object.__setattr__(self, "whole", check_flag(self.whole, "whole"))
@@ -168,7 +168,7 @@ class MatrixConfusion(MaskNoise):
     def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
         if len(self.transition) != len(classes):
             raise InvalidInputError(
-                f"a matrix of {len(classes)} classes", got=f"{len(self.transition)} rows", mend="pass one row a class"
+                f"a matrix of {len(classes)} classes", got=f"{len(self.transition)} rows", fix="pass one row a class"
             )
         return rename(mask, np.array(self.transition), rng, whole=self.whole)
 
@@ -308,6 +308,6 @@ def _checked_pairs(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...
         checked = ()
     if not checked or any(a == b or not (0 <= a < IGNORE_INDEX and 0 <= b < IGNORE_INDEX) for a, b in checked):
         raise InvalidInputError(
-            "pairs (from class, to class) of two different classes", got=repr(pairs), mend="pass pairs=((5, 7), (7, 5))"
+            "pairs (from class, to class) of two different classes", got=repr(pairs), fix="pass pairs=((5, 7), (7, 5))"
         )
     return checked

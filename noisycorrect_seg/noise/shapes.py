@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_rate, check_scale
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.noise.base import Mask, MaskNoise
 from noisycorrect_seg.noise.outline import filled, outlines, simplified
@@ -20,7 +20,7 @@ from noisycorrect_seg.noise.superpixels import superpixels
 
 def _checked_count(value: object, least: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInputError(f"{what} of at least {least}", got=repr(value), mend="pass a whole number")
+        raise InvalidInputError(f"{what} of at least {least}", got=repr(value), fix="pass a whole number")
     return int(value)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 if TYPE_CHECKING:
     from noisycorrect_seg.noise.base import MaskNoise
@@ -103,18 +103,18 @@ def read_arguments(spelling: str, model: type[MaskNoise], parts: list[str]) -> d
         if option not in names:
             raise unknown_name(f"option of {model.name!r} in {spelling!r}", option, names)
         if option in arguments:
-            raise InvalidInputError(f"each option once in {spelling!r}", got=f"{option} twice", mend="leave one out")
+            raise InvalidInputError(f"each option once in {spelling!r}", got=f"{option} twice", fix="leave one out")
         try:
             arguments[option] = CODECS[option].read(text)
         except ValueError:
             raise InvalidInputError(
-                f"a readable {option} in {spelling!r}", got=repr(text), mend=f"write {CODECS[option].example}"
+                f"a readable {option} in {spelling!r}", got=repr(text), fix=f"write {CODECS[option].example}"
             ) from None
     for field in spelled_fields(model)[:1]:
         if field.name not in arguments and field.default is dataclasses.MISSING:
             raise InvalidInputError(
                 f"a {field.name} after {model.name!r}",
                 got=repr(spelling),
-                mend=f"write {CODECS[field.name].example} there",
+                fix=f"write {CODECS[field.name].example} there",
             )
     return arguments

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.cells import CellsFailedError, cell_config, cell_key, plain, read_cell, run_cells
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,8 +20,8 @@ from benchmarks.cells import cell_config
 from benchmarks.cifar10n import Clock, Curve, foreseen_passes, make_cells, make_problem, method_names, read_curve
 from benchmarks.datasets import load
 from benchmarks.networks import build, resnet34
-from noisycorrect.engine import resolve_device
-from noisycorrect.errors import NonFiniteLossError
+from noisycorrect.support.errors import NonFiniteLossError
+from noisycorrect.training.engine import resolve_device
 
 TRAIN, TEST = 64, 20
 ONE_EPOCH = "1e-6"  # minutes: a call trains one epoch at least

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.datasets import Benchmark, load, stratified_subset
 from benchmarks.features import hog_features
 from benchmarks.networks import build, mlp, preact_resnet18, small_cnn
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 TRAIN, TEST = 40, 10
 

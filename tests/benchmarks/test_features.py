@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.features import hog_features
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 
 def oracle(image: np.ndarray) -> np.ndarray:

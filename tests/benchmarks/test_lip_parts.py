@@ -14,9 +14,9 @@ from torch import nn
 
 from benchmarks.parsing import data, measure, networks, pictures, plan, presets, reference, rows, summary, tables
 from noisycorrect import Schedule
-from noisycorrect.data import ShardedBatches
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.data.batches import ShardedBatches
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import LIP, Classes
 
 # ---------------------------------------------------------------- equal passes

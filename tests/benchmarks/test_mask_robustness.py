@@ -18,7 +18,7 @@ from benchmarks.parsing.mask_methods import METHODS, epochs_at_equal_passes, mak
 from benchmarks.parsing.mask_report import figures, label_grid, markdown, model_grid, summarise
 from benchmarks.parsing.mask_scores import label_scores
 from benchmarks.parsing.unet import UNet
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
 from noisycorrect_seg.classes import CCP, LIP, Classes
 from noisycorrect_seg.datasets import ParsingDataset

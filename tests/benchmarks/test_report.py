@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.figures import study_figures, write_study
 from benchmarks.report import command_line, environment, write_report
 from benchmarks.study import mean_and_std, print_table, study_markdown, summarise
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
 
 def cell(method: str, seed: int, accuracy: float, noise: str = "symmetric:0.4", **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from benchmarks.augmentation import crop_and_mirror, disturb_features, shift_fla
 from benchmarks.datasets import Benchmark, load
 from benchmarks.methods import ablation_names, method_names
 from benchmarks.suites import QUICK, RECIPES, SUITES, augmentations
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 
 @pytest.fixture

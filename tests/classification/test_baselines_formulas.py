@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from noisycorrect.classification.baselines.early_learning import early_learning_regularizer, temporal_average
-from noisycorrect.classification.baselines.interpolation import mix
-from noisycorrect.classification.baselines.over_parameterization import (
+from noisycorrect.classification.methods.early_learning import early_learning_regularizer, temporal_average
+from noisycorrect.classification.methods.interpolation import mix
+from noisycorrect.classification.methods.over_parameterization import (
     explained_cross_entropy,
     explained_squared_error,
     label_noise,
 )
-from noisycorrect.classification.baselines.robust_losses import generalized_cross_entropy, symmetric_cross_entropy
-from noisycorrect.classification.baselines.targets import bootstrap_loss, labeled_mean, smooth_targets
-from noisycorrect.classification.baselines.transition import estimate_transition, forward_correction_loss
-from noisycorrect.errors import InvalidInputError
-from noisycorrect.refine import one_hot
+from noisycorrect.classification.methods.robust_losses import generalized_cross_entropy, symmetric_cross_entropy
+from noisycorrect.classification.methods.targets import bootstrap_loss, labeled_mean, smooth_targets
+from noisycorrect.classification.methods.transition import estimate_transition, forward_correction_loss
+from noisycorrect.labels.refine import one_hot
+from noisycorrect.support.errors import InvalidInputError
 
 COUNT, CLASSES = 7, 4
 LABELS = [0, 3, 1, -1, 2, 3, 0]  # one sample without a label

@@ -18,11 +18,11 @@ from noisycorrect.classification import (
     SparseOverParameterization,
     SymmetricCrossEntropy,
 )
-from noisycorrect.classification.baselines.targets import smooth_targets
-from noisycorrect.data import Batch
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.classification.methods.targets import smooth_targets
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels.refine import one_hot
 from noisycorrect.objective import Setup
-from noisycorrect.refine import one_hot
+from noisycorrect.support.errors import InvalidInputError
 
 COUNT, CLASSES = 36, 3
 MAKERS = {
@@ -136,7 +136,7 @@ def test_other_tasks_are_refused(name):
     ],
 )
 def test_parameters_out_of_range_are_refused(make):
-    with pytest.raises(InvalidInputError, match="to mend"):
+    with pytest.raises(InvalidInputError, match="to fix"):
         make()
 
 

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from noisycorrect import Classification
-from noisycorrect.classification.baselines.coteaching import CoTeaching, exchange_loss, remember_rate
-from noisycorrect.classification.baselines.twin import TwinNetworks
-from noisycorrect.data import Batch
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.classification.methods.coteaching import CoTeaching, exchange_loss, remember_rate
+from noisycorrect.classification.methods.twin import TwinNetworks
+from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Setup
+from noisycorrect.support.errors import InvalidInputError
 
 COUNT, CLASSES = 12, 3
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from noisycorrect import Classification, SelfCorrector, noise
-from noisycorrect.classification.baselines import dividemix
-from noisycorrect.classification.baselines.dividemix import (
+from noisycorrect.classification.methods import dividemix
+from noisycorrect.classification.methods.dividemix import (
     DivideMix,
     clean_probability,
     guessed_labels,
@@ -18,10 +18,10 @@ from noisycorrect.classification.baselines.dividemix import (
     semi_supervised_loss,
     sharpen,
 )
-from noisycorrect.classification.baselines.twin import TwinNetworks
-from noisycorrect.data import Batch
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.classification.methods.twin import TwinNetworks
+from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Setup
+from noisycorrect.support.errors import InvalidInputError
 
 COUNT, CLASSES = 10, 3
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from noisycorrect.classification import noise
 from noisycorrect.classification.noise.feature import cross_fitted_probs
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from noisycorrect.classification import noise
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 _rng = np.random.default_rng(3)
 CLEAN = _rng.integers(0, 10, 50)
@@ -84,7 +84,7 @@ def test_a_npy_file_and_an_array_hold_one_set(folder: Path) -> None:
         result = run(source)
         assert np.array_equal(result.labels, expected)
         assert result.details["right_labels_checked"] is False
-        with pytest.raises(InvalidInputError, match=r"which .* one set; to mend: leave the key out"):
+        with pytest.raises(InvalidInputError, match=r"which .* one set; to fix: leave the key out"):
             run(source, "random2")
 
 
@@ -125,7 +125,7 @@ def test_human_labels_are_checked_like_labels(tmp_path: Path) -> None:
 
 
 def test_unknown_and_missing_keys(pt_file: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="set of human labels; got 'wrost'; to mend: did you mean 'worst'"):
+    with pytest.raises(InvalidInputError, match="set of human labels; got 'wrost'; to fix: did you mean 'worst'"):
         noise.Human(pt_file, "wrost")
     for source in (pt_file, folder):
         with pytest.raises(
@@ -172,7 +172,7 @@ def test_pickles_that_could_run_code_are_refused_unrun(tmp_path: Path, name: str
         torch.save({"worse_label": np.array([0, None], dtype=object)}, path)
     else:
         torch.save({"worse_label": CLEAN, "extra": bomb}, path)
-    message = rf"plain integer arrays .* that could run code when opened \({refused}\); to mend: get the file from its"
+    message = rf"plain integer arrays .* that could run code when opened \({refused}\); to fix: get the file from its"
     with pytest.raises(InvalidInputError, match=message):
         run(path, None if name.endswith("npy") else "worst")
     assert not marker.exists()
@@ -190,7 +190,7 @@ def test_damaged_pt_files(tmp_path: Path, keep: int, new_format: bool) -> None:
     path = tmp_path / "cut.pt"
     torch.save(published(), path, _use_new_zipfile_serialization=new_format)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InvalidInputError, match=r"a whole \.pt file .* got a damaged one .* to mend: copy or download"):
+    with pytest.raises(InvalidInputError, match=r"a whole \.pt file .* got a damaged one .* to fix: copy or download"):
         run(path, "worst")
 
 

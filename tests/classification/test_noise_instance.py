@@ -15,7 +15,7 @@ from scipy.stats import binom, truncnorm
 from noisycorrect.classification import noise
 from noisycorrect.classification.noise import checks, projection
 from noisycorrect.classification.noise.projection import truncated_normal
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 K, F, N = 4, 5, 40
 _rng = np.random.default_rng(11)

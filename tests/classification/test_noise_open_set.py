@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noisycorrect.classification import noise
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 X = np.arange(24, dtype=np.float32).reshape(12, 2)
 POOL = -np.arange(1, 41, dtype=np.float32).reshape(20, 2)
@@ -49,9 +49,9 @@ def test_a_tensor_comes_back_as_a_tensor(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("pool", "message"),
     [
-        (None, r"a pool of foreign inputs; got none; to mend: OpenSet\(rate, pool=x\)"),
+        (None, r"a pool of foreign inputs; got none; to fix: OpenSet\(rate, pool=x\)"),
         (POOL[:5], "a pool of at least 6 inputs, because each is used once; got 5"),
-        (POOL.astype(np.float64), "got shape .* dtype float64; to mend: .* scale included"),
+        (POOL.astype(np.float64), "got shape .* dtype float64; to fix: .* scale included"),
         (POOL[:, :1], r"shape \(2,\) and dtype float32, .* got shape \(1,\)"),
         (np.float32(1.0), "as the data set has"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noisycorrect.classification import noise
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_any_rate_survives(rate: float, inclusive: bool, sampling: str) -> None:
 @pytest.mark.parametrize(
     ("spelling", "message"),
     [
-        ("symetric:0.4", "known noise model; got 'symetric'; to mend: did you mean 'symmetric'"),
+        ("symetric:0.4", "known noise model; got 'symetric'; to fix: did you mean 'symmetric'"),
         ("", "known noise model; got ''"),
-        ("symmetric", "a rate after 'symmetric'; got 'symmetric'; to mend: write 'symmetric:0.4'"),
+        ("symmetric", "a rate after 'symmetric'; got 'symmetric'; to fix: write 'symmetric:0.4'"),
         ("symmetric:", "readable rate in 'symmetric:'; got ''"),
-        ("symmetric:high", "readable rate in 'symmetric:high'; got 'high'; to mend: write a number"),
+        ("symmetric:high", "readable rate in 'symmetric:high'; got 'high'; to fix: write a number"),
         ("symmetric:40", r"noise rate in \[0, 1\]; got 40.0"),
         ("symmetric:nan", r"noise rate in \[0, 1\]; got nan"),
         ("symmetric:0.4:inclusiv", "option of 'symmetric' in .* did you mean 'inclusive'"),

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from noisycorrect.classification import noise
 from noisycorrect.classification.noise.sampling import draw_labels, draw_rows, exact_count, largest_remainder
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 rates = st.floats(0.0, 1.0, allow_nan=False)
 quick = settings(max_examples=60, deadline=None)
@@ -205,12 +205,12 @@ def test_draw_labels_leaves_a_class_that_stays() -> None:
 @pytest.mark.parametrize("build", [noise.Symmetric, noise.PairFlip, noise.Asymmetric, noise.InstanceDependent])
 @pytest.mark.parametrize("rate", [-0.1, 1.1, 40, float("nan"), float("inf"), "0.4", None, True])
 def test_bad_rates(build: Any, rate: Any) -> None:
-    with pytest.raises(InvalidInputError, match=r"expected a noise rate .*; to mend: "):
+    with pytest.raises(InvalidInputError, match=r"expected a noise rate .*; to fix: "):
         build(rate)
 
 
 def test_a_rate_in_per_cent_is_told_so() -> None:
-    with pytest.raises(InvalidInputError, match=r"in \[0, 1\]; got 40; to mend: rates are shares: 40 % is 0.4"):
+    with pytest.raises(InvalidInputError, match=r"in \[0, 1\]; got 40; to fix: rates are shares: 40 % is 0.4"):
         noise.Symmetric(40)
 
 
@@ -221,7 +221,7 @@ COLUMNS = np.array([[0.9, 0.3], [0.1, 0.7]])
     ("matrix", "message"),
     [
         (COLUMNS, "column-stochastic matrix as cleanlab writes it: transpose it"),
-        ([[0.5, 0.4], [0.2, 0.8]], r"row-stochastic .* got a sum of 0.9 in row 0; to mend: divide each row by its sum"),
+        ([[0.5, 0.4], [0.2, 0.8]], r"row-stochastic .* got a sum of 0.9 in row 0; to fix: divide each row by its sum"),
         ([[1.1, -0.1], [0.2, 0.8]], "got 1.1 at row 0, column 0"),
         ([[0.5, 0.5], [float("nan"), 1.0]], "got nan at row 1, column 0"),
         ([[0.5, 0.5]], r"shape \(K, K\), K >= 2; got shape \(1, 2\)"),
@@ -253,7 +253,7 @@ def test_bad_mappings(mapping: Any) -> None:
 
 
 def test_unknown_sampling() -> None:
-    with pytest.raises(InvalidInputError, match="known sampling; got 'bernouli'; to mend: did you mean 'bernoulli'"):
+    with pytest.raises(InvalidInputError, match="known sampling; got 'bernouli'; to fix: did you mean 'bernoulli'"):
         noise.Symmetric(0.4, sampling="bernouli")  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="inclusive to be True or False; got 'false'"):
         noise.Symmetric(0.4, inclusive="false")  # type: ignore[arg-type]

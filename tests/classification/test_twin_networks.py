@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from noisycorrect import SelfCorrector
-from noisycorrect.classification.baselines.coteaching import CoTeaching
-from noisycorrect.classification.baselines.dividemix import DivideMix
-from noisycorrect.classification.baselines.twin import InputPair, TwinNetworks, reinitialised, twin_networks
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.classification.methods.coteaching import CoTeaching
+from noisycorrect.classification.methods.dividemix import DivideMix
+from noisycorrect.classification.methods.twin import InputPair, TwinNetworks, reinitialised, twin_networks
+from noisycorrect.support.errors import InvalidInputError
 
 CLASSES = 3
 OBJECTIVES = [CoTeaching(0.3, warmup_epochs=2), DivideMix(warmup_epochs=1, ramp_epochs=2)]

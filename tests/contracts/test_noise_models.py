@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from noisycorrect.classification import noise
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 K, N = 10, 300
 _rng = np.random.default_rng(7)
@@ -225,7 +225,7 @@ def test_bad_labels_are_refused(model: noise.NoiseModel, labels: Any, message: s
 @every_model
 def test_bad_seeds_and_class_counts_are_refused(model: noise.NoiseModel) -> None:
     for seed in (None, -1, True, 1.5, "0", np.random.default_rng(0)):
-        with pytest.raises(InvalidInputError, match=r"expected seed to be an integer .* to mend: .* pass seed=0"):
+        with pytest.raises(InvalidInputError, match=r"expected seed to be an integer .* to fix: .* pass seed=0"):
             run(model, seed=seed)
     for num_classes in (1, 0, 10.0, True, None):
         with pytest.raises(InvalidInputError, match="num_classes to be an integer of at least 2"):

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.compare import changed_share
+from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 SAMPLES, CLASSES, SIZE = 7, 4, (36, 32)  # maps large enough to be compressed
 MOMENTUM = 0.6
@@ -503,7 +503,7 @@ def test_history_is_kept_or_pruned(variant: Variant, tmp_path: Path, keep: int |
         if number in kept:
             store.labels(0, generation=number)
         else:
-            with pytest.raises(StaleGenerationError, match=f"got {number}; to mend: keep more"):
+            with pytest.raises(StaleGenerationError, match=f"got {number}; to fix: keep more"):
                 store.labels(0, generation=number)
 
 

@@ -8,9 +8,9 @@ import torch
 
 from noisycorrect import Classification
 from noisycorrect.corrector import TASKS
-from noisycorrect.data import Batch
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.data.batches import Batch
 from noisycorrect.labels import CODECS, SoftLabelStore
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing
 
 K, COUNT = 4, 12
@@ -153,5 +153,5 @@ def test_predict_is_forward_and_probs(made):
 def test_wrong_outputs_are_refused(made):
     task, output, given, _ = made
     for wrong in (output[:, :-1], output[:3], [output, output]):
-        with pytest.raises(InvalidInputError, match=r"expected .*; got .*; to mend"):
+        with pytest.raises(InvalidInputError, match=r"expected .*; got .*; to fix"):
             task.loss(wrong, batch_of(task, given))

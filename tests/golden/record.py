@@ -19,10 +19,8 @@ from torch import nn
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE)]
 
-from spawn import run_processes  # noqa: E402
 
 from noisycorrect_seg.classes import Classes  # noqa: E402
-from noisycorrect_seg.datasets import ParsingDataset  # noqa: E402
 
 COUNT, FEATURES, CLASSES = 66, 5, 3
 SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
@@ -87,9 +85,7 @@ class Squares:
 def convnet():
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return nn.Sequential(
-            nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, len(SHAPES), 3, 1, 1)
-        )
+        return nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, len(SHAPES), 3, 1, 1))
 
 
 # ---------------------------------------------------------------- digests
@@ -160,7 +156,7 @@ def main(command):
             parts = [part for part in expected[name] if found[name].get(part) != expected[name][part]]
             print(f"{name}: {', '.join(parts)} differ")
             if "history" in parts:
-                for one, other in zip(found[name]["history"], expected[name]["history"]):
+                for one, other in zip(found[name]["history"], expected[name]["history"], strict=False):
                     for key in {**one, **other}:
                         if one.get(key) != other.get(key):
                             print(f"    {key}: {one.get(key)}, was {other.get(key)}")

@@ -7,21 +7,20 @@ from record import (
     CLASSES,
     SHAPES,
     SIZE,
-    ParsingDataset,
     Squares,
     convnet,
     mlp,
-    run_processes,
     summary,
     vectors,
 )
+from spawn import run_processes
 
 from noisycorrect import CrossFitting, OnlineCorrection, SelfCorrector, fit_baseline
 from noisycorrect.baselines import BASELINES
 from noisycorrect.classification import CoTeaching, TwinNetworks
-from noisycorrect.cross_fitting import CrossFittedNetworks
-from noisycorrect_seg import HumanParsing, ParsingObjective
-from noisycorrect_seg.baselines import AdaptiveEarlyLearning, PixelEarlyLearning
+from noisycorrect.correction.cross_fitting import CrossFittedNetworks
+from noisycorrect_seg import HumanParsing, ParsingDataset, ParsingLoss
+from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
 
 LENGTHS = {"init_epochs": 3, "cycles": 3, "cycle_epochs": 2}
 
@@ -30,9 +29,18 @@ def shifted(inputs):
     return inputs + 0.1 * torch.randn_like(inputs)
 
 
-def classify(folder, *, model=None, unlabeled=0, val=False, batchnorm=True, stop=None, run_dir=None, joined=False, **options):
+def classify(
+    folder, *, model=None, unlabeled=0, val=False, batchnorm=True, stop=None, run_dir=None, joined=False, **options
+):
     inputs, given, clean = vectors(unlabeled)
-    options = {"num_classes": CLASSES, "batch_size": 16, "keep_generations": None, "verbose": False, "seed": 3, **options}
+    options = {
+        "num_classes": CLASSES,
+        "batch_size": 16,
+        "keep_generations": None,
+        "verbose": False,
+        "seed": 3,
+        **options,
+    }
     if options.get("preset") != "robust" and "epochs" not in options:
         options = {**LENGTHS, "lr": 0.1, **options}
 
@@ -48,7 +56,7 @@ def classify(folder, *, model=None, unlabeled=0, val=False, batchnorm=True, stop
         more = {"val": (inputs, given), "val_clean_labels": clean} if val else {}
         train, extra = (inputs, given), None
         if joined:
-            train, extra, clean_ = (inputs[:50], given[:50]), inputs[50:], torch.cat([clean[:50], clean[50:]])
+            train, extra = (inputs[:50], given[:50]), inputs[50:]
         try:
             result = corrector.fit(train, unlabeled=extra, clean_labels=clean, **more)
         except KeyboardInterrupt:
@@ -64,8 +72,19 @@ def baseline(folder, *, method, **options):
     return fit_baseline(method, mlp(), (inputs, given), (inputs, given), **common, options=options, **more)
 
 
-def masks(folder, *, unlabeled=(), objective=None, method=None, stop=None, preset="paper", flip_average=False, loss=None, **options):
-    loss = loss or ParsingObjective(edge=False, consistency=False)
+def masks(
+    folder,
+    *,
+    unlabeled=(),
+    objective=None,
+    method=None,
+    stop=None,
+    preset="paper",
+    flip_average=False,
+    loss=None,
+    **options,
+):
+    loss = loss or ParsingLoss(edge=False, consistency=False)
     task = HumanParsing(SHAPES, size=SIZE, objective=loss, flip_average=flip_average)
     source = Squares(damaged=(1, 4, 7), unlabeled=unlabeled)
     train = ParsingDataset(source, SIZE, augment=True)
@@ -97,7 +116,7 @@ def one_rank(folder, options, kind):
         from pathlib import Path
 
         options = {**options, "run_dir": Path(folder) / "run"}
-        task = HumanParsing(SHAPES, size=SIZE, objective=ParsingObjective(edge=False, consistency=False))
+        task = HumanParsing(SHAPES, size=SIZE, objective=ParsingLoss(edge=False, consistency=False))
         corrector = SelfCorrector(convnet(), task=task, lr=0.05, batch_size=4, seed=2, verbose=False, **options)
         return summary(corrector.fit(ParsingDataset(Squares(damaged=(1, 4)), SIZE, augment=True)))
     return summary(classify(folder, run_dir=folder / "run", **options))
@@ -161,8 +180,24 @@ def table():
     for name, options in {"": {}, " early learning": {"early_learning": 2.0, "trust": "posterior"}}.items():
         crossed = CrossFitting(**options)
         add(f"cross-fitting{name}", classify, model=cross_fitted, preset="robust", epochs=8, objective=crossed)
-    add("cross-fitting unlabeled", classify, model=cross_fitted, preset="robust", epochs=8, objective=CrossFitting(), unlabeled=16)
-    add("cross-fitting no averaging", classify, model=cross_fitted, preset="robust", epochs=8, objective=CrossFitting(), aggregate=False)
+    add(
+        "cross-fitting unlabeled",
+        classify,
+        model=cross_fitted,
+        preset="robust",
+        epochs=8,
+        objective=CrossFitting(),
+        unlabeled=16,
+    )
+    add(
+        "cross-fitting no averaging",
+        classify,
+        model=cross_fitted,
+        preset="robust",
+        epochs=8,
+        objective=CrossFitting(),
+        aggregate=False,
+    )
     for name in BASELINES:
         add(f"method {name}", baseline, method=name, **({"noise_rate": 0.3} if name == "coteaching" else {}))
     add("method gce 0.5", baseline, method="gce", q=0.5)
@@ -172,7 +207,15 @@ def table():
     add("resume paper", classify, stop=5, val=True)
     add("resume robust", classify, preset="robust", epochs=10, stop=6)
     add("resume exponential", classify, evidence="exponential", stop=7)
-    add("resume cross-fitting", classify, model=cross_fitted, preset="robust", epochs=8, objective=CrossFitting(), stop=5)
+    add(
+        "resume cross-fitting",
+        classify,
+        model=cross_fitted,
+        preset="robust",
+        epochs=8,
+        objective=CrossFitting(),
+        stop=5,
+    )
     add("two ranks paper", two_ranks)
     add("two ranks robust", two_ranks, preset="robust", epochs=8)
     add("two ranks masks", two_ranks, kind="masks", init_epochs=2, cycles=2, cycle_epochs=1)

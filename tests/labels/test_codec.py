@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels import CODECS, Codec, Float32, SqrtUint8
 from noisycorrect.labels.codec import codec_named
+from noisycorrect.support.errors import InvalidInputError
 
 KINDS = ("one-hot", "uniform", "tiny", "two", "flat", "peaked")
 

@@ -15,7 +15,7 @@ import os, random, resource, signal, sys, time
 from pathlib import Path
 import torch
 from makers import *
-from noisycorrect.errors import StoreError
+from noisycorrect.support.errors import StoreError
 torch.set_num_threads(1)
 
 

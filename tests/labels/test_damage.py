@@ -14,9 +14,9 @@ import pytest
 import torch
 from makers import CLASSES, KINDS, SAMPLES, advance, assert_whole, given_labels, make_store, prediction
 
-from noisycorrect.errors import InvalidInputError, StaleGenerationError, StoreError
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels import manifest as manifest_module
+from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 
 @pytest.fixture(params=KINDS)
@@ -41,7 +41,7 @@ def edit(folder: Path, **fields: Any) -> None:
 def test_a_truncated_file(store: SoftLabelStore, name: str, share: float) -> None:
     truncate(store.folder / name, share)
     expected = "a whole HDF5 file at" if name.startswith("gen") else "given labels in"
-    with pytest.raises(StoreError, match=f"{expected} .*{name}; got .*; to mend: restore"):
+    with pytest.raises(StoreError, match=f"{expected} .*{name}; got .*; to fix: restore"):
         SoftLabelStore.open(store.folder)
 
 
@@ -54,14 +54,14 @@ def test_the_generation_before_a_truncated_one_is_not_lost(store: SoftLabelStore
 @pytest.mark.parametrize("damage", ["", "{", "[]", "\xff\xfe", '{"format": "other"}', "null"])
 def test_a_manifest_that_is_none(store: SoftLabelStore, damage: str) -> None:
     (store.folder / "manifest.json").write_bytes(damage.encode("latin-1"))
-    with pytest.raises(StoreError, match=r"manifest\.json; got .*; to mend"):
+    with pytest.raises(StoreError, match=r"manifest\.json; got .*; to fix"):
         SoftLabelStore.open(store.folder)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"version": 3}, "format version 2 or older .* got 3; to mend: upgrade noisycorrect"),
+        ({"version": 3}, "format version 2 or older .* got 3; to fix: upgrade noisycorrect"),
         ({"version": "1"}, "format version 2 or older .* got '1'"),
         ({"format": "zip"}, "got something else"),
         ({"current": 7}, "generation 7"),
@@ -91,8 +91,8 @@ def test_a_missing_field(store: SoftLabelStore) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("manifest.json", StoreError, "a label store in .*; got no manifest.json; to mend: check the path"),
-        ("given.h5", StoreError, "given labels in .*; to mend: restore them from a copy"),
+        ("manifest.json", StoreError, "a label store in .*; got no manifest.json; to fix: check the path"),
+        ("given.h5", StoreError, "given labels in .*; to fix: restore them from a copy"),
         ("generation-0002.h5", StaleGenerationError, r"file generation-0002\.h5; got no such file"),
     ],
 )
@@ -150,11 +150,11 @@ def test_check_given_tells_data_sets_apart(store: SoftLabelStore) -> None:
     labels = given_labels(store.kind)
     store.check_given(labels)
     store.check_given(labels, CLASSES)
-    with pytest.raises(StoreError, match=r"6 given labels .* in the data set of 5 samples; to mend: .*same order"):
+    with pytest.raises(StoreError, match=r"6 given labels .* in the data set of 5 samples; to fix: .*same order"):
         store.check_given(labels[:-1])
     with pytest.raises(StoreError, match=r"fingerprint .* in the data set of 6 samples"):
         store.check_given([*labels[1:], labels[0]])
-    with pytest.raises(StoreError, match=r"a label store of 9 classes .*; got one of 5; to mend"):
+    with pytest.raises(StoreError, match=r"a label store of 9 classes .*; got one of 5; to fix"):
         store.check_given(labels, 9)
     with pytest.raises(InvalidInputError, match="got 5"):
         store.check_given(np.array([5] * 6) if store.kind == "classification" else [np.full((2, 2), 5)])
@@ -172,9 +172,9 @@ def test_rotten_bytes_in_a_chunk_and_in_a_mask(tmp_path: Path) -> None:
         content[offset + 10 : offset + 60] = bytes(50)
         (store.folder / name).write_bytes(content)
     again = SoftLabelStore.open(store.folder)
-    with pytest.raises(StoreError, match=r"a whole HDF5 file at .*generation-0001\.h5; got .*; to mend: restore"):
+    with pytest.raises(StoreError, match=r"a whole HDF5 file at .*generation-0001\.h5; got .*; to fix: restore"):
         again.evidence(1)
-    with pytest.raises(StoreError, match=r"the given mask of sample 0; got .*; to mend: restore"):
+    with pytest.raises(StoreError, match=r"the given mask of sample 0; got .*; to fix: restore"):
         again.given(0)
     again.evidence(0)
     again.given(1)
@@ -250,7 +250,7 @@ def test_a_failure_to_publish(store: SoftLabelStore, monkeypatch: pytest.MonkeyP
         if step == "save":
             attempts.append(lambda: store.rollback(1))
         for attempt in attempts:
-            with pytest.raises(StoreError, match=r"to write into .*; got .*No space left .*; to mend: free space"):
+            with pytest.raises(StoreError, match=r"to write into .*; got .*No space left .*; to fix: free space"):
                 attempt()
             assert names() == before
             assert_whole(store, 2)

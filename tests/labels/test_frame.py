@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from noisycorrect import SoftLabelStore
-from noisycorrect.errors import InvalidInputError, StoreError
 from noisycorrect.labels.compare import changed_share, mask_confusion, mask_quality
 from noisycorrect.labels.frame import letterbox
 from noisycorrect.labels.masks import evidence_on_mask, refined_mask
-from noisycorrect.refine import blend, blend_classes, class_balanced_trust, label_trust, one_hot
+from noisycorrect.labels.refine import blend, blend_classes, class_balanced_trust, label_trust, one_hot
+from noisycorrect.support.errors import InvalidInputError, StoreError
 
 K, FRAME, MAP = 3, (17, 13), (5, 4)
 SHAPES = [(9, 5), (4, 11), (17, 13), (2, 2), (1, 1)]

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels import ClassLabels, MaskLabels
 from noisycorrect.labels.given import mask_fingerprint
+from noisycorrect.support.errors import InvalidInputError
 
 MASK = np.array([[0, 1, 255], [2, 1, 0]], np.uint8)
 
@@ -23,8 +23,8 @@ MASK = np.array([[0, 1, 255], [2, 1, 0]], np.uint8)
     ("labels", "classes", "message"),
     [
         ([0, 3, 1], 3, r"labels in 0\.\.2 \(or -1: unlabelled\); got 3 at index 1; .* num_classes=4"),
-        ([0, -2], 3, "got -2 at index 1; to mend: count classes from 0"),
-        ([0.0, 1.0], 3, "whole numbers; got float64; to mend"),
+        ([0, -2], 3, "got -2 at index 1; to fix: count classes from 0"),
+        ([0.0, 1.0], 3, "whole numbers; got float64; to fix"),
         ([0.0, np.nan], 3, "got float64 with NaN"),
         (torch.tensor([0.5]), 3, "got float32"),
         (["cat", "dog"], 3, "whole numbers"),
@@ -76,7 +76,7 @@ def test_fingerprints_tell_labels_order_and_classes_apart() -> None:
         (MASK.astype(np.int64) - 1, 3, r"at index 1"),
         (MASK.astype(np.float32), 3, r"whole numbers, shape \(H, W\); got float32 of shape \(2, 3\) at index 1"),
         (np.full((2, 2), np.nan), 3, "float64"),
-        (np.zeros((2, 2, 3), np.uint8), 3, r"\(2, 2, 3\) at index 1; to mend: store class indices, not colours"),
+        (np.zeros((2, 2, 3), np.uint8), 3, r"\(2, 2, 3\) at index 1; to fix: store class indices, not colours"),
         (np.zeros((0, 3), np.uint8), 3, "at index 1"),
         ([[0, 1], [1]], 3, "a mask at index 1 as an array"),
         ("mask.png", 3, "at index 1"),

@@ -11,9 +11,9 @@ import torch
 from makers import KINDS, SAMPLES, advance, assert_whole, make_store, prediction
 from spawn import run_processes
 
-from noisycorrect import distributed
-from noisycorrect.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.support import distributed
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
 SHAPES = {"classification": (1, 5), "segmentation": (1, 5, 40, 30)}
 

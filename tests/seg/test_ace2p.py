@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from noisycorrect import WeightAggregator, recalibrate_batchnorm
-from noisycorrect.checkpoint import save_checkpoint
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.training.checkpoint import save_checkpoint
 from noisycorrect_seg.ace2p import ACE2P, BACKBONES, CE2P, CONTEXTS, ParsingNetwork
 from noisycorrect_seg.ace2p.heads import EdgeBranch, FusionBranch
 from noisycorrect_seg.classes import Classes, classes_named
@@ -235,15 +235,15 @@ def test_copies_are_independent():
 def test_bad_arguments():
     for options, message in [
         ({"backbone": "mobilnetv2"}, "did you mean 'mobilenetv2'"),
-        ({"context": "ocrnet"}, "a known context; got 'ocrnet'; to mend: did you mean 'ocnet'"),
+        ({"context": "ocrnet"}, "a known context; got 'ocrnet'; to fix: did you mean 'ocnet'"),
         ({"context": 3}, "a known context; got 3"),
         ({"context": nn.Conv2d(8, 8, 1), "backbone": "resnet18"}, None),
         ({"context": nn.Identity()}, "a context with its output's channels in `out_channels`; got Identity without"),
-        ({"decoder": "skp"}, "a known decoder; got 'skp'; to mend: did you mean 'skip'"),
+        ({"decoder": "skp"}, "a known decoder; got 'skp'; to fix: did you mean 'skip'"),
         ({"decoder": nn.Identity()}, "a decoder with its output's channels"),
         ({"edge": "canny"}, "a known edge"),
         ({"edge": nn.Conv2d(8, 8, 1)}, r"an edge branch .* got Conv2d with out_channels=8; .* \(256,\)"),
-        ({"edge": False}, "edge branch for the fusion branch; got edge=False; to mend: pass fusion=False too"),
+        ({"edge": False}, "edge branch for the fusion branch; got edge=False; to fix: pass fusion=False too"),
         ({"fusion": 2}, "a known fusion; got 2"),
         ({"num_classes": 1}, "num_classes to be a whole number >= 2"),
         ({"width": 0}, "width"),

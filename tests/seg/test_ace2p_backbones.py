@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.ace2p import ACE2P, BACKBONES, FeatureMaps, MobileNetV2, ResNet, make_backbone, resnet_maps
 
 
@@ -155,7 +155,7 @@ def test_a_resnet_of_torchvision_becomes_the_named_backbone(blocks):
 
 
 def test_bad_backbones():
-    with pytest.raises(InvalidInputError, match="backbone; got 'resnet11'; to mend: did you mean 'resnet101'"):
+    with pytest.raises(InvalidInputError, match="backbone; got 'resnet11'; to fix: did you mean 'resnet101'"):
         make_backbone("resnet11")
     with pytest.raises(InvalidInputError, match="name or an nn.Module; got NoneType"):
         make_backbone(None)

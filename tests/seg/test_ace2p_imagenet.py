@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import ACE2P, FeatureMaps, MobileNetV2, ResNet, load_imagenet
 
 

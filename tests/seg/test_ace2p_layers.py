@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.ace2p import make_context
 from noisycorrect_seg.ace2p.layers import ConvNorm, MergeConv, OneValueBatchNorm2d, activate, resize, scaled
 from noisycorrect_seg.ace2p.ocnet import SelfAttention

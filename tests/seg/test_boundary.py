@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from noisycorrect.errors import InvalidInputError
-from noisycorrect_seg.boundary import (
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.boundary import (
     PAPER_WIDTH,
     BoundaryCounts,
     boundary_counts,

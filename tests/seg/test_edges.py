@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses import balanced_edge_loss, consistency_loss, edge_targets, soft_edges
 from noisycorrect_seg.losses.edge import grown
 from noisycorrect_seg.losses.soft_edges import soft_edges_at

@@ -8,7 +8,7 @@ import torch
 from colour_coding import EIGHT, ReadsColours, coloured, random_mask
 from torch import nn
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import export
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.export import FinalLogits, export_onnx, export_program
@@ -81,7 +81,7 @@ def test_onnx_says_the_same(tmp_path):
 
 def test_onnx_needs_its_packages(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else object())
-    with pytest.raises(InvalidInputError, match=r"got no onnxscript; to mend: pip install onnxscript; export_program"):
+    with pytest.raises(InvalidInputError, match=r"got no onnxscript; to fix: pip install onnxscript; export_program"):
         export_onnx(plain(), (8, 8), tmp_path / "network.onnx")
     monkeypatch.setattr(export, "ONNX_PACKAGES", ())
     with pytest.raises(InvalidInputError, match="opset to be a whole number >= 18; got 9"):

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noisycorrect.errors import InvalidInputError
 from noisycorrect.labels.frame import letterbox
-from noisycorrect_seg.geometry import (
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.crops import (
     compose,
     crop_matrix,
     draw_augmentation,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import ATR, LIP, PASCAL, Classes
 from noisycorrect_seg.inference.averaging import averaged_logits, final_logits
 from noisycorrect_seg.outputs import ParsingOutput

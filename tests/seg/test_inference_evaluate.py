@@ -6,7 +6,7 @@ import torch
 from colour_coding import EIGHT, ReadsColours, coloured, random_mask
 from spawn import run_processes
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.inference import evaluate_source, parse_image
 from noisycorrect_seg.metrics import SegmentationMetrics
 

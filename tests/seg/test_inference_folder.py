@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.inference import Recipe, parse_files, parse_folder
 from noisycorrect_seg.inference.folder import _claims, output_names
 

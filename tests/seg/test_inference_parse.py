@@ -7,13 +7,13 @@ from colour_coding import EIGHT, ReadsColours, coloured, random_mask
 from PIL import Image
 from torch import nn
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.geometry import invert
+from noisycorrect_seg.geometry.crops import invert
+from noisycorrect_seg.geometry.warp import warp_mask
 from noisycorrect_seg.inference import Parsing, Recipe, parse_image, parse_images, running
 from noisycorrect_seg.inference.frames import way_back
 from noisycorrect_seg.inference.running import ahead, on_device
-from noisycorrect_seg.warp import warp_mask
 
 SHAPES = [(31, 20), (20, 31), (30, 30), (17, 8), (1, 9), (31, 1)]
 CONVENTIONS = ["extractor", "evaluator"]

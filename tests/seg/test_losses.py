@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses import (
-    ParsingObjective,
+    ParsingLoss,
     balanced_edge_loss,
     consistency_loss,
     cross_entropy,
@@ -141,7 +141,7 @@ def expected_terms(output, targets, method="exact"):
 def test_the_objective_is_equation_4(soft, method, missing):
     output = output_example()._replace(**dict.fromkeys(missing))
     targets = soft_example() if soft else labels_example()
-    objective = ParsingObjective(2.0, 3.0, 5.0, lovasz_method=method)
+    objective = ParsingLoss(2.0, 3.0, 5.0, lovasz_method=method)
     expected = expected_terms(output, targets, method)
     terms = objective.terms(output, targets)
     torch.testing.assert_close(terms, expected, rtol=0, atol=1e-12)
@@ -155,13 +155,13 @@ def test_the_published_weights_are_the_default():
     output, labels = output_example(), labels_example()
     terms = expected_terms(output, labels)
     total = terms["cross_entropy"] + terms["lovasz"] + terms["edge"] + 0.1 * terms["consistency"]
-    assert ParsingObjective()(output, labels).item() == pytest.approx(total.item(), abs=1e-12)
+    assert ParsingLoss()(output, labels).item() == pytest.approx(total.item(), abs=1e-12)
 
 
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_call_and_its_terms_have_the_same_gradient(soft):
     targets = soft_example() if soft else labels_example()
-    objective = ParsingObjective(class_weights=WEIGHTS)
+    objective = ParsingLoss(class_weights=WEIGHTS)
     gradients = []
     for total in (objective, lambda *args: objective.total(objective.terms(*args))):
         output = output_example(grad=True)
@@ -176,7 +176,7 @@ def test_the_objective_has_the_right_gradient():
     output = output_example(grad=True)
     # fast_mode: a random direction instead of every element
     assert torch.autograd.gradcheck(
-        lambda *maps: ParsingObjective()(ParsingOutput(*maps), targets), tuple(output), fast_mode=True
+        lambda *maps: ParsingLoss()(ParsingOutput(*maps), targets), tuple(output), fast_mode=True
     )
 
 
@@ -187,7 +187,7 @@ TERMS = ("cross_entropy", "lovasz", "edge", "consistency")
 def test_each_term_can_be_left_out(switches):
     output, labels = output_example(grad=True), labels_example()
     wanted = [name for name, on in zip(TERMS, switches, strict=True) if on]
-    objective = ParsingObjective(**dict(zip(TERMS, switches, strict=True)))
+    objective = ParsingLoss(**dict(zip(TERMS, switches, strict=True)))
     expected = expected_terms(output, labels)
     terms = objective.terms(output, labels)
     assert set(terms) == set(wanted)
@@ -206,20 +206,20 @@ def test_each_term_can_be_left_out(switches):
 def test_a_tensor_is_the_parsing_branch():
     logits, labels = logits_example(), labels_example()
     expected = cross_entropy(logits, labels) + lovasz_softmax(logits.softmax(1), labels)
-    assert ParsingObjective()(logits, labels).item() == pytest.approx(expected.item(), abs=1e-12)
+    assert ParsingLoss()(logits, labels).item() == pytest.approx(expected.item(), abs=1e-12)
 
 
 def test_edges_of_soft_targets_are_those_of_their_most_probable_classes():
     output, labels = output_example(), labels_example()
     soft = (0.6 * one_hot(labels) + 0.1) * (labels != 255)[:, None]
-    objective = ParsingObjective(cross_entropy=False, lovasz=False)
+    objective = ParsingLoss(cross_entropy=False, lovasz=False)
     assert objective(output, soft) == objective(output, labels)
 
 
 def test_ignored_pixels_count_in_no_term():
     output = [logits_example(i, (2, k, 8, 9)) for i, k in enumerate((4, 4, 2))]
     labels = labels_example(ignored=0.4)
-    objective = ParsingObjective()
+    objective = ParsingLoss()
     for logits in output:
         logits.requires_grad_()
     objective(ParsingOutput(*output), labels).backward()
@@ -232,7 +232,7 @@ def test_ignored_pixels_count_in_no_term():
 def test_nothing_valid_costs_nothing(soft):
     output = output_example(grad=True)
     targets = torch.zeros(2, 4, 8, 9) if soft else torch.full((2, 8, 9), 255)
-    loss = ParsingObjective()(output, targets)
+    loss = ParsingLoss()(output, targets)
     loss.backward()
     assert loss == 0
     for logits in output:
@@ -245,10 +245,10 @@ def test_half_precision_is_computed_in_float32(dtype):
     for targets in (labels, soft_example().to(dtype)):
         output = output_example(dtype=dtype, grad=True)
         wide = ParsingOutput(*(logits.detach().float().requires_grad_() for logits in output))
-        expected = ParsingObjective()(wide, targets.float() if targets.is_floating_point() else targets)
+        expected = ParsingLoss()(wide, targets.float() if targets.is_floating_point() else targets)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = ParsingObjective()(output, targets)
-            assert torch.equal(ParsingObjective()(wide, targets), expected)
+            loss = ParsingLoss()(output, targets)
+            assert torch.equal(ParsingLoss()(wide, targets), expected)
         assert loss.dtype is torch.float32
         assert torch.equal(loss, expected)
         (1024 * loss).backward()  # as a gradient scaler would: scaled before it is rounded to half precision
@@ -262,8 +262,8 @@ def test_arguments_stay_as_they_were():
     inputs = (*output, labels, targets, WEIGHTS)
     before = [tensor.clone() for tensor in inputs]
     for goal in (labels, targets):
-        ParsingObjective(class_weights=WEIGHTS)(output, goal)
-        ParsingObjective().terms(output, goal)
+        ParsingLoss(class_weights=WEIGHTS)(output, goal)
+        ParsingLoss().terms(output, goal)
         cross_entropy(large(output.parsing), goal, class_weights=WEIGHTS)
     for tensor, copy in zip(inputs, before, strict=True):
         assert torch.equal(tensor, copy)
@@ -288,12 +288,12 @@ def test_nothing_at_full_size_outlives_a_call():
         return sum(tensor.numel() >= 2 * 4 * 8 * 9 for tensor in alive)
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
-        loss = ParsingObjective()(output, labels_example())
+        loss = ParsingLoss()(output, labels_example())
         assert full_size() == 0
         kept.clear()
-        terms = ParsingObjective().terms(output, labels_example())
+        terms = ParsingLoss().terms(output, labels_example())
         assert full_size() > 2
-    assert loss.item() == pytest.approx(ParsingObjective().total(terms).item(), abs=1e-12)
+    assert loss.item() == pytest.approx(ParsingLoss().total(terms).item(), abs=1e-12)
 
 
 def test_with_gradient_gives_each_input_what_it_asks_for():
@@ -333,19 +333,19 @@ def test_invalid_input():
     ):
         cross_entropy(logits[0], labels)
     with pytest.raises(InvalidInputError, match=r"fusion logits of shape \(2, 4, h, w\), floating; got shape \(2, 2"):
-        ParsingObjective()(output._replace(fusion=output.edge), labels)
+        ParsingLoss()(output._replace(fusion=output.edge), labels)
     with pytest.raises(InvalidInputError, match=r"edge logits of shape \(2, 2, h, w\), floating; got shape \(2, 4"):
-        ParsingObjective()(output._replace(edge=output.fusion), labels)
+        ParsingLoss()(output._replace(edge=output.fusion), labels)
     with pytest.raises(InvalidInputError, match="targets of 2 images; got 1"):
-        ParsingObjective()(output, labels[:1])
+        ParsingLoss()(output, labels[:1])
     with pytest.raises(InvalidInputError, match="a network with an edge branch; got none"):
-        ParsingObjective(cross_entropy=False, lovasz=False)(output.parsing, labels)
+        ParsingLoss(cross_entropy=False, lovasz=False)(output.parsing, labels)
     with pytest.raises(InvalidInputError, match="4 finite class weights"):
-        ParsingObjective(class_weights=torch.ones(3))(output, labels)
+        ParsingLoss(class_weights=torch.ones(3))(output, labels)
     for name, weight in (("lambda_edge", -1.0), ("lambda_parsing", math.nan), ("lambda_consistency", math.inf)):
         with pytest.raises(InvalidInputError, match=f"a finite {name} of at least 0"):
-            ParsingObjective(**{name: weight})
+            ParsingLoss(**{name: weight})
     with pytest.raises(InvalidInputError, match="did you mean 'exact'"):
-        ParsingObjective(lovasz_method="exakt")
+        ParsingLoss(lovasz_method="exakt")
     with pytest.raises(InvalidInputError, match="at least one term"):
-        ParsingObjective(**dict.fromkeys(TERMS, False))
+        ParsingLoss(**dict.fromkeys(TERMS, False))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses import lovasz_softmax
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
 from noisycorrect_seg.losses.lovasz import SORTED_AT_ONCE

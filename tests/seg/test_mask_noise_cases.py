@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
 from noisycorrect_seg.classes import ATR, CCP, LIP, PASCAL
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
 
 
@@ -51,12 +51,12 @@ def test_any_number_survives(radius: float, rate: float, vertices: int) -> None:
 @pytest.mark.parametrize(
     ("spelling", "message"),
     [
-        ("boundry:3", "known mask noise model; got 'boundry'; to mend: did you mean 'boundary'"),
+        ("boundry:3", "known mask noise model; got 'boundry'; to fix: did you mean 'boundary'"),
         ("", "known mask noise model; got ''"),
         ("boundary:3+", "known mask noise model; got ''"),
-        ("swap", "a rate after 'swap'; got 'swap'; to mend: write a number"),
+        ("swap", "a rate after 'swap'; got 'swap'; to fix: write a number"),
         ("matrix", "a transition after 'matrix'"),
-        ("swap:often", r"readable rate in 'swap:often'; got 'often'; to mend: write a number as in '0\.4'"),
+        ("swap:often", r"readable rate in 'swap:often'; got 'often'; to fix: write a number as in '0\.4'"),
         ("swap:40", r"noise rate in \[0, 1\]; got 40"),
         ("swap:0.4:togther", "option of 'swap' in .* did you mean 'together'"),
         ("swap:0.4:together=yes", "readable together in .* write 'true' or 'false'"),

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import ACE2P, load_official, official_state
 
 FULL, SMALL = (3, 4, 23, 3), (3, 4, 6, 3)  # blocks of ResNet-101 and of ResNet-50
@@ -362,7 +362,7 @@ def test_wrong_files_name_the_first_key_that_differs():
         ),
         (wrong_head, r"'fushion.3.weight' of shape \(7, 256, 1, 1\); got \(20, 256, 1, 1\)"),
         (whole | {"decoder.conv4.weight": torch.zeros(20)}, r"'decoder.conv4.weight' of shape \(20, 256, 1, 1\)"),
-        (nn.Linear(2, 2).state_dict(), r"'conv1.weight' of shape .* no such key; to mend: .* official code"),
+        (nn.Linear(2, 2).state_dict(), r"'conv1.weight' of shape .* no such key; to fix: .* official code"),
         ({"module.conv1.weight": torch.zeros(1), "conv2.weight": torch.zeros(1)}, "'conv1.weight' .* no such key"),
     ]:
         with pytest.raises(CheckpointError, match=message):

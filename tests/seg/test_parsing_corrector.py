@@ -9,9 +9,9 @@ from spawn import run_processes
 from torch import nn
 
 from noisycorrect import CorrectionResult, SelfCorrector
-from noisycorrect.data import LabelView
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.data.batches import LabelView
 from noisycorrect.labels.compare import mask_confusion, mask_quality
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingDataset
 from noisycorrect_seg.losses import cross_entropy

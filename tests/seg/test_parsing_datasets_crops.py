@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch.utils.data import DataLoader
 
-from noisycorrect.datasets import read_given
-from noisycorrect.errors import InvalidInputError
-from noisycorrect.rng import seeded
+from noisycorrect.data.datasets import read_given
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.rng import seeded
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import Cached, ParsingDataset, ParsingSource, Subset, denormalise, normalise
-from noisycorrect_seg.geometry import Augmentation, crop_matrix, invert, warp_evidence
-from noisycorrect_seg.warp import warp_image, warp_mask
+from noisycorrect_seg.geometry.crops import Augmentation, crop_matrix, invert, warp_evidence
+from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 
 BODY = Classes("body", ("background", "torso", "left arm", "right arm", "left leg", "right leg"), ((2, 3), (4, 5)))
 AUGMENTATIONS = st.builds(Augmentation, st.floats(0.75, 1.25), st.floats(-60, 60), st.booleans())

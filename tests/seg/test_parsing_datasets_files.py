@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import FileSource, ParsingSource
 from noisycorrect_seg.datasets.images import check_classes, read_image, read_mask
@@ -62,7 +62,7 @@ def test_a_one_bit_mask_is_0_and_1(tmp_path):
 
 def test_a_mask_of_colours(tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "mask.png")
-    with pytest.raises(InvalidInputError, match=r"class numbers .*got colours in .*mask\.png; to mend: export"):
+    with pytest.raises(InvalidInputError, match=r"class numbers .*got colours in .*mask\.png; to fix: export"):
         read_mask(tmp_path / "mask.png")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import LIP, Classes, left_right_pairs, named_classes
 from noisycorrect_seg.datasets import Folder, ParsingDataset, ParsingSource, read_classes
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import classes
 from noisycorrect_seg.datasets import ATR, CCP, CIHP, LIP, ParsingDataset, ParsingSource, PascalPersonPart, source_named
 from noisycorrect_seg.datasets.ccp import GROUPING, TAGS, TWINS, group_table

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from noisycorrect.data import Batch
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.data.batches import Batch
 from noisycorrect.labels import CODECS
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.task import HumanParsing
 
@@ -109,7 +109,7 @@ def test_the_run_that_resumes_must_have_the_same_classes_size_and_losses():
         HumanParsing(Classes("arms", ARMS.names), size=SIZE), HumanParsing(ARMS, size=(8, 8)),
         HumanParsing("lip", size=SIZE),
         HumanParsing(ARMS, size=SIZE, flip_average=True),
-        HumanParsing(ARMS, size=SIZE, objective=ParsingObjective(lovasz=False)),
+        HumanParsing(ARMS, size=SIZE, objective=ParsingLoss(lovasz=False)),
         HumanParsing(ARMS, size=SIZE, objective=lambda output, targets: output.final.sum()),
     ):  # fmt: skip
         assert other.identity() != same
@@ -175,7 +175,7 @@ def test_wrong_outputs_are_refused():
         logits[:, :-1], logits[0], ParsingOutput(logits, edge=logits), ParsingOutput(logits, fusion=logits[:, 1:]),
         [logits], {"aux": logits},
     ):  # fmt: skip
-        with pytest.raises(InvalidInputError, match=r"expected .*; got .*; to mend"):
+        with pytest.raises(InvalidInputError, match=r"expected .*; got .*; to fix"):
             task.loss(wrong, sample)
     with pytest.raises(InvalidInputError, match="drop the model's last Softmax"):
         task.check_output(logits.softmax(1), sample)

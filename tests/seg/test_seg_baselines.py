@@ -11,21 +11,21 @@ from torch import nn
 
 from noisycorrect import SelfCorrector
 from noisycorrect.classification.task import Classification
-from noisycorrect.data import Batch
-from noisycorrect.errors import CheckpointError, InvalidInputError
+from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Setup
-from noisycorrect_seg.baselines import AdaptiveEarlyLearning, PixelEarlyLearning
-from noisycorrect_seg.baselines.adele import fitted_curve, growth_curve, scale_consistency, slowdown
-from noisycorrect_seg.baselines.frames import into_canonical, onto_crops
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingDataset
-from noisycorrect_seg.geometry import warp_evidence
-from noisycorrect_seg.losses import ParsingObjective
+from noisycorrect_seg.geometry.crops import warp_evidence
+from noisycorrect_seg.losses import ParsingLoss
+from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
+from noisycorrect_seg.methods.adele import fitted_curve, growth_curve, scale_consistency, slowdown
+from noisycorrect_seg.methods.frames import into_canonical, onto_crops
 from noisycorrect_seg.task import HumanParsing
 
 SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
 SIZE = (16, 12)
-TASK = HumanParsing(SHAPES, size=SIZE, objective=ParsingObjective(lovasz=False, edge=False, consistency=False))
+TASK = HumanParsing(SHAPES, size=SIZE, objective=ParsingLoss(lovasz=False, edge=False, consistency=False))
 
 
 class Squares:

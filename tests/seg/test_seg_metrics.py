@@ -11,9 +11,9 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 from spawn import run_processes
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import metrics as module
-from noisycorrect_seg.boundary import boundary_counts, boundary_iou
+from noisycorrect_seg.geometry.boundary import boundary_counts, boundary_iou
 from noisycorrect_seg.metrics import SegmentationMetrics, confusion_matrix, iou_from_confusion, recall_from_confusion
 
 
@@ -211,7 +211,7 @@ def test_pure_functions_take_whole_numbers():
 def test_classes_out_of_range_are_named_and_nothing_is_counted():
     metrics = SegmentationMetrics(3, boundary_width=1)
     zeros = torch.zeros(1, 2, dtype=torch.int64)
-    with pytest.raises(InvalidInputError, match=r"labels in 0..2; got 7; to mend: correct the labels"):
+    with pytest.raises(InvalidInputError, match=r"labels in 0..2; got 7; to fix: correct the labels"):
         metrics.update(zeros, torch.tensor([[0, 7]]))
     with pytest.raises(InvalidInputError, match=r"labels in 0..2; got -1"):
         metrics.update(zeros, torch.tensor([[0, -1]]))

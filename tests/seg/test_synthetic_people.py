@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noisycorrect.errors import InvalidInputError
-from noisycorrect.rng import derived_seed
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg import noise
 from noisycorrect_seg.classes import LIP
-from noisycorrect_seg.datasets.people.body import build, sample_physique
-from noisycorrect_seg.datasets.people.canvas import Canvas, Light
-from noisycorrect_seg.datasets.people.chance import near, weighted
-from noisycorrect_seg.datasets.people.loft import Loft, ellipse, tube
-from noisycorrect_seg.datasets.people.materials import PATTERNS, Material, albedo
-from noisycorrect_seg.datasets.people.poses import sample_pose
-from noisycorrect_seg.datasets.people.scene import _most_frequent, sample_person, streams
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
+from noisycorrect_seg.people.body import build, sample_physique
+from noisycorrect_seg.people.canvas import Canvas, Light
+from noisycorrect_seg.people.chance import near, weighted
+from noisycorrect_seg.people.loft import Loft, ellipse, tube
+from noisycorrect_seg.people.materials import PATTERNS, Material, albedo
+from noisycorrect_seg.people.poses import sample_pose
+from noisycorrect_seg.people.scene import _most_frequent, sample_person, streams
 
 COUNT = 400
 CLASS = {name: number for number, name in enumerate(LIP.names)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import ATR, LIP, PASCAL, Classes
 from noisycorrect_seg.visualise import (
     LINE_PIXELS,
@@ -93,7 +93,7 @@ def test_legend_shows_every_colour_once():
 
 
 def test_masks_that_are_none():
-    with pytest.raises(InvalidInputError, match=r"mask values 0..6 or 255; got 7; to mend: the class list 'pascal'"):
+    with pytest.raises(InvalidInputError, match=r"mask values 0..6 or 255; got 7; to fix: the class list 'pascal'"):
         colour_mask(np.array([[0, 7]]), PASCAL)
     with pytest.raises(InvalidInputError, match=r"mask values 0..6 or 255; got -1"):
         colour_mask(np.array([[0, -1]]), PASCAL)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import warp
-from noisycorrect_seg.geometry import crop_matrix, invert
-from noisycorrect_seg.warp import warp_image, warp_mask
+from noisycorrect_seg.geometry.crops import crop_matrix, invert
+from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 
 
 def source_positions(matrix, size, half):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 LabelsLike: TypeAlias = Sequence[int] | NDArray[Any] | torch.Tensor
 ArrayLike: TypeAlias = Sequence[Any] | NDArray[Any] | torch.Tensor
@@ -30,7 +30,7 @@ def as_array(values: object, what: str) -> NDArray[Any]:
         return np.asarray(values)
     except ValueError as error:
         raise InvalidInputError(
-            what, got=f"a ragged sequence ({error})", mend="make all entries the same size"
+            what, got=f"a ragged sequence ({error})", fix="make all entries the same size"
         ) from None
 
 
@@ -40,7 +40,7 @@ def check_num_classes(num_classes: object) -> int:
         raise InvalidInputError(
             "num_classes to be an integer of at least 2",
             got=repr(num_classes),
-            mend="a label can only be wrong where there are two classes",
+            fix="a label can only be wrong where there are two classes",
         )
     return int(num_classes)
 
@@ -52,15 +52,15 @@ def check_labels(labels: object, num_classes: int, what: str = "labels") -> NDAr
         raise InvalidInputError(
             f"{what} of shape (N,)",
             got=f"shape {array.shape}",
-            mend="class labels are one integer a sample; masks have noise models of their own in noisycorrect_seg",
+            fix="class labels are one integer a sample; masks have noise models of their own in noisycorrect_seg",
         )
     if array.size == 0:
-        raise InvalidInputError(f"{what} of at least one sample", got="none", mend="check how the data set was read")
+        raise InvalidInputError(f"{what} of at least one sample", got="none", fix="check how the data set was read")
     if array.dtype.kind not in "iu":
         raise InvalidInputError(
             f"integer {what}",
             got=f"dtype {array.dtype}",
-            mend="convert with labels.astype('int64') once every value is known to be a class index",
+            fix="convert with labels.astype('int64') once every value is known to be a class index",
         )
     outside = np.flatnonzero((array < 0) | (array >= num_classes))
     if outside.size:
@@ -68,7 +68,7 @@ def check_labels(labels: object, num_classes: int, what: str = "labels") -> NDAr
         raise InvalidInputError(
             f"{what} in 0..{num_classes - 1}",
             got=f"{int(array[first])} at index {first} ({outside.size} outside in all)",
-            mend="raise num_classes, or leave out samples that carry an ignore label",
+            fix="raise num_classes, or leave out samples that carry an ignore label",
         )
     return array.astype(np.int64, copy=True)
 
@@ -82,7 +82,7 @@ def check_share(value: object, what: str) -> float:
     """Return a number as a float in [0, 1]; NaN is refused."""
     number = _check_number(value, what)
     if not 0.0 <= number <= 1.0:
-        raise InvalidInputError(f"{what} in [0, 1]", got=repr(value), mend="rates are shares: 40 % is 0.4")
+        raise InvalidInputError(f"{what} in [0, 1]", got=repr(value), fix="rates are shares: 40 % is 0.4")
     return number
 
 
@@ -90,20 +90,20 @@ def check_scale(value: object, what: str) -> float:
     """Return a number as a finite float of at least 0."""
     number = _check_number(value, what)
     if not (math.isfinite(number) and number >= 0.0):
-        raise InvalidInputError(f"{what}, finite and at least 0", got=repr(value), mend="0 switches it off")
+        raise InvalidInputError(f"{what}, finite and at least 0", got=repr(value), fix="0 switches it off")
     return number
 
 
 def _check_number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise InvalidInputError(f"{what} as a number", got=repr(value), mend="pass a float such as 0.4")
+        raise InvalidInputError(f"{what} as a number", got=repr(value), fix="pass a float such as 0.4")
     return float(value)
 
 
 def check_flag(value: object, what: str) -> bool:
     """Return a bool; a truthy string such as "false" is refused."""
     if not isinstance(value, bool | np.bool_):
-        raise InvalidInputError(f"{what} to be True or False", got=repr(value), mend="pass a bool")
+        raise InvalidInputError(f"{what} to be True or False", got=repr(value), fix="pass a bool")
     return bool(value)
 
 
@@ -115,7 +115,7 @@ def check_seed(seed: object) -> np.random.SeedSequence:
         raise InvalidInputError(
             "seed to be an integer of at least 0 or a numpy SeedSequence",
             got=repr(seed),
-            mend="noise is reproducible only from a seed: pass seed=0",
+            fix="noise is reproducible only from a seed: pass seed=0",
         )
     return np.random.SeedSequence(int(seed))
 
@@ -131,14 +131,14 @@ def check_inputs(inputs: object, num_samples: int, model: str) -> NDArray[Any]:
         raise InvalidInputError(
             f"inputs, because {model!r} noise depends on them",
             got="none",
-            mend="call apply(labels, ..., inputs=x) with x of shape (N, ...)",
+            fix="call apply(labels, ..., inputs=x) with x of shape (N, ...)",
         )
     array = as_array(inputs, "inputs of shape (N, ...)")
     if array.ndim < 1 or len(array) != num_samples:
         raise InvalidInputError(
             f"one input for each of the {num_samples} labels",
             got=f"inputs of shape {array.shape}",
-            mend="pass inputs and labels of the same samples, in the same order",
+            fix="pass inputs and labels of the same samples, in the same order",
         )
     return array
 
@@ -146,11 +146,11 @@ def check_inputs(inputs: object, num_samples: int, model: str) -> NDArray[Any]:
 def flat_features(inputs: NDArray[Any]) -> NDArray[Any]:
     """Return inputs, shape (N, ...), as a view or copy of shape (N, F) of numbers, all finite."""
     if inputs.dtype.kind not in "iufb":
-        raise InvalidInputError("numeric inputs", got=f"dtype {inputs.dtype}", mend="encode them as numbers first")
+        raise InvalidInputError("numeric inputs", got=f"dtype {inputs.dtype}", fix="encode them as numbers first")
     flat = inputs.reshape(len(inputs), -1)
     if flat.shape[1] == 0:
         raise InvalidInputError(
-            "inputs of at least one feature", got=f"shape {inputs.shape}", mend="pass the samples themselves"
+            "inputs of at least one feature", got=f"shape {inputs.shape}", fix="pass the samples themselves"
         )
     rows = max(1, _CHUNK_VALUES // flat.shape[1])
     for start in range(0, len(flat) if flat.dtype.kind == "f" else 0, rows):
@@ -159,6 +159,6 @@ def flat_features(inputs: NDArray[Any]) -> NDArray[Any]:
             raise InvalidInputError(
                 "finite inputs",
                 got=f"NaN or infinity at index {start + int(bad[0])}",
-                mend="clean or impute the inputs first",
+                fix="clean or impute the inputs first",
             )
     return flat

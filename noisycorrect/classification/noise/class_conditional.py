@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from noisycorrect.classification.noise.checks import ArrayLike, as_array
 from noisycorrect.classification.noise.sampling import Sampling, check_sampling
 from noisycorrect.classification.noise.transition import MatrixNoise
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 # A row that was summed in floating point is off 1 by rounding only; 1e-6 also admits float32 matrices.
 _ROW_SUM_TOLERANCE = 1e-6
@@ -59,7 +59,7 @@ class ClassConditional(MatrixNoise):
             raise InvalidInputError(
                 f"a transition matrix of {num_classes} classes",
                 got=f"shape {matrix.shape}",
-                mend="let num_classes and the matrix describe the same classes",
+                fix="let num_classes and the matrix describe the same classes",
             )
         return matrix.copy()
 
@@ -70,7 +70,7 @@ def _check_transition(transition: Any) -> NDArray[np.float64]:
         raise InvalidInputError(
             "a numeric transition matrix of shape (K, K), K >= 2",
             got=f"shape {given.shape}, dtype {given.dtype}",
-            mend="write one row for each right class and one column for each noisy class",
+            fix="write one row for each right class and one column for each noisy class",
         )
     matrix = given.astype(np.float64, copy=True)
     bad = np.argwhere(~((matrix >= 0.0) & (matrix <= 1.0 + _ROW_SUM_TOLERANCE)))
@@ -79,7 +79,7 @@ def _check_transition(transition: Any) -> NDArray[np.float64]:
         raise InvalidInputError(
             "a transition matrix of probabilities in [0, 1]",
             got=f"{matrix[row, column]} at row {row}, column {column}",
-            mend="divide counts by their row sums",
+            fix="divide counts by their row sums",
         )
     sums = matrix.sum(axis=1)
     if np.abs(sums - 1.0).max() > _ROW_SUM_TOLERANCE:
@@ -89,7 +89,7 @@ def _check_transition(transition: Any) -> NDArray[np.float64]:
         raise InvalidInputError(
             "a row-stochastic transition matrix T[right, noisy]",
             got=f"a sum of {sums[worst]:.6g} in row {worst}",
-            mend=hint if columns_sum_to_one else "divide each row by its sum",
+            fix=hint if columns_sum_to_one else "divide each row by its sum",
         )
     matrix.setflags(write=False)
     return matrix

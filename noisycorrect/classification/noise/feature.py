@@ -20,7 +20,7 @@ from noisycorrect.classification.noise.checks import (
     flat_features,
 )
 from noisycorrect.classification.noise.sampling import exact_count, members_by_class
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 Teacher: TypeAlias = ArrayLike | Callable[[Any], ArrayLike]
 
@@ -164,7 +164,7 @@ def _folds(labels: NDArray[np.int64], num_classes: int, rng: np.random.Generator
         raise InvalidInputError(
             "at least two classes of two samples or more, to fit a teacher",
             got=f"{len(labels)} samples, class sizes {[len(members) for members in classes]}",
-            mend="pass teacher_probs of shape (N, K)",
+            fix="pass teacher_probs of shape (N, K)",
         )
     folds = np.empty(len(labels), dtype=np.int64)
     for members in classes:
@@ -178,7 +178,7 @@ def _check_probs(values: object, shape: tuple[int, int]) -> NDArray[np.float64]:
         raise InvalidInputError(
             f"numeric teacher_probs of shape (N, K) = {shape}",
             got=f"shape {array.shape}, dtype {array.dtype}",
-            mend="pass one row a label, in the same order, and one column a class",
+            fix="pass one row a label, in the same order, and one column a class",
         )
     probs = array.astype(np.float64, copy=True)
     good = (probs >= 0.0).all(axis=1) & (np.abs(probs.sum(axis=1) - 1.0) <= _ROW_SUM_TOLERANCE)
@@ -188,6 +188,6 @@ def _check_probs(values: object, shape: tuple[int, int]) -> NDArray[np.float64]:
         raise InvalidInputError(
             "teacher_probs that are not negative and sum to 1 in each row",
             got=f"minimum {probs[first].min():.6g}, sum {probs[first].sum():.6g} at index {first}",
-            mend="apply softmax if these are logits",
+            fix="apply softmax if these are logits",
         )
     return probs

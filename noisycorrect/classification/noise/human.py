@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, relabelled
 from noisycorrect.classification.noise.checks import ArrayLike, LabelsLike, check_labels
 from noisycorrect.classification.noise.human_files import canonical_key, no_choice, read_human
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 Source: TypeAlias = LabelsLike | str | os.PathLike[str]
 
@@ -69,7 +69,7 @@ class Human(NoiseModel):
             raise InvalidInputError(
                 "human labels, or the file or folder that holds them",
                 got="none",
-                mend="Human(path, key='random1') or parse('human:random1', human_labels=path)",
+                fix="Human(path, key='random1') or parse('human:random1', human_labels=path)",
             )
         labels: LabelsLike
         if isinstance(source, str | os.PathLike):
@@ -93,7 +93,7 @@ def _check_same_samples(given: NDArray[np.int64], noisy: NDArray[np.int64], righ
             raise InvalidInputError(
                 f"as many {what} as labels, {len(given)}",
                 got=str(len(labels)),
-                mend="apply the model to the whole training set, then take the subset",
+                fix="apply the model to the whole training set, then take the subset",
             )
     if right is None:
         return
@@ -103,5 +103,5 @@ def _check_same_samples(given: NDArray[np.int64], noisy: NDArray[np.int64], righ
         raise InvalidInputError(
             "labels equal to the right labels in the file",
             got=f"{int(given[first])} against {int(right[first])} at index {first} ({differ.size} differ in all)",
-            mend="apply the model to right labels in the order of the file; CIFAR-N follows torchvision's training set",
+            fix="apply the model to right labels in the order of the file; CIFAR-N follows torchvision's training set",
         )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -88,7 +88,7 @@ def read_human(path: str | os.PathLike[str], key: str | None) -> tuple[NDArray[A
         return _read_folder(source, key)
     if not source.is_file():
         raise InvalidInputError(
-            "a file or folder of human labels", got=f"{source}, which is not there", mend="check the path"
+            "a file or folder of human labels", got=f"{source}, which is not there", fix="check the path"
         )
     if source.suffix == ".npy":
         if key is not None:
@@ -97,14 +97,14 @@ def read_human(path: str | os.PathLike[str], key: str | None) -> tuple[NDArray[A
     if source.suffix in (".pt", ".pth"):
         return _read_pt(source, key)
     raise InvalidInputError(
-        "a .npy file, a .pt file or a folder", got=str(source), mend="save the labels with numpy.save"
+        "a .npy file, a .pt file or a folder", got=str(source), fix="save the labels with numpy.save"
     )
 
 
 def no_choice(got: str, key: str) -> InvalidInputError:
     """Return the error for a key that has nothing to choose from."""
     return InvalidInputError(
-        f"a folder or .pt file, of which {key!r} chooses one set of labels", got=got, mend="leave the key out"
+        f"a folder or .pt file, of which {key!r} chooses one set of labels", got=got, fix="leave the key out"
     )
 
 
@@ -112,7 +112,7 @@ def _need_key(source: Path, sets: list[str]) -> InvalidInputError:
     return InvalidInputError(
         f"a key that chooses one set of {source.name}",
         got="none",
-        mend=f"pass key=, one of {', '.join(sets) or 'none'}",
+        fix=f"pass key=, one of {', '.join(sets) or 'none'}",
     )
 
 
@@ -158,7 +158,7 @@ def read_published(path: Path) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | 
         raise InvalidInputError(
             f"a dictionary of label sets in {path}",
             got=type(content).__name__,
-            mend="save {'worse_label': labels, ...}",
+            fix="save {'worse_label': labels, ...}",
         )
     clean = content.get(_CLEAN_KEY)
     sets = {name: np.asarray(content[published]) for name, published in KEYS.items() if published in content}
@@ -188,7 +188,7 @@ def _untrusted(path: Path, refused: str) -> InvalidInputError:
     return InvalidInputError(
         f"a file of plain integer arrays in {path}",
         got=f"a pickle that could run code when opened ({refused})",
-        mend="get the file from its publisher, or have its owner save the labels with numpy.save",
+        fix="get the file from its publisher, or have its owner save the labels with numpy.save",
     )
 
 
@@ -196,5 +196,5 @@ def _damaged(path: Path, error: Exception) -> InvalidInputError:
     return InvalidInputError(
         f"a whole {path.suffix} file in {path}",
         got=f"a damaged one ({type(error).__name__})",
-        mend="copy or download it again",
+        fix="copy or download it again",
     )

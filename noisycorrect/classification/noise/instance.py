@@ -32,7 +32,7 @@ from noisycorrect.classification.noise.projection import (
     truncated_normal,
 )
 from noisycorrect.classification.noise.sampling import draw_rows
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 
 @final
@@ -101,7 +101,7 @@ class InstanceDependent(NoiseModel):
             raise InvalidInputError(
                 "raw inputs with shared_weights, as CIFAR-N's variant is defined",
                 got=f"normalise={self.normalise!r}",
-                mend="leave normalise out, or normalise the inputs yourself before apply",
+                fix="leave normalise out, or normalise the inputs yourself before apply",
             )
 
     def transition_probs(

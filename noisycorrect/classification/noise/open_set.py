@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, realised_transition
 from noisycorrect.classification.noise.checks import ArrayLike, as_array, check_inputs, check_rate
 from noisycorrect.classification.noise.sampling import Sampling, check_sampling, pick
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 
 @final
@@ -73,7 +73,7 @@ class OpenSet(NoiseModel):
             raise InvalidInputError(
                 f"a pool of at least {count} inputs, because each is used once",
                 got=str(len(pool)),
-                mend="pass a larger pool or lower the rate",
+                fix="pass a larger pool or lower the rate",
             )
         pool_index = np.full(len(given), -1, dtype=np.int64)
         pool_index[changed] = rng.choice(len(pool), count, replace=False)
@@ -93,7 +93,7 @@ def _check_pool(pool: ArrayLike | None, inputs: NDArray[Any]) -> NDArray[Any]:
         raise InvalidInputError(
             "a pool of foreign inputs",
             got="none",
-            mend="OpenSet(rate, pool=x) or parse('openset:0.2', pool=x), x of shape (M, ...)",
+            fix="OpenSet(rate, pool=x) or parse('openset:0.2', pool=x), x of shape (M, ...)",
         )
     array = as_array(pool, "a pool of shape (M, ...)")
     # Another dtype is most often another scale (0..255 against 0..1), and a cast would turn the pool into zeros.
@@ -101,7 +101,7 @@ def _check_pool(pool: ArrayLike | None, inputs: NDArray[Any]) -> NDArray[Any]:
         raise InvalidInputError(
             f"a pool of inputs of shape {inputs.shape[1:]} and dtype {inputs.dtype}, as the data set has",
             got=f"shape {array.shape[1:]}, dtype {array.dtype}",
-            mend="resize and convert the pool, scale included, to the form of the inputs",
+            fix="resize and convert the pool, scale included, to the form of the inputs",
         )
     return array
 

@@ -15,7 +15,7 @@ from noisycorrect.classification.noise.instance import InstanceDependent
 from noisycorrect.classification.noise.open_set import OpenSet
 from noisycorrect.classification.noise.spec import read_value, spelled_fields
 from noisycorrect.classification.noise.transition import Asymmetric, NoNoise, PairFlip, Symmetric
-from noisycorrect.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 MODELS: Mapping[str, type[NoiseModel]] = MappingProxyType(
     {
@@ -79,7 +79,7 @@ def parse(
     'symmetric:0.4:inclusive'
     """
     if not isinstance(spelling, str):
-        raise InvalidInputError("a spelling such as 'symmetric:0.4'", got=repr(spelling), mend="pass a string")
+        raise InvalidInputError("a spelling such as 'symmetric:0.4'", got=repr(spelling), fix="pass a string")
     name, *parts = spelling.strip().split(":")
     if name not in MODELS:
         raise unknown_name("noise model", name, MODELS)
@@ -106,12 +106,12 @@ def _arguments(spelling: str, model: type[NoiseModel], parts: list[str]) -> dict
         if option not in names:
             raise unknown_name(f"option of {model.name!r} in {spelling!r}", option, names)
         if option in arguments:
-            raise InvalidInputError(f"each option once in {spelling!r}", got=f"{option} twice", mend="leave one out")
+            raise InvalidInputError(f"each option once in {spelling!r}", got=f"{option} twice", fix="leave one out")
         arguments[option] = read_value(spelling, option, text)
     # A rate and a matrix have no default; the key of human labels has one, because an array needs none.
     if names and names[0] != "key" and names[0] not in arguments:
         example = "0.9,0.1/0.2,0.8" if names[0] == "transition" else "0.4"
         raise InvalidInputError(
-            f"a {names[0]} after {model.name!r}", got=repr(spelling), mend=f"write '{model.name}:{example}'"
+            f"a {names[0]} after {model.name!r}", got=repr(spelling), fix=f"write '{model.name}:{example}'"
         )
     return arguments

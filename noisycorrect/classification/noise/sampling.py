@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.errors import unknown_name
+from noisycorrect.support.errors import unknown_name
 
 Sampling: TypeAlias = Literal["exact", "bernoulli"]
 

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from noisycorrect.classification.noise.base import NoiseModel
@@ -100,4 +100,4 @@ def read_value(spelling: str, name: str, text: str) -> Any:
             "mapping": "from-to pairs as in 'mapping=9-1,2-0'",
             "transition": "rows as in '0.9,0.1/0.2,0.8'",
         }.get(name, "'true' or 'false'" if CODECS[name] is _BOOL else "a number as in '0.4'")
-        raise InvalidInputError(f"a readable {name} in {spelling!r}", got=repr(text), mend=f"write {example}") from None
+        raise InvalidInputError(f"a readable {name} in {spelling!r}", got=repr(text), fix=f"write {example}") from None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, relabelled
 from noisycorrect.classification.noise.checks import ArrayLike, check_flag, check_rate
 from noisycorrect.classification.noise.sampling import Sampling, check_sampling, draw_labels
-from noisycorrect.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError
 
 CIFAR10_ASYMMETRIC: Mapping[int, int] = MappingProxyType({9: 1, 2: 0, 4: 7, 3: 5, 5: 3})
 """truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog (Patrini et al., CVPR 2017)."""
@@ -193,7 +193,7 @@ class Asymmetric(MatrixNoise):
             raise InvalidInputError(
                 f"a mapping between classes 0..{num_classes - 1}",
                 got=f"class {top}",
-                mend="pass mapping={from: to, ...} for this data set; the default is CIFAR-10's",
+                fix="pass mapping={from: to, ...} for this data set; the default is CIFAR-10's",
             )
         return _mapping_matrix(self.mapping, self.rate, num_classes)
 
@@ -208,13 +208,13 @@ def _mapping_matrix(mapping: Mapping[int, int], rate: float, num_classes: int) -
 
 def _check_mapping(mapping: object) -> dict[int, int]:
     if not isinstance(mapping, Mapping) or not mapping:
-        raise InvalidInputError("a mapping of class to class", got=repr(mapping), mend="pass for example {9: 1, 2: 0}")
+        raise InvalidInputError("a mapping of class to class", got=repr(mapping), fix="pass for example {9: 1, 2: 0}")
     for source, target in mapping.items():
         integers = all(isinstance(label, int | np.integer) and label >= 0 for label in (source, target))
         if not integers or source == target:
             raise InvalidInputError(
                 "a mapping of each class to another one, as integers of at least 0",
                 got=f"{source!r} -> {target!r}",
-                mend="leave out classes that stay right",
+                fix="leave out classes that stay right",
             )
     return {int(source): int(target) for source, target in mapping.items()}

@@ -1,0 +1,1 @@
+"""How predictions become refined labels: at the ends of cycles, at every step, cross-fitted."""

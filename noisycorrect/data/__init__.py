@@ -1,0 +1,1 @@
+"""What users have as map-style data sets, and batches that know their labels."""

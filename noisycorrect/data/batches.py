@@ -1,0 +1,268 @@
+"""Batches that know their index, given label, trust and evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    Sampler,
+    default_collate,
+)
+
+from noisycorrect.cycle.feed import map_tensors
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, split_fields
+from noisycorrect.labels import ClassLabels, SoftLabelStore
+from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.support.errors import InvalidInputError, StaleGenerationError
+from noisycorrect.support.rng import derived_seed, seeded
+
+Collate = Callable[[list[Any]], Any]
+
+
+@dataclass
+class Batch:
+    """What a task's loss sees.
+
+    Attributes
+    ----------
+    index : Tensor, shape (B,), int64
+        Positions in the data set.
+    input : Any
+        What the model is called with: a tensor, or tensors in tuples and dicts.
+    given : Tensor, shape (B, ...)
+        Given labels.
+    trust : Tensor, shape (B,), float32
+        Weight on the given label.
+    evidence : Tensor or None
+        Evidence as the store's codec keeps it; None at generation 0.
+    generation : int
+        Generation that trust and evidence belong to.
+    extra : dict
+        Further fields of the data set's items (a crop's geometry, say).
+    class_trust : Tensor, shape (K,), float32, or None
+        Least weight on a given label of each class; None where classes are treated alike.
+    pixel_trust : str or None
+        Of masks: rule of :func:`~noisycorrect.labels.refine.label_trust` for each pixel.
+    """
+
+    index: Tensor
+    input: Any
+    given: Tensor
+    trust: Tensor
+    evidence: Tensor | None = None
+    generation: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+    class_trust: Tensor | None = None
+    pixel_trust: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Batch:
+        """Return the batch on a device."""
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; called by DataLoader."""
+        return map_tensors(self, lambda tensor: tensor.pin_memory() if tensor.device.type == "cpu" else tensor)
+
+
+class LabelView(Dataset[Any]):
+    """A data set as batches with index, trust and evidence; safe under fork, spawn and persistent workers.
+
+    Before the items of a batch are read, torch, numpy and random are seeded from (seed, epoch, first index): an
+    augmentation draws the same numbers whatever the number of workers, and in a resumed run.
+
+    Parameters
+    ----------
+    data : MapStyleDataset
+        Items; see :func:`split_fields`.
+    store : SoftLabelStore, optional
+        Where trust and evidence come from; without one the given labels are trusted wholly.
+    seed : int
+        Seed of the run, >= 0.
+    collate_fn : callable, optional
+        Makes a batch of a list of items; default: torch's.
+    expected : ndarray of int, shape (N,), optional
+        Class labels that the items must carry; -1 is not compared. Default: the store's given labels.
+    """
+
+    def __init__(
+        self,
+        data: MapStyleDataset,
+        store: SoftLabelStore | None,
+        *,
+        seed: int,
+        collate_fn: Collate | None = None,
+        expected: np.ndarray | None = None,
+    ) -> None:
+        self.data = data
+        self.store = store
+        self.expected = class_labels(store) if expected is None and store is not None else expected
+        self.seed = seed
+        self.collate_fn = collate_fn or default_collate
+        self._epoch = torch.zeros(1, dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers must see it change
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch (>= 0) the next batches belong to."""
+        self._epoch.fill_(epoch)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        inputs, given, own_index, extra = split_fields(self._read(indices))
+        index = torch.tensor(indices)
+        if own_index is not None and not torch.equal(torch.as_tensor(own_index).reshape(-1).long(), index):
+            raise InvalidInputError(
+                f"items to carry their position as index ({indices[:3]}...)",
+                got=f"{torch.as_tensor(own_index).reshape(-1)[:3].tolist()}...",
+                fix="leave the index out of the items, or pass the whole data set instead of a subset",
+            )
+        given = torch.as_tensor(given)
+        self._check_given(given, indices)
+        if self.store is None:
+            return Batch(index, inputs, given, torch.ones(len(indices)), extra=extra)
+        generation = self.store.generation
+        rows = np.asarray(indices)
+        evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
+        trust = self.store.trust(rows, generation=generation)
+        class_trust = self.store.class_trust(generation=generation)
+        pixel_trust = self.store.pixel_trust(generation=generation)
+        return Batch(index, inputs, given, trust, evidence, generation, extra, class_trust, pixel_trust)
+
+    def _read(self, indices: list[int]) -> Any:
+        if isinstance(self.data, ArrayDataset):
+            return self.data.batch(indices)
+        with seeded(self.seed, int(self._epoch), indices[0]):
+            if hasattr(self.data, "__getitems__"):
+                return self.collate_fn(self.data.__getitems__(indices))
+            return self.collate_fn([self.data[index] for index in indices])
+
+    def _check_given(self, given: Tensor, indices: list[int]) -> None:
+        if self.expected is None or given.dim() != 1:
+            return
+        expected, found = self.expected[indices], given.numpy()
+        wrong = np.flatnonzero((expected != found) & (expected != UNLABELED))
+        if len(wrong):
+            row = int(wrong[0])
+            raise InvalidInputError(
+                f"label {expected[row]} at index {indices[row]}, as at the start of the run",
+                got=str(found[row]),
+                fix="a data set, its `targets` or `labels` and its canonical view must give the same label at the same"
+                " position, in every epoch",
+            )
+
+
+def class_labels(store: SoftLabelStore) -> np.ndarray | None:
+    """Return a store's given labels if they are classes; masks that were cropped or turned cannot be compared."""
+    return store.given() if store.kind == ClassLabels.kind else None
+
+
+class ShardedBatches(Sampler[list[int]]):
+    """Lists of positions: the whole data set once an epoch, each batch divided among the ranks, none padded.
+
+    All ranks draw the same order, so that the global batches do not depend on the number of ranks.
+
+    Parameters
+    ----------
+    length, batch_size : int
+        Samples in all, and in a batch over all ranks.
+    rank, world_size : int
+        This rank's share is ``batch[rank::world_size]``.
+    seed : int
+        Seed of the order, >= 0.
+    shuffle, full : bool
+        Shuffle; and keep a last batch that leaves a rank with fewer than two samples. BatchNorm cannot train on one
+        sample, nor a collective wait for none, so training leaves such a batch out (`full` = False).
+
+    Examples
+    --------
+    >>> list(ShardedBatches(5, 2, shuffle=False))
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+        shuffle: bool = True,
+        full: bool = True,
+    ) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+        self._shuffled: tuple[int, Tensor] | None = None  # the order of an epoch, drawn once
+        rest = length % batch_size
+        whole = length // batch_size
+        self._batches = whole + int(rest > 0 and (full or not whole or rest >= 2 * world_size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch (>= 0) the next order is for."""
+        self.epoch = epoch
+
+    def batch(self, number: int) -> Tensor:
+        """Return the positions of a whole batch, over all ranks."""
+        return self._order()[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _order(self) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(self.length)
+        if self._shuffled is None or self._shuffled[0] != self.epoch:
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+            self._shuffled = self.epoch, torch.randperm(self.length, generator=generator)
+        return self._shuffled[1]
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._order()
+        for number in range(self._batches):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            yield batch[self.rank :: self.world_size].tolist()
+
+
+def make_loader(
+    view: LabelView, batches: Sampler[list[int]] | list[list[int]], num_workers: int, *, pin_memory: bool = False
+) -> DataLoader[Any]:
+    """Return a DataLoader whose batches are the view's :class:`Batch` objects."""
+    return DataLoader(
+        view,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_as_it_is,  # the view collates
+        persistent_workers=num_workers > 0,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # else DataLoader draws its workers' seed from the caller's global state
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def check_generation(batch: Batch, generation: int) -> None:
+    """Raise a StaleGenerationError unless a batch carries labels of the current generation."""
+    if batch.generation != generation:
+        raise StaleGenerationError(
+            f"a batch of label generation {generation}",
+            got=f"generation {batch.generation}",
+            fix="call refresh() on the worker's store; a plainly pickled copy does not notice new generations",
+        )

@@ -1,0 +1,277 @@
+"""Blending given labels with evidence (SCHP, Eq. 7): pure functions on tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noisycorrect.labels.trust import agreement_trust, confident_trust
+from noisycorrect.support.errors import InvalidInputError
+
+UNLABELED = -1
+PIXEL_TRUST = {"agreement": agreement_trust, "confident": confident_trust}
+
+
+def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+    r"""Return the refined labels: :math:`t\,y + (1 - t)\,e` for each sample.
+
+    With trust :math:`t = 1/(m+1)` and evidence the mean of the m predictions so far this is SCHP's Eq. 7, unrolled:
+    :math:`\hat y_m = \frac{m}{m+1} \hat y_{m-1} + \frac{1}{m+1} p_m
+    = \frac{1}{m+1} y + \frac{m}{m+1} \frac1m \sum_{k=1}^m p_k`.
+
+    Parameters
+    ----------
+    given : Tensor, shape (N, K, ...)
+        Given labels as probabilities (one-hot); a row of zeros is an unlabelled sample or an ignored pixel.
+    evidence : Tensor, shape (N, K, ...)
+        Mean prediction; rows of zeros before the first generation.
+    trust : Tensor, shape (N,) or (N, ...)
+        Weight on the given label, in [0, 1]; one a sample, or one a pixel (see :func:`label_trust`).
+
+    Returns
+    -------
+    Tensor, shape (N, K, ...)
+        Refined labels. Rows sum to 1 where both inputs do.
+
+    Examples
+    --------
+    >>> given, evidence = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.2, 0.8]])
+    >>> blend(given, evidence, torch.tensor([0.25]))
+    tensor([[0.4000, 0.6000]])
+    """
+    weight = trust.reshape(len(trust), *[1] * (given.dim() - 1)) if trust.dim() == 1 else trust.unsqueeze(1)
+    weight = weight.to(evidence.dtype)
+    return weight * given + (1 - weight) * evidence
+
+
+def blend_classes(labels: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+    """Return :func:`blend` of class indices and evidence, without making the indices one-hot.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N, ...), int64
+        Given labels; what is outside 0..K-1 is ignored.
+    evidence : Tensor, shape (N, K, ...), floating
+        Mean prediction.
+    trust : Tensor, shape (N,) or (N, ...)
+        Weight on the given label, in [0, 1].
+
+    Returns
+    -------
+    Tensor, shape (N, K, ...)
+        Refined labels; zero at ignored labels.
+
+    Examples
+    --------
+    >>> blend_classes(torch.tensor([[0, 255]]), torch.full((1, 2, 2), 0.5), torch.tensor([0.5]))
+    tensor([[[0.7500, 0.0000],
+             [0.2500, 0.0000]]])
+    """
+    known = (labels >= 0) & (labels < evidence.shape[1])
+    weight = trust.reshape(len(trust), *[1] * (labels.dim() - 1)) if trust.dim() == 1 else trust
+    weight = weight.to(evidence.dtype).expand(labels.shape)
+    refined = evidence * (1 - weight).unsqueeze(1)
+    refined.scatter_add_(1, (labels * known).unsqueeze(1), weight.unsqueeze(1))
+    return refined.masked_fill_(~known.unsqueeze(1), 0)
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """Return labels as float32 probabilities; -1 (unlabelled) becomes a row of zeros.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N,), integer
+        In -1..`num_classes` - 1.
+
+    Returns
+    -------
+    Tensor, shape (N, K), float32
+
+    Examples
+    --------
+    >>> one_hot(torch.tensor([1, -1]), 2)
+    tensor([[0., 1.],
+            [0., 0.]])
+    """
+    return (labels.unsqueeze(-1) == torch.arange(num_classes, device=labels.device)).float()
+
+
+def paper_trust(generation: int, labeled: Tensor) -> Tensor:
+    """Trust of SCHP's Eq. 7 after `generation` = m cycles: 1/(m+1), and 0 for a sample without a label (sec. 3.4).
+
+    Parameters
+    ----------
+    generation : int
+        m >= 0; generation 0 trusts the given labels wholly.
+    labeled : Tensor, shape (N,), bool
+        Which samples have a given label.
+
+    Returns
+    -------
+    Tensor, shape (N,), float32
+        In [0, 1].
+
+    Examples
+    --------
+    >>> paper_trust(3, torch.tensor([True, False]))
+    tensor([0.2500, 0.0000])
+    """
+    return labeled.float() / (generation + 1)
+
+
+def label_trust(
+    trust: Tensor, class_trust: Tensor | None, labels: Tensor, evidence: Tensor | None = None, rule: str | None = None
+) -> Tensor:
+    """Return the trust in each label: that of its sample, or that of its class where this is higher.
+
+    Parameters
+    ----------
+    trust : Tensor, shape (N,)
+        Weight on the given label of each sample, in [0, 1].
+    class_trust : Tensor, shape (K,), or None
+        Least weight on a given label of each class, in [0, 1]; None is 0 for all.
+    labels : Tensor, shape (N, ...), integer
+        Given labels; what is outside 0..K-1 (unlabelled, ignored) has the sample's trust.
+    evidence : Tensor, shape (N, K, ...), optional
+        Needed with a `rule`.
+    rule : {"agreement", "confident"}, optional
+        Multiply the sample's trust by :func:`~noisycorrect.labels.trust.agreement_trust` or
+        :func:`~noisycorrect.labels.trust.confident_trust` of each label.
+
+    Returns
+    -------
+    Tensor, shape (N, ...), float32
+        In [0, 1]; of shape (N,) if both `class_trust` and `rule` are None.
+
+    Examples
+    --------
+    >>> label_trust(torch.tensor([0.5]), torch.tensor([0.1, 0.8]), torch.tensor([[0, 1, 255]]))
+    tensor([[0.5000, 0.8000, 0.5000]])
+    """
+    if class_trust is None and rule is None:
+        return trust
+    labels = labels.long()
+    weight = trust.reshape(-1, *[1] * (labels.dim() - 1))
+    if rule is not None:
+        assert evidence is not None
+        weight = weight * PIXEL_TRUST[rule](labels, evidence)
+    if class_trust is None:
+        return weight.expand(labels.shape)
+    known = (labels >= 0) & (labels < len(class_trust))
+    floor = torch.where(known, class_trust[labels * known], 0.0)
+    return torch.maximum(weight, floor)
+
+
+def class_balanced_trust(generation: int, recall: Tensor) -> Tensor:
+    r"""Return the least trust in the labels of each class: evidence counts only as far as the model knows the class.
+
+    With :math:`r_k` the share of the given labels of class k that the model predicts, the weight of the evidence, in
+    SCHP's Eq. 7 :math:`m/(m+1)` for every label, is :math:`r_k\, m/(m+1)` for those of class k. A network that misses
+    most of a rare class predicts its neighbours there; Eq. 7 then averages the class away, and the next cycle learns
+    still less of it. Labels that the model predicts well are treated as in the paper.
+
+    Parameters
+    ----------
+    generation : int
+        m >= 1, cycles so far.
+    recall : Tensor, shape (K,)
+        In [0, 1]; NaN for a class without labels.
+
+    Returns
+    -------
+    Tensor, shape (K,), float32
+        In [1/(m+1), 1].
+
+    Examples
+    --------
+    >>> class_balanced_trust(1, torch.tensor([1.0, 0.2]))
+    tensor([0.5000, 0.9000])
+    """
+    return 1 - recall.float().nan_to_num(0).clamp(0, 1) * generation / (generation + 1)
+
+
+def mean_evidence(evidence: Tensor, probs: Tensor, count: int) -> Tensor:
+    """Return the mean of `count` predictions and one more: the evidence that Eq. 7 needs.
+
+    Parameters
+    ----------
+    evidence : Tensor
+        Mean of the first `count` predictions (any value if `count` is 0).
+    probs : Tensor
+        The next prediction, same shape, in [0, 1].
+    count : int
+        Predictions so far, >= 0.
+
+    Examples
+    --------
+    >>> mean_evidence(torch.tensor([0.4, 0.6]), torch.tensor([1.0, 0.0]), count=2)
+    tensor([0.6000, 0.4000])
+    """
+    return probs if count == 0 else evidence + (probs - evidence) / (count + 1)
+
+
+def exponential_evidence(evidence: Tensor, probs: Tensor, count: int, momentum: float) -> Tensor:
+    """Return the exponential average of predictions, `momentum` being the weight of the past; the first is copied.
+
+    Examples
+    --------
+    >>> exponential_evidence(torch.tensor([0.4, 0.6]), torch.tensor([1.0, 0.0]), count=2, momentum=0.5)
+    tensor([0.7000, 0.3000])
+    """
+    return probs if count == 0 else momentum * evidence + (1 - momentum) * probs
+
+
+def align_to_prior(evidence: Tensor, frequency: Tensor, prior: Tensor) -> Tensor:
+    r"""Return evidence with another class prior: :math:`e_k \pi_k / f_k`, normalised ("distribution alignment").
+
+    With f the mean evidence over the data set and :math:`\pi` the frequencies of the given labels, a class that the
+    evidence gives too rarely is raised, one that it gives too often lowered (Berthelot et al. 2020, "ReMixMatch",
+    sec. 3.1).
+
+    Parameters
+    ----------
+    evidence : Tensor, shape (N, K)
+        In [0, 1].
+    frequency : Tensor, shape (K,)
+        Mean of all evidence.
+    prior : Tensor, shape (K,)
+        Frequencies to have instead, >= 0.
+
+    Returns
+    -------
+    Tensor, shape (N, K)
+        Rows sum to 1.
+
+    Examples
+    --------
+    >>> align_to_prior(torch.tensor([[0.5, 0.5]]), torch.tensor([0.75, 0.25]), torch.tensor([0.5, 0.5]))
+    tensor([[0.2500, 0.7500]])
+    """
+    aligned = evidence * (prior / frequency.clamp(min=1e-6))
+    return aligned / aligned.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def check_probs(probs: Tensor, num_classes: int) -> None:
+    """Raise unless `probs` are finite class probabilities of shape (N, K, ...), each in [0, 1] and summing to 1.
+
+    Raises
+    ------
+    InvalidInputError
+        On another shape, a NaN, or rows that are no probabilities (tolerance 1e-3 on the sum).
+    """
+    if probs.dim() < 2 or probs.shape[1] != num_classes:
+        raise InvalidInputError(
+            f"probabilities of shape (N, {num_classes}, ...)",
+            got=f"shape {tuple(probs.shape)}",
+            fix="num_classes must be the number of the model's outputs",
+        )
+    if not torch.isfinite(probs).all():
+        raise InvalidInputError(
+            "finite probabilities", got="NaN or infinity", fix="lower the learning rate or clip gradients"
+        )
+    if probs.numel() and (probs.min() < 0 or ((probs.sum(1) - 1).abs() > 1e-3).any()):
+        raise InvalidInputError(
+            "probabilities in [0, 1] that sum to 1",
+            got=f"values from {probs.min():.3g}, sums from {probs.sum(1).min():.3g} to {probs.sum(1).max():.3g}",
+            fix="apply softmax to logits first",
+        )

@@ -1,0 +1,1 @@
+"""What evidence says of the given labels: issues, noise rate, verdict."""

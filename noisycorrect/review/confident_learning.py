@@ -1,0 +1,267 @@
+"""Confident learning: which given labels are wrong, from out-of-sample probabilities.
+
+Northcutt, Jiang, Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70
+(arXiv:1911.00068). The probabilities must come from models that were not trained on the samples in question:
+:func:`noisycorrect.classification.methods.prune_retrain.prune_retrain` makes them by cross-validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from noisycorrect.labels.given import checked_labels
+from noisycorrect.support.errors import InvalidInputError, unknown_name
+
+METHODS = ("prune-by-noise-rate", "prune-by-class", "both", "confident-joint")
+
+
+def class_thresholds(given: Any, probs: Any) -> np.ndarray:
+    r"""Return the mean probability of each class over the samples labelled so (Northcutt et al. 2021, Eq. 2).
+
+    :math:`t_j = \frac{1}{|X_{\tilde y = j}|} \sum_{x \in X_{\tilde y = j}} \hat p(\tilde y = j; x)`
+
+    Parameters
+    ----------
+    given : array-like of int, shape (N,)
+        Given labels, 0..K-1.
+    probs : array-like, shape (N, K)
+        Class probabilities from models that have not seen the sample.
+
+    Returns
+    -------
+    ndarray, shape (K,), float64
+        In [0, 1]; infinite for a class without a label, which no probability reaches.
+
+    Raises
+    ------
+    InvalidInputError
+        If shapes do not match, a label is out of range or missing, or `probs` are no probabilities.
+
+    Examples
+    --------
+    >>> class_thresholds([0, 0, 1], [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    array([0.7, 0.8])
+    """
+    labels, values = _checked(given, probs)
+    return _thresholds(labels, values)
+
+
+def confident_joint(given: Any, probs: Any) -> np.ndarray:
+    """Count the samples that are labelled i and confidently of class j (Northcutt et al. 2021, Eq. 1).
+
+    A sample is confidently of class j if its probability of j is at least the threshold of j
+    (:func:`class_thresholds`); of several such classes the most probable counts. A sample may be of none.
+
+    Parameters
+    ----------
+    given : array-like of int, shape (N,)
+        Given labels, 0..K-1.
+    probs : array-like, shape (N, K)
+        Class probabilities from models that have not seen the sample.
+
+    Returns
+    -------
+    ndarray, shape (K, K), int64
+        ``[given, true]``.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`class_thresholds`.
+
+    Examples
+    --------
+    >>> confident_joint([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+    array([[2, 1],
+           [0, 1]])
+    """
+    labels, values = _checked(given, probs)
+    return _count(labels, _confident_class(labels, values), values.shape[1])
+
+
+def calibrated_joint(given: Any, probs: Any) -> np.ndarray:
+    r"""Return the estimated joint distribution of given and true labels (Northcutt et al. 2021, Eq. 3).
+
+    :math:`\hat Q_{ij} \propto \frac{C_{ij}}{\sum_j C_{ij}} |X_{\tilde y = i}|` with :func:`confident_joint` C: each row
+    sums to the share of the labels i. A row of C without a count is taken as right labels.
+
+    Parameters
+    ----------
+    given : array-like of int, shape (N,)
+        Given labels, 0..K-1.
+    probs : array-like, shape (N, K)
+        Class probabilities from models that have not seen the sample.
+
+    Returns
+    -------
+    ndarray, shape (K, K), float64
+        ``[given, true]``, summing to 1; one minus the trace is the estimated share of wrong labels.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`class_thresholds`.
+
+    Examples
+    --------
+    >>> calibrated_joint([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+    array([[0.5 , 0.25],
+           [0.  , 0.25]])
+    """
+    labels, values = _checked(given, probs)
+    return _calibrated(labels, _confident_class(labels, values), values.shape[1])
+
+
+def estimated_noise_matrix(joint: Any) -> np.ndarray:
+    r"""Return the transition matrix :math:`p(\tilde y \mid y^*)` that belongs to a joint distribution.
+
+    Parameters
+    ----------
+    joint : array-like, shape (K, K)
+        ``[given, true]``, >= 0: :func:`calibrated_joint`.
+
+    Returns
+    -------
+    ndarray, shape (K, K), float64
+        ``[true, given]``, rows summing to 1, as :mod:`noisycorrect.classification.noise` writes transitions; a class
+        that no sample is estimated to have keeps its label.
+
+    Raises
+    ------
+    InvalidInputError
+        If `joint` is not square, or holds NaN or a negative number.
+
+    Examples
+    --------
+    >>> estimated_noise_matrix([[0.4, 0.1], [0.0, 0.5]]).round(3)
+    array([[1.   , 0.   ],
+           [0.167, 0.833]])
+    """
+    values = np.asarray(joint, np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or not (values >= 0).all():
+        raise InvalidInputError(
+            "a joint (K, K) of numbers >= 0", got=f"shape {values.shape}", fix="pass calibrated_joint(given, probs)"
+        )
+    totals = values.sum(0)[:, None]
+    return np.asarray(np.where(totals > 0, values.T / np.where(totals > 0, totals, 1), np.eye(len(values))))
+
+
+def find_errors(given: Any, probs: Any, method: str = "prune-by-noise-rate") -> np.ndarray:
+    r"""Return which given labels are likely wrong (Northcutt et al. 2021, sec. 3.2).
+
+    ``"prune-by-noise-rate"``
+        For each :math:`i \ne j`, the :math:`n \hat Q_{ij}` samples labelled i with the largest margin
+        :math:`\hat p_j - \hat p_i`, n being N and :math:`\hat Q` the :func:`calibrated_joint`.
+    ``"prune-by-class"``
+        For each i, the :math:`n \sum_{j \ne i} \hat Q_{ij}` samples labelled i with the smallest :math:`\hat p_i`.
+    ``"both"``
+        What the two agree on.
+    ``"confident-joint"``
+        The samples counted off the diagonal of :func:`confident_joint`.
+
+    Numbers of samples are rounded to the nearest whole one; of equal margins the earlier sample is taken.
+
+    Parameters
+    ----------
+    given : array-like of int, shape (N,)
+        Given labels, 0..K-1.
+    probs : array-like, shape (N, K)
+        Class probabilities from models that have not seen the sample.
+    method : str
+        See above.
+
+    Returns
+    -------
+    ndarray, shape (N,), bool
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`class_thresholds`, or if the method is unknown.
+
+    Examples
+    --------
+    >>> find_errors([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+    array([False, False,  True, False])
+    """
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    labels, values = _checked(given, probs)
+    confident = _confident_class(labels, values)
+    if method == "confident-joint":
+        return np.asarray((confident >= 0) & (confident != labels))
+    off_diagonal = _calibrated(labels, confident, values.shape[1]) * len(labels)
+    np.fill_diagonal(off_diagonal, 0)
+    wrong = np.ones(len(labels), bool)
+    own = np.take_along_axis(values, labels[:, None], 1)
+    if method != "prune-by-class":
+        wrong &= _largest_in_class(labels, values - own, np.rint(off_diagonal).astype(np.int64))
+    if method != "prune-by-noise-rate":
+        wrong &= _largest_in_class(labels, -own, np.rint(off_diagonal.sum(1, keepdims=True)).astype(np.int64))
+    return wrong
+
+
+def _checked(given: Any, probs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (N,), int64, and probabilities (N, K), float64."""
+    values = np.asarray(probs, np.float64)
+    if values.ndim != 2 or values.shape[1] < 2:
+        raise InvalidInputError("probabilities (N, K), K >= 2", got=f"shape {values.shape}", fix="one row a sample")
+    labels = checked_labels(given, values.shape[1])
+    if len(labels) != len(values):
+        raise InvalidInputError(
+            f"as many labels as the {len(values)} rows of probs", got=str(len(labels)), fix="pass the same samples"
+        )
+    if (labels < 0).any():
+        raise InvalidInputError("a label for every sample", got="-1", fix="leave out the unlabelled samples")
+    sums = values.sum(1)
+    if not (values >= 0).all() or not (np.abs(sums - 1) <= 1e-3).all():
+        raise InvalidInputError(
+            "probabilities in [0, 1] that sum to 1",
+            got="NaN" if np.isnan(sums).any() else f"values from {values.min():.3g}, sums to {sums.max():.3g}",
+            fix="apply softmax to logits first",
+        )
+    return labels, values
+
+
+def _thresholds(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    classes = probs.shape[1]
+    counts = np.bincount(labels, minlength=classes)
+    sums = np.bincount(labels, weights=probs[np.arange(len(labels)), labels], minlength=classes)
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.inf))
+
+
+def _confident_class(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Return the class that each sample confidently has, int64 (N,), -1 for none."""
+    reached = probs >= _thresholds(labels, probs)
+    return np.where(reached.any(1), np.where(reached, probs, -1.0).argmax(1), -1)
+
+
+def _count(labels: np.ndarray, confident: np.ndarray, classes: int) -> np.ndarray:
+    counted = confident >= 0
+    pairs = labels[counted] * classes + confident[counted]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def _calibrated(labels: np.ndarray, confident: np.ndarray, classes: int) -> np.ndarray:
+    counts = _count(labels, confident, classes).astype(np.float64)
+    totals = counts.sum(1, keepdims=True)
+    rows = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(classes))
+    return np.asarray(rows * np.bincount(labels, minlength=classes)[:, None] / len(labels))
+
+
+def _largest_in_class(labels: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return which samples are among the so many largest of their class in some column.
+
+    `scores` is (N, C); `numbers`, (K, C), says how many samples of a class to take by a column.
+    """
+    order = np.argsort(-scores, axis=0, kind="stable")
+    order = np.take_along_axis(order, np.argsort(labels[order], axis=0, kind="stable"), 0)
+    starts = np.cumsum(np.bincount(labels, minlength=len(numbers))) - np.bincount(labels, minlength=len(numbers))
+    sorted_labels = np.sort(labels)  # the same in every column
+    rank = np.arange(len(labels)) - starts[sorted_labels]
+    taken = rank[:, None] < numbers[sorted_labels]
+    found = np.zeros(len(labels), bool)
+    found[order[taken]] = True
+    return found

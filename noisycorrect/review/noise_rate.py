@@ -1,0 +1,418 @@
+"""Noise rate and transition matrix: what is estimated, and what the interval covers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from noisycorrect.labels import ClassLabels, SoftLabelStore
+from noisycorrect.labels.compare import mask_blocks
+from noisycorrect.labels.given import checked_labels
+from noisycorrect.review.confident_learning import estimated_noise_matrix
+from noisycorrect.review.likelihood import fit_transition, transition_resamples
+from noisycorrect.review.resampling import exact_ends, stratified, tails
+from noisycorrect.support.checks import finite_number
+from noisycorrect.support.errors import InvalidInputError
+
+MASK_RESAMPLES = 200  # each is a joint of K x K
+PAIRS_NAMED = 5
+CLEAN_RATE, CLEAN_HIGH, UNDECIDED_WIDTH = 0.02, 0.03, 0.2  # a network errs in a per cent or two by itself
+UNSURE = 0.7  # mean certainty of the evidence below which it says little of the labels
+_SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """Estimated label noise; see :func:`estimate_noise` for what the figures mean and cover.
+
+    Attributes
+    ----------
+    rate : float
+        Share of wrong given labels, in [0, 1].
+    interval : tuple of float
+        Low and high end for the rate.
+    level : float
+        Nominal level of the intervals.
+    transition : ndarray, shape (K, K), float64
+        ``[true, given]``, rows summing to 1; a class that no sample is estimated to have keeps its label.
+    transition_interval : ndarray, shape (2, K, K), float64
+        Low and high end for each entry, for sampling error alone; 0 to 1 where there is no sample.
+    class_rates : ndarray, shape (K,), float64
+        One minus the diagonal of `transition`: share of wrong labels among the samples of each true class.
+    most_confused : tuple of (int, int, float)
+        True class, given class, share of the true class so labelled; the pairs with the most labels first, at most 5.
+    readings : dict of str to float
+        The rate by each way to read the evidence.
+    contradicted, labels : int
+        How many given labels (of masks: pixels, at the resolution of the evidence) are not the evidence's most probable
+        class, and how many there are.
+    unit : str
+        ``"labels"`` or ``"pixels"``.
+    certainty : float
+        Mean probability of the evidence's most probable class. Where that of a run's evidence is low the network has
+        not learnt the classes, and what it contradicts says more of it than of the labels: the rate is then too high.
+    held_out : bool
+        Whether the evidence came from models that had not seen the labels: the rate is then the reading by likelihood.
+    """
+
+    rate: float
+    interval: tuple[float, float]
+    level: float
+    transition: np.ndarray
+    transition_interval: np.ndarray
+    class_rates: np.ndarray
+    most_confused: tuple[tuple[int, int, float], ...]
+    readings: dict[str, float]
+    contradicted: int
+    labels: int
+    unit: str = "labels"
+    certainty: float = 1.0
+    held_out: bool = False
+
+    def verdict(self, class_names: Sequence[str] | None = None) -> str:
+        """Return the estimate in one paragraph.
+
+        Parameters
+        ----------
+        class_names : sequence of str, optional
+            K names; default: "class 0" and so on.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are not K names.
+
+        Examples
+        --------
+        >>> evidence = np.eye(2)[[0] * 60 + [1] * 40]
+        >>> print(estimate_noise([0] * 50 + [1] * 50, evidence).verdict(["cat", "dog"]))
+        About 10 % (4 to 16 %) of your labels disagree with the evidence. Most confused: cat labelled dog (17 % of cat).
+        Look at those 10 labels first.
+        """
+        names = _checked_names(class_names, len(self.transition))
+        rate, low, high = (_percent(value) for value in (self.rate, *self.interval))
+        what = "are estimated to be wrong" if self.held_out else "disagree with the evidence"
+        sentences = [f"About {rate} % ({low} to {high} %) of your {self.unit} {what}."]
+        pairs = [
+            f"{names[true]} labelled {names[given]} ({_percent(share)} % of {names[true]})"
+            for true, given, share in self.most_confused[:3]
+        ]
+        unsure = self.certainty < UNSURE and not self.held_out
+        clean = self.rate <= CLEAN_RATE and self.interval[1] <= CLEAN_HIGH
+        if pairs and not clean:
+            sentences.append(f"Most confused: {', '.join(pairs)}.")
+        if unsure:
+            sentences.append(
+                f"But the evidence is unsure of itself (mean certainty {_percent(self.certainty)} %): the network has"
+                " not learnt the classes well, and the rate is too high. Train for more epochs, or a better network."
+            )
+        elif self.interval[1] - self.interval[0] > UNDECIDED_WIDTH:
+            sentences.append(
+                "The evidence is undecided, so the interval is wide: a network that memorised wrong labels agrees with "
+                'them. Train with preset="robust", or for fewer epochs.'
+            )
+        if clean:
+            sentences.append("Your labels look clean, unless the network has memorised their errors.")
+        if self.contradicted:
+            where = "" if self.unit == "labels" else " (find_label_issues lists their masks)"
+            sentences.append(f"Look at those {self.contradicted:,} {self.unit} first{where}.")
+        return " ".join(sentences)
+
+    def to_json(self) -> str:
+        """Return all figures as JSON text.
+
+        Examples
+        --------
+        >>> json.loads(estimate_noise([0, 1, 1], np.eye(2)[[0, 1, 1]]).to_json())["rate"]
+        0.0
+        """
+        return json.dumps(asdict(self), indent=2, default=lambda array: array.tolist())
+
+
+def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: bool = False) -> NoiseEstimate:
+    r"""Estimate the noise of class labels from what a model says of the same samples.
+
+    What probabilities e of a model say of the labels g depends on whether it was trained on them:
+
+    ``contradicted``
+        :math:`\frac1N \sum_i 1[g_i \ne \arg\max_k e_{ik}]`. Too high by the model's own errors, too low by the errors
+        that it has memorised.
+    ``expected``
+        :math:`1 - \frac1N \sum_i e_{i g_i}`: the expected share of wrong labels if :math:`e_i` is the calibrated
+        probability of the true class given input *and* label. Far too high for a model that predicts noisy labels.
+    ``likelihood``
+        :math:`1 - \frac1N \sum_i P(y_i = g_i \mid x_i, g_i)`, with T maximising
+        :math:`\sum_i \log \sum_k e_{ik} T_{k g_i}` (:func:`fit_transition`). Right if :math:`e_i` is the
+        calibrated probability given the *input alone*, and labels depend on the true class alone; too low if the model
+        has seen the labels.
+
+    With `held_out` the estimate is ``likelihood``, and its interval is for sampling error: it covers the true rate at
+    its level as far as evidence is calibrated and noise class-conditional, and nothing else.
+
+    Otherwise, for evidence from the training samples themselves, the estimate is ``contradicted`` (the transition
+    matrix counts most probable classes), and the interval reaches from the lowest to the highest of the three readings,
+    widened by their sampling error. Evidence that is sure of itself gives a narrow one; evidence that is torn between
+    given and true label, as under memorisation, a wide one. It does not cover errors that the model has memorised
+    entirely or makes with certainty: of those, labels and evidence alone know nothing.
+
+    Sampling error is a bootstrap over samples, stratified by given label; counts of 0 or n get the end of the exact
+    binomial interval (Clopper & Pearson 1934). It takes the samples as drawn from a population, so it is a little wide
+    for the share of wrong labels in these samples.
+
+    Parameters
+    ----------
+    given : array-like of int, shape (N,)
+        Given labels, 0..K-1; -1 for none, which is left out.
+    evidence : array-like, shape (N, K)
+        Class probabilities.
+    level : float, default 0.95
+        Level of the intervals, in (0, 1).
+    held_out : bool, default False
+        Whether evidence comes from models that were not trained on the sample it is about.
+
+    Returns
+    -------
+    NoiseEstimate
+
+    Raises
+    ------
+    InvalidInputError
+        If shapes do not match, no sample has a label, or `evidence` are no probabilities.
+
+    Examples
+    --------
+    >>> found = estimate_noise([0] * 50 + [1] * 50, np.eye(2)[[0] * 60 + [1] * 40])
+    >>> found.rate, found.most_confused
+    (0.1, ((0, 1, 0.16666666666666666),))
+    """
+    level = _checked_level(level)
+    labels, probs = _checked(given, evidence)
+    classes, count = probs.shape[1], len(labels)
+    rng = np.random.default_rng(_SEED)
+    predicted = probs.argmax(1)
+    hard = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    transition, likely = fit_transition(labels, probs)
+    contradicted = count - int(hard.trace())
+    readings = {
+        "contradicted": contradicted / count,
+        "expected": float(1 - probs[np.arange(count), labels].mean()),
+        "likelihood": float(1 - likely.trace() / count),
+    }
+    if held_out:
+        drawn = transition_resamples(labels, probs, transition, rng)
+        found = _held_out(likely, readings, drawn, contradicted, level)
+    else:
+        found = _in_sample(hard, readings, stratified(hard, rng), level, units=hard.sum(0), unit="labels")
+    return replace(found, certainty=float(probs.max(1).mean()), held_out=held_out)
+
+
+def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> NoiseEstimate:
+    """Estimate the noise of the given labels of a run, from its evidence.
+
+    Class labels: :func:`estimate_noise` for evidence that has seen the labels. The interval also reaches to the rate of
+    the generation before, where that is kept: a rate that still falls is a model that memorises, one that still rises a
+    model that learns.
+
+    Masks: a rate of pixels, at the resolution of the evidence, some masks at a time. Neighbours are alike, so whole
+    masks are drawn for the bootstrap. There is no reading by ``likelihood``: mask noise lies along borders and does not
+    depend on the class alone. Whatever the evidence blurs near borders counts as disagreement.
+
+    Parameters
+    ----------
+    store : SoftLabelStore
+        Labels with at least one generation of evidence.
+    level : float, default 0.95
+        Level of the intervals, in (0, 1).
+
+    Raises
+    ------
+    InvalidInputError
+        If the store holds no evidence yet, or no sample has a label.
+
+    Examples
+    --------
+    >>> import torch
+    >>> store = SoftLabelStore.create(None, [0, 1, 1, 0], 2)
+    >>> with store.new_generation() as writer:
+    ...     writer.write(range(4), torch.eye(2)[[0, 1, 1, 1]])
+    >>> estimate_store_noise(store).rate
+    0.25
+    """
+    level = _checked_level(level)
+    check_has_evidence(store)
+    if not store.labeled.any():
+        raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
+    generations = [number for number in (store.generation - 1, store.generation) if number in store.generations[1:]]
+    if store.kind == ClassLabels.kind:
+        given = np.array(store.given())
+        found = estimate_noise(given, store.evidence().numpy(), level=level)
+        rates = [_contradicted_rate(given, store.evidence(generation=number).numpy()) for number in generations]
+        low, high = min(found.interval[0], *rates, 1.0), max(found.interval[1], *rates, 0.0)
+        return NoiseEstimate(**{**vars(found), "interval": (low, high)})
+    return _mask_estimate(store, level)
+
+
+def check_has_evidence(store: SoftLabelStore) -> None:
+    """Raise an InvalidInputError if a store holds given labels alone."""
+    if store.generation == 0:
+        raise InvalidInputError(
+            "evidence from at least one correction cycle",
+            got="generation 0",
+            fix="fit with cycles >= 1 and refine=True",
+        )
+
+
+# ---------------------------------------------------------------- the two kinds of evidence
+
+
+def _in_sample(
+    joint: np.ndarray, readings: dict[str, float], drawn: np.ndarray, level: float, *, units: np.ndarray, unit: str
+) -> NoiseEstimate:
+    """Return the estimate that counts most probable classes.
+
+    `joint` (K, K) counts [given, most probable], `drawn` (B, K, K) does so in resamples; `units` (K,) is how many
+    independent samples each most probable class has.
+    """
+    total, rate = float(joint.sum()), readings["contradicted"]
+    rates = 1 - drawn.trace(axis1=1, axis2=2) / drawn.sum((1, 2))
+    low, high = exact_ends(np.quantile(rates, tails(level)), rate, units.sum(), level)
+    interval = min(readings.values()) - (rate - low), max(readings.values()) + (high - rate)
+    transition = estimated_noise_matrix(joint)
+    sums = drawn.sum(1)[:, :, None]
+    rows = np.divide(drawn.swapaxes(1, 2), sums, out=np.zeros(drawn.shape), where=sums > 0)
+    ends = exact_ends(np.quantile(rows, tails(level), axis=0), transition, units[:, None], level)
+    contradicted = round(total - float(joint.trace()))
+    return _made(joint, transition, ends, rate, interval, level, readings, contradicted, unit)
+
+
+def _held_out(
+    joint: np.ndarray, readings: dict[str, float], drawn: tuple[float, np.ndarray], contradicted: int, level: float
+) -> NoiseEstimate:
+    """Return the estimate of greatest likelihood; `drawn` are standard errors of its rate and its transition."""
+    from scipy.stats import norm
+
+    reach = float(norm.ppf((1 + level) / 2))
+    rate, transition = readings["likelihood"], estimated_noise_matrix(joint)
+    error, errors = drawn
+    units = joint.sum(0)
+    spread = np.array([-reach, reach])
+    low, high = exact_ends((rate + spread * error).clip(0, 1), rate, units.sum(), level)
+    ends = (transition + spread[:, None, None] * errors).clip(0, 1)
+    ends = exact_ends(ends, transition, units[:, None], level)
+    return _made(joint, transition, ends, rate, (low, high), level, readings, contradicted, "labels")
+
+
+def _made(
+    joint: np.ndarray,
+    transition: np.ndarray,
+    ends: np.ndarray,
+    rate: float,
+    interval: tuple[float, float],
+    level: float,
+    readings: dict[str, float],
+    contradicted: int,
+    unit: str,
+) -> NoiseEstimate:
+    return NoiseEstimate(
+        rate=rate,
+        interval=(max(0.0, float(interval[0])), min(1.0, float(interval[1]))),
+        level=level,
+        transition=transition,
+        transition_interval=ends,
+        class_rates=1 - transition.diagonal(),
+        most_confused=_most_confused(joint, transition),
+        readings=readings,
+        contradicted=contradicted,
+        labels=round(float(joint.sum())),
+        unit=unit,
+    )
+
+
+def _most_confused(joint: np.ndarray, transition: np.ndarray) -> tuple[tuple[int, int, float], ...]:
+    wrong = joint.T.astype(np.float64)  # [true, given]
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_NAMED]
+    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    # Of a fit, cells that are all but empty are no pairs.
+    return tuple((int(t), int(g), float(transition[t, g])) for t, g in pairs if wrong[t, g] >= 0.5)
+
+
+# ---------------------------------------------------------------- masks
+
+
+def _mask_estimate(store: SoftLabelStore, level: float) -> NoiseEstimate:
+    classes, masks = store.num_classes, int(store.labeled.sum())
+    weights = np.random.default_rng(_SEED).multinomial(masks, np.full(masks, 1 / masks), size=MASK_RESAMPLES)
+    drawn, joint = np.zeros((MASK_RESAMPLES, classes**2)), np.zeros(classes**2)
+    holders = np.zeros(classes)  # masks that have a class
+    own, certain, done = 0.0, 0.0, 0
+    for indices, given, evidence in mask_blocks(store):
+        known = given < classes
+        pairs = (given * classes + evidence.argmax(1)).numpy()
+        own += float(evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
+        certain += float(evidence.amax(1)[known].double().sum())
+        for row, mask in enumerate(pairs):  # one count a mask
+            counts = np.bincount(mask[known[row].numpy()], minlength=classes**2)
+            joint += counts
+            drawn += np.multiply.outer(weights[:, done + row], counts)
+            holders += counts.reshape(classes, classes).any(0)
+        done += len(indices)
+    if not joint.any():
+        raise InvalidInputError("labelled pixels", got="none", fix="pass masks that do not ignore every pixel")
+    table, total = joint.reshape(classes, classes), joint.sum()
+    readings = {"contradicted": float(1 - table.trace() / total), "expected": float(1 - own / total)}
+    boxes = drawn.reshape(-1, classes, classes)
+    found = _in_sample(table, readings, boxes[boxes.any((1, 2))], level, units=holders, unit="pixels")
+    return replace(found, certainty=float(certain / total))
+
+
+# ---------------------------------------------------------------- checks and words
+
+
+def _checked(given: Any, evidence: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (n,), int64, and probabilities (n, K), float64, of the labelled samples."""
+    probs = np.asarray(evidence, np.float64)
+    if probs.ndim != 2 or probs.shape[1] < 2:
+        raise InvalidInputError("evidence (N, K), K >= 2", got=f"shape {probs.shape}", fix="one row a sample")
+    labels = checked_labels(given, probs.shape[1])
+    if len(labels) != len(probs):
+        raise InvalidInputError(
+            f"as many labels as the {len(probs)} rows of evidence", got=str(len(labels)), fix="pass the same samples"
+        )
+    labels, probs = labels[labels >= 0], probs[labels >= 0]
+    if not len(labels):
+        raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
+    sums = probs.sum(1)
+    if not (probs >= 0).all() or not (np.abs(sums - 1) <= 1e-3).all():
+        raise InvalidInputError(
+            "probabilities in [0, 1] that sum to 1",
+            got="NaN" if np.isnan(sums).any() else f"values from {probs.min():.3g}, sums to {sums.max():.3g}",
+            fix="apply softmax to logits first",
+        )
+    return labels, probs
+
+
+def _checked_level(level: float) -> float:
+    return finite_number("level", level, above=1e-9, below=1, fix="0.95 is common")
+
+
+def _checked_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
+    if names is None:
+        return [f"class {number}" for number in range(classes)]
+    if isinstance(names, str) or len(names) != classes:
+        raise InvalidInputError(f"{classes} class names", got=repr(names), fix="pass one name a class")
+    return names
+
+
+def _contradicted_rate(given: np.ndarray, evidence: np.ndarray) -> float:
+    return float((evidence.argmax(1) != given)[given >= 0].mean())
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent, with a decimal below 1 %."""
+    percent = 100 * share
+    return f"{percent:.1f}" if 0 < percent < 0.95 else f"{percent:.0f}"

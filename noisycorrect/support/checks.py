@@ -1,0 +1,59 @@
+"""Checks of plain arguments; numpy's numbers count as numbers."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+from noisycorrect.support.errors import InvalidInputError
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """Return `value` as an int of at least `least`.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no whole number (a bool is none), or too small.
+
+    Examples
+    --------
+    >>> whole_number("epochs", 0, least=1)
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.InvalidInputError: expected epochs to be a whole number >= 1; got 0; to fix: pass
+    epochs=1 or more
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise InvalidInputError(
+            f"{name} to be a whole number >= {least}", got=repr(value), fix=f"pass {name}={least} or more"
+        )
+    return number
+
+
+def finite_number(name: str, value: Any, *, above: float = -math.inf, below: float = math.inf, fix: str) -> float:
+    """Return `value` as a float with `above` <= value < `below`.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no number, not finite, or out of range.
+
+    Examples
+    --------
+    >>> finite_number("momentum", 0.5, above=0, below=1, fix="0.9 is common")
+    0.5
+    """
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and above <= number < below):
+        limit = f"{above:g} <= {name}" + ("" if below == math.inf else f" < {below:g}")
+        raise InvalidInputError(limit, got=repr(value), fix=fix)
+    return number

@@ -1,0 +1,74 @@
+"""Every error a caller can meet: one base class, and messages that say expected, got and how to fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NoisyCorrectError(Exception):
+    """Base class of all errors raised by this package.
+
+    Parameters
+    ----------
+    expected : str
+        What was expected; or, alone, the whole message.
+    got : str, optional
+        What was found instead.
+    fix : str, optional
+        What the caller can do about it.
+
+    Examples
+    --------
+    >>> raise InvalidInputError("labels in 0..9", got="11 at index 3", fix="raise num_classes to 12")
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.InvalidInputError: expected labels in 0..9; got 11 at index 3; to fix: raise num_classes
+    to 12
+    """
+
+    # A message alone must rebuild the error: DataLoader workers and pickle re-raise with the message as only argument.
+    def __init__(self, expected: str, *, got: str | None = None, fix: str | None = None) -> None:
+        parts = [expected if got is None else f"expected {expected}; got {got}"]
+        if fix is not None:
+            parts.append(f"to fix: {fix}")
+        super().__init__("; ".join(parts))
+
+
+class InvalidInputError(NoisyCorrectError, ValueError):
+    """An argument, a label or a data set is not what the function accepts."""
+
+
+class StoreError(NoisyCorrectError):
+    """A label store cannot be read or written, or belongs to other data."""
+
+
+class StaleGenerationError(StoreError):
+    """A batch or reader carries labels of another generation than the current one."""
+
+
+class CheckpointError(NoisyCorrectError):
+    """A checkpoint cannot be read, or belongs to another model or run."""
+
+
+class RunInUseError(NoisyCorrectError):
+    """Another process works on the same run folder."""
+
+
+class NonFiniteLossError(NoisyCorrectError, ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:
+    """Return the error for a name that is not among the known ones, with the nearest one as a suggestion.
+
+    Examples
+    --------
+    >>> print(unknown_name("noise model", "symetric", ["symmetric", "pairflip"]))
+    expected a known noise model; got 'symetric'; to fix: did you mean 'symmetric'? Known: 'pairflip', 'symmetric'
+    """
+    choices = sorted(known)
+    nearest = difflib.get_close_matches(str(name), choices, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    listed = ", ".join(repr(choice) for choice in choices)
+    return InvalidInputError(f"a known {kind}", got=repr(name), fix=f"{hint}Known: {listed}")

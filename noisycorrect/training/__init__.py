@@ -1,0 +1,1 @@
+"""One run: its state, its folder, and running a model over batches."""

@@ -1,0 +1,69 @@
+"""The data sets of a run: labelled and unlabelled samples joined, as training and as predictions see them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from noisycorrect.data.batches import Collate
+from noisycorrect.data.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
+from noisycorrect.support.errors import InvalidInputError
+
+
+@dataclass
+class RunData:
+    """The data sets of a run."""
+
+    train: MapStyleDataset  # unlabelled inputs last
+    canonical: MapStyleDataset  # the same samples as predictions see them
+    given: Any
+    val: MapStyleDataset | None
+    val_given: Any
+    collate_fn: Collate | None
+    clean_labels: Any = None  # int64 array (N,), or a sequence of masks
+    val_clean_labels: Tensor | None = None
+
+    @classmethod
+    def make(
+        cls,
+        train: MapStyleDataset,
+        *,
+        val: MapStyleDataset | None,
+        unlabeled: Any,
+        canonical: MapStyleDataset | None,
+        collate_fn: Collate | None,
+        num_workers: int = 0,
+        predicts: bool = True,
+    ) -> RunData:
+        """Join labelled and unlabelled samples, and read the given labels.
+
+        `predicts` says whether the run will use predictions in the canonical frame.
+        """
+        if unlabeled is not None:
+            if not hasattr(unlabeled, "__len__") or not hasattr(unlabeled, "__getitem__"):
+                raise InvalidInputError(
+                    "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, fix="pass inputs"
+                )
+            if canonical is not None and len(canonical) == len(train):
+                canonical = join_unlabeled(canonical, unlabeled)
+            train = join_unlabeled(train, unlabeled)
+        elif canonical is None and callable(getattr(train, "canonical", None)):
+            canonical = train.canonical()  # type: ignore[attr-defined]  # a data set that knows its own
+        if canonical is not None and len(canonical) != len(train):
+            raise InvalidInputError(
+                f"canonical with the {len(train)} samples of train (and unlabeled)",
+                got=str(len(canonical)),
+                fix="pass the same samples, in the same order, without augmentation",
+            )
+        if canonical is None and predicts and is_augmented(train, num_workers):
+            warnings.warn(
+                "the items of train change from one reading to the next: predictions will be of augmented inputs; pass"
+                " canonical= to fit, the same samples without augmentation",
+                stacklevel=4,
+            )
+        given = read_given(train, num_workers)
+        val_given = None if val is None else read_given(val, num_workers)
+        return cls(train, train if canonical is None else canonical, given, val, val_given, collate_fn)

@@ -1,0 +1,142 @@
+"""Starting a run, or going on with the one in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from torch import nn
+from torch.optim import Optimizer
+
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.objective import Objective
+from noisycorrect.result import LABELS
+from noisycorrect.support import distributed
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.files import locked
+from noisycorrect.support.progress import logger
+from noisycorrect.training.checkpoint import load_checkpoint
+from noisycorrect.training.engine import Engine
+from noisycorrect.training.run import CHECKPOINT, Run
+from noisycorrect.training.run_data import RunData
+from noisycorrect.training.settings import RunSettings
+
+
+@contextlib.contextmanager
+def open_run(
+    model: nn.Module,
+    engine: Engine,
+    objective: Objective,
+    make_optimizer: Callable[..., Optimizer],
+    settings: RunSettings,
+    data: RunData,
+    run_dir: Path | None,
+    resume: str | bool,
+) -> Iterator[Run]:
+    """Yield a new run, or the one whose checkpoint lies in `run_dir`; the folder is locked meanwhile."""
+    if resume not in ("auto", True, False):
+        raise InvalidInputError('resume="auto", True or False', got=repr(resume), fix='"auto" resumes where it can')
+    _check_ranks()
+    if run_dir is None:
+        if resume is True or distributed.world_size() > 1:
+            raise InvalidInputError("a run_dir", got="None", fix="pass run_dir= to SelfCorrector, one for all ranks")
+        yield Run(
+            model, engine, objective, make_optimizer, settings, data, _new_store(None, engine, settings, data), None
+        )
+        return
+    checkpoint = run_dir / CHECKPOINT
+    if resume is True and not checkpoint.exists():
+        raise CheckpointError(
+            f"a checkpoint in {run_dir}", got="none", fix='check the path, or pass resume="auto" for a first run'
+        )
+    with contextlib.ExitStack() as stack:
+        _enter(run_dir, stack)
+        found = checkpoint.exists()
+        if resume is False and found:
+            raise CheckpointError(
+                f"no checkpoint in {run_dir}", got="one of an earlier run", fix='pass resume="auto" or another run_dir'
+            )
+        content = load_checkpoint(checkpoint) if found else None
+        store = _open_store(run_dir / LABELS, engine, settings, data, resumed=found)
+        run = Run(model, engine, objective, make_optimizer, settings, data, store, run_dir)
+        if content is not None:
+            run.restore(content)
+            done = run.epoch == settings.schedule.epochs
+            logger.info("%s: %s", run_dir, "finished before" if done else f"going on after epoch {run.epoch}")
+        yield run
+
+
+def _check_ranks() -> None:
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if "TORCHELASTIC_RUN_ID" in os.environ and ranks > 1 and distributed.world_size() == 1:
+        raise InvalidInputError(
+            f"a process group of the {ranks} ranks that torchrun started",
+            got="none: each would train alone",
+            fix="call torch.distributed.init_process_group() first",
+        )
+
+
+def _enter(run_dir: Path, stack: contextlib.ExitStack) -> None:
+    """Make and lock the folder, and delete what a killed process left half-written in it."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if distributed.is_main():
+            stack.enter_context(locked(run_dir))
+            for path in run_dir.glob(".*.part"):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"run_dir to be a folder that can be written: {run_dir}", got=str(error), fix="choose another run_dir"
+        ) from error
+
+
+def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunData, *, resumed: bool) -> SoftLabelStore:
+    exists = resumed or (folder / "manifest.json").exists()
+    if exists:
+        store = SoftLabelStore.open(folder, writable=True)
+        store.check_given(data.given, engine.task.num_classes)
+        if resumed:
+            _check_frame(store, engine)
+            store.keep(settings.keep_generations)
+            return store
+        if store.generation:
+            raise CheckpointError(
+                f"the checkpoint that belongs to the labels in {folder}",
+                got=f"none, and labels of generation {store.generation}",
+                fix="restore checkpoint.pt from a copy, or choose another run_dir; the labels are untouched",
+            )
+    distributed.barrier()  # nobody makes it anew before everybody has looked
+    if distributed.is_main():
+        if exists:  # killed before its first checkpoint: the given labels alone, perhaps under other settings
+            shutil.rmtree(folder)
+        _new_store(folder, engine, settings, data)
+    distributed.barrier()
+    return SoftLabelStore.open(folder, writable=True)
+
+
+def _check_frame(store: SoftLabelStore, engine: Engine) -> None:
+    found, wanted = (store.frame, store.codec.name), (engine.task.frame, engine.task.codec)
+    if found != wanted:
+        raise CheckpointError(
+            f"labels in the frame and codec {wanted} at {store.folder}",
+            got=str(found),
+            fix="use the task that the run was started with, or a new run_dir",
+        )
+
+
+def _new_store(folder: Path | None, engine: Engine, settings: RunSettings, data: RunData) -> SoftLabelStore:
+    task = engine.task
+    return SoftLabelStore.create(
+        folder,
+        data.given,
+        task.num_classes,
+        kind=task.kind,
+        codec=task.codec,
+        evidence=settings.evidence,
+        momentum=settings.evidence_momentum,
+        keep=settings.keep_generations,
+        frame=task.frame,
+    )

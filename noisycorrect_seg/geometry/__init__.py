@@ -1,0 +1,1 @@
+"""Where things lie: crops, the canonical frame, warps, borders."""

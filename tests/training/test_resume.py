@@ -1,0 +1,245 @@
+"""A run that dies and is resumed ends as one that was never interrupted, bit for bit."""
+
+import multiprocessing
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+import torch._dynamo  # torch's optimizers import it when they are first made: a second that the fork server saves
+from torch import nn
+from torch.utils.data import Dataset
+
+from noisycorrect import Classification, SelfCorrector, SoftLabelStore
+from noisycorrect.support.errors import CheckpointError, InvalidInputError, RunInUseError, StoreError
+from noisycorrect.support.files import locked
+from noisycorrect.training.checkpoint import load_checkpoint, save_checkpoint
+from noisycorrect.training.run import Run
+
+COUNT, CLASSES, KILLS = 240, 4, 10
+
+
+class Augmented(Dataset):
+    """Random inputs, jittered by numpy's and torch's global generators at every read."""
+
+    def __init__(self, jitter=0.1):
+        generator = torch.Generator().manual_seed(3)
+        self.inputs = torch.randn(COUNT, 6, generator=generator)
+        self.labels = torch.randint(CLASSES, (COUNT,), generator=generator)
+        self.jitter = jitter
+
+    def __len__(self):
+        return COUNT
+
+    def __getitem__(self, index):
+        noise = torch.randn(6) + np.float32(np.random.normal())  # noqa: NPY002
+        return self.inputs[index] + self.jitter * noise, int(self.labels[index])
+
+
+def network(width=16):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, CLASSES)
+        )
+
+
+def fit(run_dir, resume="auto", model=None, data=None, **settings):
+    torch.set_num_threads(1)
+    defaults = {
+        "num_classes": CLASSES, "init_epochs": 12, "cycles": 6, "cycle_epochs": 2, "lr": 0.1, "batch_size": 32
+    }  # fmt: skip
+    corrector = SelfCorrector(model or network(), **{**defaults, **settings}, run_dir=run_dir)
+    return corrector.fit(data or Augmented(), canonical=Augmented(0), resume=resume)
+
+
+def assert_same(result, reference):
+    for name, value in reference.model.state_dict().items():
+        assert torch.equal(result.model.state_dict()[name], value), name
+    assert torch.equal(result.labels.refined(), reference.labels.refined())
+    for one, other in zip(result.history, reference.history, strict=True):
+        timeless = [{key: value for key, value in record.items() if key != "seconds"} for record in (one, other)]
+        np.testing.assert_equal(*timeless)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("uninterrupted"))
+
+
+def fit_when_ready(started, run_dir):
+    started.set()
+    fit(run_dir)
+
+
+def test_killed_at_ten_random_moments(tmp_path, reference):
+    # A fork server that has imported everything and run nothing: a process starts in milliseconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    moments = random.Random(0)
+    kills, runs, died_after = 0, 0, set()
+    while kills < KILLS:
+        run_dir = tmp_path / str(runs)
+        started = context.Event()
+        process = context.Process(target=fit_when_ready, args=(started, run_dir))
+        process.start()
+        assert started.wait(60)
+        process.join(moments.uniform(0.01, 0.5))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            kills += 1
+            checkpoint = run_dir / "checkpoint.pt"
+            died_after.add((runs, load_checkpoint(checkpoint)["epoch"] if checkpoint.exists() else 0))
+            continue
+        assert process.exitcode == 0
+        assert_same(fit(run_dir, resume=True), reference)
+        runs += 1
+    assert_same(fit(tmp_path / str(runs)), reference)
+    assert len(died_after) >= 5, "the kills should have struck at different epochs"
+
+
+@pytest.mark.parametrize("step", ["aggregate", "recalibrate", "refine", "record", "restart_from_aggregate", "save"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("time", [1, 3])
+def test_dying_before_or_after_any_step_of_a_cycle_changes_nothing(tmp_path, monkeypatch, reference, step, when, time):
+    original, calls = getattr(Run, step), []
+
+    def dying(self, *args):
+        calls.append(1)
+        if len(calls) == time and when == "before":
+            raise KeyboardInterrupt
+        original(self, *args)
+        if len(calls) == time:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, step, dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path)
+    monkeypatch.undo()
+    assert_same(fit(tmp_path), reference)
+
+
+def test_workers_change_nothing(tmp_path, reference):
+    assert_same(fit(tmp_path, num_workers=2), reference)
+
+
+def test_a_finished_run_is_returned_again(tmp_path, reference):
+    fit(tmp_path)
+    assert_same(fit(tmp_path, resume=True), reference)
+
+
+def test_resume_says_what_it_wants(tmp_path):
+    with pytest.raises(CheckpointError, match=r"a checkpoint in .*; got none"):
+        fit(tmp_path, resume=True)
+    fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .*; got one of an earlier run"):
+        fit(tmp_path, resume=False)
+    with pytest.raises(CheckpointError, match=r"schedule={'init_epochs': 1.*as in the run that is to be resumed"):
+        fit(tmp_path)
+    with pytest.raises(CheckpointError, match=r"seed=0, as in the run.*; got 1"):
+        fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1, seed=1)
+    short = {"init_epochs": 1, "cycles": 1, "cycle_epochs": 1}
+    with pytest.raises(CheckpointError, match=r"optimizer=.SGD.*'momentum': 0.9.*; got .SGD.*'momentum': 0,"):
+        fit(tmp_path, optimizer=torch.optim.SGD, **short)
+    with pytest.raises(CheckpointError, match=r"clip_grad_norm=None, as in the run.*; got 1.0"):
+        fit(tmp_path, clip_grad_norm=1.0, **short)
+    with pytest.raises(CheckpointError, match=r"precision='None', as in the run.*; got 'torch.bfloat16'"):
+        fit(tmp_path, precision="bfloat16", **short)
+    with pytest.raises(CheckpointError, match=r"'0.weight' of shape \(8, 6\); got \(16, 6\)"):
+        fit(tmp_path, model=network(8), init_epochs=1, cycles=1, cycle_epochs=1)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_labels_of_another_data_set_are_refused(tmp_path):
+    fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+    other = Augmented()
+    other.labels = other.labels.flip(0)
+    with pytest.raises(StoreError, match="fingerprint"):
+        fit(tmp_path, data=other, init_epochs=1, cycles=1, cycle_epochs=1)
+    task = Classification(5, allow_empty_classes=True)
+    with pytest.raises(StoreError, match=r"a label store of 5 classes .*; got one of 4"):
+        fit(tmp_path, num_classes=None, task=task, init_epochs=1, cycles=1, cycle_epochs=1)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "version"])
+def test_damaged_or_untrusted_checkpoints_are_refused_and_kept(tmp_path, damage):
+    fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+    path = tmp_path / "checkpoint.pt"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("no checkpoint")
+    elif damage == "pickle":
+        torch.save({"format": "noisycorrect-checkpoint", "version": 1, "code": fit}, path)
+    else:
+        save_checkpoint(path, {**load_checkpoint(path), "version": 99})
+    content = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"expected .*; got .*; to fix: "):
+        fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+    assert path.read_bytes() == content
+
+
+def test_labels_without_their_checkpoint_are_kept(tmp_path):
+    fit(tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "labels").iterdir()}
+    with pytest.raises(CheckpointError, match="none, and labels of generation 6.*the labels are untouched"):
+        fit(tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "labels").iterdir()} == before
+
+
+def test_a_run_that_died_before_its_first_checkpoint_may_have_new_settings(tmp_path, monkeypatch):
+    def dying(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "train_epoch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path)
+    monkeypatch.undo()
+    (tmp_path / ".checkpoint.pt.1-f.part").write_bytes(b"left by a kill")
+    result = fit(tmp_path, evidence="exponential", keep_generations=None, resume=False)
+    assert result.labels.generations == (0, 1, 2, 3, 4, 5, 6)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInputError, match=r"run_dir to be a folder that can be written.*to fix"):
+        fit(tmp_path / "file")
+    with pytest.raises(CheckpointError, match="check the path"):
+        fit(tmp_path / "nowhere", resume=True)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_two_processes_on_one_folder(tmp_path):
+    with locked(tmp_path), pytest.raises(RunInUseError, match=f"a lock held by process {os.getpid()}"):
+        fit(tmp_path)
+
+
+def test_generations_stay_by_choice(tmp_path):
+    fit(tmp_path / "two")
+    fit(tmp_path / "all", keep_generations=None)
+    assert SoftLabelStore.open(tmp_path / "two" / "labels").generations == (0, 5, 6)
+    assert SoftLabelStore.open(tmp_path / "all" / "labels").generations == (0, 1, 2, 3, 4, 5, 6)
+
+
+def test_how_many_generations_stay_may_change_on_resume(tmp_path, monkeypatch):
+    original, calls = Run.record, []
+
+    def dying(self, *args):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        original(self, *args)
+
+    monkeypatch.setattr(Run, "record", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path)
+    monkeypatch.undo()
+    assert fit(tmp_path, keep_generations=None).labels.generations == (0, 3, 4, 5, 6)
