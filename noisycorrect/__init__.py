@@ -1,48 +1,84 @@
 """noisycorrect: training on labels you cannot trust.
 
 Model and labels clean each other: :class:`SelfCorrector` runs the whole loop of Li et al., "Self-Correction for Human
-Parsing", in the paper's way or, with ``preset="robust"``, in one made for many wrong labels; :func:`fit_baseline`
-trains other methods of learning with label noise alike. The owner of a loop can use :class:`CyclicalLR`,
-:class:`WeightAggregator`, :func:`recalibrate_batchnorm` and :class:`SoftLabelStore` alone.
+Parsing", by a recipe: the paper's, one made for many wrong labels, or a published method of learning with label noise
+(:data:`RECIPES`). The owner of a loop can use :class:`CyclicalLR`, :class:`WeightAggregator`,
+:func:`recalibrate_batchnorm` and :class:`SoftLabelStore` alone.
 """
 
-from noisycorrect.baselines import BASELINES, fit_baseline
-from noisycorrect.classification import noise
-from noisycorrect.classification.task import Classification
+from noisycorrect.callbacks import Callback, CSVLog, EarlyStopping, Progress, TensorBoard
+from noisycorrect.classification import Classification, noise
+from noisycorrect.classification.methods.prune_retrain import prune_retrain
+from noisycorrect.correction.base import Correction
 from noisycorrect.correction.cross_fitting import CrossFitting
+from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.online import OnlineCorrection
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.aggregate import WeightAggregator
+from noisycorrect.cycle.averages import AtCycleEnds, EveryStep, Recalibration
+from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
-from noisycorrect.cycle.schedule import CyclicalLR, Schedule
+from noisycorrect.cycle.schedule import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.objective import Objective
+from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
+from noisycorrect.recipe import RECIPES, Recipe, register_recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import LabelIssue, find_label_issues
 from noisycorrect.review.noise_rate import NoiseEstimate
-from noisycorrect.support.errors import NoisyCorrectError
+from noisycorrect.support.errors import (
+    CheckpointError,
+    InvalidInputError,
+    NoisyCorrectError,
+    NonFiniteLossError,
+    RunInUseError,
+    StoreError,
+)
 from noisycorrect.task import Task
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
-    "BASELINES",
+    "RECIPES",
+    "AtCycleEnd",
+    "AtCycleEnds",
+    "CSVLog",
+    "Callback",
+    "CheckpointError",
     "Classification",
+    "Correction",
     "CorrectionResult",
+    "CosineCycles",
     "CrossFitting",
     "CyclicalLR",
+    "EarlyLearning",
+    "EarlyStopping",
+    "EpochCycles",
+    "EveryStep",
+    "InvalidInputError",
     "LabelIssue",
     "NoiseEstimate",
     "NoisyCorrectError",
+    "NonFiniteLossError",
     "Objective",
+    "OneCosine",
+    "OnePhase",
     "OnlineCorrection",
+    "Progress",
+    "Recalibration",
+    "Recipe",
+    "RunInUseError",
     "Schedule",
     "SelfCorrector",
+    "Shares",
     "SoftLabelStore",
+    "StoreError",
     "Task",
+    "TaskLoss",
+    "TensorBoard",
     "WeightAggregator",
     "find_label_issues",
-    "fit_baseline",
     "noise",
+    "prune_retrain",
     "recalibrate_batchnorm",
+    "register_recipe",
 ]

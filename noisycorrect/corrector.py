@@ -2,143 +2,84 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from noisycorrect.classification.task import Classification
-from noisycorrect.cycle.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, Schedule
+from noisycorrect.callbacks import Callback, Callbacks
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import as_dataset
 from noisycorrect.labels.compare import checked_clean
 from noisycorrect.labels.given import ClassLabels
-from noisycorrect.objective import Objective
-from noisycorrect.presets import Preset, preset_named
+from noisycorrect.recipe import RECIPES, OptimizerFactory, Recipe
 from noisycorrect.result import CorrectionResult
-from noisycorrect.support import distributed
-from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.progress import samples_progress
-from noisycorrect.task import Task
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
 from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
 from noisycorrect.training.run_folder import open_run
-from noisycorrect.training.settings import RunSettings
-
-TASKS: dict[str, Callable[[int], Task]] = {"classification": Classification}
-
-COSINE_WARMUP = 0.05  # of all epochs
-OptimizerFactory = Callable[..., Optimizer]
 
 
 class SelfCorrector:
     """Train a model on labels that cannot be trusted, and refine the labels with the model, in turns.
 
-    ``preset="paper"``: after an initial phase, training goes in cycles. At the end of each one the weights are averaged
-    with those of the earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every
-    training sample, and the mean prediction is blended into the labels of the next cycle (Eq. 7).
+    What happens is said by a recipe (:class:`~noisycorrect.Recipe`, docs/how-to-choose.md):
 
-    ``preset="robust"``, for labels of which many may be wrong: of class labels, evidence is gathered from the
-    predictions of every training step and blended in as soon as memorisation begins, each label trusted as far as the
-    evidence agrees with it (:class:`~noisycorrect.OnlineCorrection`); one cosine, weights averaged after every step;
-    cycles only say when labels are published. Of masks: the paper's loop with few late cycles, which change a pixel
-    only where another class is all but certain. It needs no noise rate. docs/robust.md has what each part does.
+    - ``"paper"``: after an initial phase, training goes in cycles. At the end of each one the weights are averaged with
+      those of the earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every
+      training sample, and the mean prediction is blended into the labels of the next cycle (Eq. 7).
+    - ``"robust"``, for labels of which many may be wrong: of class labels, evidence is gathered from the predictions of
+      every training step and blended in as soon as memorisation begins, each label trusted as far as the evidence
+      agrees with it; one cosine, weights averaged after every step. Of masks: the paper's loop with few late cycles,
+      which change a pixel only where another class is all but certain. docs/robust.md has what each part does.
+    - ``"ce"``, ``"elr"``, ``"dividemix"``, ...: published methods, see :data:`~noisycorrect.RECIPES`.
 
     Parameters
     ----------
     model : nn.Module
         Any network whose output the task understands: logits (N, K) for classification. It is copied, not changed.
     task : str or Task
-        ``"classification"``, or a task object.
+        ``"classification"`` or another name of :data:`~noisycorrect.task.TASKS`, or a task object.
     num_classes : int, optional
         K; needed with a task's name.
-    preset : {"paper", "robust"}
-        Where the defaults below come from; where they differ, those of ``"robust"`` follow in brackets.
+    recipe : str or Recipe
+        A name of :data:`~noisycorrect.RECIPES`, or a recipe, whose parts ``replace`` exchanges.
     epochs : int, optional
-        Whole budget, divided as in the paper, 100 : 5 x 10 [about 1 : 9, of masks 1 : 1]. Default: 150. With the
-        paper's preset and many wrong labels less is more: what a network has memorised, it predicts back.
-    init_epochs, cycles, cycle_epochs : int, optional
-        Instead of `epochs`: length of the initial phase, number and length of the correction cycles.
-    warmup_epochs : float, optional
-        Linear warm-up, part of the initial phase. Default: a tenth of it [a twentieth of all epochs, and at most half
-        of it].
-    lr, cycle_lr, min_lr : float, optional
-        Peak of the initial phase, peak of the cycles, floor. Default: 7e-3 [of class labels 0.05], or the optimizer
-        factory's own; half of `lr`; a hundredth of `lr`.
-    optimizer : callable, optional
-        ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. Default: SGD with
-        momentum 0.9 and weight decay 5e-4.
-    objective : Objective, optional
-        What a training step minimises. Default: the task's loss against the refined labels [of class labels
-        :class:`~noisycorrect.OnlineCorrection`, whose arguments are the parts of the preset]. Baselines of label-noise
-        learning are objectives, too (:mod:`noisycorrect.classification`).
+        Whole budget, which the recipe divides into an initial phase and cycles. Default: the recipe's; of the paper's
+        150. With the paper's recipe and many wrong labels less is more: what a network has memorised, it predicts back.
+    lr : float, optional
+        Peak learning rate. Default: the recipe's, or the factory's own if an `optimizer` is passed.
     batch_size : int, optional
-        Samples in a batch, over all ranks. Default: 36 [of class labels 64].
-    aggregate, refine : bool
-        Average the weights (Eq. 6); refine the labels (Eq. 7): the rows of the paper's Table 4. The first cycle's blend
-        is half the given label, so a label's most probable class can change from the second on.
-    lr_schedule : {"cyclical", "cosine"}, optional
-        A cosine for the initial phase and one for each cycle (Eq. 5) [or one for the whole run].
-    aggregation : {"equal", "exponential"}, optional
-        The mean of the weights at the ends of the cycles (Eq. 6) [or an exponential average of those after every step
-        with `aggregation_decay`]; training then goes on from its own weights (`restart` must be ``"student"``).
-    aggregation_decay : float, optional
-        In [0, 1). Default: 0.99.
-    restart : {"aggregate", "student"}, optional
-        Where a cycle starts from: the averaged weights with a fresh optimizer (the paper), or the weights that the last
-        cycle ended with (the published code).
-    evidence : {"mean", "exponential", "training"}, optional
-        Mean of the predictions of all cycles (Eq. 7); an exponential average of them with `evidence_momentum`; or what
-        the objective gathers in training, which only one that keeps evidence does, and always.
-    evidence_momentum : float, optional
-        Weight of the past in exponential evidence, in [0, 1). Default: 0.7. An objective that keeps evidence has one of
-        its own.
-    trust : {"paper", "class-balanced", "agreement", "confident"}, optional
-        Weight on the given labels after m cycles: 1/(m+1) (Eq. 7); no less for a class that the model misses
-        (:func:`~noisycorrect.labels.refine.class_balanced_trust`), so that rare classes are not averaged away; for each
-        label, or pixel, the evidence's probability of it (:func:`~noisycorrect.labels.trust.agreement_trust`); or all,
-        unless the evidence is sure of another class (:func:`~noisycorrect.labels.trust.confident_trust`) [of masks]. An
-        objective that keeps evidence has a rule of its own.
-    recalibration : {"fast", "exact"}
-        See :func:`~noisycorrect.recalibrate_batchnorm`.
-    recalibration_samples : int or None
-        Recalibrate on at most so many random training samples; None uses all. A few thousand give population statistics
-        (Wu & Johnson 2021, sec. 3), and a pass over all would double what a cycle costs.
-    recalibration_inputs : {"augmented", "canonical"}
-        Recalibrate on training samples as training sees them (the paper), or as predictions do. The weights were
-        trained with statistics of augmented inputs.
-    device : str or torch.device
-        ``"auto"`` is a GPU where there is one.
-    precision : {"auto", "float32", "bfloat16", "float16"}
-        Precision of forward passes; ``"auto"`` is half on CUDA, full elsewhere.
-    clip_grad_norm : float, optional
-        Largest norm of the gradient.
+        Samples in a batch, over all ranks. Default: the recipe's.
+    optimizer : callable, optional
+        ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. Default: the
+        recipe's, SGD with momentum 0.9 and weight decay 5e-4.
     augment : callable, optional
         ``augment(input) -> input`` on training batches, on the device. Predictions see inputs without it.
     collate_fn : callable, optional
         Makes a batch of a list of items; default: torch's.
     num_workers : int
         Processes that load data; 0 loads in this one.
+    device : str or torch.device
+        ``"auto"`` is a GPU where there is one.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        Precision of forward passes; ``"auto"`` is half on CUDA, full elsewhere.
     seed : int
         Seed of everything that is random after the model was made: order, dropout, augmentation. Global random states
         are left as they were.
     run_dir : path-like, optional
         Folder for checkpoints, labels and history. Without one nothing can be resumed, and the labels live in a
         temporary folder that goes with the result.
-    keep_generations : int or None
-        Generations of labels that stay on disk, at least 2; None keeps all.
-    on_epoch : callable, optional
-        ``on_epoch(model, record)`` after every epoch, with the model in training, or its average if that is made at
-        every step, and a dict of ``epoch`` (epochs done), ``cycle``, ``loss``, ``lr``.
-    verbose : bool
-        Show a progress bar, on a terminal only.
+    callbacks : iterable of Callback
+        They see the run and may stop it: :class:`~noisycorrect.EarlyStopping`, :class:`~noisycorrect.CSVLog`, ...
+        Progress is shown unless ``Progress(enabled=False)`` is among them.
 
     Raises
     ------
@@ -163,106 +104,36 @@ class SelfCorrector:
         *,
         task: str | Task = "classification",
         num_classes: int | None = None,
-        preset: str = "paper",
+        recipe: str | Recipe = "paper",
         epochs: int | None = None,
-        init_epochs: int | None = None,
-        cycles: int | None = None,
-        cycle_epochs: int | None = None,
-        warmup_epochs: float | None = None,
         lr: float | None = None,
-        cycle_lr: float | None = None,
-        min_lr: float | None = None,
-        optimizer: OptimizerFactory | None = None,
-        objective: Objective | None = None,
         batch_size: int | None = None,
-        lr_schedule: str | None = None,
-        aggregate: bool = True,
-        aggregation: str | None = None,
-        aggregation_decay: float | None = None,
-        refine: bool = True,
-        restart: str | None = None,
-        evidence: str | None = None,
-        evidence_momentum: float | None = None,
-        trust: str | None = None,
-        recalibration: str = "fast",
-        recalibration_samples: int | None = 8192,
-        recalibration_inputs: str = "augmented",
-        device: str | torch.device = "auto",
-        precision: str = "auto",
-        clip_grad_norm: float | None = None,
+        optimizer: OptimizerFactory | None = None,
         augment: Callable[[Any], Any] | None = None,
         collate_fn: Collate | None = None,
         num_workers: int = 0,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
         seed: int = 0,
         run_dir: str | os.PathLike[str] | None = None,
-        keep_generations: int | None = 2,
-        on_epoch: Callable[[nn.Module, dict[str, float]], None] | None = None,
-        verbose: bool = True,
+        callbacks: Iterable[Callback] = (),
     ) -> None:
-        self.model = model
-        self.task = _make_task(task, num_classes)
-        defaults = preset_named(preset, self.task.kind)
-        if aggregation == "exponential":
-            defaults = dataclasses.replace(defaults, restart="student")
-        self.objective = defaults.objective() if objective is None else objective
-        self._check_objective()
-        self.schedule = _make_schedule(defaults, epochs, init_epochs, cycles, cycle_epochs)
-        lr_schedule = defaults.lr_schedule if lr_schedule is None else lr_schedule
-        if cycle_lr is not None and lr_schedule == "cosine":
-            fix = 'leave cycle_lr out, or pass lr_schedule="cyclical"'
-            raise InvalidInputError("no cycle_lr with one cosine", got=repr(cycle_lr), fix=fix)
-        if warmup_epochs is None:
-            share = PAPER_WARMUP_EPOCHS / PAPER_INIT_EPOCHS
-            warmup_epochs = share * self.schedule.init_epochs
-            if lr_schedule == "cosine":
-                warmup_epochs = min(COSINE_WARMUP * self.schedule.epochs, self.schedule.init_epochs / 2)
-        self.settings = RunSettings(
-            schedule=self.schedule,
-            warmup_epochs=warmup_epochs,
-            lr=lr if lr is not None or optimizer is not None else defaults.lr,
-            cycle_lr=cycle_lr,
-            min_lr=min_lr,
-            batch_size=defaults.batch_size if batch_size is None else batch_size,
-            lr_schedule=lr_schedule,
-            aggregate=aggregate,
-            aggregation=defaults.aggregation if aggregation is None else aggregation,
-            aggregation_decay=defaults.aggregation_decay if aggregation_decay is None else aggregation_decay,
-            refine=refine,
-            restart=defaults.restart if restart is None else restart,
-            evidence=_checked_evidence(self.objective, evidence, trust, evidence_momentum, defaults),
-            evidence_momentum=0.7 if evidence_momentum is None else evidence_momentum,
-            trust=defaults.trust if trust is None else trust,
-            recalibration=recalibration,
-            recalibration_samples=recalibration_samples,
-            recalibration_inputs=recalibration_inputs,
-            num_workers=num_workers,
-            seed=seed,
-            keep_generations=keep_generations,
-        )
-        if self.objective.keeps_evidence and not refine:
-            raise InvalidInputError(
-                f"refine=True with {type(self.objective).__name__}, which refines while it trains",
-                got="refine=False",
-                fix="pass objective=Objective() for plain training",
-            )
-        self.optimizer = defaults.optimizer if optimizer is None else optimizer
-        if not callable(self.optimizer) or isinstance(self.optimizer, Optimizer):
-            raise InvalidInputError(
-                "optimizer to be a factory, called with the parameters",
-                got=repr(optimizer) if isinstance(optimizer, str) else f"an object of {type(optimizer).__name__}",
-                fix="pass torch.optim.AdamW, or functools.partial(torch.optim.SGD, momentum=0.9)",
-            )
         if not isinstance(model, nn.Module):
             raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, fix="pass a network")
-        self.device = resolve_device(device)
-        self.precision = resolve_precision(precision, self.device)
-        self.clip_grad_norm = clip_grad_norm
+        self.model = model
+        self.task = _made_task(task, num_classes)
+        self.recipe = _made_recipe(recipe, self.task.kind, epochs, lr, batch_size, optimizer)
+        if self.recipe.needs_augment and augment is None:
+            fix = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"
+            raise InvalidInputError(f"augment= with the recipe {recipe!r}", got="None", fix=fix)
         self.augment = augment
         self.collate_fn = collate_fn
+        self.num_workers = whole_number("num_workers", num_workers, least=0)
+        self.device = resolve_device(device)
+        self.precision = resolve_precision(precision, self.device)
+        self.seed = whole_number("seed", seed, least=0)
         self.run_dir = None if run_dir is None else Path(run_dir)
-        self.on_epoch = on_epoch
-        self.verbose = verbose
-        self._engine()  # its arguments are checked now, not after the data was read
+        self.callbacks = Callbacks(callbacks)
 
     def fit(
         self,
@@ -314,77 +185,63 @@ class SelfCorrector:
             If the loss becomes NaN or infinite; the last checkpoint is good.
         """
         data = self._data(train, val, unlabeled, canonical, clean_labels, val_clean_labels)
-        with (
-            open_run(
-                self.model, self._engine(), self.objective, self.optimizer, self.settings, data, self.run_dir, resume
-            ) as run,
-            samples_progress(enabled=self.verbose and distributed.is_main()) as progress,
-        ):
+        with self._opened(data, resume) as run:
             run.rehearse()
-            share = len(distributed.shard(len(data.train)))
-            bar = progress.add_task("", total=self.schedule.epochs * share, completed=run.epoch * share)
-            for epoch in range(run.epoch, self.schedule.epochs):
-                cycle = self.schedule.cycle(epoch)
-                progress.update(bar, description=_describe(epoch, cycle, self.schedule, run))
-                run.train_epoch(epoch, advance=functools.partial(progress.advance, bar))
-                if self.schedule.ends_cycle(epoch):
-                    if self.settings.aggregate:
-                        if not self.settings.averages_steps:
-                            run.aggregate()  # Eq. 6
-                        if run.epoch == self.schedule.epochs or self.uses_average(validated=val is not None):
-                            run.recalibrate()
-                    if self.settings.refine and cycle > 0:
-                        run.refine()  # Eq. 7
-                    run.record(cycle)
-                    if self.settings.aggregate and self.settings.restart == "aggregate":
-                        run.restart_from_aggregate()
-                run.save()
-                if self.on_epoch is not None:
-                    self.on_epoch(run.model if self.settings.averages_steps else run.student, run.epoch_record(cycle))
+            self.callbacks.on_fit_begin(run)
+            try:
+                while not run.done:
+                    with run.next_epoch() as batches:
+                        for batch in batches:
+                            with run.engine.autocast():  # the objective asks correction.in_step for its targets
+                                loss = run.objective.loss(run.trained, batch, run.correction)
+                            run.step(loss)  # Eq. 5
+                            run.average.after_step(run.student)
+                            self.callbacks.on_batch_end(run, batch)
+                    self.callbacks.on_epoch_end(run)
+                    if run.ends_cycle:
+                        run.average.at_cycle_end(run.student)  # Eq. 6
+                        run.recalibrate()
+                        run.record(run.correction.at_cycle_end(run))  # Eq. 7: the next generation of labels
+                        run.average.restart(run.student, run.optimizer)
+                        self.callbacks.on_cycle_end(run)
+                    run.save(callbacks=self.callbacks.state_dict())
+                    self.callbacks.on_checkpoint(run)
+            finally:
+                self.callbacks.on_fit_end(run)
         return run.result()
 
-    def _check_objective(self) -> None:
-        if not isinstance(self.objective, Objective):
-            raise InvalidInputError(
-                "objective to be an Objective",
-                got=repr(self.objective),
-                fix='pass an object, such as EarlyLearningRegularization(), or use fit_baseline("elr", ...)',
-            )
-        if self.objective.keeps_evidence and self.task.kind != ClassLabels.kind:
-            raise InvalidInputError(
-                f"class labels with {type(self.objective).__name__}",
-                got=self.task.kind,
-                fix='leave objective out: preset="robust" has a rule of its own for masks',
-            )
-
-    def uses_average(self, *, validated: bool = False) -> bool:
-        """Return whether anything is done with the average before the end of a run, with a validation set or without.
-
-        If not, its BatchNorm statistics are estimated anew at the end alone.
-        """
-        predicts = self.settings.refine and not self.objective.keeps_evidence
-        return predicts or (validated and not self.settings.averages_steps) or self.settings.restart == "aggregate"
-
-    def _engine(self) -> Engine:
-        return Engine(
+    def _opened(self, data: RunData, resume: str | bool) -> AbstractContextManager[Run]:
+        engine = Engine(
             self.task,
             self.device,
             precision=self.precision,
-            clip_grad_norm=self.clip_grad_norm,
+            clip_grad_norm=self.recipe.clip_grad_norm,
             augment=self.augment,
+        )
+        return open_run(
+            self.model,
+            engine,
+            self.recipe,
+            data,
+            seed=self.seed,
+            num_workers=self.num_workers,
+            run_dir=self.run_dir,
+            resume=resume,
+            restore=lambda content: self.callbacks.load_state_dict(content["callbacks"]),
         )
 
     def _data(
         self, train: Any, val: Any, unlabeled: Any, canonical: Any, clean_labels: Any, val_clean_labels: Any
     ) -> RunData:
+        correction = self.recipe.correction
         data = RunData.make(
             as_dataset(train, "train"),
             val=None if val is None else as_dataset(val, "val"),
             unlabeled=unlabeled,
             canonical=None if canonical is None else as_dataset(canonical, "canonical"),
             collate_fn=self.collate_fn,
-            num_workers=self.settings.num_workers,
-            predicts=self.settings.refine and not self.objective.keeps_evidence,
+            num_workers=self.num_workers,
+            predicts=correction is not None and correction.predicts,
         )
         self.task.check_given(data.given)
         if data.val is not None:
@@ -406,62 +263,38 @@ class SelfCorrector:
         return torch.from_numpy(array)
 
 
-def _make_task(task: str | Task, num_classes: int | None) -> Task:
+def _made_task(task: str | Task, num_classes: int | None) -> Task:
     if not isinstance(task, str):
         if num_classes not in (None, task.num_classes):
             raise InvalidInputError(
                 f"num_classes={task.num_classes}, as in the task", got=repr(num_classes), fix="leave num_classes out"
             )
         return task
-    if task not in TASKS:
-        raise unknown_name("task", task, TASKS)
+    make = TASKS[task]
     if num_classes is None:
         raise InvalidInputError("num_classes with a task's name", got="None", fix="pass num_classes=")
-    return TASKS[task](num_classes)
+    return make(num_classes)
 
 
-def _make_schedule(
-    defaults: Preset, epochs: int | None, init_epochs: int | None, cycles: int | None, cycle_epochs: int | None
-) -> Schedule:
-    parts = {"init_epochs": init_epochs, "cycles": cycles, "cycle_epochs": cycle_epochs}
-    given = {name: value for name, value in parts.items() if value is not None}
-    if epochs is not None and given:
-        raise InvalidInputError(
-            "either epochs, or init_epochs, cycles and cycle_epochs",
-            got=f"epochs={epochs} and {', '.join(f'{name}={value}' for name, value in given.items())}",
-            fix="leave one of them out",
-        )
-    if given:
-        return Schedule(**{"init_epochs": 100, "cycles": 5, "cycle_epochs": 10, **given})
-    return Schedule.from_budget(
-        150 if epochs is None else epochs, init_share=defaults.init_share, cycles=defaults.cycles
-    )
-
-
-def _checked_evidence(
-    objective: Objective, evidence: str | None, trust: str | None, momentum: float | None, defaults: Preset
-) -> str:
-    """Return the rule of the evidence: an objective that keeps its own allows no other."""
-    if objective.keeps_evidence:
-        name = type(objective).__name__
-        if evidence not in (None, "training"):
-            raise InvalidInputError(f'evidence="training" with {name}', got=repr(evidence), fix="leave evidence out")
-        for argument, value, own in (("trust", trust, "trust"), ("evidence_momentum", momentum, "momentum")):
-            if value is not None:
-                fix = f"pass objective={name}({own}=...)"
-                raise InvalidInputError(f"no {argument}= beside that of {name}", got=repr(value), fix=fix)
-        return "training"
-    if evidence == "training":
-        raise InvalidInputError(
-            'an objective that keeps evidence with evidence="training"',
-            got=type(objective).__name__,
-            fix='leave evidence out, or pass objective=OnlineCorrection() or preset="robust"',
-        )
-    if evidence is None:
-        return "exponential" if defaults.evidence == "training" else defaults.evidence
-    return evidence
-
-
-def _describe(epoch: int, cycle: int, schedule: Schedule, run: Run) -> str:
-    loss = "" if run.loss != run.loss else f", loss {run.loss:.3g}"
-    return f"cycle {cycle}/{schedule.cycles}, epoch {epoch + 1}/{schedule.epochs}{loss}"
+def _made_recipe(
+    recipe: str | Recipe,
+    kind: str,
+    epochs: int | None,
+    lr: float | None,
+    batch_size: int | None,
+    optimizer: OptimizerFactory | None,
+) -> Recipe:
+    """Return the recipe of a run: with what was passed beside it, and its budget divided."""
+    found = RECIPES.of_kind(recipe, kind) if isinstance(recipe, str) else recipe
+    if not isinstance(found, Recipe):
+        fix = 'pass a name such as "paper", or a Recipe'
+        raise InvalidInputError("recipe to be a name or a Recipe", got=repr(recipe), fix=fix)
+    if optimizer is not None:
+        found = found.replace(optimizer=optimizer, lr=lr)
+    elif lr is not None:
+        found = found.replace(lr=lr)
+    if batch_size is not None:
+        found = found.replace(batch_size=batch_size)
+    schedule = found.divided(epochs)
+    found.rates.warmup(schedule)  # raises if it does not fit
+    return found.replace(epochs=schedule.epochs)

@@ -1,146 +1,154 @@
-"""The Objective: what a training step minimises, and what it remembers of each sample."""
+"""The objective: what a training step minimises, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.in_training import EvidenceInTraining
+from noisycorrect.correction.part import TRAINING_PASSES, RunPart
 from noisycorrect.data.batches import Batch
-from noisycorrect.support import distributed
-from noisycorrect.task import Task
-
-TRAINING_PASSES = 3.0  # of a sample through a network: forward 1, backward 2
+from noisycorrect.support.checks import finite_number
+from noisycorrect.support.errors import InvalidInputError
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What an objective may know of the run that it is a part of.
+class Objective(RunPart, ABC):
+    """What a training step minimises; the methods of the literature are objectives.
 
-    Attributes
-    ----------
-    task : Task
-        What an output means.
-    given : Tensor, shape (N,), int64, or None
-        Given labels on the device, -1 for an unlabelled sample; None if labels are masks.
-    length : int
-        N, samples of the training set.
-    epochs : int
-        Epochs of the whole run.
-    device : torch.device
-        Where the model is.
-    seed : int
-        The run's.
-    predict : callable
-        ``predict(model)``: class probabilities of the whole training set in its canonical frame, float32 (N, K) on the
-        device; one forward pass a sample, which the run counts.
-    augmented : bool
-        Whether the run augments its batches.
-    """
-
-    task: Task
-    given: Tensor | None
-    length: int
-    epochs: int
-    device: torch.device
-    seed: int
-    predict: Callable[[nn.Module], Tensor]
-    augmented: bool = False
-
-
-class Objective:
-    """What a training step minimises. This one is the task's loss against the batch's refined labels (SCHP, Eq. 7).
-
-    Subclasses are the baselines of :mod:`noisycorrect.classification` and the robust correction. A run calls
-    :meth:`start` once, :meth:`start_epoch` and :meth:`end_epoch` around an epoch, :meth:`loss` and then
-    :meth:`after_step` for each batch. Random numbers drawn from torch's global generator in :meth:`start_epoch` and
-    :meth:`loss` are reproducible: a run seeds it.
+    Random numbers drawn from torch's global generator in :meth:`loss` are reproducible: a run seeds it.
 
     Attributes
     ----------
-    networks : int
-        Networks that are trained: with 2, the model is a :class:`~noisycorrect.classification.TwinNetworks`.
-    keeps_evidence : bool
-        Whether it gathers evidence itself, in training: then :meth:`kept_evidence` and :meth:`trust_in` are what a
-        cycle's end publishes as the next generation of labels, and no prediction is made for it.
-    learns_unlabeled : bool or None
-        Whether the loss is a mean over unlabelled samples, too: ranks weigh their means by what these are over. None:
-        from the first generation of labels on.
+    corrects : bool
+        Whether :meth:`loss` runs the model through the correction's ``in_step``, so that each step's predictions may
+        change its targets. One that does not learns from given labels, or from those of a cycle's end.
     """
 
-    networks = 1
-    keeps_evidence = False
-    learns_unlabeled: bool | None = None
-    setup: Setup
-
-    def start(self, setup: Setup) -> None:
-        """Make room for what is remembered of each sample; called once, before the first epoch or a resumed one."""
-        self.setup = setup
+    corrects = False
 
     def passes(self, epoch: int, epochs: int) -> float:
         """Return the sample passes for each training sample in an epoch (0-based) of so many.
 
-        Forward 1, backward 2, predictions of the whole set (:attr:`Setup.predict`) included.
+        Forward 1, backward 2, predictions of the whole set (``Setup.predict``) included.
         """
-        return TRAINING_PASSES * self.networks
+        return TRAINING_PASSES
 
-    def start_epoch(self, epoch: int, model: nn.Module) -> None:
-        """Prepare for an epoch (0-based); `model` is the one in training."""
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Run the model, in training mode, on a batch and return the loss, a scalar: the mean over its samples."""
-        return self.setup.task.loss(self.setup.task.forward(model, batch), batch)
-
-    def after_step(self, model: nn.Module) -> None:
-        """Go on after an optimizer step; `model` is the one in training."""
-
-    def end_epoch(self) -> None:
-        """Finish an epoch; what was remembered of the samples is the same on all ranks by now."""
-
-    def kept_evidence(self) -> Tensor:
-        """Return the evidence about all samples, float32 (N, K); only if :attr:`keeps_evidence`."""
-        raise NotImplementedError
-
-    def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
-        """Return the trust in given labels (n,), float32 in [0, 1], under evidence (n, K) of :meth:`kept_evidence`."""
-        raise NotImplementedError
-
-    def record(self) -> dict[str, float]:
-        """Return what the history should tell of an epoch, by name; called after it."""
-        return {}
-
-    def memory(self) -> dict[str, Tensor]:
-        """Return what is remembered of each sample: tensors of N rows, changed in place, each row by its own batch."""
-        return {}
-
-    def identity(self) -> dict[str, Any]:
-        """Return plain values that a run and the run that resumes it must share."""
-        values = {name: value for name, value in vars(self).items() if isinstance(value, (bool, int, float, str))}
-        return {"name": type(self).__name__, **values}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold: the memory, and whatever else the next epoch depends on."""
-        return dict(self.memory())
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore, after :meth:`start`, what :meth:`state_dict` returned."""
-        for name, tensor in self.memory().items():
-            with torch.no_grad():
-                tensor.copy_(state[name])
 
 
-def share_memory(objective: Objective, before: Mapping[str, Tensor]) -> None:
-    """Bring the rows that each rank has changed since `before`, a copy of the memory, to all ranks; exact.
+class TaskLoss(Objective):
+    """The task's own loss against the batch's refined labels (SCHP, Eq. 7).
 
-    Every sample is in the batches of one rank an epoch, so a row is changed by one rank at most.
+    Examples
+    --------
+    >>> TaskLoss().identity()
+    {'name': 'TaskLoss'}
     """
-    for name, tensor in objective.memory().items():
-        own = (tensor != before[name]).reshape(len(tensor), -1).any(1)
-        rows = own.reshape(-1, *[1] * (tensor.dim() - 1))
-        changed = distributed.all_reduce_sum(own.float()).reshape(rows.shape) > 0
-        merged = distributed.all_reduce_sum(torch.where(rows, tensor, torch.zeros_like(tensor)))
-        with torch.no_grad():
-            tensor.copy_(torch.where(changed, merged, before[name]))
+
+    corrects = True
+
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
+        """Return the loss against the targets that the correction makes of the batch."""
+        output, batch = correction.in_step(model, batch)
+        return correction.weight * (batch.share * self.setup.task.loss(output, batch))
+
+
+class EarlyLearning(Objective):
+    r"""The task's loss, and a pull towards what was learnt before the network began to memorise.
+
+    The second term is :math:`\lambda\,c \log(1 - \langle p, e \rangle)` (Liu et al. 2020, "Early-learning
+    regularization prevents memorization of noisy labels", Eq. 6, with a correction's evidence e as their target and
+    weighted by how sure it is, :math:`c = \max_k e_k`; :func:`early_learning_penalty`). It needs a correction with
+    evidence in training.
+
+    Parameters
+    ----------
+    strength : float
+        :math:`\lambda`, >= 0.
+    consistency : float
+        Weight, >= 0, of a third term: the prediction of a strongly augmented view against the same target, once
+        correction has started. Costs as much again as the first view.
+    strong_augment : callable, optional
+        ``strong_augment(input) -> input``, the second view of a batch, on the device; needed with `consistency`.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> EarlyLearning(strength=2).identity()
+    {'name': 'EarlyLearning', 'strength': 2.0, 'consistency': 0.0}
+    """
+
+    corrects = True
+
+    def __init__(
+        self,
+        strength: float = 3.0,
+        *,
+        consistency: float = 0.0,
+        strong_augment: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.strength = finite_number("strength", strength, above=0, fix="3 is common, 0 is off")
+        self.consistency = finite_number("consistency", consistency, above=0, fix="1 is common, 0 is off")
+        if self.consistency and strong_augment is None:
+            raise InvalidInputError("strong_augment with consistency", got="None", fix="pass a callable on batches")
+        self.strong_augment = strong_augment
+
+    def passes(self, epoch: int, epochs: int) -> float:
+        """Return the passes of one view, or of two."""
+        return TRAINING_PASSES * (2 if self.consistency else 1)
+
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
+        """Return the loss against the batch's refined labels, and the terms that are on."""
+        assert isinstance(correction, EvidenceInTraining)  # a recipe sees to it
+        task, original = self.setup.task, batch.input
+        output, batch = correction.in_step(model, batch)
+        loss = batch.share * task.loss(output, batch)
+        rows = correction.taught(batch)
+        if self.strength and rows is not None:
+            evidence = correction.evidence[batch.index]
+            loss = loss + self.strength * early_learning_penalty(task.probs(output)[rows], evidence[rows])
+        if self.consistency and correction.correcting and self.strong_augment is not None:
+            batch.input = self.strong_augment(original)
+            loss = loss + self.consistency * task.loss(task.forward(model, batch), batch)
+        return correction.weight * loss
+
+
+def early_learning_penalty(probs: Tensor, evidence: Tensor) -> Tensor:
+    r"""Return the mean of :math:`c \log(1 - \langle p, e \rangle)` with :math:`c = \max_k e_k`.
+
+    The regulariser of ELR (Liu et al. 2020, Eq. 6) falls as predictions and evidence agree, most steeply where they
+    agree already. Weighted by how sure the evidence is, it leaves a network alone that has not learnt yet: unweighted
+    it would make it sure of its first guesses.
+
+    Parameters
+    ----------
+    probs : Tensor, shape (N, K, ...)
+        Predictions, in [0, 1]; with a gradient.
+    evidence : Tensor, shape (N, K, ...)
+        Past predictions, in [0, 1].
+
+    Returns
+    -------
+    Tensor, scalar
+        At most 0; the inner product counts for at most 1 - 1e-4.
+
+    Examples
+    --------
+    >>> early_learning_penalty(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.8, 0.2]]))
+    tensor(-0.5545)
+    """
+    evidence = evidence.detach()
+    agreement = (probs * evidence).sum(1)
+    if not len(evidence):
+        return probs.sum()  # 0, with a gradient
+    return (evidence.amax(1) * (1 - agreement.clamp(max=1 - 1e-4)).log()).mean()

@@ -16,10 +16,10 @@ from torch import nn
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.review.issues import LabelIssue, find_label_issues, sample_quality
 from noisycorrect.review.noise_rate import NoiseEstimate, estimate_store_noise
+from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
 from noisycorrect.support.modules import unwrap
-from noisycorrect.training.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 
 MODEL, LABELS, HISTORY = "model.pt", "labels", "history.json"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from noisycorrect.data.batches import Batch
+from noisycorrect.support.register import Register
 
 
 class Metrics(Protocol):
@@ -91,3 +93,7 @@ class Task(Protocol):
     def metrics(self) -> Metrics:
         """Return fresh metrics."""
         ...
+
+
+TASKS: Register[Callable[[int], Task]] = Register("task", group="noisycorrect.tasks")
+"""Tasks by name: each makes its task from the number of classes."""

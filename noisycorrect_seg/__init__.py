@@ -21,12 +21,14 @@ from noisycorrect_seg.losses import (
     lovasz_softmax,
     soft_edges,
 )
+from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
 from noisycorrect_seg.metrics import SegmentationMetrics
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.task import HumanParsing
 
 __all__ = [
     "ACE2P",
+    "AdaptiveEarlyLearning",
     "CE2P",
     "Classes",
     "Folder",
@@ -36,6 +38,7 @@ __all__ = [
     "ParsingLoss",
     "ParsingNetwork",
     "ParsingOutput",
+    "PixelEarlyLearning",
     "SegmentationMetrics",
     "SyntheticPeople",
     "balanced_edge_loss",

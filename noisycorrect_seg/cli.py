@@ -118,7 +118,7 @@ def _ours(path: Path) -> bool:
 
     import torch
 
-    from noisycorrect.training.checkpoint import FORMAT
+    from noisycorrect.support.checkpoint import FORMAT
 
     try:
         content = torch.load(path, map_location="meta", weights_only=True)  # names, without the numbers

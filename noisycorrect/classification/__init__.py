@@ -1,4 +1,4 @@
-"""Classification: the task, noise models for class labels, and baselines of label-noise learning."""
+"""Classification: the task, noise models for class labels, and the methods of the literature."""
 
 from noisycorrect.classification.methods import (
     Bootstrap,
@@ -11,11 +11,15 @@ from noisycorrect.classification.methods import (
     Mixup,
     SparseOverParameterization,
     SymmetricCrossEntropy,
-    TwinNetworks,
+    recipes,  # noqa: F401 - registers them
 )
+from noisycorrect.classification.task import Classification
+from noisycorrect.correction.twin import TwinNetworks
+from noisycorrect.task import TASKS
 
 __all__ = [
     "Bootstrap",
+    "Classification",
     "CoTeaching",
     "DivideMix",
     "EarlyLearningRegularization",
@@ -27,3 +31,5 @@ __all__ = [
     "SymmetricCrossEntropy",
     "TwinNetworks",
 ]
+
+TASKS.register("classification", Classification)

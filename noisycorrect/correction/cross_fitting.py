@@ -7,18 +7,15 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.classification.methods.twin import InputPair, TwinNetworks, given_labels, twin_networks
-from noisycorrect.correction.online import TRUST_RULES, TrustFacts, early_learning_penalty, trust_by_rule, trust_facts
+from noisycorrect.correction.in_training import EvidenceInTraining
+from noisycorrect.correction.part import Setup
+from noisycorrect.correction.twin import InputPair, TwinNetworks, twin_networks
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels.refine import exponential_evidence
-from noisycorrect.objective import TRAINING_PASSES, Objective, Setup
 from noisycorrect.support.checks import finite_number
-from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.modules import evaluating
+from noisycorrect.support.modules import evaluating, unwrap
 from noisycorrect.support.rng import derived_seed
 
 HELD_OUT_PASSES = 1.0  # of a sample through the network that is not trained on it
@@ -53,26 +50,26 @@ class CrossFittedNetworks(TwinNetworks):
         return nn.utils.rnn.pad_sequence(outputs, batch_first=True)
 
 
-class CrossFitting(Objective):
+class CrossFitting(EvidenceInTraining):
     r"""Refined labels from held-out evidence, at the cost of four thirds of a plain run.
 
     The samples are divided into two random halves, and each of two networks is trained on its own half only. In every
     step, the network that is never trained on label :math:`y_i` predicts sample i, without a gradient and in evaluation
     mode: what it says of the label cannot have been learnt from it by heart (Chernozhukov et al. 2018,
     "Double/debiased machine learning", Definition 3.1, where two halves estimate for each other). Then as in
-    :class:`~noisycorrect.correction.online.OnlineCorrection`:
+    :class:`~noisycorrect.OnlineCorrection`:
 
     1. evidence :math:`e \leftarrow \beta e + (1 - \beta) p_{other}`, from the first epoch on; for an unlabelled sample,
        that no network could learn by heart, with the mean of both networks;
     2. from the start of correction, trust :math:`w` in y by a rule, and the target :math:`w\,y + (1 - w)\,e` for the
-       sample's own network;
-    3. early-learning regularisation with the same evidence (Liu et al. 2020, Eq. 6), if it is on.
+       sample's own network.
 
     Held out is the label, not all that follows from it: a network's evidence is in the targets that the other one
     learns from, and comes back to it in predictions.
 
     The loss is twice the mean over the batch: each network has half of it, and learns at the rate of a network that is
-    alone. Compute: 3 passes through the own network and 1 through the other.
+    alone. Compute: 3 passes through the own network and 1 through the other. A model that is not
+    :class:`CrossFittedNetworks` becomes the first of the two; the second is a copy with fresh weights.
 
     Parameters
     ----------
@@ -81,34 +78,32 @@ class CrossFitting(Objective):
     start : float
         Share of the epochs before correction starts, in [0, 1): the networks have learned little until then.
     trust : {"class-relative", "relative", "agreement", "mixture", "posterior", "none"}
-        Rule as in :class:`~noisycorrect.correction.online.OnlineCorrection`.
-    early_learning : float
-        :math:`\lambda`, >= 0.
+        Rule as in :class:`~noisycorrect.OnlineCorrection`.
     input_dropout : float
         Share of the values of a training input that are set to 0, in [0, 1) (the others are scaled up); held-out
         predictions see all of them. Only of inputs that are vectors, (N, F), and only without `augment`.
+    keep : int or None
+        Generations of labels that stay on disk, at least 2; None keeps all.
 
     Raises
     ------
     InvalidInputError
-        If an argument is out of range; when a run starts, if labels are masks or the model is no
-        :class:`CrossFittedNetworks`.
+        If an argument is out of range; when a run starts, if a label is not one class a sample.
 
     Examples
     --------
-    >>> from noisycorrect import SelfCorrector
+    >>> from noisycorrect import RECIPES, SelfCorrector, TaskLoss
     >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
     >>> labels = (inputs[:, 0] > 0).long()
-    >>> corrector = SelfCorrector(
-    ...     CrossFittedNetworks.of(nn.Linear(5, 2), seed=0), num_classes=2, preset="robust", objective=CrossFitting(),
-    ...     epochs=4, aggregate=False)
-    >>> result = corrector.fit((inputs, labels))
+    >>> recipe = RECIPES["robust"].replace(correction=CrossFitting(), objective=TaskLoss(), average=None)
+    >>> result = SelfCorrector(nn.Linear(5, 2), num_classes=2, recipe=recipe, epochs=4).fit((inputs, labels))
     >>> result.model(inputs).shape, result.sample_passes == 4 * 64 * 4
     (torch.Size([64, 2]), True)
     """
 
-    networks = 2
-    keeps_evidence = True
+    step_passes = HELD_OUT_PASSES
+    weight = 2.0
+    learns_unlabeled = None
 
     def __init__(
         self,
@@ -116,65 +111,40 @@ class CrossFitting(Objective):
         momentum: float = 0.7,
         start: float = 0.1,
         trust: str = "class-relative",
-        early_learning: float = 0.0,
         input_dropout: float = 0.2,
+        keep: int | None = 2,
     ) -> None:
-        if trust not in TRUST_RULES:
-            raise unknown_name("trust", trust, TRUST_RULES)
-        self.momentum = finite_number("momentum", momentum, above=0, below=1, fix="0.7 is common")
+        super().__init__(momentum=momentum, trust=trust, input_dropout=input_dropout, keep=keep)
         self.begin = finite_number("start", start, above=0, below=1, fix="try 0.1")
-        self.early_learning = finite_number("early_learning", early_learning, above=0, fix="3 is common, 0 is off")
-        self.input_dropout = finite_number("input_dropout", input_dropout, above=0, below=1, fix="0.2 is common")
-        self.trust = trust
+
+    def prepare(self, model: nn.Module, seed: int) -> nn.Module:
+        """Return the two networks that are trained."""
+        return model if isinstance(unwrap(model), CrossFittedNetworks) else CrossFittedNetworks.of(model, seed)
 
     def start(self, setup: Setup) -> None:
         """Make the evidence, uniform over the classes, and divide the samples."""
         super().start(setup)
-        self.given = given_labels(setup, "CrossFitting", unlabeled=True)
-        classes = setup.task.num_classes
-        self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
         self.half = halves(self.given, setup.seed)
-        self.facts = TrustFacts.neutral(classes, setup.device)
-        self.correcting = False
-
-    def passes(self, epoch: int, epochs: int) -> float:
-        """Return the passes of a sample through its own network and through the other."""
-        return TRAINING_PASSES + HELD_OUT_PASSES
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct, and fit what the trust rule needs to the evidence so far."""
-        if not isinstance(twin_networks(model), CrossFittedNetworks):
-            raise InvalidInputError(
-                "two networks that take batches of their own lengths",
-                got="TwinNetworks",
-                fix="pass CrossFittedNetworks.of(model, seed=0) as the model",
-            )
         self.correcting = epoch >= math.ceil(self.begin * self.setup.epochs)
         if self.correcting:
-            self.facts = trust_facts(self.trust, self.given, self.evidence)
+            self.fit_trust()
 
-    def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
-        """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
-        return trust_by_rule(self.trust, given, evidence, self.facts)
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the sum of both networks' losses, each on the refined labels of its own half."""
-        task, rows = self.setup.task, batch.index
-        own = [(self.half[rows] == number).nonzero().flatten() for number in range(self.networks)]
+    def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
+        """Run both networks on a batch; what the other one says of a sample is evidence for its target."""
+        own = [(self.half[batch.index] == number).nonzero().flatten() for number in range(2)]
         held_out = self._held_out(twin_networks(model), batch, own)
         output = self._trained(model, batch, own)
-        probs = task.probs(output)
-        seen = torch.where((batch.given >= 0).unsqueeze(1), held_out, (held_out + probs.detach()) / 2)
-        self.evidence[rows] = exponential_evidence(self.evidence[rows], seen, 1, self.momentum)
-        evidence = self.evidence[rows]
-        # Evidence and trust may be there already, of an earlier cycle's end.
-        batch.evidence, batch.trust = None, torch.ones_like(batch.trust)
-        if self.correcting:
-            batch.evidence, batch.trust = evidence, self.trust_in(batch.given.long(), evidence)
-        loss = task.loss(output, batch)
-        if self.early_learning:
-            loss = loss + self.early_learning * early_learning_penalty(probs, evidence)
-        return self.networks * loss
+        probs = self.setup.task.probs(output).detach()
+        seen = torch.where((batch.given >= 0).unsqueeze(1), held_out, (held_out + probs) / 2)
+        self.aim(batch, self.remember(batch.index, seen))
+        return output, batch
+
+    def record(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
 
     @torch.no_grad()
     def _held_out(self, twin: TwinNetworks, batch: Batch, own: list[Tensor]) -> Tensor:
@@ -194,21 +164,11 @@ class CrossFitting(Objective):
         inputs = batch.input
         if isinstance(inputs, Tensor) and inputs.is_floating_point():
             inputs = inputs.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), inputs.dtype))
-            if self.input_dropout and not self.setup.augmented and inputs.dim() == 2:
-                inputs = F.dropout(inputs, self.input_dropout)
+        inputs = self.dropped(inputs)
         pair = InputPair(*(_take(inputs, _filled(half, len(batch))) for half in own))
         logits = self.setup.task.forward(model, dataclasses.replace(batch, input=pair))
         parts = [each[: len(half)] for each, half in zip(logits, own, strict=True)]
         return torch.cat(parts)[torch.cat(own).argsort()]
-
-    def kept_evidence(self) -> Tensor:
-        """Return the evidence; the trust rule is fitted to it."""
-        self.facts = trust_facts(self.trust, self.given, self.evidence)
-        return self.evidence
-
-    def memory(self) -> dict[str, Tensor]:
-        """Return the evidence."""
-        return {"evidence": self.evidence}
 
 
 def halves(given: Tensor, seed: int) -> Tensor:

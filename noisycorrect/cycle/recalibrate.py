@@ -139,6 +139,17 @@ def recalibrate_batchnorm(
     return len(reached)
 
 
+def batchnorm_layers(model: nn.Module) -> int:
+    """Return how many layers :func:`recalibrate_batchnorm` gives new statistics.
+
+    Examples
+    --------
+    >>> batchnorm_layers(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    1
+    """
+    return len(_tracking_layers(unwrap(model)))
+
+
 def _check_arguments(batches: object, method: object, max_samples: object) -> None:
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)

@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from noisycorrect.support.checks import whole_number
+from noisycorrect.support.checks import finite_number, set_field, whole_number
 from noisycorrect.support.errors import InvalidInputError
 
 # The paper trains 100 initial epochs, then five correction cycles of ten (sec. 4.1), with 10 epochs of warm-up.
 PAPER_INIT_EPOCHS, PAPER_CYCLES, PAPER_CYCLE_EPOCHS, PAPER_WARMUP_EPOCHS = 100, 5, 10, 10
+PAPER_EPOCHS = PAPER_INIT_EPOCHS + PAPER_CYCLES * PAPER_CYCLE_EPOCHS
 
 
 @dataclass(frozen=True)
@@ -50,45 +51,21 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name, least in (("init_epochs", 1), ("cycles", 0), ("cycle_epochs", 1)):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+            set_field(self, name, whole_number(name, getattr(self, name), least))
 
-    @classmethod
-    def from_budget(
-        cls,
-        epochs: int,
-        *,
-        init_share: float = PAPER_INIT_EPOCHS / (PAPER_INIT_EPOCHS + PAPER_CYCLES * PAPER_CYCLE_EPOCHS),
-        cycles: int = PAPER_CYCLES,
-    ) -> Schedule:
-        """Divide a whole budget of epochs, by default in the paper's proportions, 100 : 5 x 10.
+    def divided(self, epochs: int | None) -> Schedule:
+        """Return the schedule itself: its lengths are given, and leave no budget to divide.
 
-        Parameters
-        ----------
-        epochs : int
-            Whole budget, at least 2: one initial epoch and one correction cycle of one epoch.
-        init_share : float
-            Share of the initial phase, about: it takes what whole cycles leave.
-        cycles : int
-            Correction cycles, at least 1; fewer where the budget has no epoch for each.
-
-        Examples
-        --------
-        >>> Schedule.from_budget(150)
-        Schedule(init_epochs=100, cycles=5, cycle_epochs=10)
-        >>> Schedule.from_budget(60)
-        Schedule(init_epochs=40, cycles=5, cycle_epochs=4)
-        >>> Schedule.from_budget(7)
-        Schedule(init_epochs=5, cycles=2, cycle_epochs=1)
-        >>> Schedule.from_budget(60, init_share=0.1)
-        Schedule(init_epochs=5, cycles=5, cycle_epochs=11)
+        Raises
+        ------
+        InvalidInputError
+            If a budget of other than its own number of epochs is asked for.
         """
-        epochs = whole_number("epochs", epochs, least=2)  # an initial phase and a correction cycle
-        correction = epochs * (1 - init_share)
-        cycle_epochs = max(1, round(correction / cycles))
-        cycles = min(cycles, max(1, round(correction)))  # fewer only where so many of one epoch are too many
-        while cycles * cycle_epochs >= epochs:  # rounded up
-            cycle_epochs, cycles = (cycle_epochs - 1, cycles) if cycle_epochs > 1 else (1, cycles - 1)
-        return cls(init_epochs=epochs - cycles * cycle_epochs, cycles=cycles, cycle_epochs=cycle_epochs)
+        if epochs not in (None, self.epochs):
+            raise InvalidInputError(
+                f"epochs={self.epochs}, the sum of {self}", got=f"epochs={epochs}", fix="leave one of them out"
+            )
+        return self
 
     @property
     def epochs(self) -> int:
@@ -102,6 +79,102 @@ class Schedule:
     def ends_cycle(self, epoch: int) -> bool:
         """Return whether a cycle, or the initial phase, ends with `epoch` (0-based)."""
         return self.cycle(epoch + 1) != self.cycle(epoch)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A budget of epochs divided into an initial phase and cycles, by default in the paper's proportions, 100 : 5 x 10.
+
+    Parameters
+    ----------
+    init_share : float
+        Share of the initial phase, about, in (0, 1): it takes what whole cycles leave.
+    cycles : int
+        Correction cycles, at least 1; fewer where the budget has no epoch for each.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> Shares().divided(150)
+    Schedule(init_epochs=100, cycles=5, cycle_epochs=10)
+    >>> Shares().divided(60)
+    Schedule(init_epochs=40, cycles=5, cycle_epochs=4)
+    >>> Shares().divided(7)
+    Schedule(init_epochs=5, cycles=2, cycle_epochs=1)
+    >>> Shares(init_share=0.1).divided(60)
+    Schedule(init_epochs=5, cycles=5, cycle_epochs=11)
+    """
+
+    init_share: float = PAPER_INIT_EPOCHS / PAPER_EPOCHS
+    cycles: int = PAPER_CYCLES
+
+    def __post_init__(self) -> None:
+        share = finite_number("init_share", self.init_share, above=0, below=1, fix="the paper's is 2/3")
+        set_field(self, "init_share", share)
+        set_field(self, "cycles", whole_number("cycles", self.cycles, least=1))
+
+    def divided(self, epochs: int | None) -> Schedule:
+        """Return the schedule of a budget of `epochs`, at least 2: an initial epoch and a cycle of one epoch."""
+        epochs = whole_number("epochs", PAPER_EPOCHS if epochs is None else epochs, least=2)
+        correction = epochs * (1 - self.init_share)
+        cycle_epochs = max(1, round(correction / self.cycles))
+        cycles = min(self.cycles, max(1, round(correction)))  # fewer only where so many of one epoch are too many
+        while cycles * cycle_epochs >= epochs:  # rounded up
+            cycle_epochs, cycles = (cycle_epochs - 1, cycles) if cycle_epochs > 1 else (1, cycles - 1)
+        return Schedule(init_epochs=epochs - cycles * cycle_epochs, cycles=cycles, cycle_epochs=cycle_epochs)
+
+
+@dataclass(frozen=True)
+class OnePhase:
+    """All epochs are one phase, without correction cycles.
+
+    Examples
+    --------
+    >>> OnePhase().divided(60)
+    Schedule(init_epochs=60, cycles=0, cycle_epochs=1)
+    """
+
+    def divided(self, epochs: int | None) -> Schedule:
+        """Return the schedule of a budget of `epochs`, at least 1."""
+        epochs = whole_number("epochs", PAPER_EPOCHS if epochs is None else epochs, least=1)
+        return Schedule(init_epochs=epochs, cycles=0, cycle_epochs=1)
+
+
+@dataclass(frozen=True)
+class EpochCycles:
+    """A long initial phase, then cycles of one epoch, as in stochastic weight averaging (Izmailov et al. 2018).
+
+    Parameters
+    ----------
+    init_share : float
+        Share of the initial phase, in (0, 1). Their Algorithm 1 starts averaging after three quarters of the budget.
+
+    Raises
+    ------
+    InvalidInputError
+        If the share is out of range.
+
+    Examples
+    --------
+    >>> EpochCycles().divided(60)
+    Schedule(init_epochs=45, cycles=15, cycle_epochs=1)
+    """
+
+    init_share: float = 0.75
+
+    def __post_init__(self) -> None:
+        share = finite_number("init_share", self.init_share, above=0, below=1, fix="0.75 is published")
+        set_field(self, "init_share", share)
+
+    def divided(self, epochs: int | None) -> Schedule:
+        """Return the schedule of a budget of `epochs`, at least 1."""
+        epochs = whole_number("epochs", PAPER_EPOCHS if epochs is None else epochs, least=1)
+        init_epochs = max(1, round(self.init_share * epochs))
+        return Schedule(init_epochs=init_epochs, cycles=epochs - init_epochs, cycle_epochs=1)
 
 
 def cyclical_lr(
@@ -173,7 +246,8 @@ class CyclicalLR(LRScheduler):
     Raises
     ------
     InvalidInputError
-        If a length is out of range, or a list of rates does not have one entry a parameter group.
+        If a length is out of range, a list of rates does not have one entry a parameter group, or a peak lies below
+        its floor.
 
     Examples
     --------
@@ -208,8 +282,11 @@ class CyclicalLR(LRScheduler):
         self.warmup_epochs = warmup_epochs
         self.init_epochs = init_epochs
         self.cycle_epochs = cycle_epochs
-        self.cycle_lrs = _one_per_group("cycle_lr", cycle_lr, [peak / 2 for peak in peaks])
         self.min_lrs = _one_per_group("min_lr", min_lr, [peak / 100 for peak in peaks])
+        _check_floor("lr", peaks, self.min_lrs)
+        halves = [max(peak / 2, floor) for peak, floor in zip(peaks, self.min_lrs, strict=True)]
+        self.cycle_lrs = _one_per_group("cycle_lr", cycle_lr, halves)
+        _check_floor("cycle_lr", self.cycle_lrs, self.min_lrs)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
@@ -261,3 +338,11 @@ def _one_per_group(name: str, value: float | Sequence[float] | None, default: li
             fix="pass a single number, or a list in the order of optimizer.param_groups",
         )
     return values
+
+
+def _check_floor(name: str, peaks: Sequence[float], floors: Sequence[float]) -> None:
+    for peak, floor in zip(peaks, floors, strict=True):
+        if floor > peak:
+            raise InvalidInputError(
+                f"{name} >= min_lr", got=f"{name}={peak:g}, min_lr={floor:g}", fix=f"raise {name} or lower min_lr"
+            )

@@ -46,6 +46,8 @@ class Batch:
         Generation that trust and evidence belong to.
     extra : dict
         Further fields of the data set's items (a crop's geometry, say).
+    share : float
+        What the mean loss of the batch counts: below 1 if some of its labels are held out of the loss.
     class_trust : Tensor, shape (K,), float32, or None
         Least weight on a given label of each class; None where classes are treated alike.
     pixel_trust : str or None
@@ -61,6 +63,7 @@ class Batch:
     extra: dict[str, Any] = field(default_factory=dict)
     class_trust: Tensor | None = None
     pixel_trust: str | None = None
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.index)
@@ -212,6 +215,11 @@ class ShardedBatches(Sampler[list[int]]):
         rest = length % batch_size
         whole = length // batch_size
         self._batches = whole + int(rest > 0 and (full or not whole or rest >= 2 * world_size))
+
+    @property
+    def samples(self) -> int:
+        """Samples of an epoch, over all ranks."""
+        return min(self._batches * self.batch_size, self.length)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch (>= 0) the next order is for."""

@@ -57,3 +57,8 @@ def finite_number(name: str, value: Any, *, above: float = -math.inf, below: flo
         limit = f"{above:g} <= {name}" + ("" if below == math.inf else f" < {below:g}")
         raise InvalidInputError(limit, got=repr(value), fix=fix)
     return number
+
+
+def set_field(value: Any, name: str, checked: Any) -> None:
+    """Set a field of a frozen dataclass in its ``__post_init__``: numpy's numbers become plain ones there."""
+    object.__setattr__(value, name, checked)

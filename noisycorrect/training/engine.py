@@ -1,9 +1,8 @@
-"""Running a model over batches: one training epoch, predictions, metrics."""
+"""Running a model over batches: a training step, predictions, metrics."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -11,19 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from noisycorrect.data.batches import Batch, check_generation
-from noisycorrect.objective import Objective
-from noisycorrect.support import distributed
-from noisycorrect.support.checks import finite_number
-from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError, unknown_name
+from noisycorrect.data.batches import Batch
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.task import Metrics, Task
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LOSSES_BETWEEN_CHECKS = 32  # looking at every loss would make the host wait for the device after every batch
-
-Advance = Callable[[int], None]  # called with the number of samples just done
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -96,10 +88,6 @@ class Engine:
         clip_grad_norm: float | None = None,
         augment: Callable[[Any], Any] | None = None,
     ) -> None:
-        if clip_grad_norm is not None:
-            clip_grad_norm = finite_number("clip_grad_norm", clip_grad_norm, above=0, fix="1.0 is common, None is off")
-            if clip_grad_norm == 0:
-                raise InvalidInputError("clip_grad_norm > 0 or None", got="0", fix="1.0 is common, None is off")
         self.task = task
         self.device = device
         self.precision = precision
@@ -113,103 +101,15 @@ class Engine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
-    def train_epoch(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        optimizer: Optimizer,
-        scheduler: LRScheduler,
-        batches: Iterable[Batch],
-        *,
-        epoch: int,
-        length: int,
-        generation: int,
-        weigh: Callable[[int, Batch], tuple[int, float]],
-        after_step: Callable[[], None],
-        advance: Advance,
-    ) -> tuple[float, int]:
-        """Train for one epoch; return the mean loss of the labelled samples and the number of samples, over all ranks.
-
-        Parameters
-        ----------
-        model, objective, optimizer, scheduler
-            Changed in place; the scheduler goes to ``epoch + number / length`` before each batch.
-        batches : iterable of Batch
-            `length` of them.
-        epoch, generation : int
-            Epoch, 0-based, and the generation of labels that every batch must carry.
-        weigh : callable
-            ``weigh(number, batch)``: how many of the batch's samples have a label, and what this rank's mean loss
-            counts, so that the mean over ranks is the mean over the global batch.
-        after_step : callable
-            Called after each step of the optimizer.
-        advance : callable
-            Called with the size of each batch.
-
-        Raises
-        ------
-        NonFiniteLossError
-            If a loss is NaN or infinite; the message names epoch and batch.
-        StaleGenerationError
-            If a batch carries other labels.
-        """
-        model.train()
-        losses: list[Tensor] = []
-        counts: list[int] = []
-        samples = 0
-        for number, batch in enumerate(batches):
-            check_generation(batch, generation)
-            scheduler.step(epoch + number / length)  # type: ignore[arg-type]
-            count, share = weigh(number, batch)  # before the index is on the device, to wait for nothing
-            batch = self._to_device(batch)
-            if self.augment is not None:
-                batch.input = self.augment(batch.input)
-            losses.append(self._step(model, objective, optimizer, batch, share))
-            after_step()
-            counts.append(count)
-            samples += len(batch)
-            if len(losses) % LOSSES_BETWEEN_CHECKS == 0 or len(losses) == length:
-                self._check_finite(losses, epoch)
-            advance(len(batch))
-        total = sum(loss.item() * count for loss, count in zip(losses, counts, strict=True))
-        sums = torch.tensor([total, sum(counts), samples], dtype=torch.float64)
-        total, labeled, samples = distributed.all_reduce_sum(sums).tolist()
-        self._check_weights(model, epoch)
-        return (total / labeled if labeled else math.nan), round(samples)
-
-    def _step(self, model: nn.Module, objective: Objective, optimizer: Optimizer, batch: Batch, share: float) -> Tensor:
+    def step(self, model: nn.Module, optimizer: Optimizer, loss: Tensor) -> None:
+        """Take one step of the optimizer down the gradient of a loss."""
         optimizer.zero_grad(set_to_none=True)
-        with self.autocast():
-            loss = objective.loss(model, batch)
-        self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.clip_grad_norm is not None:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_grad_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
-        return loss.detach()
-
-    @staticmethod
-    def _check_finite(losses: list[Tensor], epoch: int) -> None:
-        first = len(losses) - (len(losses) - 1) % LOSSES_BETWEEN_CHECKS - 1
-        wrong = (~torch.isfinite(torch.stack(losses[first:]))).nonzero()
-        if len(wrong):
-            number = first + int(wrong[0])
-            raise NonFiniteLossError(
-                "a finite loss",
-                got=f"{losses[number].item()} in epoch {epoch + 1}, batch {number + 1}",
-                fix="lower lr, set clip_grad_norm=, or look for NaN in the inputs",
-            )
-
-    @staticmethod
-    def _check_weights(model: nn.Module, epoch: int) -> None:
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad and not torch.isfinite(parameter).all():
-                raise NonFiniteLossError(
-                    "finite weights",
-                    got=f"NaN or infinity in {name!r} after epoch {epoch + 1}",
-                    fix="lower lr or set clip_grad_norm=",
-                )
 
     @torch.no_grad()
     def rehearse(self, model: nn.Module, batch: Batch) -> None:
@@ -217,7 +117,7 @@ class Engine:
         training = model.training
         model.eval()
         try:
-            batch = self._to_device(batch)
+            batch = self.to_device(batch)
             with self.autocast():
                 self.task.check_output(self.task.forward(model, batch), batch)
         finally:
@@ -233,7 +133,7 @@ class Engine:
         model.eval()
         try:
             for batch in batches:
-                batch = self._to_device(batch)
+                batch = self.to_device(batch)
                 with self.autocast():
                     probs = self.task.predict(model, batch)
                 yield batch, probs
@@ -251,5 +151,6 @@ class Engine:
             metric.reduce()
         return [metric.compute() for metric in metrics]
 
-    def _to_device(self, batch: Batch) -> Batch:
+    def to_device(self, batch: Batch) -> Batch:
+        """Return a batch where the model is."""
         return batch.to(self.device, non_blocking=self.device.type == "cuda")

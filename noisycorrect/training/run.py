@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import inspect
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
-from noisycorrect.cycle.aggregate import WeightAggregator
-from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
-from noisycorrect.cycle.schedule import CyclicalLR
-from noisycorrect.data.batches import Batch, LabelView, ShardedBatches, class_labels, make_loader
-from noisycorrect.data.datasets import MapStyleDataset
+from noisycorrect.correction.base import Correction, Predictions
+from noisycorrect.correction.part import RunPart, Setup, share_memory
+from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
+from noisycorrect.data.batches import Batch, check_generation
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.compare import changed_share, label_accuracy, mask_confusion, mask_quality
 from noisycorrect.labels.given import ClassLabels
-from noisycorrect.labels.refine import PIXEL_TRUST, class_balanced_trust
-from noisycorrect.objective import Objective, Setup, share_memory
+from noisycorrect.recipe import Recipe
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.support import distributed
-from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError
+from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
+from noisycorrect.support.errors import CheckpointError, NonFiniteLossError
 from noisycorrect.support.modules import unwrap
-from noisycorrect.support.progress import logger
 from noisycorrect.support.rng import derived_seed, seeded
-from noisycorrect.training.checkpoint import check_settings, load_model_state, save_checkpoint
-from noisycorrect.training.engine import Advance, Engine
+from noisycorrect.task import Metrics, Task
+from noisycorrect.training.averaging import RunningAverage
+from noisycorrect.training.engine import Engine
+from noisycorrect.training.loaders import RunLoaders
+from noisycorrect.training.losses import EpochLosses, check_weights
+from noisycorrect.training.optimizer import make_optimizer, optimizer_identity
 from noisycorrect.training.run_data import RunData
-from noisycorrect.training.settings import RunSettings
 
 CHECKPOINT = "checkpoint.pt"
 # What a stream of random numbers is for; mixed into the seed, so that no two purposes share one.
@@ -43,254 +43,278 @@ TRAINING, RECALIBRATION, OBJECTIVE = 1, 2, 3
 
 
 class Run:
-    """One run: student, aggregate, optimizer, schedule, labels, loaders, history.
+    """One run: student, average, correction, objective, optimizer, labels, history.
 
-    Made by :func:`open_run`; its methods are the steps of the loop in :meth:`noisycorrect.SelfCorrector.fit`.
+    Made by :func:`~noisycorrect.training.run_folder.open_run`; its methods are the steps of the loop in
+    :meth:`noisycorrect.SelfCorrector.fit`.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        With a fixed schedule.
+    student : nn.Module
+        The model in training.
+    average : RunningAverage
+        Of its weights.
+    correction : Correction
+        The run's own copy of the recipe's.
+    objective : Objective
+        Likewise.
+    store : SoftLabelStore
+        The labels.
+    history : list of dict
+        One record a cycle.
+    epoch : int
+        Epochs done.
+    stopped : bool
+        Whether somebody has stopped it.
     """
 
     def __init__(
         self,
         model: nn.Module,
         engine: Engine,
-        objective: Objective,
-        make_optimizer: Callable[..., Optimizer],
-        settings: RunSettings,
+        recipe: Recipe,
         data: RunData,
         store: SoftLabelStore,
+        *,
+        seed: int,
+        num_workers: int,
         run_dir: Path | None,
     ) -> None:
-        schedule = settings.schedule
-        self.settings = settings
+        self.recipe = recipe
+        self.schedule = recipe.divided()
         self.engine = engine
         self.data = data
         self.store = store
+        self.seed = seed
         self.run_dir = run_dir
-        self.student = copy.deepcopy(model).to(engine.device)
+        self.correction = copy.deepcopy(recipe.correction) or Correction()
+        self.objective = copy.deepcopy(recipe.objective)
+        own = copy.deepcopy(model)
+        own = self.objective.prepare(self.correction.prepare(own, seed), seed)
+        self.student = own.to(engine.device)
         self.trained = _distributed(self.student, engine.device)
-        self.objective = copy.deepcopy(objective)
-        self.optimizer = _make_optimizer(make_optimizer, self.student, settings.lr)
+        self.optimizer = make_optimizer(recipe, self.student)
         self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
-        self.scheduler = CyclicalLR(
-            self.optimizer,
-            warmup_epochs=settings.warmup_epochs,
-            init_epochs=schedule.init_epochs if settings.lr_schedule == "cyclical" else schedule.epochs,
-            cycle_epochs=schedule.cycle_epochs,
-            cycle_lr=settings.cycle_lr,
-            min_lr=settings.min_lr,
-        )
-        self.aggregator = (
-            WeightAggregator(self.student, method=settings.aggregation, decay=settings.aggregation_decay)
-            if settings.aggregate
-            else None
-        )
+        self.scheduler = recipe.rates.scheduler(self.optimizer, self.schedule)
+        self.average = RunningAverage(recipe.average, self.student)
         self.history: list[dict[str, float]] = []
-        self.epoch = 0  # epochs done
+        self.epoch = 0
+        self.stopped = False
         self.loss = math.nan
-        self.sample_passes = 0.0
-        self._refined: dict[str, float] = {}  # what the last refinement measured
         self._clock = time.perf_counter()
-        self._make_loaders()
-        self.objective.start(self._setup())
+        self._recalibrated = -1  # epochs done when the average was last given statistics
+        pinned = engine.device.type == "cuda"
+        self.loaders = RunLoaders(
+            data, store, batch_size=recipe.batch_size, seed=seed, num_workers=num_workers, pinned=pinned
+        )
+        for part in self._parts:
+            part.start(self._setup())
+
+    @property
+    def _parts(self) -> tuple[RunPart, RunPart]:
+        return self.correction, self.objective
 
     def _setup(self) -> Setup:
         given = self.store.given() if self.store.kind == ClassLabels.kind else None
         return Setup(
-            task=self.engine.task,
+            task=self.task,
             given=None if given is None else torch.tensor(given, device=self.engine.device),
             length=len(self.store),
-            epochs=self.settings.schedule.epochs,
+            epochs=self.schedule.epochs,
             device=self.engine.device,
-            seed=self.settings.seed,
+            seed=self.seed,
             augmented=self.engine.augment is not None,
             predict=self.predict,
         )
 
-    def _make_loaders(self) -> None:
-        settings, data = self.settings, self.data
-        self.train_view = LabelView(data.train, self.store, seed=settings.seed, collate_fn=data.collate_fn)
-        self.train_batches = ShardedBatches(
-            len(data.train),
-            settings.batch_size,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
-            seed=settings.seed,
-            full=False,
+    # ---------------------------------------------------------------- what it is
+
+    @property
+    def task(self) -> Task:
+        """What an output means."""
+        return self.engine.task
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that predicts: the average, or the student if weights are not averaged."""
+        return self.average.model or self.student
+
+    @property
+    def cycle(self) -> int:
+        """The cycle of the epoch that was done last; 0 is the initial phase."""
+        return self.schedule.cycle(max(0, self.epoch - 1))
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.stopped or self.epoch == self.schedule.epochs
+
+    @property
+    def ends_cycle(self) -> bool:
+        """Whether a cycle, or the run, ends with the epoch that was done last."""
+        return self.done or self.schedule.ends_cycle(self.epoch - 1)
+
+    @property
+    def sample_passes(self) -> int:
+        """Sample passes so far: forward 1, backward 2."""
+        return self.recipe.passes(
+            len(self.store),
+            trained=self.loaders.train_batches.samples,
+            layers=batchnorm_layers(self.model),
+            prediction_passes=self.task.prediction_passes,
+            validated=self.data.val is not None,
+            done=self.epoch,
+            stopped=self.stopped,
         )
-        self.train_loader = self._loader(self.train_view, self.train_batches)
+
+    def stop(self) -> None:
+        """Let the run end with this epoch, as if it ended a cycle; the result is whole. For callbacks, on any rank."""
+        self.stopped = True
 
     # ---------------------------------------------------------------- the steps of the loop
 
     def rehearse(self) -> None:
         """Run the student on a training and a validation batch, so that what does not fit is known at once."""
-        for view in (self._canonical_view(), self._val_view()):
-            if view is not None:
-                first = list(range(min(len(view), self._prediction_batch)))
-                # Read by a worker if there are any, so that no open file is shared with the workers to come.
-                loader = make_loader(view, [first], min(1, self.settings.num_workers))
-                with seeded(self.settings.seed):
-                    for batch in loader:
-                        self.engine.rehearse(self.student, batch)
+        for loader in self.loaders.first():
+            with seeded(self.seed):
+                for batch in loader:
+                    self.engine.rehearse(self.student, batch)
 
-    @property
-    def model(self) -> nn.Module:
-        """The model that predicts: the aggregate, or the student if weights are not averaged."""
-        return self.aggregator.model if self.aggregator is not None else self.student
-
-    def train_epoch(self, epoch: int, advance: Advance) -> None:
-        """Train the student for one epoch on the refined labels of the current generation."""
-        if len(self.data.train) != len(self.store):
-            raise InvalidInputError(
-                f"a training set of {len(self.store)} samples, as at the start of the run",
-                got=str(len(self.data.train)),
-                fix="the data set must not grow or shrink during a run",
-            )
-        self.train_view.set_epoch(epoch)
-        self.train_batches.set_epoch(epoch)
-        with seeded(self.settings.seed, OBJECTIVE, epoch, device=self.engine.device):
-            self.objective.start_epoch(epoch, self.student)
-        ranks = distributed.world_size()
-        before = {name: tensor.clone() for name, tensor in self.objective.memory().items()} if ranks > 1 else {}
-        with seeded(self.settings.seed, TRAINING, epoch, distributed.rank(), device=self.engine.device):
-            try:
-                self.loss, samples = self.engine.train_epoch(
-                    self.trained,
-                    self.objective,
-                    self.optimizer,
-                    self.scheduler,
-                    self.train_loader,
-                    epoch=epoch,
-                    length=len(self.train_batches),
-                    generation=self.store.generation,
-                    weigh=self._weigh,
-                    after_step=self._after_step,
-                    advance=advance,
-                )
-            except NonFiniteLossError as error:
-                last = f"epoch {self.epoch} in {self.run_dir}" if self.run_dir and self.epoch else "none"
-                raise NonFiniteLossError(f"{error}; last good checkpoint: {last}") from None
-        if ranks > 1:
-            share_memory(self.objective, before)
-        self.objective.end_epoch()
-        self.sample_passes += self.objective.passes(epoch, self.settings.schedule.epochs) * samples
+    @contextlib.contextmanager
+    def next_epoch(self) -> Iterator[Iterator[Batch]]:
+        """Give the batches of the next epoch, on the device, and finish the epoch when the block ends."""
+        epoch, ranks, device = self.epoch, distributed.world_size(), self.engine.device
+        loader = self.loaders.train(epoch)
+        with seeded(self.seed, OBJECTIVE, epoch, device=device):
+            for part in self._parts:
+                part.start_epoch(epoch, self.student)
+        shared = self._parts if ranks > 1 else ()
+        before = [{name: tensor.clone() for name, tensor in part.memory().items()} for part in shared]
+        self._losses = EpochLosses(epoch, len(self.loaders.train_batches))
+        self.trained.train()
+        try:
+            with seeded(self.seed, TRAINING, epoch, distributed.rank(), device=device):
+                yield self._batches(loader, epoch)
+                self.loss = self._losses.mean()
+                check_weights(self.student, epoch)
+        except NonFiniteLossError as error:
+            last = f"epoch {self.epoch} in {self.run_dir}" if self.run_dir and self.epoch else "none"
+            raise NonFiniteLossError(f"{error}; last good checkpoint: {last}") from None
+        for part, memory in zip(shared, before, strict=True):
+            share_memory(part, memory)
+        for part in self._parts:
+            part.end_epoch()
         self.epoch = epoch + 1
 
-    def _after_step(self) -> None:
-        self.objective.after_step(self.student)
-        if self.settings.averages_steps:
-            self.aggregate()
+    def _batches(self, loader: Any, epoch: int) -> Iterator[Batch]:
+        length, generation = len(self.loaders.train_batches), self.store.generation
+        for number, batch in enumerate(loader):
+            check_generation(batch, generation)
+            self.scheduler.step(epoch + number / length)
+            self._weigh(number, batch)  # before the index is on the device, to wait for nothing
+            batch = self.engine.to_device(batch)
+            if self.engine.augment is not None:
+                batch.input = self.engine.augment(batch.input)
+            yield batch
+
+    def _weigh(self, number: int, batch: Batch) -> None:
+        """Note how many samples of the batch have a label, and their share of the global batch's, times the ranks.
+
+        A mean over the ranks is then the mean over the global batch.
+        """
+        whole = self.correction.learns_unlabeled
+        whole = self.store.generation > 0 if whole is None else whole  # evidence labels every sample
+        self._labeled, self._rank_share = self.loaders.labeled(batch.index, whole=whole), 1.0
+        if distributed.world_size() > 1:
+            total = self.loaders.labeled(self.loaders.train_batches.batch(number), whole=whole)
+            self._rank_share = self._labeled * distributed.world_size() / max(1, total)
+
+    def step(self, loss: Tensor) -> None:
+        """Take one step of the optimizer."""
+        self.engine.step(self.trained, self.optimizer, loss * self._rank_share)
+        for part in self._parts:
+            part.after_step(self.student)
+        self._losses.add(loss.detach(), self._labeled)
+
+    def recalibrate(self) -> None:
+        """Estimate the average's BatchNorm statistics on the training samples, where anything is done with it."""
+        average = self.recipe.average
+        if average is None or not self.recipe.uses_average(last=self.done, validated=self.data.val is not None):
+            return
+        self._recalibrated = self.epoch
+        augmented = average.recalibration.inputs == "augmented"
+        data = self.data.train if augmented else self.data.canonical
+        # Shuffled: sorted data misleads the one-pass estimate.
+        loader = self.loaders.shuffled(data, derived_seed(self.seed, RECALIBRATION), self.epoch)
+
+        def forward(model: nn.Module, batch: Batch) -> Any:
+            batch = self.engine.to_device(batch)
+            if augmented and self.engine.augment is not None:
+                # Seeded by batch: every pass of the exact method must see the same inputs.
+                with seeded(self.seed, RECALIBRATION, self.epoch, int(batch.index[0]), device=self.engine.device):
+                    batch.input = self.engine.augment(batch.input)
+            return self.task.forward(model, batch)
+
+        with self.engine.autocast():
+            recalibrate_batchnorm(
+                self.model,
+                loader,
+                method=average.recalibration.method,
+                max_samples=average.recalibration.samples,
+                forward=forward,
+            )
 
     def predict(self, model: nn.Module) -> Tensor:
-        """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device.
-
-        The passes are the caller's to count.
-        """
-        batches = self._loader(self._canonical_view(), self._in_order(len(self.data.canonical)))
-        own = [probs.cpu() for _, probs in self.engine.predict(model, batches)]
+        """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
+        own = [probs.cpu() for _, probs in self.engine.predict(model, self.loaders.canonical())]
         shards = distributed.all_gather_objects(torch.cat(own) if own else None)
         return torch.cat([shard for shard in shards if shard is not None]).to(self.engine.device)
 
-    def _weigh(self, number: int, batch: Batch) -> tuple[int, float]:
-        """Return how many samples of the batch have a label, and their share of the global batch's, times the ranks."""
-        own = self._labeled(batch.index)
-        if distributed.world_size() == 1:
-            return own, 1.0
-        return own, own * distributed.world_size() / max(1, self._labeled(self.train_batches.batch(number)))
-
-    def _labeled(self, indices: Tensor) -> int:
-        # Evidence labels every sample, a given label only its own.
-        whole = self.objective.learns_unlabeled
-        if whole is None:
-            whole = self.store.generation > 0
-        return len(indices) if whole else int(self.store.labeled[indices.numpy()].sum())
-
-    def aggregate(self) -> None:
-        """Take the student's weights into the average (SCHP, Eq. 6)."""
-        assert self.aggregator is not None
-        self.aggregator.update(self.student)
-
-    def recalibrate(self) -> None:
-        """Estimate the average's BatchNorm statistics on the training samples."""
-        settings = self.settings
-        augmented = settings.recalibration_inputs == "augmented"
-        data = self.data.train if augmented else self.data.canonical
-        batches = ShardedBatches(
-            len(data),
-            self._prediction_batch,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
-            seed=derived_seed(settings.seed, RECALIBRATION),  # shuffled: sorted data misleads the one-pass estimate
-        )
-        batches.set_epoch(self.epoch)
-        view = self._view(data)
-        view.set_epoch(self.epoch)
-
-        def forward(model: nn.Module, batch: Batch) -> Any:
-            batch = batch.to(self.engine.device)
-            if augmented and self.engine.augment is not None:
-                # Seeded by batch: every pass of the exact method must see the same inputs.
-                with seeded(settings.seed, RECALIBRATION, self.epoch, int(batch.index[0]), device=self.engine.device):
-                    batch.input = self.engine.augment(batch.input)
-            return self.engine.task.forward(model, batch)
-
-        with self.engine.autocast():
-            layers = recalibrate_batchnorm(
-                self.model,
-                self._loader(view, batches),
-                method=settings.recalibration,
-                max_samples=settings.recalibration_samples,
-                forward=forward,
-            )
-        passes = {"fast": min(layers, 1), "exact": layers}[settings.recalibration]
-        self.sample_passes += passes * min(settings.recalibration_samples or len(data), len(data))
-
-    def refine(self) -> None:
-        """Publish the next generation of labels (SCHP, Eq. 7), from predictions of every training sample.
-
-        An objective that keeps evidence itself has it already.
-        """
-        before = self.store.generation
-        agreement = self.engine.task.metrics()
-        with self.store.new_generation(trust=self._trust_rule()) as writer:
-            for index, given, probs in self._kept() if self.objective.keeps_evidence else self._predicted():
-                agreement.update(probs, given)
-                writer.write(index, probs)
-            agreement.reduce()
-            if self.settings.trust == "class-balanced":
-                writer.class_trust = class_balanced_trust(before + 1, agreement.class_recall())
-            if self.settings.trust in PIXEL_TRUST and self.store.kind != ClassLabels.kind:
-                writer.pixel_trust = self.settings.trust
-        self._refined = {
-            "agreement": agreement.compute()[self.engine.task.main_metric],
-            "changed": changed_share(self.store, before),
-            "mean_trust": self._mean_trust(agreement.class_support()),
-        }
-        self._refined |= self._label_quality()
-
-    def _trust_rule(self) -> Callable[[Tensor, Tensor, int], Tensor] | None:
-        """Return what the store computes trust with; None is Eq. 7."""
-        if self.objective.keeps_evidence:
-            return lambda given, evidence, _: self.objective.trust_in(
-                given.to(self.engine.device), evidence.to(self.engine.device)
-            ).cpu()
-        if self.settings.trust in PIXEL_TRUST:
-            masks = self.store.kind != ClassLabels.kind  # their trust is composed pixel by pixel, when they are read
-            rule = PIXEL_TRUST[self.settings.trust]
-            return lambda given, evidence, _: given.float() if masks else rule(given, evidence)
-        return None
-
-    def _predicted(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (index, given, probs) of this rank's shard, predicted now."""
-        batches = self._in_order(len(self.data.canonical))
-        for batch, probs in self.engine.predict(self.model, self._loader(self._canonical_view(), batches)):
+    def predictions(self) -> Predictions:
+        """Yield (index, given, probs) of this rank's shard, predicted now by :attr:`model`."""
+        for batch, probs in self.engine.predict(self.model, self.loaders.canonical()):
             yield batch.index, batch.given, probs
-        self.sample_passes += self.engine.task.prediction_passes * len(self.data.canonical)
 
-    def _kept(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (index, given, probs) of this rank's shard, as the objective has kept them."""
-        evidence, given = self.objective.kept_evidence(), torch.tensor(self.store.given())
-        for rows in self._in_order(len(self.store)):
-            index = torch.tensor(rows)
-            yield index, given[index], evidence[index.to(evidence.device)]
+    def shard(self) -> Iterator[Tensor]:
+        """Yield the positions of this rank's shard, as many at once as are predicted at once."""
+        yield from map(torch.tensor, self.loaders.in_order(len(self.store)))
+
+    def record(self, metrics: Metrics | None) -> None:
+        """Append the cycle's record to the history: how the model does, and how the labels have changed.
+
+        Parameters
+        ----------
+        metrics : Metrics or None
+            Of the predictions of the generation that this cycle's end published, against the given labels.
+        """
+        nothing = dict.fromkeys(("agreement", "changed", "mean_trust", "label_accuracy"), math.nan)
+        now = time.perf_counter()
+        record: dict[str, float] = {
+            **self.epoch_record(),
+            "seconds": now - self._clock,
+            "sample_passes": self.sample_passes,
+            **nothing,
+            **({} if metrics is None else self._compared(metrics)),
+            **self.validate(),
+        }
+        self._clock = now
+        self.history.append(record)
+
+    def _compared(self, metrics: Metrics) -> dict[str, float]:
+        """Compare the labels of this generation with those of the last one, and with the clean ones, if there are."""
+        compared = {
+            "agreement": metrics.compute()[self.task.main_metric],
+            "changed": changed_share(self.store, self.store.generation - 1),
+            "mean_trust": self._mean_trust(metrics.class_support()),
+        }
+        clean = self.data.clean_labels
+        if clean is None:
+            return compared
+        if self.store.kind == ClassLabels.kind:
+            return {**compared, "label_accuracy": label_accuracy(self.store, clean)}
+        return {**compared, **mask_quality(mask_confusion(self.store, clean))}
 
     def _mean_trust(self, support: Tensor) -> float:
         """Return the mean weight on the given labels; `support` counts those of each class."""
@@ -300,139 +324,83 @@ class Run:
             return float(trust)
         return float((floor.clamp(min=float(trust)) * support).sum() / support.sum())
 
-    def _label_quality(self) -> dict[str, float]:
-        """Compare the refined labels with the clean ones, if there are any."""
-        clean = self.data.clean_labels
-        if clean is None:
+    def validate(self) -> dict[str, float]:
+        """Return the model's metrics on the validation set, ``val_*`` and ``val_clean_*``; nothing without one."""
+        loader = self.loaders.validation()
+        if loader is None:
             return {}
-        if self.store.kind == ClassLabels.kind:
-            return {"label_accuracy": label_accuracy(self.store, clean)}
-        return mask_quality(mask_confusion(self.store, clean))
-
-    @property
-    def _prediction_batch(self) -> int:
-        return 2 * self.settings.batch_size  # without gradients twice as many samples take less memory than training
-
-    def _in_order(self, length: int) -> list[list[int]]:
-        """Return the batches of this rank's contiguous shard."""
-        shard, step = distributed.shard(length), self._prediction_batch
-        return [list(shard[start : start + step]) for start in range(0, len(shard), step)]
-
-    def _canonical_view(self) -> LabelView:
-        return self._view(self.data.canonical)
-
-    def _view(self, data: MapStyleDataset) -> LabelView:
-        seed, expected = self.settings.seed, class_labels(self.store)
-        return LabelView(data, None, seed=seed, collate_fn=self.data.collate_fn, expected=expected)
-
-    def _val_view(self) -> LabelView | None:
-        data, seed = self.data, self.settings.seed
-        if data.val is None:
-            return None
-        masks = self.store.kind != ClassLabels.kind
-        given = None if masks else np.asarray(data.val_given)
-        expected = given if given is not None and given.ndim == 1 and given.dtype != object else None
-        return LabelView(data.val, None, seed=seed, collate_fn=data.collate_fn, expected=expected)
-
-    def _loader(self, view: LabelView, batches: Any) -> DataLoader[Any]:
-        pinned = self.engine.device.type == "cuda"
-        return make_loader(view, batches, self.settings.num_workers, pin_memory=pinned)
-
-    def record(self, cycle: int) -> None:
-        """Measure the model on the validation set, and append the cycle's record to the history."""
-        nothing = dict.fromkeys(("agreement", "changed", "mean_trust", "label_accuracy"), math.nan)
-        now = time.perf_counter()
-        record: dict[str, float] = {
-            **self.epoch_record(cycle),
-            "seconds": now - self._clock,
-            "sample_passes": round(self.sample_passes),
-            **nothing,
-            **self._refined,
-            **self._validate(),
-        }
-        self._refined, self._clock = {}, now
-        self.history.append(record)
-        logger.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in record.items() if value == value))
-
-    def _validate(self) -> dict[str, float]:
-        view = self._val_view()
-        if view is None:
-            return {}
-        loader = self._loader(view, self._in_order(len(view)))
         scores = self.engine.evaluate(self.model, loader, self.data.val_clean_labels)
         named = zip(("val", "val_clean"), scores, strict=False)
         return {f"{prefix}_{name}": value for prefix, score in named for name, value in score.items()}
 
-    def restart_from_aggregate(self) -> None:
-        """Start the next cycle from the averaged weights, the optimizer having forgotten the old ones."""
-        assert self.aggregator is not None
-        unwrap(self.student).load_state_dict(self.aggregator.model.state_dict())
-        self.optimizer.state.clear()
-
-    def epoch_record(self, cycle: int) -> dict[str, float]:
+    def epoch_record(self) -> dict[str, float]:
         """Return cycle, epochs done, loss and learning rate of the epoch that just ended."""
         return {
-            "cycle": cycle,
+            "cycle": self.cycle,
             "epoch": self.epoch,
             "loss": self.loss,
             "lr": float(self.scheduler.get_last_lr()[0]),
+            **self.correction.record(),
             **self.objective.record(),
         }
 
+    def agree_to_stop(self) -> None:
+        """Let all ranks stop if one does."""
+        if distributed.world_size() > 1:
+            self.stopped = bool(distributed.all_reduce_sum(torch.tensor(float(self.stopped))) > 0)
+
     def result(self) -> CorrectionResult:
         """Return what the run has come to."""
-        return CorrectionResult(self.model.eval(), self.store, self.history, round(self.sample_passes))
+        if self.stopped and self._recalibrated != self.epoch:  # stopped at a cycle's end, which was not to be the last
+            self.recalibrate()
+        return CorrectionResult(self.model.eval(), self.store, self.history, self.sample_passes)
 
     # ---------------------------------------------------------------- stopping and going on
 
-    def save(self) -> None:
-        """Write a checkpoint, if the run has a folder."""
+    def save(self, **more: Any) -> None:
+        """Write a checkpoint, if the run has a folder; `more` is what its surroundings have to remember."""
         if self.run_dir is None:
             return
         if distributed.is_main():
-            save_checkpoint(self.run_dir / CHECKPOINT, self._state())
+            save_checkpoint(self.run_dir / CHECKPOINT, {**self._state(), **more})
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
 
     def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint and the run that resumes it must share; of callables, whether there is one."""
-        values = {
-            name: value.tolist() if isinstance(value, Tensor) else value
-            for name, value in self.optimizer.defaults.items()
-        }
-        plain = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple))}
         return {
-            **self.settings.identity(),
-            "task": self.engine.task.identity(),
-            "optimizer": f"{type(self.optimizer).__name__}({plain})",
+            "schedule": dataclasses.asdict(self.schedule),
+            **self.recipe.identity(),
+            "warmup_epochs": self.recipe.rates.warmup(self.schedule),
+            "seed": self.seed,
+            "task": self.task.identity(),
+            "optimizer": optimizer_identity(self.optimizer),
             "precision": str(self.engine.precision),
-            "clip_grad_norm": self.engine.clip_grad_norm,
             "augment": self.engine.augment is not None,
-            "objective": self.objective.identity(),
         }
 
     def _state(self) -> dict[str, Any]:
         return {
             "settings": self.identity,
             "epoch": self.epoch,
+            "stopped": self.stopped,
             "generation": self.store.generation,
             "student": unwrap(self.student).state_dict(),
-            "aggregate": None if self.aggregator is None else self.aggregator.state_dict(),
+            "aggregate": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
+            "correction": self.correction.state_dict(),
             "objective": self.objective.state_dict(),
             "history": self.history,
             "loss": self.loss,
-            "sample_passes": self.sample_passes,
         }
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
         check_settings(content["settings"], self.identity)
         load_model_state(unwrap(self.student), content["student"])
-        if self.aggregator is not None:
-            self.aggregator.load_state_dict(content["aggregate"])
+        self.average.load_state_dict(content["aggregate"])
         try:
             self.optimizer.load_state_dict(content["optimizer"])
         except (ValueError, KeyError) as error:
@@ -441,11 +409,12 @@ class Run:
             ) from error
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
+        self.correction.load_state_dict(content["correction"])
         self.objective.load_state_dict(content["objective"])
         self.history = content["history"]
         self.epoch = content["epoch"]
+        self.stopped = content["stopped"]
         self.loss = content["loss"]
-        self.sample_passes = content["sample_passes"]
         # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
         self.store.rollback(content["generation"])
 
@@ -454,21 +423,3 @@ def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
     if distributed.world_size() == 1:
         return model
     return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
-
-
-def _make_optimizer(factory: Callable[..., Optimizer], model: nn.Module, lr: float | None) -> Optimizer:
-    optimizer = factory(model.parameters()) if lr is None else factory(model.parameters(), lr=lr)
-    if not isinstance(optimizer, Optimizer):
-        raise InvalidInputError(
-            "optimizer(parameters) to return a torch Optimizer",
-            got=type(optimizer).__name__,
-            fix="pass a factory, such as torch.optim.AdamW",
-        )
-    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise InvalidInputError(
-            "an optimizer whose step() needs no closure",
-            got=type(optimizer).__name__,
-            fix="pass SGD, AdamW or another first-order optimizer",
-        )
-    return optimizer

@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
+from noisycorrect.correction.base import Correction
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.objective import Objective
+from noisycorrect.recipe import Recipe
 from noisycorrect.result import LABELS
 from noisycorrect.support import distributed
+from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import locked
 from noisycorrect.support.progress import logger
-from noisycorrect.training.checkpoint import load_checkpoint
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.run import CHECKPOINT, Run
 from noisycorrect.training.run_data import RunData
-from noisycorrect.training.settings import RunSettings
+
+DEFAULT_MOMENTUM = 0.7  # a manifest has one whatever the rule
 
 
 @contextlib.contextmanager
 def open_run(
     model: nn.Module,
     engine: Engine,
-    objective: Objective,
-    make_optimizer: Callable[..., Optimizer],
-    settings: RunSettings,
+    recipe: Recipe,
     data: RunData,
+    *,
+    seed: int,
+    num_workers: int,
     run_dir: Path | None,
     resume: str | bool,
+    restore: Callable[[dict[str, Any]], None],
 ) -> Iterator[Run]:
-    """Yield a new run, or the one whose checkpoint lies in `run_dir`; the folder is locked meanwhile."""
+    """Yield a new run, or the one whose checkpoint lies in `run_dir`; the folder is locked meanwhile.
+
+    `restore` is called with the content of the checkpoint, for what surrounds the run.
+    """
     if resume not in ("auto", True, False):
         raise InvalidInputError('resume="auto", True or False', got=repr(resume), fix='"auto" resumes where it can')
     _check_ranks()
+    made = functools.partial(Run, model, engine, recipe, data, seed=seed, num_workers=num_workers, run_dir=run_dir)
     if run_dir is None:
         if resume is True or distributed.world_size() > 1:
             raise InvalidInputError("a run_dir", got="None", fix="pass run_dir= to SelfCorrector, one for all ranks")
-        yield Run(
-            model, engine, objective, make_optimizer, settings, data, _new_store(None, engine, settings, data), None
-        )
+        yield made(store=_new_store(None, engine, recipe, data))
         return
     checkpoint = run_dir / CHECKPOINT
     if resume is True and not checkpoint.exists():
@@ -60,12 +67,11 @@ def open_run(
                 f"no checkpoint in {run_dir}", got="one of an earlier run", fix='pass resume="auto" or another run_dir'
             )
         content = load_checkpoint(checkpoint) if found else None
-        store = _open_store(run_dir / LABELS, engine, settings, data, resumed=found)
-        run = Run(model, engine, objective, make_optimizer, settings, data, store, run_dir)
+        run = made(store=_open_store(run_dir / LABELS, engine, recipe, data, resumed=found))
         if content is not None:
             run.restore(content)
-            done = run.epoch == settings.schedule.epochs
-            logger.info("%s: %s", run_dir, "finished before" if done else f"going on after epoch {run.epoch}")
+            restore(content)
+            logger.info("%s: %s", run_dir, "finished before" if run.done else f"going on after epoch {run.epoch}")
         yield run
 
 
@@ -93,14 +99,14 @@ def _enter(run_dir: Path, stack: contextlib.ExitStack) -> None:
         ) from error
 
 
-def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunData, *, resumed: bool) -> SoftLabelStore:
+def _open_store(folder: Path, engine: Engine, recipe: Recipe, data: RunData, *, resumed: bool) -> SoftLabelStore:
     exists = resumed or (folder / "manifest.json").exists()
     if exists:
         store = SoftLabelStore.open(folder, writable=True)
         store.check_given(data.given, engine.task.num_classes)
         if resumed:
             _check_frame(store, engine)
-            store.keep(settings.keep_generations)
+            store.keep(_correction(recipe).keep)
             return store
         if store.generation:
             raise CheckpointError(
@@ -112,7 +118,7 @@ def _open_store(folder: Path, engine: Engine, settings: RunSettings, data: RunDa
     if distributed.is_main():
         if exists:  # killed before its first checkpoint: the given labels alone, perhaps under other settings
             shutil.rmtree(folder)
-        _new_store(folder, engine, settings, data)
+        _new_store(folder, engine, recipe, data)
     distributed.barrier()
     return SoftLabelStore.open(folder, writable=True)
 
@@ -127,16 +133,20 @@ def _check_frame(store: SoftLabelStore, engine: Engine) -> None:
         )
 
 
-def _new_store(folder: Path | None, engine: Engine, settings: RunSettings, data: RunData) -> SoftLabelStore:
-    task = engine.task
+def _new_store(folder: Path | None, engine: Engine, recipe: Recipe, data: RunData) -> SoftLabelStore:
+    task, correction = engine.task, _correction(recipe)
     return SoftLabelStore.create(
         folder,
         data.given,
         task.num_classes,
         kind=task.kind,
         codec=task.codec,
-        evidence=settings.evidence,
-        momentum=settings.evidence_momentum,
-        keep=settings.keep_generations,
+        evidence=correction.evidence_rule,
+        momentum=DEFAULT_MOMENTUM if correction.momentum is None else correction.momentum,
+        keep=correction.keep,
         frame=task.frame,
     )
+
+
+def _correction(recipe: Recipe) -> Correction:
+    return recipe.correction or Correction()

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect.training.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect_seg.ace2p import official
 from noisycorrect_seg.ace2p.backbones import checked_maps, make_backbone, map_channels
 from noisycorrect_seg.ace2p.context import make_context, out_channels

@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from scipy.optimize import OptimizeWarning, curve_fit
 from torch import Tensor, nn
 
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import TRAINING_PASSES, Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import TRAINING_PASSES, Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
@@ -207,7 +209,7 @@ class AdaptiveEarlyLearning(Objective):
         """Return the sample passes for each training sample: a copy counts with its area."""
         return TRAINING_PASSES * sum(scale**2 for scale in self.scales)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the task's loss against the corrected masks, and the consistency of the scales."""
         task = parsing_task(self.setup)
         own = task.forward(model, batch)

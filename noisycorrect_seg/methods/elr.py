@@ -10,9 +10,11 @@ from noisycorrect.classification.methods.early_learning import (
     early_learning_regularizer,
     temporal_average,
 )
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.objective import Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect_seg.methods.frames import into_canonical, onto_crops, parsing_task
 
@@ -65,7 +67,7 @@ class PixelEarlyLearning(Objective):
         self.size = (max(2, -(-task.size[0] // self.stride)), max(2, -(-task.size[1] // self.stride)))
         self.average = torch.zeros(setup.length, task.num_classes, *self.size, device=setup.device)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Take the batch's predictions into the averages, and return its loss."""
         task = parsing_task(self.setup)
         output = task.forward(model, batch)

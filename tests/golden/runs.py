@@ -15,44 +15,70 @@ from record import (
 )
 from spawn import run_processes
 
-from noisycorrect import CrossFitting, OnlineCorrection, SelfCorrector, fit_baseline
-from noisycorrect.baselines import BASELINES
-from noisycorrect.classification import CoTeaching, TwinNetworks
+from noisycorrect import (
+    RECIPES,
+    AtCycleEnd,
+    AtCycleEnds,
+    Callback,
+    CosineCycles,
+    CrossFitting,
+    EarlyLearning,
+    EveryStep,
+    OneCosine,
+    OnePhase,
+    OnlineCorrection,
+    Progress,
+    Recalibration,
+    Schedule,
+    SelfCorrector,
+    TaskLoss,
+    prune_retrain,
+)
+from noisycorrect.classification import CoTeaching, GeneralizedCrossEntropy
 from noisycorrect.correction.cross_fitting import CrossFittedNetworks
+from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect_seg import HumanParsing, ParsingDataset, ParsingLoss
 from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
 
-LENGTHS = {"init_epochs": 3, "cycles": 3, "cycle_epochs": 2}
+PAPER, ROBUST = RECIPES["paper"], RECIPES["robust"]
+LENGTHS = Schedule(init_epochs=3, cycles=3, cycle_epochs=2)
+QUIET = Progress(enabled=False)
+
+
+class Kill(Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_checkpoint(self, run):
+        if run.epoch == self.epoch:
+            raise KeyboardInterrupt
 
 
 def shifted(inputs):
     return inputs + 0.1 * torch.randn_like(inputs)
 
 
+def kept(recipe):
+    """Return a recipe that keeps all generations."""
+    if recipe.correction is not None:
+        recipe.correction.keep = None
+    return recipe
+
+
 def classify(
-    folder, *, model=None, unlabeled=0, val=False, batchnorm=True, stop=None, run_dir=None, joined=False, **options
-):
+    folder, *, recipe=PAPER, model=None, unlabeled=0, val=False, batchnorm=True, stop=None, run_dir=None, joined=False,
+    **options,
+):  # fmt: skip
     inputs, given, clean = vectors(unlabeled)
-    options = {
-        "num_classes": CLASSES,
-        "batch_size": 16,
-        "keep_generations": None,
-        "verbose": False,
-        "seed": 3,
-        **options,
-    }
-    if options.get("preset") != "robust" and "epochs" not in options:
-        options = {**LENGTHS, "lr": 0.1, **options}
-
-    def kill(_, record):
-        if stop is not None and record["epoch"] == stop:
-            raise KeyboardInterrupt
-
-    options["run_dir"] = folder / "run" if stop else run_dir
-    result = None
+    if recipe.objective.__class__ is TaskLoss and "epochs" not in options and not isinstance(recipe.schedule, Schedule):
+        recipe = recipe.replace(schedule=LENGTHS)
+        options = {"lr": 0.1, **options}
+    options = {"num_classes": CLASSES, "batch_size": 16, "seed": 3, "recipe": kept(recipe), **options}
+    run_dir = folder / "run" if stop else run_dir
     model = model() if model else mlp(batchnorm)
-    for on_epoch in [kill, None] if stop else [None]:
-        corrector = SelfCorrector(model, on_epoch=on_epoch, **options)
+    result = None
+    for kill in [[Kill(stop)], []] if stop else [[]]:
+        corrector = SelfCorrector(model, callbacks=[QUIET, *kill], run_dir=run_dir, **options)
         more = {"val": (inputs, given), "val_clean_labels": clean} if val else {}
         train, extra = (inputs, given), None
         if joined:
@@ -64,44 +90,33 @@ def classify(
     return result
 
 
-def baseline(folder, *, method, **options):
+def baseline(folder, *, method, recipe=None, folds=5):
     inputs, given, clean = vectors()
-    augment = shifted if BASELINES[method].needs_augment else None
-    common = {"num_classes": CLASSES, "epochs": 6, "lr": 0.1, "batch_size": 16, "seed": 3, "augment": augment}
-    more = {} if method == "prune-retrain" else {"clean_labels": clean}
-    return fit_baseline(method, mlp(), (inputs, given), (inputs, given), **common, options=options, **more)
+    common = {"num_classes": CLASSES, "epochs": 6, "lr": 0.1, "batch_size": 16, "seed": 3, "callbacks": [QUIET]}
+    if method == "prune-retrain":
+        return prune_retrain(mlp(), (inputs, given), (inputs, given), folds=folds, **common)
+    recipe = recipe or RECIPES[method]
+    if recipe.correction is None:
+        recipe = recipe.replace(optimizer=PAPER.optimizer)
+    augment = shifted if recipe.needs_augment else None
+    corrector = SelfCorrector(mlp(), recipe=recipe, augment=augment, **common)
+    return corrector.fit((inputs, given), (inputs, given), clean_labels=clean)
 
 
-def masks(
-    folder,
-    *,
-    unlabeled=(),
-    objective=None,
-    method=None,
-    stop=None,
-    preset="paper",
-    flip_average=False,
-    loss=None,
-    **options,
-):
-    loss = loss or ParsingLoss(edge=False, consistency=False)
+def masks(folder, *, recipe=PAPER, unlabeled=(), stop=None, flip_average=False, epochs=None):
+    loss = ParsingLoss(edge=False, consistency=False)
     task = HumanParsing(SHAPES, size=SIZE, objective=loss, flip_average=flip_average)
     source = Squares(damaged=(1, 4, 7), unlabeled=unlabeled)
     train = ParsingDataset(source, SIZE, augment=True)
     val = ParsingDataset(Squares(), SIZE)
     clean = [source.clean(index) for index in range(len(source))]
-    if preset == "paper":
-        options = {"init_epochs": 3, "cycles": 3, "cycle_epochs": 1, **options}
+    if epochs is None and not isinstance(recipe.schedule, OnePhase):
+        recipe = recipe.replace(schedule=Schedule(init_epochs=3, cycles=3, cycle_epochs=1))
     result = None
-
-    def kill(_, record):
-        if stop is not None and record["epoch"] == stop:
-            raise KeyboardInterrupt
-
-    for on_epoch in [kill, None] if stop else [None]:
+    for kill in [[Kill(stop)], []] if stop else [[]]:
         corrector = SelfCorrector(
-            convnet(), task=task, preset=preset, lr=0.05, batch_size=4, seed=2, keep_generations=None, verbose=False,
-            objective=method, on_epoch=on_epoch, run_dir=folder / "run" if stop else None, **options,
+            convnet(), task=task, recipe=kept(recipe), epochs=epochs, lr=0.05, batch_size=4, seed=2,
+            callbacks=[QUIET, *kill], run_dir=folder / "run" if stop else None,
         )  # fmt: skip
         try:
             result = corrector.fit(train, val, clean_labels=clean)
@@ -113,12 +128,15 @@ def masks(
 def one_rank(folder, options, kind):
     torch.set_num_threads(1)
     if kind == "masks":
-        from pathlib import Path
-
-        options = {**options, "run_dir": Path(folder) / "run"}
         task = HumanParsing(SHAPES, size=SIZE, objective=ParsingLoss(edge=False, consistency=False))
-        corrector = SelfCorrector(convnet(), task=task, lr=0.05, batch_size=4, seed=2, verbose=False, **options)
+        recipe = PAPER.replace(schedule=Schedule(init_epochs=2, cycles=2, cycle_epochs=1))
+        corrector = SelfCorrector(
+            convnet(), task=task, recipe=recipe, lr=0.05, batch_size=4, seed=2, run_dir=folder / "run",
+            callbacks=[QUIET],
+        )  # fmt: skip
         return summary(corrector.fit(ParsingDataset(Squares(damaged=(1, 4)), SIZE, augment=True)))
+    if options.pop("robust", False):
+        options["recipe"] = ROBUST
     return summary(classify(folder, run_dir=folder / "run", **options))
 
 
@@ -142,96 +160,100 @@ def table():
     def add(name, function, /, **options):
         found[name] = (function, options)
 
-    add("paper", classify, val=True)
-    add("paper budget", classify, epochs=9, lr=0.1)
-    add("paper without batchnorm", classify, batchnorm=False)
-    add("paper exponential evidence", classify, evidence="exponential", evidence_momentum=0.6)
-    for trust in ("class-balanced", "agreement", "confident"):
-        add(f"paper {trust}", classify, trust=trust)
-    add("paper exact recalibration", classify, recalibration="exact", recalibration_samples=40)
-    add("paper canonical recalibration", classify, recalibration_inputs="canonical", augment=shifted)
-    add("paper augmented", classify, augment=shifted, clip_grad_norm=0.5)
-    add("paper student restart", classify, restart="student")
-    add("paper no refinement", classify, refine=False, val=True)
-    add("paper no averaging", classify, aggregate=False)
-    add("paper neither", classify, aggregate=False, refine=False)
-    add("paper every step", classify, aggregation="exponential", aggregation_decay=0.9, val=True)
-    add("paper adamw", classify, optimizer=torch.optim.AdamW, lr=0.01, cycle_lr=0.004, min_lr=0.001, warmup_epochs=1.5)
-    add("paper unlabeled", classify, unlabeled=16)
-    add("paper joined unlabeled", classify, joined=True)
-    add("paper one cosine", classify, lr_schedule="cosine")
-    add("paper bfloat16", classify, precision="bfloat16")
-    add("robust", classify, preset="robust", epochs=10, val=True)
-    add("robust unlabeled", classify, preset="robust", epochs=10, unlabeled=16)
-    add("robust augmented", classify, preset="robust", epochs=8, augment=shifted)
-    for trust in ("relative", "agreement", "mixture", "posterior", "none", "class-relative"):
-        objective = OnlineCorrection(trust=trust, start=0.2)
-        add(f"robust {trust}", classify, preset="robust", epochs=8, objective=objective)
-    add("robust no averaging", classify, preset="robust", epochs=8, aggregate=False)
-    parts = {
-        "balance": {"balance": True},
-        "no dropout": {"input_dropout": 0.0},
-        "no early learning": {"early_learning": 0.0},
-        "consistency": {"consistency": 0.5, "strong_augment": shifted},
-        "momentum": {"momentum": 0.5, "start": 0.1},
-    }
-    for name, options in parts.items():
-        add(f"robust {name}", classify, preset="robust", epochs=9, objective=OnlineCorrection(**options))
-    for name, options in {"": {}, " early learning": {"early_learning": 2.0, "trust": "posterior"}}.items():
-        crossed = CrossFitting(**options)
-        add(f"cross-fitting{name}", classify, model=cross_fitted, preset="robust", epochs=8, objective=crossed)
-    add(
-        "cross-fitting unlabeled",
-        classify,
-        model=cross_fitted,
-        preset="robust",
-        epochs=8,
-        objective=CrossFitting(),
-        unlabeled=16,
-    )
-    add(
-        "cross-fitting no averaging",
-        classify,
-        model=cross_fitted,
-        preset="robust",
-        epochs=8,
-        objective=CrossFitting(),
-        aggregate=False,
-    )
-    for name in BASELINES:
-        add(f"method {name}", baseline, method=name, **({"noise_rate": 0.3} if name == "coteaching" else {}))
-    add("method gce 0.5", baseline, method="gce", q=0.5)
-    add("method ema 0.9", baseline, method="ema", decay=0.9)
-    add("method prune-retrain 3", baseline, method="prune-retrain", folds=3)
-    add("coteaching refined", classify, model=twin, objective=CoTeaching(noise_rate=0.2))
-    add("resume paper", classify, stop=5, val=True)
-    add("resume robust", classify, preset="robust", epochs=10, stop=6)
-    add("resume exponential", classify, evidence="exponential", stop=7)
-    add(
-        "resume cross-fitting",
-        classify,
-        model=cross_fitted,
-        preset="robust",
-        epochs=8,
-        objective=CrossFitting(),
-        stop=5,
-    )
-    add("two ranks paper", two_ranks)
-    add("two ranks robust", two_ranks, preset="robust", epochs=8)
-    add("two ranks masks", two_ranks, kind="masks", init_epochs=2, cycles=2, cycle_epochs=1)
+    def paper(name, *, parts=None, **options):
+        add(name, classify, recipe=PAPER.replace(correction=AtCycleEnd()).replace(**(parts or {})), **options)
 
-    add("masks paper", masks)
+    def exact(**options):
+        return AtCycleEnds(recalibration=Recalibration(**options))
+
+    def cycle_rates(**options):
+        return {"rates": CosineCycles(**options)}
+
+    def robust(name, *, early=None, objective=None, average=None, epochs=9, **options):
+        correction = OnlineCorrection(**(early or {}))
+        recipe = ROBUST.replace(
+            correction=correction, objective=objective or EarlyLearning(), average=average or EveryStep()
+        )
+        add(name, classify, recipe=recipe, epochs=epochs, **options)
+
+    def crossed(name, *, correction=None, objective=None, average=EveryStep(), **options):
+        recipe = ROBUST.replace(
+            correction=correction or CrossFitting(), objective=objective or TaskLoss(), average=average
+        )
+        add(name, classify, model=cross_fitted, recipe=recipe, epochs=8, **options)
+
+    paper("paper", val=True)
+    paper("paper budget", epochs=9, lr=0.1)
+    paper("paper without batchnorm", batchnorm=False)
+    paper("paper exponential evidence", parts={"correction": AtCycleEnd(momentum=0.6)})
     for trust in ("class-balanced", "agreement", "confident"):
-        add(f"masks {trust}", masks, trust=trust)
-    add("masks robust", masks, preset="robust", epochs=8)
-    add("masks flip average", masks, flip_average=True)
-    add("masks exponential", masks, evidence="exponential")
-    add("masks unlabeled", masks, unlabeled=(2, 8))
-    add("masks no averaging", masks, aggregate=False)
-    add("masks every step", masks, aggregation="exponential", restart="student")
-    add("masks neither", masks, aggregate=False, refine=False)
-    add("masks resume", masks, stop=4, trust="class-balanced")
-    plain = {"init_epochs": 6, "cycles": 0, "aggregate": False, "refine": False}
-    add("masks elr", masks, method=PixelEarlyLearning(strength=1.0), **plain)
-    add("masks adele", masks, method=AdaptiveEarlyLearning(fall=0.1), **plain)
+        paper(f"paper {trust}", parts={"correction": AtCycleEnd(trust=trust)})
+    paper("paper exact recalibration", parts={"average": exact(method="exact", samples=40)})
+    paper("paper canonical recalibration", parts={"average": exact(inputs="canonical")}, augment=shifted)
+    paper("paper augmented", parts={"clip_grad_norm": 0.5}, augment=shifted)
+    paper("paper student restart", parts={"average": AtCycleEnds(restart="student")})
+    paper("paper no refinement", parts={"correction": None}, val=True)
+    paper("paper no averaging", parts={"average": None})
+    paper("paper neither", parts={"average": None, "correction": None})
+    paper("paper every step", parts={"average": EveryStep(0.9)}, val=True)
+    paper(
+        "paper adamw", parts=cycle_rates(cycle_lr=0.004, min_lr=0.001, warmup_epochs=1.5),
+        optimizer=torch.optim.AdamW, lr=0.01,
+    )  # fmt: skip
+    paper("paper unlabeled", unlabeled=16)
+    paper("paper joined unlabeled", joined=True)
+    paper("paper one cosine", parts={"rates": OneCosine()})
+    paper("paper bfloat16", precision="bfloat16")
+    robust("robust", epochs=10, val=True)
+    robust("robust unlabeled", epochs=10, unlabeled=16)
+    robust("robust augmented", epochs=8, augment=shifted)
+    for trust in ("relative", "agreement", "mixture", "posterior", "none", "class-relative"):
+        robust(f"robust {trust}", epochs=8, early={"trust": trust, "start": 0.2})
+    add("robust no averaging", classify, recipe=ROBUST.replace(average=None, correction=OnlineCorrection()), epochs=8)
+    robust("robust balance", early={"balance": True})
+    robust("robust no dropout", early={"input_dropout": 0.0})
+    robust("robust no early learning", objective=EarlyLearning(0.0))
+    robust("robust consistency", objective=EarlyLearning(consistency=0.5, strong_augment=shifted))
+    robust("robust momentum", early={"momentum": 0.5, "start": 0.1})
+    crossed("cross-fitting")
+    crossed("cross-fitting early learning", correction=CrossFitting(trust="posterior"), objective=EarlyLearning(2.0))
+    crossed("cross-fitting unlabeled", unlabeled=16)
+    crossed("cross-fitting no averaging", average=None)
+    methods = ("ce", "ls", "mixup", "gce", "sce", "bootstrap-soft", "bootstrap-hard", "forward", "ema", "swa", "ce-wa-aug",
+               "elr", "sop", "dividemix", "prune-retrain")  # fmt: skip
+    for name in methods:
+        add(f"method {name}", baseline, method=name)
+    coteaching = RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.3))
+    add("method coteaching", baseline, method="coteaching", recipe=coteaching)
+    gce = RECIPES["gce"].replace(objective=GeneralizedCrossEntropy(q=0.5))
+    add("method gce 0.5", baseline, method="gce", recipe=gce)
+    add("method ema 0.9", baseline, method="ema", recipe=RECIPES["ema"].replace(average=EveryStep(0.9)))
+    add("method prune-retrain 3", baseline, method="prune-retrain", folds=3)
+    refined = PAPER.replace(objective=CoTeaching(noise_rate=0.2), schedule=LENGTHS)
+    add("coteaching refined", classify, model=twin, recipe=refined, lr=0.1)
+    paper("resume paper", stop=5, val=True)
+    robust("resume robust", epochs=10, stop=6)
+    paper("resume exponential", parts={"correction": AtCycleEnd(momentum=0.7)}, stop=7)
+    crossed("resume cross-fitting", stop=5)
+    add("two ranks paper", two_ranks)
+    add("two ranks robust", two_ranks, robust=True, epochs=8)
+    add("two ranks masks", two_ranks, kind="masks")
+
+    def mask(name, *, parts=None, **options):
+        add(name, masks, recipe=PAPER.replace(correction=AtCycleEnd()).replace(**(parts or {})), **options)
+
+    mask("masks paper")
+    for trust in ("class-balanced", "agreement", "confident"):
+        mask(f"masks {trust}", parts={"correction": AtCycleEnd(trust=trust)})
+    add("masks robust", masks, recipe=RECIPES["robust/segmentation"], epochs=8)
+    mask("masks flip average", flip_average=True)
+    mask("masks exponential", parts={"correction": AtCycleEnd(momentum=0.7)})
+    mask("masks unlabeled", unlabeled=(2, 8))
+    mask("masks no averaging", parts={"average": None})
+    mask("masks every step", parts={"average": EveryStep()})
+    mask("masks neither", parts={"average": None, "correction": None})
+    mask("masks resume", parts={"correction": AtCycleEnd(trust="class-balanced")}, stop=4)
+    plain = {"schedule": OnePhase(), "average": None, "correction": None}
+    mask("masks elr", parts={**plain, "objective": PixelEarlyLearning(strength=1.0)}, epochs=6)
+    mask("masks adele", parts={**plain, "objective": AdaptiveEarlyLearning(fall=0.1)}, epochs=6)
     return found

@@ -1,4 +1,4 @@
-"""Baselines of label-noise learning as objectives of a :class:`~noisycorrect.SelfCorrector`."""
+"""Methods of the literature for class labels: objectives of a :class:`~noisycorrect.Recipe`."""
 
 from noisycorrect.classification.methods.coteaching import CoTeaching
 from noisycorrect.classification.methods.dividemix import DivideMix
@@ -8,7 +8,6 @@ from noisycorrect.classification.methods.over_parameterization import SparseOver
 from noisycorrect.classification.methods.robust_losses import GeneralizedCrossEntropy, SymmetricCrossEntropy
 from noisycorrect.classification.methods.targets import Bootstrap, LabelSmoothing
 from noisycorrect.classification.methods.transition import ForwardCorrection
-from noisycorrect.classification.methods.twin import TwinNetworks
 
 __all__ = [
     "Bootstrap",
@@ -21,5 +20,4 @@ __all__ = [
     "Mixup",
     "SparseOverParameterization",
     "SymmetricCrossEntropy",
-    "TwinNetworks",
 ]

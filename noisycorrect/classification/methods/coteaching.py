@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.classification.methods.twin import given_labels, twin_networks
+from noisycorrect.classification.methods.twin import TwinObjective
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
+from noisycorrect.correction.twin import given_labels, twin_networks
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import Objective, Setup
 from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import InvalidInputError
 
 
 def remember_rate(epoch: int, noise_rate: float, warmup_epochs: int) -> float:
@@ -62,7 +65,7 @@ def exchange_loss(losses: Tensor, keep: int) -> Tensor:
     return losses.gather(1, smallest.flip(0)).mean(1).sum()
 
 
-class CoTeaching(Objective):
+class CoTeaching(TwinObjective):
     """Two networks, each of which learns from the samples that the other finds easy (Han et al. 2018, Algorithm 1).
 
     A network fits right labels before wrong ones, so samples of small loss are likely right; letting the other network
@@ -82,12 +85,12 @@ class CoTeaching(Objective):
     ------
     InvalidInputError
         If a number is out of range; at the start of a run, if the model is no
-        :class:`~noisycorrect.classification.methods.twin.TwinNetworks` or a sample has no label.
+        :class:`~noisycorrect.correction.twin.TwinNetworks` or a sample has no label.
 
     Examples
     --------
     >>> from noisycorrect import SelfCorrector
-    >>> from noisycorrect.classification.methods.twin import TwinNetworks
+    >>> from noisycorrect.correction.twin import TwinNetworks
     >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
     >>> labels = (inputs[:, 0] > 0).long()
     >>> corrector = SelfCorrector(
@@ -98,25 +101,35 @@ class CoTeaching(Objective):
     (torch.Size([64, 2]), True)
     """
 
-    networks = 2
-
-    def __init__(self, noise_rate: float, warmup_epochs: int = 10) -> None:
-        fix = "pass the share of labels that are wrong, such as 0.2"
-        self.noise_rate = finite_number("noise_rate", noise_rate, above=0, below=1, fix=fix)
+    def __init__(self, noise_rate: float | None = None, warmup_epochs: int = 10) -> None:
+        self.noise_rate = (
+            None
+            if noise_rate is None
+            else finite_number(
+                "noise_rate", noise_rate, above=0, below=1, fix="pass the share of labels that are wrong, such as 0.2"
+            )
+        )
         self.warmup_epochs = whole_number("warmup_epochs", warmup_epochs, least=1)
 
     def start(self, setup: Setup) -> None:
         """Check the labels."""
         super().start(setup)
         given_labels(setup, "CoTeaching", unlabeled=False)
+        if self.noise_rate is None:
+            raise InvalidInputError(
+                "the noise rate that co-teaching needs to know",
+                got="None",
+                fix='pass recipe=RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.2))',
+            )
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Set the share of samples to keep."""
         twin_networks(model)
         warmup = min(self.warmup_epochs, math.ceil(self.setup.epochs / 2))
+        assert self.noise_rate is not None
         self._kept_share = remember_rate(epoch, self.noise_rate, warmup)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the sum of the two networks' mean cross-entropies on the samples that the other one chose."""
         logits = self.setup.task.forward(model, batch)
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.classification.methods.twin import InputPair, TwinNetworks, given_labels, twin_networks
+from noisycorrect.classification.methods.twin import TwinObjective
 from noisycorrect.classification.task import soft_cross_entropy
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import TRAINING_PASSES, Setup
+from noisycorrect.correction.twin import InputPair, TwinNetworks, given_labels, twin_networks
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import one_hot
-from noisycorrect.objective import TRAINING_PASSES, Objective, Setup
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
@@ -190,7 +192,7 @@ def semi_supervised_loss(logits: Tensor, targets: Tensor, labeled: Tensor, weigh
     return supervised + weight * squared + uniform
 
 
-class DivideMix(Objective):
+class DivideMix(TwinObjective):
     r"""Two networks divide the labels for each other; what is likely wrong is not used (Li et al. 2020, Algorithm 1).
 
     After a warm-up with cross-entropy, each epoch begins with the losses of all samples under each network and a
@@ -234,7 +236,7 @@ class DivideMix(Objective):
     ------
     InvalidInputError
         If a number is out of range; in a run, if the model is no
-        :class:`~noisycorrect.classification.methods.twin.TwinNetworks`, or inputs cannot be mixed.
+        :class:`~noisycorrect.correction.twin.TwinNetworks`, or inputs cannot be mixed.
 
     Examples
     --------
@@ -248,8 +250,6 @@ class DivideMix(Objective):
     >>> result.sample_passes == 64 * (6 + 3 * 10)
     True
     """
-
-    networks = 2
 
     def __init__(
         self,
@@ -320,7 +320,7 @@ class DivideMix(Objective):
         divided[labeled] = torch.from_numpy(clean).to(divided.device)
         return divided
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the sum of both networks' losses: cross-entropy in the warm-up, then MixMatch's."""
         targets = one_hot(batch.given.long(), self.setup.task.num_classes)
         if self._epoch < self.warmup(self.setup.epochs):

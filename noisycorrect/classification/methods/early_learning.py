@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from noisycorrect.classification.methods.targets import classification_task, labeled_mean, logits_and_targets
 from noisycorrect.classification.task import soft_cross_entropy
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number
 
 LEAST_PROB = 1e-4  # of the authors' published code: log(1 - <p, t>) and its gradient stay finite
@@ -94,7 +96,7 @@ class EarlyLearningRegularization(Objective):
         super().start(setup)
         self.average = torch.zeros(setup.length, classes, device=setup.device)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Take the batch's predictions into the average, and return its loss."""
         logits, targets = logits_and_targets(self.setup, model, batch)
         probs = logits.softmax(1).clamp(LEAST_PROB, 1 - LEAST_PROB)

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from noisycorrect.classification.methods.targets import classification_task
 from noisycorrect.classification.task import soft_cross_entropy
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 
@@ -89,7 +91,7 @@ class Mixup(Objective):
         classification_task(setup)
         super().start(setup)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the cross-entropy of a mixed batch to its mixed labels."""
         task = classification_task(self.setup)
         weight = float(torch.distributions.Beta(self.alpha, self.alpha).sample())

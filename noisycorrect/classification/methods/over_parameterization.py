@@ -11,8 +11,10 @@ from noisycorrect.classification.methods.targets import (
     labeled_mean,
     logits_and_targets,
 )
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.rng import derived_seed
 
@@ -125,7 +127,7 @@ class SparseOverParameterization(Objective):
         self.u = INITIAL_DEVIATION * torch.randn(setup.length, 1, generator=generator).to(setup.device)
         self.v = INITIAL_DEVIATION * torch.randn(setup.length, classes, generator=generator).to(setup.device)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the network's loss on a batch, and let its u and v take a step."""
         logits, targets = logits_and_targets(self.setup, model, batch)
         probs = logits.softmax(1)

@@ -7,7 +7,7 @@ data once, before training, instead of correcting it meanwhile.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from noisycorrect.classification.methods.twin import reinitialised
+from noisycorrect.callbacks import Callback, Progress
 from noisycorrect.classification.task import Classification
-from noisycorrect.corrector import OptimizerFactory, SelfCorrector
+from noisycorrect.correction.part import TRAINING_PASSES
+from noisycorrect.correction.twin import reinitialised
+from noisycorrect.corrector import SelfCorrector
 from noisycorrect.data.batches import LabelView, make_loader
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset, read_given, split_fields
-from noisycorrect.objective import TRAINING_PASSES
+from noisycorrect.recipe import RECIPES, OptimizerFactory
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.confident_learning import METHODS, find_errors
 from noisycorrect.review.issues import label_quality
@@ -113,8 +115,7 @@ def prune_retrain(
     seed: int = 0,
     augment: Callable[[Any], Any] | None = None,
     device: str | torch.device = "auto",
-    on_epoch: Callable[[nn.Module, dict[str, float]], None] | None = None,
-    verbose: bool = False,
+    callbacks: Iterable[Callback] = (),
     method: str = "prune-by-noise-rate",
 ) -> PruneRetrainResult:
     """Find wrong labels by cross-validation, leave them out, and train on the others.
@@ -139,12 +140,12 @@ def prune_retrain(
         Epochs of each training, at least 1.
     folds : int
         At least 2, and no more than the rarest given class has samples.
-    lr, batch_size, optimizer, augment, device, verbose
-        As for :class:`~noisycorrect.SelfCorrector`, for every training.
+    lr, batch_size, optimizer, augment, device
+        As for :class:`~noisycorrect.SelfCorrector`, for every training; the defaults are those of the recipe ``"ce"``.
     seed : int
         Of folds, fresh weights and trainings, >= 0.
-    on_epoch : callable, optional
-        ``on_epoch(model, record)`` after every epoch of the last training.
+    callbacks : iterable of Callback
+        Of the last training; nothing is shown of the folds.
     method : str
         See :func:`~noisycorrect.review.confident_learning.find_errors`.
 
@@ -175,7 +176,7 @@ def prune_retrain(
     given = _checked_given(data, num_classes, folds := whole_number("folds", folds, least=2))
     fit = functools.partial(
         _fit, task=task, lr=lr, batch_size=batch_size, optimizer=optimizer, augment=augment, device=device,
-        epochs=whole_number("epochs", epochs, least=1), verbose=verbose,
+        epochs=whole_number("epochs", epochs, least=1),
     )  # fmt: skip
     seed = whole_number("seed", seed, least=0)
     canonical = data.canonical() if callable(getattr(data, "canonical", None)) else data  # type: ignore[attr-defined]
@@ -191,10 +192,27 @@ def prune_retrain(
     kept = ~find_errors(given, probs.numpy(), method)
     if not kept.any():
         raise InvalidInputError("labels that are right", got="none, says cross-validation", fix="check given labels")
-    final = fit(model, data, canonical, given, np.flatnonzero(kept), val=val, on_epoch=on_epoch, seed=seed)
+    final = fit(model, data, canonical, given, np.flatnonzero(kept), val=val, callbacks=callbacks, seed=seed)
     passes += final.sample_passes
     history.append({**final.history[-1], "fold": 0, "sample_passes": passes})
     return PruneRetrainResult(final.model, kept, probs, label_quality(torch.from_numpy(given), probs), passes, history)
+
+
+def prune_retrain_passes(samples: int, epochs: int, *, folds: int = 5) -> int:
+    """Return the sample passes of :func:`prune_retrain` at most, as if no label was pruned.
+
+    Parameters
+    ----------
+    samples, epochs, folds : int
+        As for :func:`prune_retrain`.
+
+    Examples
+    --------
+    >>> prune_retrain_passes(1000, 11)
+    166000
+    """
+    # Each fold trains on all samples but its own, which it predicts; then the retraining, on all at most.
+    return RECIPES["ce"].passes(samples, epochs=epochs) * whole_number("folds", folds, least=2) + samples
 
 
 def _checked_given(data: MapStyleDataset, num_classes: int, folds: int) -> np.ndarray:
@@ -230,12 +248,12 @@ def _fit(
     rows: np.ndarray,
     *,
     task: Classification,
-    epochs: int,
     val: Any = None,
+    callbacks: Iterable[Callback] = (Progress(enabled=False),),
     **settings: Any,
 ) -> CorrectionResult:
     """Train with cross-entropy on some samples."""
-    corrector = SelfCorrector(model, task=task, init_epochs=epochs, cycles=0, aggregate=False, refine=False, **settings)
+    corrector = SelfCorrector(model, task=task, recipe="ce", callbacks=callbacks, **settings)
     part = _part(data, given, rows)
     return corrector.fit(part, val, canonical=part if canonical is data else _part(canonical, given, rows))
 

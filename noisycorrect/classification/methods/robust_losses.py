@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.classification.methods.targets import classification_task, labeled_mean, logits_and_targets
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 
@@ -106,7 +108,7 @@ class GeneralizedCrossEntropy(Objective):
         classification_task(setup)
         super().start(setup)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the generalised cross-entropy of a batch."""
         return generalized_cross_entropy(*logits_and_targets(self.setup, model, batch), self.q)
 
@@ -144,7 +146,7 @@ class SymmetricCrossEntropy(Objective):
         classification_task(setup)
         super().start(setup)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the symmetric cross-entropy of a batch."""
         logits, targets = logits_and_targets(self.setup, model, batch)
         return symmetric_cross_entropy(logits, targets, self.alpha, self.beta, self.log_zero)

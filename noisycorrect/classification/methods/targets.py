@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.classification.task import Classification, soft_cross_entropy
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
@@ -159,7 +161,7 @@ class LabelSmoothing(Objective):
         classification_task(setup)
         super().start(setup)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the cross-entropy of a batch to its smoothed labels."""
         logits, targets = logits_and_targets(self.setup, model, batch)
         return soft_cross_entropy(logits, smooth_targets(targets, self.smoothing))
@@ -201,6 +203,6 @@ class Bootstrap(Objective):
         classification_task(setup)
         super().start(setup)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the bootstrapping loss of a batch."""
         return bootstrap_loss(*logits_and_targets(self.setup, model, batch), self.trust, self.kind)

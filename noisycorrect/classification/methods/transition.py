@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.classification.methods.targets import classification_task, labeled_mean, logits_and_targets
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.objective import Objective, Setup
+from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 
@@ -132,7 +134,7 @@ class ForwardCorrection(Objective):
         """Gather predictions in the last epoch before the estimate."""
         self.gathers = epoch == self.last_warmup_epoch
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the corrected loss of a batch."""
         logits, targets = logits_and_targets(self.setup, model, batch)
         if self.gathers:

@@ -1,0 +1,140 @@
+"""Evidence from the predictions that training makes anyway: what correction at every step and cross-fitting share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from noisycorrect.correction.base import Correction, CycleEnd, Predictions, checked_keep, publish
+from noisycorrect.correction.part import Setup
+from noisycorrect.correction.trust_rules import TRUST_RULES, TrustFacts, trust_by_rule, trust_facts
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels.refine import exponential_evidence
+from noisycorrect.support.checks import finite_number
+from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.task import Metrics
+
+
+class EvidenceInTraining(Correction):
+    r"""Evidence :math:`e \leftarrow \beta e + (1 - \beta) p` from predictions p of the training steps, in memory.
+
+    It is uniform over the classes at first. From the start of correction on, a label y has trust w by a rule, and its
+    target is :math:`w\,y + (1 - w)\,e`. What a rule needs of the whole set is fitted once an epoch. At the end of a
+    cycle the evidence is published as the next generation of labels; nothing is predicted for it.
+
+    Parameters
+    ----------
+    momentum : float
+        :math:`\beta`, weight of the past in the evidence, in [0, 1).
+    trust : str
+        Rule of trust, see :class:`~noisycorrect.OnlineCorrection`.
+    input_dropout : float
+        Share of the values of a training input that are set to 0, in [0, 1) (the others are scaled up): an augmentation
+        that knows nothing of the domain. Only of inputs that are floating vectors, (N, F), and only without
+        `augment`; pass 0 if the data set augments them by itself.
+    keep : int or None
+        Generations of labels that stay on disk, at least 2; None keeps all.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range; when a run starts, if a label is not one class a sample.
+    """
+
+    teaches = True
+    evidence_rule = "training"
+
+    def __init__(self, *, momentum: float, trust: str, input_dropout: float, keep: int | None) -> None:
+        if trust not in TRUST_RULES:
+            raise unknown_name("trust", trust, TRUST_RULES)
+        self.momentum: float = finite_number("momentum", momentum, above=0, below=1, fix="0.7 is common")
+        self.input_dropout = finite_number("input_dropout", input_dropout, above=0, below=1, fix="0.2 is common")
+        self.trust = trust
+        self.keep = checked_keep(keep)
+
+    def start(self, setup: Setup) -> None:
+        """Make the evidence, uniform over the classes."""
+        super().start(setup)
+        if setup.given is None:
+            raise InvalidInputError(
+                f"one class a sample with {type(self).__name__}, which keeps evidence of every step in memory",
+                got=f"labels of {type(setup.task).__name__}",
+                fix="pass a recipe that corrects at the ends of cycles, such as correction=AtCycleEnd(momentum=0.7)",
+            )
+        classes = setup.task.num_classes
+        self.given = setup.given.long()
+        self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
+        self.facts = TrustFacts.neutral(classes, setup.device)
+        self.correcting = False
+
+    @property
+    def learns_unlabeled(self) -> bool:  # type: ignore[override]
+        """Whether unlabelled samples count in the loss: once evidence is what is learnt from."""
+        return self.correcting
+
+    def usable(self, evidence: Tensor) -> Tensor:
+        """Return evidence (n, K) as trust and targets use it."""
+        return evidence
+
+    def fit_trust(self) -> None:
+        """Fit what the rule of trust needs of the whole set to the present evidence."""
+        self.facts = trust_facts(self.trust, self.given, self.usable(self.evidence))
+
+    def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
+        """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
+        return trust_by_rule(self.trust, given, evidence, self.facts)
+
+    def remember(self, rows: Tensor, probs: Tensor) -> Tensor:
+        """Take predictions (n, K) of some samples into the evidence, and return it."""
+        self.evidence[rows] = exponential_evidence(self.evidence[rows], probs, 1, self.momentum)
+        return self.evidence[rows]
+
+    def aim(self, batch: Batch, evidence: Tensor) -> None:
+        """Give a batch the trust and evidence that its targets are made of: those of an earlier cycle's end go."""
+        batch.evidence, batch.trust = None, torch.ones_like(batch.trust)
+        if self.correcting:
+            batch.evidence = self.usable(evidence)
+            batch.trust = self.trust_in(batch.given.long(), batch.evidence)
+
+    def taught(self, batch: Batch) -> Tensor | slice | None:
+        """Return which rows of a batch an objective may hold to their evidence now; None is none of them."""
+        return slice(None)
+
+    def dropped(self, inputs: Any) -> Any:
+        """Return a batch's input after input dropout, where that is on."""
+        if self.input_dropout and not self.setup.augmented and _is_vectors(inputs):
+            return F.dropout(inputs, self.input_dropout)
+        return inputs
+
+    def at_cycle_end(self, end: CycleEnd) -> Metrics | None:
+        """Publish the evidence as the next generation; after the initial phase only if the run ends with it."""
+        if end.cycle == 0 and not end.stopped:
+            return None
+        self.fit_trust()
+        with end.store.new_generation(trust=lambda given, evidence, _: self._stored_trust(given, evidence)) as writer:
+            return publish(writer, self._kept(end), end.task.metrics())
+
+    def _stored_trust(self, given: Tensor, evidence: Tensor) -> Tensor:
+        device = self.evidence.device
+        return self.trust_in(given.to(device), evidence.to(device)).cpu()
+
+    def _kept(self, end: CycleEnd) -> Predictions:
+        """Yield (index, given, evidence) of this rank's shard."""
+        evidence, given = self.usable(self.evidence), torch.tensor(end.store.given())
+        for index in end.shard():
+            yield index, given[index], evidence[index.to(evidence.device)]
+
+    def record(self) -> dict[str, float]:
+        """Return ``correcting``: 1 if the epoch learned from refined labels, 0 if it came before the start."""
+        return {"correcting": float(self.correcting)}
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return the evidence."""
+        return {"evidence": self.evidence}
+
+
+def _is_vectors(inputs: Any) -> bool:
+    return isinstance(inputs, Tensor) and inputs.dim() == 2 and inputs.is_floating_point()  # not token ids

@@ -1,0 +1,115 @@
+"""What the exchangeable parts of a run, its correction and its objective, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noisycorrect.support import distributed
+from noisycorrect.task import Task
+
+TRAINING_PASSES = 3.0  # of a sample through a network: forward 1, backward 2
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a part may know of the run that it belongs to.
+
+    Attributes
+    ----------
+    task : Task
+        What an output means.
+    given : Tensor, shape (N,), int64, or None
+        Given labels on the device, -1 for an unlabelled sample; None if a label is not one class a sample.
+    length : int
+        N, samples of the training set.
+    epochs : int
+        Epochs of the whole run.
+    device : torch.device
+        Where the model is.
+    seed : int
+        The run's.
+    predict : callable
+        ``predict(model)``: class probabilities of the whole training set in its canonical frame, float32 (N, K) on the
+        device; one forward pass a sample, which whoever calls it declares in its `passes`.
+    augmented : bool
+        Whether the run augments its batches.
+    """
+
+    task: Task
+    given: Tensor | None
+    length: int
+    epochs: int
+    device: torch.device
+    seed: int
+    predict: Callable[[nn.Module], Tensor]
+    augmented: bool = False
+
+
+class RunPart:
+    """A part of a recipe that a run copies and that may remember something of each sample.
+
+    A run calls :meth:`prepare` and :meth:`start` once, and :meth:`start_epoch` and :meth:`end_epoch` around each epoch.
+    Random numbers drawn from torch's global generator in :meth:`start_epoch` and in a step are reproducible: a run
+    seeds it.
+    """
+
+    setup: Setup
+
+    def prepare(self, model: nn.Module, seed: int) -> nn.Module:
+        """Return the model that is trained: the caller's, or one made of it (two networks, say)."""
+        return model
+
+    def start(self, setup: Setup) -> None:
+        """Make room for what is remembered of each sample; called once, before the first epoch or a resumed one."""
+        self.setup = setup
+
+    def start_epoch(self, epoch: int, model: nn.Module) -> None:
+        """Prepare for an epoch (0-based); `model` is the one in training."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """Go on after an optimizer step; `model` is the one in training."""
+
+    def end_epoch(self) -> None:
+        """Finish an epoch; what was remembered of the samples is the same on all ranks by now."""
+
+    def record(self) -> dict[str, float]:
+        """Return what the history should tell of an epoch, by name; called after it."""
+        return {}
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return what is remembered of each sample: tensors of N rows, changed in place, each row by its own batch."""
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that a run and the run that resumes it must share."""
+        values = {name: value for name, value in vars(self).items() if isinstance(value, (bool, int, float, str))}
+        return {"name": type(self).__name__, **values}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold: the memory, and whatever else the next epoch depends on."""
+        return dict(self.memory())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore, after :meth:`start`, what :meth:`state_dict` returned."""
+        for name, tensor in self.memory().items():
+            with torch.no_grad():
+                tensor.copy_(state[name])
+
+
+def share_memory(part: RunPart, before: Mapping[str, Tensor]) -> None:
+    """Bring the rows that each rank has changed since `before`, a copy of the memory, to all ranks; exact.
+
+    Every sample is in the batches of one rank an epoch, so a row is changed by one rank at most.
+    """
+    for name, tensor in part.memory().items():
+        own = (tensor != before[name]).reshape(len(tensor), -1).any(1)
+        rows = own.reshape(-1, *[1] * (tensor.dim() - 1))
+        changed = distributed.all_reduce_sum(own.float()).reshape(rows.shape) > 0
+        merged = distributed.all_reduce_sum(torch.where(rows, tensor, torch.zeros_like(tensor)))
+        with torch.no_grad():
+            tensor.copy_(torch.where(changed, merged, before[name]))

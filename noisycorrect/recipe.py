@@ -1,0 +1,342 @@
+"""Recipe: everything that says how a run trains and corrects, as one frozen value, and the table of all recipes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch.optim import SGD, Optimizer
+
+from noisycorrect.correction.base import Correction
+from noisycorrect.correction.cycle_end import AtCycleEnd
+from noisycorrect.correction.in_training import EvidenceInTraining
+from noisycorrect.correction.online import OnlineCorrection
+from noisycorrect.cycle.averages import AtCycleEnds, Average, EveryStep
+from noisycorrect.cycle.rates import CosineCycles, OneCosine
+from noisycorrect.cycle.schedule import EpochCycles, OnePhase, Schedule, Shares
+from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
+from noisycorrect.support.checks import finite_number, set_field, whole_number
+from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.register import Register
+
+OptimizerFactory = Callable[..., Optimizer]
+
+
+class Division(Protocol):
+    """How epochs are divided into phases: a fixed :class:`~noisycorrect.Schedule`, or a way to divide a budget."""
+
+    def divided(self, epochs: int | None) -> Schedule:
+        """Return the schedule of a budget of epochs; None is the default budget."""
+        ...
+
+
+# The published code trains with momentum 0.9 and weight decay 5e-4 on every parameter.
+PAPER_OPTIMIZER = functools.partial(SGD, momentum=0.9, weight_decay=5e-4)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that says how a run trains and corrects. The defaults are the paper's (Li et al. 2020, sec. 4.1).
+
+    Parts are values, too; :meth:`replace` exchanges some of them. A combination without meaning is an error.
+
+    Parameters
+    ----------
+    schedule : Schedule, Shares, OnePhase or EpochCycles
+        Lengths of the initial phase and of the cycles, or how a budget of epochs is divided.
+    rates : CosineCycles or OneCosine
+        How the learning rate goes.
+    average : AtCycleEnds, EveryStep or None
+        How the weights are averaged. None returns those of the last step.
+    correction : Correction or None
+        How predictions become refined labels: :class:`~noisycorrect.AtCycleEnd` (Eq. 7),
+        :class:`~noisycorrect.OnlineCorrection`, :class:`~noisycorrect.CrossFitting`; None trains on given labels.
+    objective : Objective
+        What a step minimises.
+    optimizer : callable
+        ``optimizer(parameters, lr=lr)`` -> Optimizer, or ``optimizer(parameters)`` if `lr` is None.
+    lr : float or None
+        Peak of the initial phase; None is the optimizer factory's own.
+    batch_size : int
+        Samples in a batch, over all ranks.
+    epochs : int or None
+        Default budget; None is 150, the paper's, or the sum of a fixed schedule.
+    clip_grad_norm : float or None
+        Largest norm of the gradient, > 0.
+    weight_decay : float
+        Least weight decay: that of the optimizer is raised to it.
+    needs_augment : bool
+        Whether the recipe is nothing without an augmentation.
+    kinds : tuple of str
+        Kinds of labels that it is for; empty for all.
+    reference : str
+        Author and year, title, arXiv number.
+
+    Raises
+    ------
+    InvalidInputError
+        If a part is of another type, out of range, or has no meaning beside another.
+
+    Examples
+    --------
+    >>> RECIPES["paper"].replace(average=EveryStep(0.9)).average
+    EveryStep(decay=0.9, recalibration=Recalibration(method='fast', samples=8192, inputs='augmented'))
+    >>> RECIPES["paper"].schedule.divided(60)
+    Schedule(init_epochs=40, cycles=5, cycle_epochs=4)
+    """
+
+    schedule: Division = field(default_factory=Shares)
+    rates: CosineCycles | OneCosine = field(default_factory=CosineCycles)
+    average: Average | None = field(default_factory=AtCycleEnds)
+    correction: Correction | None = field(default_factory=AtCycleEnd)
+    objective: Objective = field(default_factory=TaskLoss)
+    optimizer: OptimizerFactory = PAPER_OPTIMIZER
+    lr: float | None = 7e-3
+    batch_size: int = 36
+    epochs: int | None = None
+    clip_grad_norm: float | None = None
+    weight_decay: float = 0.0
+    needs_augment: bool = False
+    kinds: tuple[str, ...] = ()
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        self._check_parts()
+        if self.lr is not None:
+            set_field(self, "lr", finite_number("lr", self.lr, above=0, fix="the paper's is 7e-3"))
+            if self.lr == 0:
+                raise InvalidInputError("lr > 0", got="0", fix="the paper's is 7e-3")
+        set_field(self, "batch_size", whole_number("batch_size", self.batch_size, least=1))
+        if self.clip_grad_norm is not None:
+            fix = "1.0 is common, None is off"
+            norm = finite_number("clip_grad_norm", self.clip_grad_norm, above=0, fix=fix)
+            if norm == 0:
+                raise InvalidInputError("clip_grad_norm > 0 or None", got="0", fix=fix)
+            set_field(self, "clip_grad_norm", norm)
+        weight_decay = finite_number("weight_decay", self.weight_decay, above=0, fix="0 leaves the optimizer's")
+        set_field(self, "weight_decay", weight_decay)
+        self._check_combination()
+
+    def _check_parts(self) -> None:
+        parts: dict[str, tuple[Any, str]] = {
+            "rates": (CosineCycles | OneCosine, "CosineCycles() or OneCosine()"),
+            "average": (AtCycleEnds | EveryStep | None, "AtCycleEnds(), EveryStep() or None"),
+            "correction": (Correction | None, "AtCycleEnd(), OnlineCorrection(), CrossFitting() or None"),
+            "objective": (Objective, "an object, such as EarlyLearningRegularization(), not its name or class"),
+        }
+        for name, (kind, fix) in parts.items():
+            if not isinstance(getattr(self, name), kind):
+                got = repr(getattr(self, name))
+                raise InvalidInputError(f"{name} of a recipe to be a part", got=got, fix=f"pass {fix}")
+        if not callable(getattr(self.schedule, "divided", None)) or isinstance(self.schedule, type):
+            fix = "pass Schedule(init_epochs, cycles, cycle_epochs), Shares(), OnePhase() or EpochCycles()"
+            raise InvalidInputError("a schedule", got=repr(self.schedule), fix=fix)
+        if not callable(self.optimizer) or isinstance(self.optimizer, Optimizer):
+            raise InvalidInputError(
+                "optimizer to be a factory, called with the parameters",
+                got=repr(self.optimizer) if isinstance(self.optimizer, str) else type(self.optimizer).__name__,
+                fix="pass torch.optim.AdamW, or functools.partial(torch.optim.SGD, momentum=0.9)",
+            )
+
+    def _check_combination(self) -> None:
+        corrects = self.correction is not None and self.correction.teaches
+        objective = type(self.objective).__name__
+        if corrects and not self.objective.corrects:
+            raise InvalidInputError(
+                f"an objective that learns from what {type(self.correction).__name__} makes of each step",
+                got=objective,
+                fix="pass objective=TaskLoss() or EarlyLearning(), or correction=AtCycleEnd() or None",
+            )
+        if isinstance(self.objective, EarlyLearning) and not isinstance(self.correction, EvidenceInTraining):
+            raise InvalidInputError(
+                "a correction with evidence in training beside EarlyLearning",
+                got=type(self.correction).__name__,
+                fix="pass correction=OnlineCorrection(), or objective=TaskLoss()",
+            )
+        phases = not isinstance(self.schedule, OnePhase)
+        if self.correction is not None and not phases:
+            raise InvalidInputError(
+                "a schedule with cycles, at whose ends labels are refined",
+                got="OnePhase()",
+                fix="pass schedule=Shares(), or correction=None",
+            )
+        if isinstance(self.rates, CosineCycles) and self.rates.cycle_lr is not None and not phases:
+            raise InvalidInputError("no cycle_lr without cycles", got="OnePhase()", fix="leave cycle_lr out")
+
+    def replace(self, **parts: Any) -> Recipe:
+        """Return the recipe with some parts exchanged.
+
+        Raises
+        ------
+        InvalidInputError
+            If a name is unknown, or the result has no meaning.
+        """
+        known = [part.name for part in dataclasses.fields(self)]
+        for name in parts:
+            if name not in known:
+                raise unknown_name("part of a recipe", name, known)
+        return dataclasses.replace(self, **parts)
+
+    def divided(self, epochs: int | None = None) -> Schedule:
+        """Return the schedule of a budget of epochs; the recipe's own by default."""
+        return self.schedule.divided(self.epochs if epochs is None else epochs)
+
+    def uses_average(self, *, last: bool, validated: bool) -> bool:
+        """Return whether the end of a cycle does anything with the average, whose statistics are then made anew.
+
+        Parameters
+        ----------
+        last : bool
+            Whether the run ends with it.
+        validated : bool
+            Whether the run has a validation set. An average of every step is measured with the student's statistics.
+        """
+        if self.average is None:
+            return False
+        predicts = self.correction is not None and self.correction.predicts
+        at_ends = isinstance(self.average, AtCycleEnds) and (validated or self.average.restart == "aggregate")
+        return last or predicts or at_ends
+
+    def passes(
+        self,
+        samples: int,
+        *,
+        epochs: int | None = None,
+        trained: int | None = None,
+        layers: int = 1,
+        prediction_passes: int = 1,
+        validated: bool = False,
+        done: int | None = None,
+        stopped: bool = False,
+    ) -> int:
+        """Return the sample passes of a run: forward 1, backward 2; validation is left out.
+
+        Parameters
+        ----------
+        samples : int
+            N, training samples, unlabelled ones included.
+        epochs : int, optional
+            Whole budget. Default: the recipe's.
+        trained : int, optional
+            Samples that an epoch trains on: a last batch of one sample is left out. Default: N.
+        layers : int
+            BatchNorm layers of the network, whose statistics an average has estimated anew; 0 without any.
+        prediction_passes : int
+            Forward passes that the task takes to predict a sample.
+        validated : bool
+            Whether there is a validation set; see :meth:`uses_average`.
+        done : int, optional
+            Epochs done so far. Default: all.
+        stopped : bool
+            Whether the run was stopped after them.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number is too small.
+
+        Examples
+        --------
+        >>> from noisycorrect import RECIPES
+        >>> RECIPES["elr"].passes(1000, epochs=60), RECIPES["ema"].passes(1000, epochs=60)
+        (180000, 181000)
+        """
+        samples = whole_number("samples", samples, least=1)
+        schedule, total = self.divided(epochs), 0.0
+        correction = self.correction or Correction()
+        for epoch in range(schedule.epochs if done is None else done):
+            step = self.objective.passes(epoch, schedule.epochs) + correction.step_passes
+            total += step * (samples if trained is None else trained)
+            last = epoch + 1 == (done if stopped else schedule.epochs)
+            if not (schedule.ends_cycle(epoch) or last):
+                continue
+            if self.average is not None and self.uses_average(last=last, validated=validated):
+                total += self.average.recalibration.passes(samples, layers)
+            if correction.predicts and schedule.cycle(epoch) > 0:
+                total += prediction_passes * samples
+        return round(total)
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that a run and the run that resumes it must share, a part each."""
+        correction = None if self.correction is None else self.correction.identity()
+        return {
+            "rates": repr(self.rates),
+            "average": repr(self.average),
+            "correction": correction,
+            "objective": self.objective.identity(),
+            "lr": self.lr,
+            "batch_size": self.batch_size,
+            "clip_grad_norm": self.clip_grad_norm,
+        }
+
+
+class RecipeRegister(Register[Recipe]):
+    """Recipes by name; ``"robust/segmentation"`` is what ``"robust"`` means for that kind of labels."""
+
+    def of_kind(self, name: str, kind: str) -> Recipe:
+        """Return the recipe of that name for a kind of labels.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is none, or none for the kind.
+        """
+        if f"{name}/{kind}" in self:
+            return self[f"{name}/{kind}"]
+        recipe = self[name]
+        if recipe.kinds and kind not in recipe.kinds:
+            others = ", ".join(sorted(repr(other) for other in self if "/" not in other and self._suits(other, kind)))
+            raise InvalidInputError(
+                f"a recipe for labels of the kind {kind!r}",
+                got=f"{name!r}, which is for {', '.join(map(repr, recipe.kinds))}",
+                fix=f"pass one of {others}, or a Recipe of your own",
+            )
+        return recipe
+
+    def _suits(self, name: str, kind: str) -> bool:
+        return not self[name].kinds or kind in self[name].kinds or f"{name}/{kind}" in self
+
+
+RECIPES = RecipeRegister("recipe", group="noisycorrect.recipes")
+register_recipe = RECIPES.register
+
+register_recipe(
+    "paper", Recipe(reference="Li et al. 2020, Self-Correction for Human Parsing, arXiv:1910.09777, Algorithm 1")
+)
+# Chosen on development seeds: docs/robust.md.
+register_recipe(
+    "robust",
+    Recipe(
+        schedule=Shares(init_share=0.1),
+        rates=OneCosine(),
+        average=EveryStep(),
+        correction=OnlineCorrection(),
+        objective=EarlyLearning(),
+        lr=0.05,
+        batch_size=64,
+        kinds=("classification",),
+        reference="noisycorrect: evidence of every step, trust relative to the class, early learning by certainty",
+    ),
+)
+PLAIN = Recipe(schedule=OnePhase(), average=None, correction=None, lr=0.05, batch_size=64)
+register_recipe("ce", PLAIN.replace(reference="the task's own loss: nothing against noise"))
+register_recipe(
+    "ema",
+    PLAIN.replace(
+        average=EveryStep(),
+        reference="Polyak and Juditsky 1992, Acceleration of Stochastic Approximation by Averaging, with exponential "
+        "weights",
+    ),
+)
+register_recipe(
+    "swa",
+    PLAIN.replace(
+        schedule=EpochCycles(),
+        average=AtCycleEnds(restart="student"),
+        reference="Izmailov et al. 2018, Averaging Weights Leads to Wider Optima and Better Generalization, "
+        "arXiv:1803.05407",
+    ),
+)

@@ -1,0 +1,126 @@
+"""The batches of a run: for training, for predictions in the canonical frame, for validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from noisycorrect.data.batches import LabelView, ShardedBatches, class_labels, make_loader
+from noisycorrect.data.datasets import MapStyleDataset
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.given import ClassLabels
+from noisycorrect.support import distributed
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.training.run_data import RunData
+
+Loader = DataLoader[Any]
+
+
+class RunLoaders:
+    """Makes the loaders of one run, for this rank.
+
+    Parameters
+    ----------
+    data : RunData
+        Data sets.
+    store : SoftLabelStore
+        Where the labels of training batches come from.
+    batch_size : int
+        Samples in a training batch, over all ranks.
+    seed : int
+        The run's.
+    num_workers : int
+        Processes that load.
+    pinned : bool
+        Whether batches are read into page-locked memory.
+    """
+
+    def __init__(
+        self, data: RunData, store: SoftLabelStore, *, batch_size: int, seed: int, num_workers: int, pinned: bool
+    ) -> None:
+        self.data = data
+        self.store = store
+        self.seed = seed
+        self.num_workers = num_workers
+        self.pinned = pinned
+        self.prediction_batch = 2 * batch_size  # without gradients twice as many samples take less memory
+        self._train_view = LabelView(data.train, store, seed=seed, collate_fn=data.collate_fn)
+        self.train_batches = self._sharded(len(data.train), batch_size, seed, full=False)
+        self._train = self._loader(self._train_view, self.train_batches)
+
+    def train(self, epoch: int) -> Loader:
+        """Return the training batches of an epoch (0-based).
+
+        Raises
+        ------
+        InvalidInputError
+            If the data set has another length than at the start of the run.
+        """
+        if len(self.data.train) != len(self.store):
+            raise InvalidInputError(
+                f"a training set of {len(self.store)} samples, as at the start of the run",
+                got=str(len(self.data.train)),
+                fix="the data set must not grow or shrink during a run",
+            )
+        self._train_view.set_epoch(epoch)
+        self.train_batches.set_epoch(epoch)
+        return self._train
+
+    def shuffled(self, data: MapStyleDataset, seed: int, epoch: int) -> Loader:
+        """Return all samples of a data set in random order, given labels with them."""
+        batches = self._sharded(len(data), self.prediction_batch, seed, full=True)
+        batches.set_epoch(epoch)
+        view = self._view(data)
+        view.set_epoch(epoch)
+        return self._loader(view, batches)
+
+    def canonical(self) -> Loader:
+        """Return this rank's shard of the training set in its canonical frame, in order."""
+        return self._loader(self._view(self.data.canonical), self.in_order(len(self.data.canonical)))
+
+    def validation(self) -> Loader | None:
+        """Return this rank's shard of the validation set, in order; None without one."""
+        view = self._val_view()
+        return None if view is None else self._loader(view, self.in_order(len(view)))
+
+    def first(self) -> list[Loader]:
+        """Return loaders of one training and one validation batch, in the canonical frame."""
+        loaders = []
+        for view in (self._view(self.data.canonical), self._val_view()):
+            if view is not None:
+                rows = list(range(min(len(view), self.prediction_batch)))
+                # Read by a worker if there are any, so that no open file is shared with the workers to come.
+                loaders.append(make_loader(view, [rows], min(1, self.num_workers)))
+        return loaders
+
+    def in_order(self, length: int) -> list[list[int]]:
+        """Return the batches of this rank's contiguous shard."""
+        shard, step = distributed.shard(length), self.prediction_batch
+        return [list(shard[start : start + step]) for start in range(0, len(shard), step)]
+
+    def labeled(self, indices: torch.Tensor, *, whole: bool) -> int:
+        """Return how many samples have a label: all if `whole`, because evidence labels every one."""
+        return len(indices) if whole else int(self.store.labeled[indices.numpy()].sum())
+
+    def _sharded(self, length: int, batch_size: int, seed: int, *, full: bool) -> ShardedBatches:
+        rank, ranks = distributed.rank(), distributed.world_size()
+        return ShardedBatches(length, batch_size, rank=rank, world_size=ranks, seed=seed, full=full)
+
+    def _view(self, data: MapStyleDataset) -> LabelView:
+        expected = class_labels(self.store)
+        return LabelView(data, None, seed=self.seed, collate_fn=self.data.collate_fn, expected=expected)
+
+    def _val_view(self) -> LabelView | None:
+        data = self.data
+        if data.val is None:
+            return None
+        masks = self.store.kind != ClassLabels.kind
+        given = None if masks else np.asarray(data.val_given)
+        expected = given if given is not None and given.ndim == 1 and given.dtype != object else None
+        return LabelView(data.val, None, seed=self.seed, collate_fn=data.collate_fn, expected=expected)
+
+    def _loader(self, view: LabelView, batches: Any) -> Loader:
+        return make_loader(view, batches, self.num_workers, pin_memory=self.pinned)

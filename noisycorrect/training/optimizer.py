@@ -1,0 +1,67 @@
+"""Making a run's optimizer with the user's factory."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from noisycorrect.recipe import Recipe
+from noisycorrect.support.errors import InvalidInputError
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
+    """Return the optimizer of a run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its factory is called as ``optimizer(parameters, lr=lr)``, or ``optimizer(parameters)`` if `lr` is None.
+    model : nn.Module
+        The run's own model.
+
+    Raises
+    ------
+    InvalidInputError
+        If the factory returns no optimizer, one whose steps need a closure, or one without the weight decay that the
+        recipe needs.
+    """
+    parameters = model.parameters()
+    optimizer = recipe.optimizer(parameters) if recipe.lr is None else recipe.optimizer(parameters, lr=recipe.lr)
+    if not isinstance(optimizer, Optimizer):
+        raise InvalidInputError(
+            "optimizer(parameters) to return a torch Optimizer",
+            got=type(optimizer).__name__,
+            fix="pass a factory, such as torch.optim.AdamW",
+        )
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise InvalidInputError(
+            "an optimizer whose step() needs no closure",
+            got=type(optimizer).__name__,
+            fix="pass SGD, AdamW or another first-order optimizer",
+        )
+    _raise_weight_decay(optimizer, recipe.weight_decay)
+    return optimizer
+
+
+def _raise_weight_decay(optimizer: Optimizer, least: float) -> None:
+    if not least:
+        return
+    for group in [*optimizer.param_groups, optimizer.defaults]:
+        if "weight_decay" not in group:
+            raise InvalidInputError(
+                "an optimizer with weight decay", got=type(optimizer).__name__, fix="pass SGD, AdamW or another"
+            )
+        group["weight_decay"] = max(least, group["weight_decay"])
+
+
+def optimizer_identity(optimizer: Optimizer) -> str:
+    """Return the class and the plain defaults of an optimizer, which a run and the run that resumes it must share."""
+    values: dict[str, Any] = {
+        name: value.tolist() if isinstance(value, Tensor) else value for name, value in optimizer.defaults.items()
+    }
+    plain = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple))}
+    return f"{type(optimizer).__name__}({plain})"
