@@ -77,7 +77,7 @@ class Callbacks(Callback):
     """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
-        self.all = list(callbacks)
+        self.all: list[Any] = list(callbacks)
         for callback in self.all:
             if not isinstance(callback, Callback):
                 got = callback.__name__ if isinstance(callback, type) else repr(callback)
@@ -340,7 +340,7 @@ class TensorBoard(Callback):
         if not distributed.is_main():
             return
         if self._writer is None:
-            self._writer = self._open(str(self.folder))  # type: ignore[no-untyped-call]
+            self._writer = self._open(str(self.folder))
         for name, value in record.items():
             if name != "epoch" and value == value:
                 self._writer.add_scalar(name, value, epoch)

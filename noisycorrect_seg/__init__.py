@@ -28,8 +28,8 @@ from noisycorrect_seg.task import HumanParsing
 
 __all__ = [
     "ACE2P",
-    "AdaptiveEarlyLearning",
     "CE2P",
+    "AdaptiveEarlyLearning",
     "Classes",
     "Folder",
     "HumanParsing",

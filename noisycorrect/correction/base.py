@@ -21,20 +21,24 @@ class CycleEnd(Protocol):
 
     Attributes
     ----------
-    task : Task
-        What an output means.
     store : SoftLabelStore
         Where the next generation of labels goes.
-    cycle : int
-        The cycle that has ended; 0 is the initial phase.
     stopped : bool
         Whether the run ends here because somebody stopped it.
     """
 
-    task: Task
     store: SoftLabelStore
-    cycle: int
     stopped: bool
+
+    @property
+    def task(self) -> Task:
+        """What an output means."""
+        ...
+
+    @property
+    def cycle(self) -> int:
+        """The cycle that has ended; 0 is the initial phase."""
+        ...
 
     def predictions(self) -> Predictions:
         """Yield what the run's model predicts now of this rank's shard of the training set, in order."""

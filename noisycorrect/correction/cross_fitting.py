@@ -103,7 +103,7 @@ class CrossFitting(EvidenceInTraining):
 
     step_passes = HELD_OUT_PASSES
     weight = 2.0
-    learns_unlabeled = None
+    learns_unlabeled = None  # type: ignore[assignment]
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class AtCycleEnd(Correction):
     Examples
     --------
     >>> AtCycleEnd().identity()
-    {'name': 'AtCycleEnd', 'trust': 'paper'}
+    {'name': 'AtCycleEnd', 'evidence_rule': 'mean', 'trust': 'paper'}
     """
 
     predicts = True

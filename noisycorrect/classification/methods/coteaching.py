@@ -76,7 +76,7 @@ class CoTeaching(TwinObjective):
     Parameters
     ----------
     noise_rate : float
-        tau, the share of wrong labels, in [0, 1). The paper takes the true one.
+        tau, the share of wrong labels, in [0, 1). The paper takes the true one; a run needs one.
     warmup_epochs : int
         T_k >= 1, epochs in which the share falls from 1 to 1 - tau: 10 of 200 in the paper. In a shorter run, at most
         half of its epochs.
@@ -89,14 +89,11 @@ class CoTeaching(TwinObjective):
 
     Examples
     --------
-    >>> from noisycorrect import SelfCorrector
-    >>> from noisycorrect.correction.twin import TwinNetworks
+    >>> from noisycorrect import RECIPES, SelfCorrector
     >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
     >>> labels = (inputs[:, 0] > 0).long()
-    >>> corrector = SelfCorrector(
-    ...     TwinNetworks.of(nn.Linear(5, 2), seed=0), num_classes=2, objective=CoTeaching(noise_rate=0.2),
-    ...     init_epochs=4, cycles=0, aggregate=False, refine=False)
-    >>> result = corrector.fit((inputs, labels))
+    >>> recipe = RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.2))
+    >>> result = SelfCorrector(nn.Linear(5, 2), num_classes=2, recipe=recipe, epochs=4).fit((inputs, labels))
     >>> result.model(inputs).shape, result.sample_passes == 4 * 64 * 6
     (torch.Size([64, 2]), True)
     """

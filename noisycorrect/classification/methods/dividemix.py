@@ -243,10 +243,7 @@ class DivideMix(TwinObjective):
     >>> from noisycorrect import SelfCorrector
     >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
     >>> labels = (inputs[:, 0] > 0).long()
-    >>> corrector = SelfCorrector(
-    ...     TwinNetworks.of(nn.Linear(5, 2), seed=0), num_classes=2, objective=DivideMix(),
-    ...     init_epochs=4, cycles=0, aggregate=False, refine=False)
-    >>> result = corrector.fit((inputs, labels))
+    >>> result = SelfCorrector(nn.Linear(5, 2), num_classes=2, recipe="dividemix", epochs=4).fit((inputs, labels))
     >>> result.sample_passes == 64 * (6 + 3 * 10)
     True
     """
