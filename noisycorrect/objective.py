@@ -144,6 +144,7 @@ def early_learning_penalty(probs: Tensor, evidence: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> early_learning_penalty(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.8, 0.2]]))
     tensor(-0.5545)
     """
