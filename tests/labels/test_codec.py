@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import importlib.metadata
 import math
+import sys
+import types
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from torch import Tensor
 from noisycorrect.labels import CODECS, Codec, Float32, SqrtUint8
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.support.errors import InvalidInputError
+from tests.labels.makers import advance, assert_whole, make_store
 
 KINDS = ("one-hot", "uniform", "tiny", "two", "flat", "peaked")
 
@@ -119,3 +125,34 @@ def test_float32_is_exact() -> None:
 def test_an_unknown_codec_has_a_suggestion() -> None:
     with pytest.raises(InvalidInputError, match="did you mean 'sqrt-uint8'"):
         codec_named("sqrt_uint8")
+
+
+class Float16:
+    name = "float16"
+    dtype = np.dtype(np.float16)
+    storage: dict[str, Any] = {}  # noqa: RUF012 - as short as an author would write it
+
+    def encode(self, probs: Tensor) -> np.ndarray:
+        return probs.detach().to("cpu", torch.float16).numpy()
+
+    def decode(self, code: Tensor) -> Tensor:
+        return F.normalize(code.float(), p=1, dim=1)
+
+    def max_error(self, num_classes: int) -> float:
+        return 2e-3
+
+
+def test_a_codec_of_another_package_is_found_by_name_and_keeps_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = types.ModuleType("their_codecs")
+    package.FLOAT16 = Float16()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "their_codecs", package)
+    monkeypatch.setattr(CODECS, "_things", dict(CODECS._things))
+    entry = importlib.metadata.EntryPoint("float16", "their_codecs:FLOAT16", "noisycorrect.codecs")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [entry] if group == entry.group else [])
+    for kind in ("classification", "segmentation"):
+        store = make_store(tmp_path / kind, kind, codec="float16")
+        advance(store, 2)
+        assert isinstance(store.codec, Float16)
+        assert_whole(store, 2)
