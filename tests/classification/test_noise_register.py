@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import sys
-import types
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import pytest
+from announced import announce
 
 from noisycorrect.classification import noise
 from noisycorrect.classification.noise.base import relabelled
@@ -61,12 +59,8 @@ def test_a_new_model_is_suggested_and_checked_like_the_others(registered: None) 
 
 
 def test_a_model_of_another_package_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    package = types.ModuleType("their_noise")
-    package.Shift = Shift  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "their_noise", package)
-    monkeypatch.setattr(noise.MODELS, "_things", dict(noise.MODELS._things))
-    entry = importlib.metadata.EntryPoint("shift", "their_noise:Shift", "noisycorrect.noise_models")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [entry] if group == entry.group else [])
+    assert noise.MODELS.group == "noisycorrect.noise_models"
+    announce(monkeypatch, noise.MODELS, shift=Shift)
     assert noise.parse("shift:0.25:steps=2") == Shift(0.25, steps=2)
     assert noise.parse("symmetric:0.4") == noise.Symmetric(0.4)
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from announced import announce
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from makers import advance, assert_whole, make_store
 from torch import Tensor
 
 from noisycorrect.labels import CODECS, Codec, Float32, SqrtUint8
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.support.errors import InvalidInputError
-from tests.labels.makers import advance, assert_whole, make_store
 
 KINDS = ("one-hot", "uniform", "tiny", "two", "flat", "peaked")
 
@@ -145,12 +143,8 @@ class Float16:
 def test_a_codec_of_another_package_is_found_by_name_and_keeps_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = types.ModuleType("their_codecs")
-    package.FLOAT16 = Float16()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "their_codecs", package)
-    monkeypatch.setattr(CODECS, "_things", dict(CODECS._things))
-    entry = importlib.metadata.EntryPoint("float16", "their_codecs:FLOAT16", "noisycorrect.codecs")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [entry] if group == entry.group else [])
+    assert CODECS.group == "noisycorrect.codecs"
+    announce(monkeypatch, CODECS, float16=Float16())
     for kind in ("classification", "segmentation"):
         store = make_store(tmp_path / kind, kind, codec="float16")
         advance(store, 2)

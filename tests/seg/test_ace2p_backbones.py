@@ -1,13 +1,11 @@
 """Backbones: their strides, their names, and modules of others as backbones."""
 
-import importlib.metadata
-import sys
-import types
 from collections import OrderedDict
 
 import pytest
 import torch
 import torch.nn.functional as F
+from announced import announce
 from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
@@ -165,12 +163,8 @@ def test_a_backbone_of_another_package_is_found_by_name(monkeypatch):
             maps = self.stem(images)
             return tuple(F.avg_pool2d(maps, stride) for stride in (1, 2, 4, 4))
 
-    package = types.ModuleType("their_backbones")
-    package.Tiny = Tiny
-    monkeypatch.setitem(sys.modules, "their_backbones", package)
-    monkeypatch.setattr(BACKBONES, "_things", dict(BACKBONES._things))
-    entry = importlib.metadata.EntryPoint("tiny", "their_backbones:Tiny", "noisycorrect.backbones")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [entry] if group == entry.group else [])
+    assert BACKBONES.group == "noisycorrect.backbones"
+    announce(monkeypatch, BACKBONES, tiny=Tiny)
     assert make_backbone("tiny", width=0.5).channels == (4, 4, 4, 4)
     network = ACE2P(num_classes=3, backbone="tiny", width=0.25).eval()
     assert network(torch.zeros(1, 3, 64, 64)).parsing.shape == (1, 3, 16, 16)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import sys
-import types
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 import pytest
+from announced import announce
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
@@ -51,12 +49,8 @@ def test_a_new_model_is_registered_spelled_parsed_and_applied(registered: None) 
 
 
 def test_a_model_of_another_package_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    package = types.ModuleType("their_noise")
-    package.Stain = Stain  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "their_noise", package)
-    monkeypatch.setattr(noise.MODELS, "_things", dict(noise.MODELS._things))
-    entry = importlib.metadata.EntryPoint("stain", "their_noise:Stain", "noisycorrect.mask_noise_models")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [entry] if group == entry.group else [])
+    assert noise.MODELS.group == "noisycorrect.mask_noise_models"
+    announce(monkeypatch, noise.MODELS, stain=Stain)
     assert noise.parse("stain:3+boundary:1") == noise.Compose([Stain(3), noise.Boundary(1)])
     with pytest.raises(InvalidInputError, match="known mask noise model; got 'stane'; .* 'realistic', 'stain'"):
         noise.parse("stane")
