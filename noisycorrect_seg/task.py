@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels.codec import codec_named
+from noisycorrect.labels.codec import CODECS
 from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.labels.refine import blend_classes, label_trust
 from noisycorrect.support import distributed
@@ -84,7 +84,7 @@ class HumanParsing:
         self.size = _checked_size(size)
         self.objective = ParsingLoss() if objective is None else objective
         self.flip_average = flip_average
-        self.codec = codec_named(codec).name
+        self.codec = CODECS[codec].name
         self.prediction_passes = 2 if flip_average else 1
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
@@ -147,7 +147,7 @@ class HumanParsing:
             return given
         _check_crops(batch)
         evidence = warp_evidence(
-            codec_named(self.codec).decode(batch.evidence),
+            CODECS[self.codec].decode(batch.evidence),
             batch.extra["matrix"],
             batch.extra["mirror"],
             size=(given.shape[-2], given.shape[-1]),

@@ -1,4 +1,12 @@
-"""How evidence is stored: codecs between class probabilities and the bytes of a label store."""
+"""How evidence is stored: codecs between class probabilities and the bytes of a label store.
+
+A codec of your own offers what :class:`Codec` declares, and adds itself in the file that defines it::
+
+    CODECS.register("float16", Float16())
+
+A store names its codec in its manifest, and every process that reads the store must find it by that name: import the
+file there, too, or announce the codec as an entry point of the group ``noisycorrect.codecs``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.support.errors import unknown_name
+from noisycorrect.support.register import Register
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
@@ -136,7 +144,11 @@ class SqrtUint8:
         return single / least_total + FLOAT32_EPS
 
 
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float32(), SqrtUint8(), SqrtUint8(levels=63))}
+CODECS: Register[Codec] = Register("codec", group="noisycorrect.codecs")
+"""Every codec, by the name that stands in a store's manifest."""
+
+for _codec in (Float32(), SqrtUint8(), SqrtUint8(levels=63)):
+    CODECS.register(_codec.name, _codec)
 
 
 def codec_named(name: str) -> Codec:
@@ -147,6 +159,4 @@ def codec_named(name: str) -> Codec:
     InvalidInputError
         If there is none.
     """
-    if name not in CODECS:
-        raise unknown_name("codec", name, CODECS)
     return CODECS[name]

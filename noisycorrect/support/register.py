@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
@@ -85,3 +87,22 @@ class Register(Mapping[str, T], Generic[T]):
 
     def _announced(self) -> dict[str, importlib.metadata.EntryPoint]:
         return {entry.name: entry for entry in importlib.metadata.entry_points(group=self.group)}
+
+
+def import_folder(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package, so that what they register is there: a new file is named nowhere else.
+
+    Parameters
+    ----------
+    package : str
+        The package's ``__name__``; it calls this at the end of its own ``__init__``.
+    path : iterable of str
+        Its ``__path__``.
+
+    Examples
+    --------
+    >>> import noisycorrect.support as package
+    >>> import_folder(package.__name__, package.__path__)
+    """
+    for module in pkgutil.iter_modules(path, f"{package}."):
+        importlib.import_module(module.name)

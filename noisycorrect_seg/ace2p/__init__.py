@@ -1,5 +1,6 @@
 """A-CE2P: the network, its parts, its predecessors, and the weights of others that it takes."""
 
+from noisycorrect.support.register import import_folder
 from noisycorrect_seg.ace2p.backbones import BACKBONES, FeatureMaps, make_backbone, resnet_maps
 from noisycorrect_seg.ace2p.configurations import CE2P, ParsingNetwork
 from noisycorrect_seg.ace2p.context import CONTEXTS, make_context
@@ -25,3 +26,5 @@ __all__ = [
     "official_state",
     "resnet_maps",
 ]
+
+import_folder(__name__, __path__)

@@ -1,9 +1,19 @@
-"""Backbones by name, and making a backbone of a module that you have."""
+"""Backbones by name, and making a backbone of a module that you have.
+
+What is registered is a function ``make(*, width=1.0)`` that returns a module with two properties: called with images
+(N, 3, H, W), normalised and blue first, it returns four maps, biggest first (best of strides 4, 8, 16 and 16); and its
+``channels`` are their four channel counts. `width` is a factor on the channel counts of the published network. A
+backbone of your own adds itself in the file that defines it::
+
+    BACKBONES.register("tiny", Tiny)
+
+A saved network names its backbone: whoever loads it imports that file before, or the backbone is announced as an entry
+point of the group ``noisycorrect.backbones``.
+"""
 
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -12,19 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.support.checks import whole_number
-from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
-from noisycorrect_seg.ace2p.resnet import ResNet
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.register import Register
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": functools.partial(ResNet, 18),
-    "resnet50": functools.partial(ResNet, 50),
-    "resnet101": functools.partial(ResNet, 101),
-    "resnet18-7x7": functools.partial(ResNet, 18, stem="7x7"),
-    "resnet50-7x7": functools.partial(ResNet, 50, stem="7x7"),
-    "resnet101-7x7": functools.partial(ResNet, 101, stem="7x7"),
-    "mobilenetv2": MobileNetV2,
-}
+BACKBONES: Register[Callable[..., nn.Module]] = Register("backbone", group="noisycorrect.backbones")
+"""Every backbone, by its name: functions of `width`, a factor on its channel counts."""
+
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -36,8 +39,8 @@ def make_backbone(backbone: str | nn.Module, *, width: float = 1.0) -> nn.Module
     Parameters
     ----------
     backbone : str or nn.Module
-        ``"resnet18"``, ``"resnet50"``, ``"resnet101"`` (deep stem), the same with ``"-7x7"`` (torchvision's stem),
-        ``"mobilenetv2"``, or a module with four whole numbers in ``channels``.
+        A name in :data:`BACKBONES`: ``"resnet18"``, ``"resnet50"``, ``"resnet101"`` (deep stem), the same with
+        ``"-7x7"`` (torchvision's stem), ``"mobilenetv2"``; or a module with four whole numbers in ``channels``.
     width : float
         Factor on the channel counts of a named backbone.
 
@@ -52,8 +55,6 @@ def make_backbone(backbone: str | nn.Module, *, width: float = 1.0) -> nn.Module
     (32, 64, 128, 256)
     """
     if isinstance(backbone, str):
-        if backbone not in BACKBONES:
-            raise unknown_name("backbone", backbone, BACKBONES)
         return BACKBONES[backbone](width=width)
     if not isinstance(backbone, nn.Module):
         raise InvalidInputError(

@@ -7,6 +7,7 @@ from typing import final
 
 from torch import Tensor, nn
 
+from noisycorrect_seg.ace2p.backbones import BACKBONES
 from noisycorrect_seg.ace2p.layers import scaled
 
 # Table 2 of Sandler et al., CVPR 2018: expansion, channels, blocks, stride of the first block; its last stride is a
@@ -91,3 +92,6 @@ class MobileNetV2(nn.Module):
             if number in RETURNED:
                 found.append(maps)
         return tuple(found)
+
+
+BACKBONES.register("mobilenetv2", MobileNetV2)

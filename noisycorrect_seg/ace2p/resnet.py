@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.support.errors import unknown_name
+from noisycorrect_seg.ace2p.backbones import BACKBONES
 from noisycorrect_seg.ace2p.layers import scaled
 
 PLANES = (64, 128, 256, 512)
@@ -171,3 +173,8 @@ class ResNet(nn.Module):
         second = self.layer2(first)
         third = self.layer3(second)
         return first, second, third, self.layer4(third)
+
+
+for _depth in (18, 50, 101):
+    BACKBONES.register(f"resnet{_depth}", functools.partial(ResNet, _depth))
+    BACKBONES.register(f"resnet{_depth}-7x7", functools.partial(ResNet, _depth, stem="7x7"))

@@ -4,10 +4,11 @@ Every model is called alike, `model.apply(masks, classes=, seed=)`, and returns 
 one mask at a time. `parse("boundary:3+swap:0.2")` builds a model from its spelling, `realistic()` a mixture of all.
 """
 
-from noisycorrect_seg.noise.base import MaskNoise, NoisyMasks
+from noisycorrect.support.register import import_folder
+from noisycorrect_seg.noise.base import MODELS, MaskNoise, NoisyMasks, register
 from noisycorrect_seg.noise.boundary import Boundary, MarkovBoundary, move_borders
 from noisycorrect_seg.noise.compose import Compose, NoNoise
-from noisycorrect_seg.noise.parse import MODELS, parse, realistic
+from noisycorrect_seg.noise.parse import parse, realistic
 from noisycorrect_seg.noise.semantic import (
     CONFUSED,
     Confusion,
@@ -38,4 +39,7 @@ __all__ = [
     "move_borders",
     "parse",
     "realistic",
+    "register",
 ]
+
+import_folder(__name__, __path__)

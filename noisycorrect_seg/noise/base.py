@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed
+from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed, origin
 from noisycorrect.labels.given import IGNORE_INDEX, checked_mask
+from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.spelling import NOTATIONS, NUMBER, Notation, SpelledRegister, spell
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.noise.spec import spell_model
 
 Mask: TypeAlias = NDArray[np.uint8]
 ClassesLike: TypeAlias = Classes | str | Sequence[str]
@@ -31,7 +32,7 @@ class NoisyMasks:
     changed : list of ndarray of bool, shape (H, W)
         Which pixels are wrong now.
     details : dict
-        `model`, the model's spelling, and `seed`.
+        `model`, the model's spelling, `seed`, and `spawn_key` if the seed is a child of another.
 
     Examples
     --------
@@ -62,18 +63,25 @@ class NoisyMasks:
         return wrong / max(foreground, 1)
 
 
+def _write_number(value: float) -> str:
+    # "+" joins models, so that 1e+16 must not be spelled with it.
+    return repr(int(value)) if float(value).is_integer() else repr(float(value)).replace("e+", "e")
+
+
 class MaskNoise(ABC):
     """Makes wrong masks out of right ones, reproducibly, and says which pixels it changed.
 
     A model is an immutable value. What it does to a mask depends on the mask, the seed and the mask's index only, never
-    on the other masks, so that masks can be made one at a time. `str(model)` is its spelling, which `parse` reads back.
+    on the other masks, so that masks can be made one at a time. `str(model)` is its spelling, which `parse` reads back;
+    the types of its fields say how they are spelled, see `noisycorrect.support.spelling`.
 
     Class 0 is background. A pixel with 255 stays as it is, and no other pixel becomes 255.
 
-    Models are final: they set `name` and define `_corrupt`.
+    Models are final: they set `name` and define `_corrupt`, and are decorated with `register`.
     """
 
     name: ClassVar[str]
+    notations: ClassVar[Mapping[Any, Notation]] = {**NOTATIONS, float: NUMBER._replace(write=_write_number)}
 
     def apply(
         self, masks: Iterable[Any], *, classes: ClassesLike, seed: Seed, images: Sequence[Any] | None = None
@@ -113,7 +121,7 @@ class MaskNoise(ABC):
             changed.append(noisy[-1] != given)
         if not noisy:
             raise InvalidInputError("at least one mask", got="none", fix="check how the data set was read")
-        return NoisyMasks(noisy, changed, {"model": str(self), "seed": sequence.entropy})
+        return NoisyMasks(noisy, changed, origin(self, sequence))
 
     def apply_one(
         self, mask: Any, *, classes: ClassesLike, seed: Seed, index: int = 0, image: NDArray[np.uint8] | None = None
@@ -143,10 +151,9 @@ class MaskNoise(ABC):
         [[0, 0]]
         """
         classes = classes_named(classes)
-        if isinstance(index, bool) or not isinstance(index, int | np.integer) or index < 0:
-            raise InvalidInputError("an index of at least 0", got=repr(index), fix="pass the sample's index")
-        given = checked_mask(mask, len(classes), int(index))
-        return self._noisy(given, classes, check_seed(seed), int(index), image)
+        index = whole_number("index", index, least=0)
+        given = checked_mask(mask, len(classes), index)
+        return self._noisy(given, classes, check_seed(seed), index, image)
 
     def _noisy(
         self, given: Mask, classes: Classes, seed: np.random.SeedSequence, index: int, image: Any | None
@@ -165,7 +172,16 @@ class MaskNoise(ABC):
         """Return the noisy mask of a checked one, which is the model's to change; what it writes over 255 is undone."""
 
     def __str__(self) -> str:
-        return spell_model(self)
+        return spell(self)
+
+
+MODELS: SpelledRegister[MaskNoise] = SpelledRegister(
+    "mask noise model", group="noisycorrect.mask_noise_models", example="boundary:3"
+)
+"""Every noise model for masks but `Compose`, by its name."""
+
+register = MODELS.add
+"""Class decorator that adds a noise model to `MODELS`; it stands above ``@dataclass``."""
 
 
 def _checked_image(image: Any, shape: tuple[int, ...], index: int) -> NDArray[np.uint8]:

@@ -12,12 +12,13 @@ from scipy import ndimage
 
 from noisycorrect.classification.noise.checks import check_flag, check_scale, check_share
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.checks import whole_number
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.noise.base import Mask, MaskNoise
+from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 from noisycorrect_seg.noise.parts import find_parts, grown
 
 
+@register
 @final
 @dataclass(frozen=True)
 class Boundary(MaskNoise):
@@ -109,6 +110,7 @@ def _signed_distance(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray(np.where(inside, within - 0.5, 0.5 - without))
 
 
+@register
 @final
 @dataclass(frozen=True)
 class MarkovBoundary(MaskNoise):
@@ -155,9 +157,7 @@ class MarkovBoundary(MaskNoise):
     name: ClassVar[str] = "markov"
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int | np.integer) or self.steps < 0:
-            raise InvalidInputError("steps of at least 0", got=repr(self.steps), fix="pass a whole number")
-        object.__setattr__(self, "steps", int(self.steps))
+        object.__setattr__(self, "steps", whole_number("steps", self.steps, least=0))
         for name in ("theta1", "theta2", "theta3"):
             object.__setattr__(self, name, check_share(getattr(self, name), name))
         object.__setattr__(self, "smooth", check_flag(self.smooth, "smooth"))

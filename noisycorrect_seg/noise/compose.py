@@ -1,4 +1,4 @@
-"""Several kinds of noise one after the other, none at all, and the mixture that looks like real annotation."""
+"""Several kinds of noise one after the other, and none at all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.noise.base import Mask, MaskNoise
+from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 
 
+@register
 @final
 @dataclass(frozen=True)
 class NoNoise(MaskNoise):

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from typing import Any
 
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import unknown_name
 from noisycorrect_seg.classes import classes_named
-from noisycorrect_seg.noise.base import ClassesLike, MaskNoise
-from noisycorrect_seg.noise.boundary import Boundary, MarkovBoundary
-from noisycorrect_seg.noise.compose import Compose, NoNoise
-from noisycorrect_seg.noise.semantic import Confusion, DroppedPart, LeftRightSwap, MatrixConfusion, confused_pairs
-from noisycorrect_seg.noise.shapes import CoarsePolygon, PartAffine, Superpixel
-from noisycorrect_seg.noise.spec import read_arguments
-
-MODELS: Mapping[str, type[MaskNoise]] = MappingProxyType(
-    {
-        model.name: model
-        for model in (
-            NoNoise,
-            Boundary,
-            MarkovBoundary,
-            PartAffine,
-            Confusion,
-            MatrixConfusion,
-            LeftRightSwap,
-            DroppedPart,
-            CoarsePolygon,
-            Superpixel,
-        )
-    }
-)
-"""Every noise model for masks but `Compose`, by its name."""
+from noisycorrect_seg.noise.base import MODELS, ClassesLike, MaskNoise
+from noisycorrect_seg.noise.boundary import Boundary
+from noisycorrect_seg.noise.compose import Compose
+from noisycorrect_seg.noise.semantic import Confusion, DroppedPart, LeftRightSwap, confused_pairs
+from noisycorrect_seg.noise.shapes import CoarsePolygon, PartAffine
 
 
-def parse(spelling: str) -> MaskNoise:
+def parse(spelling: str, **materials: Any) -> MaskNoise:
     """Return the noise model of a spelling; the inverse of `str(model)`.
 
     A spelling is `name`, `name:value` or `name:value:option=value:flag`, and several are joined by `+`: `none`,
@@ -45,6 +26,9 @@ def parse(spelling: str) -> MaskNoise:
     ----------
     spelling : str
         As above.
+    **materials
+        Arrays and the like that models need and spellings do not hold, by the name of the field that takes them. Each
+        model takes what it has a field for. None of this package needs any.
 
     Returns
     -------
@@ -54,7 +38,8 @@ def parse(spelling: str) -> MaskNoise:
     Raises
     ------
     InvalidInputError
-        If a name or an option is unknown, a value is missing or unreadable, or the model refuses it.
+        If a name or an option is unknown, a value is missing or unreadable, no model takes a material, or the model
+        refuses its arguments.
 
     Examples
     --------
@@ -64,19 +49,18 @@ def parse(spelling: str) -> MaskNoise:
     'boundary:3+swap:0.2:together'
     """
     if not isinstance(spelling, str):
-        raise InvalidInputError("a spelling such as 'boundary:3'", got=repr(spelling), fix="pass a string")
-    models = [_parse_one(spelling, part.strip()) for part in spelling.split("+")]
+        raise MODELS.no_spelling(spelling)
+    models = [_parse_one(text, materials) for text in spelling.split("+")]
     return models[0] if len(models) == 1 else Compose(models)
 
 
-def _parse_one(spelling: str, text: str) -> MaskNoise:
-    name, *parts = text.split(":")
-    if name == "realistic" and not parts:
+def _parse_one(text: str, materials: Mapping[str, Any]) -> MaskNoise:
+    if text.strip() == "realistic":
         return realistic()
+    name = text.strip().split(":")[0]
     if name not in MODELS:
-        raise unknown_name("mask noise model", name, [*MODELS, "realistic"])
-    model = MODELS[name]
-    return model(**read_arguments(spelling, model, parts))
+        raise unknown_name(MODELS.what, name, [*MODELS, "realistic"])
+    return MODELS.read(text, materials)
 
 
 def realistic(height: int = 128, classes: ClassesLike = "lip") -> Compose:
@@ -108,8 +92,7 @@ def realistic(height: int = 128, classes: ClassesLike = "lip") -> Compose:
     >>> [model.name for model in realistic().models]
     ['confusion', 'swap', 'swap', 'drop', 'affine', 'polygon', 'boundary']
     """
-    if isinstance(height, bool) or not isinstance(height, int) or height < 1:
-        raise InvalidInputError("a height of at least 1", got=repr(height), fix="pass the masks' height in pixels")
+    height = whole_number("height", height, least=1)
     known = classes_named(classes)
     models: list[MaskNoise] = []
     if confused_pairs(known):

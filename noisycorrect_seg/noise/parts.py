@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect_seg.noise.base import Mask
 
-Mask = NDArray[np.uint8]
 Box = tuple[slice, slice]
 
 

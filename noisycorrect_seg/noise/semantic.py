@@ -9,11 +9,11 @@ from typing import ClassVar, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.checks import check_flag, check_rate, check_share
+from noisycorrect.classification.noise.checks import check_choice, check_flag, check_rate, check_share, check_transition
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.noise.base import Mask, MaskNoise
+from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts
 
 CONFUSED: tuple[tuple[str, str], ...] = (
@@ -58,6 +58,7 @@ def confused_pairs(classes: Classes) -> tuple[tuple[int, int], ...]:
     return tuple((index[a], index[b]) for a, b in CONFUSED if a in index and b in index)
 
 
+@register
 @final
 @dataclass(frozen=True)
 class Confusion(MaskNoise):
@@ -121,6 +122,7 @@ class Confusion(MaskNoise):
         return rename(mask, self.transition(classes), rng, whole=self.whole)
 
 
+@register
 @final
 @dataclass(frozen=True)
 class MatrixConfusion(MaskNoise):
@@ -151,18 +153,8 @@ class MatrixConfusion(MaskNoise):
     name: ClassVar[str] = "matrix"
 
     def __post_init__(self) -> None:
-        try:
-            matrix = np.array(self.transition, np.float64)
-        except (TypeError, ValueError):
-            matrix = np.zeros(0)
-        square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] >= 2
-        if not square or not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1.0, rtol=0, atol=1e-6):
-            raise InvalidInputError(
-                "a square matrix of probabilities whose rows sum to 1",
-                got=f"shape {matrix.shape}" if not square else f"row sums {matrix.sum(axis=1).round(3).tolist()}",
-                fix="rows are right classes, columns are the names they get",
-            )
-        object.__setattr__(self, "transition", tuple(tuple(row) for row in matrix.tolist()))
+        rows = check_transition(self.transition).tolist()
+        object.__setattr__(self, "transition", tuple(tuple(row) for row in rows))
         object.__setattr__(self, "whole", check_flag(self.whole, "whole"))
 
     def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
@@ -205,6 +197,7 @@ def rename(mask: Mask, transition: NDArray[np.float64], rng: np.random.Generator
     return np.where(parts.numbers > 0, names[parts.numbers], mask).astype(np.uint8)
 
 
+@register
 @final
 @dataclass(frozen=True)
 class LeftRightSwap(MaskNoise):
@@ -248,9 +241,9 @@ class LeftRightSwap(MaskNoise):
 
 
 Fill = Literal["around", "background"]
-_FILLS = ("around", "background")
 
 
+@register
 @final
 @dataclass(frozen=True)
 class DroppedPart(MaskNoise):
@@ -286,8 +279,7 @@ class DroppedPart(MaskNoise):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", check_rate(self.rate))
         object.__setattr__(self, "at_most", check_share(self.at_most, "at_most"))
-        if self.fill not in _FILLS:
-            raise unknown_name("fill of dropped parts", self.fill, _FILLS)
+        check_choice(self.fill, Fill, "fill of dropped parts")
 
     def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
         parts = find_parts(mask)

@@ -10,20 +10,15 @@ from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_rate, check_scale
 from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.checks import whole_number
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.noise.base import Mask, MaskNoise
+from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 from noisycorrect_seg.noise.outline import filled, outlines, simplified
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts
 from noisycorrect_seg.noise.superpixels import superpixels
 
 
-def _checked_count(value: object, least: int, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInputError(f"{what} of at least {least}", got=repr(value), fix="pass a whole number")
-    return int(value)
-
-
+@register
 @final
 @dataclass(frozen=True)
 class CoarsePolygon(MaskNoise):
@@ -58,7 +53,7 @@ class CoarsePolygon(MaskNoise):
     name: ClassVar[str] = "polygon"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "vertices", _checked_count(self.vertices, 3, "vertices"))
+        object.__setattr__(self, "vertices", whole_number("vertices", self.vertices, least=3))
         object.__setattr__(self, "jitter", check_scale(self.jitter, "a jitter in pixels"))
 
     def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
@@ -75,6 +70,7 @@ class CoarsePolygon(MaskNoise):
         return noisy
 
 
+@register
 @final
 @dataclass(frozen=True)
 class PartAffine(MaskNoise):
@@ -172,6 +168,7 @@ def moved_part(
     return noisy
 
 
+@register
 @final
 @dataclass(frozen=True)
 class Superpixel(MaskNoise):
@@ -204,7 +201,7 @@ class Superpixel(MaskNoise):
     name: ClassVar[str] = "superpixel"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _checked_count(self.size, 2, "a size in pixels"))
+        object.__setattr__(self, "size", whole_number("size", self.size, least=2))
 
     def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
         cells = superpixels(mask.shape, self.size, rng, image)

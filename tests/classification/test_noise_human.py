@@ -59,7 +59,7 @@ def test_both_formats_by_both_names(name: str, kind: str, request: pytest.Fixtur
         assert result.details["source"] == str(source)
         assert result.details["key"] == name
         assert result.details["right_labels_checked"] is True
-    assert np.array_equal(noise.parse(f"human:{name}", human_labels=str(source)).apply(
+    assert np.array_equal(noise.parse(f"human:{name}", labels_or_path=str(source)).apply(
         CLEAN, num_classes=10, seed=1).labels, expected)  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def test_unknown_and_missing_keys(pt_file: Path, folder: Path, tmp_path: Path) -
         with pytest.raises(InvalidInputError, match=r"set of human labels in .* got 'noisy'"):
             run(source, "noisy")
     with pytest.raises(
-        InvalidInputError, match=r"human labels, or the file or folder .* parse\('human:random1', human_"
+        InvalidInputError, match=r"human labels, or the file or folder .* parse\('human:random1', labels_or_path=path\)"
     ):
         run(None, "random1")
 

@@ -252,7 +252,7 @@ def test_other_bad_input_is_refused() -> None:
         run(model, masks=[])
     with pytest.raises(InvalidInputError, match="known class list"):
         model.apply(MASKS, classes="lipp", seed=0)
-    with pytest.raises(InvalidInputError, match="an index of at least 0"):
+    with pytest.raises(InvalidInputError, match="index to be a whole number >= 0"):
         model.apply_one(MASKS[0], classes=LIP, seed=0, index=-1)
     with pytest.raises(InvalidInputError, match="one image a mask"):
         run(model, images=IMAGES[:2])

@@ -19,7 +19,7 @@ _rng = np.random.default_rng(7)
 LABELS = _rng.choice([label for label in range(K) if label != 8], N)  # class 8 has no samples
 INPUTS = _rng.normal(size=(N, 6)).astype(np.float32)
 MATERIAL: dict[str, Any] = {
-    "human_labels": np.where(_rng.random(N) < 0.2, _rng.integers(0, K, N), LABELS),
+    "labels_or_path": np.where(_rng.random(N) < 0.2, _rng.integers(0, K, N), LABELS),
     "pool": _rng.normal(size=(N, 6)).astype(np.float32) + 100,
     "teacher_probs": _rng.dirichlet(np.ones(K), N),
 }
@@ -42,7 +42,7 @@ MODELS: list[noise.NoiseModel] = [
     noise.FeatureDependent(0.3, MATERIAL["teacher_probs"]),
     noise.OpenSet(0.3, MATERIAL["pool"]),
     noise.OpenSet(0.3, MATERIAL["pool"], sampling="bernoulli"),
-    noise.Human(MATERIAL["human_labels"]),
+    noise.Human(MATERIAL["labels_or_path"]),
 ]
 SEED_FREE = {"none", "human", "feature"}  # nothing to draw: feature only breaks ties, and a given teacher has none here
 

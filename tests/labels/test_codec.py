@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from announced import announce
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from makers import advance, assert_whole, make_store
 from torch import Tensor
 
 from noisycorrect.labels import CODECS, Codec, Float32, SqrtUint8
@@ -119,3 +123,30 @@ def test_float32_is_exact() -> None:
 def test_an_unknown_codec_has_a_suggestion() -> None:
     with pytest.raises(InvalidInputError, match="did you mean 'sqrt-uint8'"):
         codec_named("sqrt_uint8")
+
+
+class Float16:
+    name = "float16"
+    dtype = np.dtype(np.float16)
+    storage: dict[str, Any] = {}  # noqa: RUF012 - as short as an author would write it
+
+    def encode(self, probs: Tensor) -> np.ndarray:
+        return probs.detach().to("cpu", torch.float16).numpy()
+
+    def decode(self, code: Tensor) -> Tensor:
+        return F.normalize(code.float(), p=1, dim=1)
+
+    def max_error(self, num_classes: int) -> float:
+        return 2e-3
+
+
+def test_a_codec_of_another_package_is_found_by_name_and_keeps_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert CODECS.group == "noisycorrect.codecs"
+    announce(monkeypatch, CODECS, float16=Float16())
+    for kind in ("classification", "segmentation"):
+        store = make_store(tmp_path / kind, kind, codec="float16")
+        advance(store, 2)
+        assert isinstance(store.codec, Float16)
+        assert_whole(store, 2)

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import pytest
 import torch
 import torch.nn.functional as F
+from announced import announce
 from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
@@ -149,6 +150,24 @@ def test_a_resnet_of_torchvision_becomes_the_named_backbone(blocks):
     torch.testing.assert_close(found.eval()(images), named(images.flip(1)))
     assert resnet_maps(theirs, dilate=False)(images)[-1].shape[2:] == (3, 2)
     assert all(a is not b for a in found.parameters() for b in theirs.parameters())
+
+
+def test_a_backbone_of_another_package_is_found_by_name(monkeypatch):
+    class Tiny(nn.Module):
+        def __init__(self, *, width=1.0):
+            super().__init__()
+            self.channels = (round(8 * width),) * 4
+            self.stem = nn.Conv2d(3, self.channels[0], 4, stride=4)
+
+        def forward(self, images):
+            maps = self.stem(images)
+            return tuple(F.avg_pool2d(maps, stride) for stride in (1, 2, 4, 4))
+
+    assert BACKBONES.group == "noisycorrect.backbones"
+    announce(monkeypatch, BACKBONES, tiny=Tiny)
+    assert make_backbone("tiny", width=0.5).channels == (4, 4, 4, 4)
+    network = ACE2P(num_classes=3, backbone="tiny", width=0.25).eval()
+    assert network(torch.zeros(1, 3, 64, 64)).parsing.shape == (1, 3, 16, 16)
 
 
 # --- invalid input

@@ -333,26 +333,29 @@ def test_the_realistic_mixture_fits_the_classes_and_the_size() -> None:
     [
         (lambda: noise.Boundary(-1), "radius in pixels, finite and at least 0"),
         (lambda: noise.Boundary(float("nan")), "radius"),
-        (lambda: noise.MarkovBoundary(-1), "steps of at least 0"),
-        (lambda: noise.MarkovBoundary(2.5), "steps of at least 0; got 2.5"),  # type: ignore[arg-type]
+        (lambda: noise.MarkovBoundary(-1), "steps to be a whole number >= 0"),
+        (lambda: noise.MarkovBoundary(2.5), "steps to be a whole number >= 0; got 2.5"),  # type: ignore[arg-type]
         (lambda: noise.MarkovBoundary(theta2=1.5), r"theta2 in \[0, 1\]"),
         (lambda: noise.MarkovBoundary(smooth="yes"), "smooth to be True or False"),  # type: ignore[arg-type]
         (lambda: noise.Confusion(20), r"noise rate in \[0, 1\]; got 20"),
         (lambda: noise.Confusion(0.2, pairs=((5, 5),)), "two different classes"),
         (lambda: noise.Confusion(0.2, pairs=()), "two different classes"),
         (lambda: noise.Confusion(0.2, pairs=((5, 300),)), "two different classes"),
-        (lambda: noise.MatrixConfusion(((0.5, 0.4), (0.0, 1.0))), r"row sums \[0.9, 1.0\]"),
-        (lambda: noise.MatrixConfusion(((1.0, 0.0),)), r"square matrix .* got shape \(1, 2\)"),
-        (lambda: noise.MatrixConfusion(((1.0, 0.0), (1.0,))), "square matrix"),
+        (
+            lambda: noise.MatrixConfusion(((0.5, 0.4), (0.0, 1.0))),
+            "row-stochastic transition matrix .* got a sum of 0.9 in row 0",
+        ),
+        (lambda: noise.MatrixConfusion(((1.0, 0.0),)), r"shape \(K, K\), K >= 2; got shape \(1, 2\)"),
+        (lambda: noise.MatrixConfusion(((1.0, 0.0), (1.0,))), "square transition matrix; got a ragged"),
         (lambda: noise.DroppedPart(0.1, fill="arround"), "did you mean 'around'"),  # type: ignore[arg-type]
         (lambda: noise.DroppedPart(0.1, at_most=2.0), "at_most"),
         (lambda: noise.PartAffine(0.1, angle=-3.0), "angle, finite and at least 0"),
-        (lambda: noise.CoarsePolygon(2), "vertices of at least 3"),
+        (lambda: noise.CoarsePolygon(2), "vertices to be a whole number >= 3"),
         (lambda: noise.CoarsePolygon(5, jitter=float("inf")), "jitter in pixels"),
-        (lambda: noise.Superpixel(1), "size in pixels of at least 2"),
+        (lambda: noise.Superpixel(1), "size to be a whole number >= 2"),
         (lambda: noise.Compose([]), "at least one noise model"),
         (lambda: noise.Compose(["swap:0.2"]), "mask noise models; got 'swap:0.2'"),  # type: ignore[list-item]
-        (lambda: noise.realistic(0), "a height of at least 1"),
+        (lambda: noise.realistic(0), "height to be a whole number >= 1"),
     ],
 )
 def test_wrong_parameters_are_refused(make: object, message: str) -> None:

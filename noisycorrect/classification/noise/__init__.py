@@ -4,15 +4,16 @@ Every model is called alike, `model.apply(labels, num_classes=, seed=, inputs=No
 `parse("symmetric:0.4")` builds one from its spelling.
 """
 
-from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, realised_transition
+from noisycorrect.classification.noise.base import MODELS, NoiseModel, NoisyLabels, realised_transition, register
 from noisycorrect.classification.noise.class_conditional import ClassConditional
 from noisycorrect.classification.noise.feature import FeatureDependent
 from noisycorrect.classification.noise.human import Human
 from noisycorrect.classification.noise.instance import InstanceDependent
 from noisycorrect.classification.noise.open_set import OpenSet
-from noisycorrect.classification.noise.parse import MODELS, parse
+from noisycorrect.classification.noise.parse import parse
 from noisycorrect.classification.noise.projection import instance_transition_probs, instance_weights
 from noisycorrect.classification.noise.transition import CIFAR10_ASYMMETRIC, Asymmetric, NoNoise, PairFlip, Symmetric
+from noisycorrect.support.register import import_folder
 
 __all__ = [
     "CIFAR10_ASYMMETRIC",
@@ -32,4 +33,7 @@ __all__ = [
     "instance_weights",
     "parse",
     "realised_transition",
+    "register",
 ]
+
+import_folder(__name__, __path__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -17,8 +18,9 @@ from noisycorrect.classification.noise.checks import (
     check_labels,
     check_num_classes,
     check_seed,
+    origin,
 )
-from noisycorrect.classification.noise.spec import spell_model
+from noisycorrect.support.spelling import NOTATIONS, Notation, SpelledRegister, spell
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +65,15 @@ class NoiseModel(ABC):
     """Makes wrong labels out of right ones, reproducibly, and says which ones it changed.
 
     A model is an immutable value: `apply` may be called on any labels, in any order. `str(model)` is its spelling,
-    which `parse` reads back; files and arrays that a model needs are no part of the spelling.
+    which `parse` reads back; files and arrays that a model needs are no part of the spelling. The types of its fields
+    say how they are spelled, see `noisycorrect.support.spelling`.
 
-    Models are final: they set `name` and define `_corrupt`, or a matrix (MatrixNoise).
+    Models are final: they set `name` and define `_corrupt`, or a matrix (MatrixNoise), and are decorated with
+    `register`.
     """
 
     name: ClassVar[str]
+    notations: ClassVar[Mapping[Any, Notation]] = NOTATIONS
 
     def apply(
         self, labels: LabelsLike, *, num_classes: int, seed: Seed, inputs: ArrayLike | None = None
@@ -101,10 +106,7 @@ class NoiseModel(ABC):
         given = check_labels(labels, num_classes)
         sequence = check_seed(seed)
         result = self._corrupt(given, num_classes, sequence, inputs)
-        origin: dict[str, Any] = {"model": str(self), "seed": sequence.entropy}
-        if sequence.spawn_key:
-            origin["spawn_key"] = sequence.spawn_key
-        return replace(result, details=origin | result.details)
+        return replace(result, details=origin(self, sequence) | result.details)
 
     @abstractmethod
     def _corrupt(
@@ -113,7 +115,16 @@ class NoiseModel(ABC):
         """Return the noisy labels of checked ones; `given` is a copy of the caller's, and must stay unchanged."""
 
     def __str__(self) -> str:
-        return spell_model(self)
+        return spell(self)
+
+
+MODELS: SpelledRegister[NoiseModel] = SpelledRegister(
+    "noise model", group="noisycorrect.noise_models", example="symmetric:0.4"
+)
+"""Every noise model for class labels, by its name."""
+
+register = MODELS.add
+"""Class decorator that adds a noise model to `MODELS`; it stands above ``@dataclass``."""
 
 
 def relabelled(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 LabelsLike: TypeAlias = Sequence[int] | NDArray[Any] | torch.Tensor
 ArrayLike: TypeAlias = Sequence[Any] | NDArray[Any] | torch.Tensor
 Seed: TypeAlias = int | np.random.SeedSequence
+
+# A row that was summed in floating point is off 1 by rounding only; 1e-6 also admits float32 matrices.
+_ROW_SUM_TOLERANCE = 1e-6
 
 # A big data set is looked through in parts, so that no mask of its whole size is made.
 _CHUNK_VALUES = 2**22
@@ -107,6 +110,44 @@ def check_flag(value: object, what: str) -> bool:
     return bool(value)
 
 
+def check_choice(value: object, choices: Any, what: str) -> None:
+    """Refuse a value that is not among those of a Literal."""
+    if value not in get_args(choices):
+        raise unknown_name(what, value, get_args(choices))
+
+
+def check_transition(transition: Any) -> NDArray[np.float64]:
+    """Return a row-stochastic matrix as a read-only copy, float64 (K, K); cleanlab's transpose is recognised."""
+    given = as_array(transition, "a square transition matrix")
+    if given.ndim != 2 or given.shape[0] != given.shape[1] or len(given) < 2 or given.dtype.kind not in "iuf":
+        raise InvalidInputError(
+            "a numeric transition matrix of shape (K, K), K >= 2",
+            got=f"shape {given.shape}, dtype {given.dtype}",
+            fix="write one row for each right class and one column for each noisy class",
+        )
+    matrix = given.astype(np.float64, copy=True)
+    bad = np.argwhere(~((matrix >= 0.0) & (matrix <= 1.0 + _ROW_SUM_TOLERANCE)))
+    if len(bad):
+        row, column = map(int, bad[0])
+        raise InvalidInputError(
+            "a transition matrix of probabilities in [0, 1]",
+            got=f"{matrix[row, column]} at row {row}, column {column}",
+            fix="divide counts by their row sums",
+        )
+    sums = matrix.sum(axis=1)
+    if np.abs(sums - 1.0).max() > _ROW_SUM_TOLERANCE:
+        worst = int(np.abs(sums - 1.0).argmax())
+        columns_sum_to_one = bool((np.abs(matrix.sum(axis=0) - 1.0) <= _ROW_SUM_TOLERANCE).all())
+        hint = "this is a column-stochastic matrix as cleanlab writes it: transpose it (pass matrix.T)"
+        raise InvalidInputError(
+            "a row-stochastic transition matrix T[right, noisy]",
+            got=f"a sum of {sums[worst]:.6g} in row {worst}",
+            fix=hint if columns_sum_to_one else "divide each row by its sum",
+        )
+    matrix.setflags(write=False)
+    return matrix
+
+
 def check_seed(seed: object) -> np.random.SeedSequence:
     """Return a SeedSequence of its own: drawing from it leaves a caller's SeedSequence as it was."""
     if isinstance(seed, np.random.SeedSequence):
@@ -123,6 +164,14 @@ def check_seed(seed: object) -> np.random.SeedSequence:
 def child_seed(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
     """Return the stream `key` below `seed`; unlike `SeedSequence.spawn` it counts nothing, so order does not matter."""
     return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *key), pool_size=seed.pool_size)
+
+
+def origin(model: object, seed: np.random.SeedSequence) -> dict[str, Any]:
+    """Return what noise was made of: the model's spelling, and what the seed can be built from again."""
+    made_of: dict[str, Any] = {"model": str(model), "seed": seed.entropy}
+    if seed.spawn_key:
+        made_of["spawn_key"] = seed.spawn_key
+    return made_of
 
 
 def check_inputs(inputs: object, num_samples: int, model: str) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, relabelled
+from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, register, relabelled
 from noisycorrect.classification.noise.checks import (
     ArrayLike,
     as_array,
@@ -31,6 +31,7 @@ _FOLDS = 5
 _TIES, _SPLIT = 0, 1
 
 
+@register
 @final
 @dataclass(frozen=True, eq=False)
 class FeatureDependent(NoiseModel):

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, relabelled
+from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, register, relabelled
 from noisycorrect.classification.noise.checks import ArrayLike, LabelsLike, check_labels
 from noisycorrect.classification.noise.human_files import canonical_key, no_choice, read_human
 from noisycorrect.support.errors import InvalidInputError
@@ -17,6 +17,7 @@ from noisycorrect.support.errors import InvalidInputError
 Source: TypeAlias = LabelsLike | str | os.PathLike[str]
 
 
+@register
 @final
 @dataclass(frozen=True, eq=False)
 class Human(NoiseModel):
@@ -69,7 +70,7 @@ class Human(NoiseModel):
             raise InvalidInputError(
                 "human labels, or the file or folder that holds them",
                 got="none",
-                fix="Human(path, key='random1') or parse('human:random1', human_labels=path)",
+                fix="Human(path, key='random1') or parse('human:random1', labels_or_path=path)",
             )
         labels: LabelsLike
         if isinstance(source, str | os.PathLike):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final, get_args
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, relabelled
+from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, register, relabelled
 from noisycorrect.classification.noise.checks import (
     ArrayLike,
     LabelsLike,
     Seed,
+    check_choice,
     check_flag,
     check_inputs,
     check_labels,
@@ -32,9 +33,10 @@ from noisycorrect.classification.noise.projection import (
     truncated_normal,
 )
 from noisycorrect.classification.noise.sampling import draw_rows
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError
 
 
+@register
 @final
 @dataclass(frozen=True)
 class InstanceDependent(NoiseModel):
@@ -95,8 +97,8 @@ class InstanceDependent(NoiseModel):
         object.__setattr__(self, "rate", check_rate(self.rate))
         object.__setattr__(self, "std", check_scale(self.std, "std of the flip rates"))
         object.__setattr__(self, "shared_weights", check_flag(self.shared_weights, "shared_weights"))
-        if self.normalise is not None and self.normalise not in get_args(Normalise):
-            raise unknown_name("normalisation", self.normalise, get_args(Normalise))
+        if self.normalise is not None:
+            check_choice(self.normalise, Normalise, "normalisation")
         if self.shared_weights and self.normalise not in (None, "none"):
             raise InvalidInputError(
                 "raw inputs with shared_weights, as CIFAR-N's variant is defined",

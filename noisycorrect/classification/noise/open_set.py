@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, realised_transition
-from noisycorrect.classification.noise.checks import ArrayLike, as_array, check_inputs, check_rate
-from noisycorrect.classification.noise.sampling import Sampling, check_sampling, pick
+from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, realised_transition, register
+from noisycorrect.classification.noise.checks import ArrayLike, as_array, check_choice, check_inputs, check_rate
+from noisycorrect.classification.noise.sampling import Sampling, pick
 from noisycorrect.support.errors import InvalidInputError
 
 
+@register
 @final
 @dataclass(frozen=True, eq=False)
 class OpenSet(NoiseModel):
@@ -59,7 +60,7 @@ class OpenSet(NoiseModel):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", check_rate(self.rate))
-        check_sampling(self.sampling)
+        check_choice(self.sampling, Sampling, "sampling")
 
     def _corrupt(
         self, given: NDArray[np.int64], num_classes: int, seed: np.random.SeedSequence, inputs: ArrayLike | None

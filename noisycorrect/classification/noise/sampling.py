@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.support.errors import unknown_name
-
 Sampling: TypeAlias = Literal["exact", "bernoulli"]
-
-
-def check_sampling(sampling: object) -> Sampling:
-    """Return a known way of sampling."""
-    if sampling == "exact":
-        return "exact"
-    if sampling == "bernoulli":
-        return "bernoulli"
-    raise unknown_name("sampling", sampling, get_args(Sampling))
 
 
 def members_by_class(labels: NDArray[np.int64], num_classes: int) -> list[NDArray[np.int64]]:

@@ -11,15 +11,16 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, relabelled
-from noisycorrect.classification.noise.checks import ArrayLike, check_flag, check_rate
-from noisycorrect.classification.noise.sampling import Sampling, check_sampling, draw_labels
+from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, register, relabelled
+from noisycorrect.classification.noise.checks import ArrayLike, check_choice, check_flag, check_rate
+from noisycorrect.classification.noise.sampling import Sampling, draw_labels
 from noisycorrect.support.errors import InvalidInputError
 
 CIFAR10_ASYMMETRIC: Mapping[int, int] = MappingProxyType({9: 1, 2: 0, 4: 7, 3: 5, 5: 3})
 """truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog (Patrini et al., CVPR 2017)."""
 
 
+@register
 @final
 @dataclass(frozen=True)
 class NoNoise(NoiseModel):
@@ -56,6 +57,7 @@ class MatrixNoise(NoiseModel):
         return relabelled(given, noisy, len(matrix), {"expected_transition": matrix})
 
 
+@register
 @final
 @dataclass(frozen=True)
 class Symmetric(MatrixNoise):
@@ -96,7 +98,7 @@ class Symmetric(MatrixNoise):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", check_rate(self.rate))
         object.__setattr__(self, "inclusive", check_flag(self.inclusive, "inclusive"))
-        check_sampling(self.sampling)
+        check_choice(self.sampling, Sampling, "sampling")
 
     def expected_transition(self, num_classes: int) -> NDArray[np.float64]:
         """Return the matrix that labels are drawn from, float64 (K, K), row-stochastic."""
@@ -106,6 +108,7 @@ class Symmetric(MatrixNoise):
         return matrix.clip(min=0.0)  # rounding may leave -1e-17 on the diagonal at rate 1
 
 
+@register
 @final
 @dataclass(frozen=True)
 class PairFlip(MatrixNoise):
@@ -136,7 +139,7 @@ class PairFlip(MatrixNoise):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", check_rate(self.rate))
-        check_sampling(self.sampling)
+        check_choice(self.sampling, Sampling, "sampling")
 
     def expected_transition(self, num_classes: int) -> NDArray[np.float64]:
         """Return the matrix that labels are drawn from, float64 (K, K), row-stochastic."""
@@ -145,6 +148,7 @@ class PairFlip(MatrixNoise):
         )
 
 
+@register
 @final
 @dataclass(frozen=True)
 class Asymmetric(MatrixNoise):
@@ -184,7 +188,7 @@ class Asymmetric(MatrixNoise):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", check_rate(self.rate))
         object.__setattr__(self, "mapping", _check_mapping(self.mapping))
-        check_sampling(self.sampling)
+        check_choice(self.sampling, Sampling, "sampling")
 
     def expected_transition(self, num_classes: int) -> NDArray[np.float64]:
         """Return the matrix that labels are drawn from, float64 (K, K), row-stochastic."""
