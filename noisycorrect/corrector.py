@@ -17,8 +17,6 @@ from noisycorrect.classification.task import Classification
 from noisycorrect.cycle.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, Schedule
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import as_dataset
-from noisycorrect.labels.compare import checked_clean
-from noisycorrect.labels.given import ClassLabels
 from noisycorrect.objective import Objective
 from noisycorrect.presets import Preset, preset_named
 from noisycorrect.result import CorrectionResult
@@ -102,7 +100,7 @@ class SelfCorrector:
         its own.
     trust : {"paper", "class-balanced", "agreement", "confident"}, optional
         Weight on the given labels after m cycles: 1/(m+1) (Eq. 7); no less for a class that the model misses
-        (:func:`~noisycorrect.labels.refine.class_balanced_trust`), so that rare classes are not averaged away; for each
+        (:func:`~noisycorrect.labels.trust.class_balanced_trust`), so that rare classes are not averaged away; for each
         label, or pixel, the evidence's probability of it (:func:`~noisycorrect.labels.trust.agreement_trust`); or all,
         unless the evidence is sure of another class (:func:`~noisycorrect.labels.trust.confident_trust`) [of masks]. An
         objective that keeps evidence has a rule of its own.
@@ -201,7 +199,7 @@ class SelfCorrector:
     ) -> None:
         self.model = model
         self.task = _make_task(task, num_classes)
-        defaults = preset_named(preset, self.task.kind)
+        defaults = preset_named(preset, self.task.kind.name)
         if aggregation == "exponential":
             defaults = dataclasses.replace(defaults, restart="student")
         self.objective = defaults.objective() if objective is None else objective
@@ -350,10 +348,10 @@ class SelfCorrector:
                 got=repr(self.objective),
                 fix='pass an object, such as EarlyLearningRegularization(), or use fit_baseline("elr", ...)',
             )
-        if self.objective.keeps_evidence and self.task.kind != ClassLabels.kind:
+        if self.objective.keeps_evidence and self.task.kind.parts is not None:
             raise InvalidInputError(
                 f"class labels with {type(self.objective).__name__}",
-                got=self.task.kind,
+                got=self.task.kind.name,
                 fix='leave objective out: preset="robust" has a rule of its own for masks',
             )
 
@@ -379,6 +377,7 @@ class SelfCorrector:
     ) -> RunData:
         data = RunData.make(
             as_dataset(train, "train"),
+            self.task,
             val=None if val is None else as_dataset(val, "val"),
             unlabeled=unlabeled,
             canonical=None if canonical is None else as_dataset(canonical, "canonical"),
@@ -390,19 +389,21 @@ class SelfCorrector:
         if data.val is not None:
             self.task.check_given(data.val_given, training=False)
         if clean_labels is not None:
-            data.clean_labels = checked_clean(
-                self.task.kind, clean_labels, self.task.num_classes, len(data.train), "clean_labels"
+            data.clean_labels = self.task.kind.checked_clean(
+                clean_labels, self.task.num_classes, len(data.train), "clean_labels"
             )
         if val_clean_labels is not None:
             data.val_clean_labels = self._val_clean(val_clean_labels, 0 if data.val is None else len(data.val))
         return data
 
     def _val_clean(self, labels: Any, length: int) -> Tensor:
-        if self.task.kind != ClassLabels.kind:
+        if self.task.kind.parts is not None:
             raise InvalidInputError(
-                "val_clean_labels for class labels only", got="masks", fix="pass a val set with the clean masks"
+                "val_clean_labels for class labels only",
+                got=f"labels of {self.task.kind.parts}",
+                fix="pass a val set with the clean labels",
             )
-        array = checked_clean(self.task.kind, labels, self.task.num_classes, length, "val_clean_labels")
+        array = self.task.kind.checked_clean(labels, self.task.num_classes, length, "val_clean_labels")
         return torch.from_numpy(array)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from torch.optim import SGD, Optimizer
 
 from noisycorrect.correction.online import OnlineCorrection
-from noisycorrect.labels import ClassLabels
 from noisycorrect.objective import Objective
 from noisycorrect.support.errors import unknown_name
 
@@ -79,7 +78,7 @@ ROBUST_MASKS = dataclasses.replace(
 )
 PRESETS: dict[str, dict[str, Preset]] = {
     "paper": {"": PAPER},
-    "robust": {"": ROBUST_MASKS, ClassLabels.kind: ROBUST},
+    "robust": {"": ROBUST_MASKS, "classification": ROBUST},
 }
 
 

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.classification.methods.twin import InputPair, TwinNetworks, given_labels, twin_networks
-from noisycorrect.correction.online import TRUST_RULES, TrustFacts, early_learning_penalty, trust_by_rule, trust_facts
+from noisycorrect.correction.online import early_learning_penalty
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import exponential_evidence
+from noisycorrect.labels.trust import STEP_RULES, Trust
 from noisycorrect.objective import TRAINING_PASSES, Objective, Setup
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
@@ -119,8 +120,8 @@ class CrossFitting(Objective):
         early_learning: float = 0.0,
         input_dropout: float = 0.2,
     ) -> None:
-        if trust not in TRUST_RULES:
-            raise unknown_name("trust", trust, TRUST_RULES)
+        if trust not in STEP_RULES:
+            raise unknown_name("trust", trust, STEP_RULES)
         self.momentum = finite_number("momentum", momentum, above=0, below=1, fix="0.7 is common")
         self.begin = finite_number("start", start, above=0, below=1, fix="try 0.1")
         self.early_learning = finite_number("early_learning", early_learning, above=0, fix="3 is common, 0 is off")
@@ -134,7 +135,7 @@ class CrossFitting(Objective):
         classes = setup.task.num_classes
         self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
         self.half = halves(self.given, setup.seed)
-        self.facts = TrustFacts.neutral(classes, setup.device)
+        self.fitted = Trust.fitted(self.trust, self.given, self.evidence)
         self.correcting = False
 
     def passes(self, epoch: int, epochs: int) -> float:
@@ -151,11 +152,11 @@ class CrossFitting(Objective):
             )
         self.correcting = epoch >= math.ceil(self.begin * self.setup.epochs)
         if self.correcting:
-            self.facts = trust_facts(self.trust, self.given, self.evidence)
+            self.fitted = Trust.fitted(self.trust, self.given, self.evidence)
 
     def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
         """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
-        return trust_by_rule(self.trust, given, evidence, self.facts)
+        return self.fitted.about(given).of(given, evidence)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum of both networks' losses, each on the refined labels of its own half."""
@@ -168,9 +169,9 @@ class CrossFitting(Objective):
         self.evidence[rows] = exponential_evidence(self.evidence[rows], seen, 1, self.momentum)
         evidence = self.evidence[rows]
         # Evidence and trust may be there already, of an earlier cycle's end.
-        batch.evidence, batch.trust = None, torch.ones_like(batch.trust)
+        batch.evidence, batch.trust = None, Trust(torch.ones_like(batch.trust.weight))
         if self.correcting:
-            batch.evidence, batch.trust = evidence, self.trust_in(batch.given.long(), evidence)
+            batch.evidence, batch.trust = evidence, Trust(self.trust_in(batch.given.long(), evidence))
         loss = task.loss(output, batch)
         if self.early_learning:
             loss = loss + self.early_learning * early_learning_penalty(probs, evidence)
@@ -203,7 +204,7 @@ class CrossFitting(Objective):
 
     def kept_evidence(self) -> Tensor:
         """Return the evidence; the trust rule is fitted to it."""
-        self.facts = trust_facts(self.trust, self.given, self.evidence)
+        self.fitted = Trust.fitted(self.trust, self.given, self.evidence)
         return self.evidence
 
     def memory(self) -> dict[str, Tensor]:

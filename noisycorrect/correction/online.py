@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,97 +13,12 @@ from torch import Tensor, nn
 from noisycorrect.correction.memorisation import MemorisationWatch
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import UNLABELED, align_to_prior, exponential_evidence
-from noisycorrect.labels.trust import (
-    QualityMixture,
-    agreement_trust,
-    class_agreement,
-    class_relative_trust,
-    estimated_transition,
-    posterior_trust,
-    relative_trust,
-)
+from noisycorrect.labels.trust import STEP_RULES, Trust
 from noisycorrect.objective import TRAINING_PASSES, Objective, Setup
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
-TRUST_RULES = ("agreement", "relative", "class-relative", "mixture", "posterior", "none")
 STARTS = ("auto",)
-
-
-class TrustFacts(NamedTuple):
-    """What the rules of trust need of the whole set; a rule uses one of them at most.
-
-    Attributes
-    ----------
-    mixture : QualityMixture
-        Of ``"mixture"``.
-    transition : Tensor, shape (K, K)
-        Of ``"posterior"``.
-    agreement : Tensor, shape (K,)
-        Of ``"class-relative"``.
-    """
-
-    mixture: QualityMixture
-    transition: Tensor
-    agreement: Tensor
-
-    @classmethod
-    def neutral(cls, classes: int, device: torch.device | str) -> TrustFacts:
-        """Return what is so before anything is known."""
-        return cls(QualityMixture(), torch.eye(classes, device=device), torch.zeros(classes, device=device))
-
-
-def trust_facts(rule: str, given: Tensor, evidence: Tensor) -> TrustFacts:
-    """Fit what a rule of :data:`TRUST_RULES` needs to all given labels, int64 (N,), and the evidence (N, K)."""
-    facts = TrustFacts.neutral(evidence.shape[1], evidence.device)
-    if rule == "mixture":
-        known = given >= 0
-        return facts._replace(mixture=QualityMixture.fit(agreement_trust(given, evidence)[known]))
-    if rule == "posterior":
-        return facts._replace(transition=estimated_transition(given, evidence))
-    if rule == "class-relative":
-        return facts._replace(agreement=class_agreement(given, evidence))
-    return facts
-
-
-def trust_by_rule(rule: str, given: Tensor, evidence: Tensor, facts: TrustFacts) -> Tensor:
-    """Return the trust in each label by a rule of :data:`TRUST_RULES`.
-
-    Parameters
-    ----------
-    rule : str
-        Its name.
-    given : Tensor, shape (n,), int64
-        0..K-1, or -1 for an unlabelled sample.
-    evidence : Tensor, shape (n, K)
-        In [0, 1].
-    facts : TrustFacts
-        Of the whole set: :func:`trust_facts` for the same rule.
-
-    Returns
-    -------
-    Tensor, shape (n,), float32
-        In [0, 1]; 0 for an unlabelled sample.
-
-    Examples
-    --------
-    >>> given, evidence = torch.tensor([0, 1, -1]), torch.tensor([[0.6, 0.4]] * 3)
-    >>> trust_by_rule("relative", given, evidence, trust_facts("relative", given, evidence))
-    tensor([1.0000, 0.6667, 0.0000])
-    """
-    if rule == "mixture":
-        trust = facts.mixture.trust(agreement_trust(given, evidence))
-    elif rule == "posterior":
-        trust = posterior_trust(given, evidence, facts.transition)
-    elif rule == "class-relative":
-        trust = class_relative_trust(given, evidence, facts.agreement)
-    elif rule == "relative":
-        trust = relative_trust(given, evidence)
-    elif rule == "none":
-        trust = torch.zeros_like(evidence[:, 0])
-    else:
-        trust = agreement_trust(given, evidence)
-    return trust.float() * (given >= 0)
 
 
 class OnlineCorrection(Objective):
@@ -132,7 +47,7 @@ class OnlineCorrection(Objective):
         :func:`~noisycorrect.labels.trust.agreement_trust`: :math:`e_y`.
         :func:`~noisycorrect.labels.trust.relative_trust`: beside the most probable class.
         :func:`~noisycorrect.labels.trust.class_relative_trust`: beside the labels of the same class.
-        :class:`~noisycorrect.labels.trust.QualityMixture`: posterior of the good group.
+        :class:`~noisycorrect.labels.mixture.QualityMixture`: posterior of the good group.
         :func:`~noisycorrect.labels.trust.posterior_trust`: Bayes' rule with the transition matrix. What a rule needs of
         the whole set is fitted once an epoch. ``"none"``: 0, the evidence alone.
     early_learning : float
@@ -170,8 +85,8 @@ class OnlineCorrection(Objective):
         consistency: float = 0.0,
         strong_augment: Callable[[Any], Any] | None = None,
     ) -> None:
-        if trust not in TRUST_RULES:
-            raise unknown_name("trust", trust, TRUST_RULES)
+        if trust not in STEP_RULES:
+            raise unknown_name("trust", trust, STEP_RULES)
         if isinstance(start, str) and start not in STARTS:
             raise unknown_name("start", start, STARTS)
         self.momentum = finite_number("momentum", momentum, above=0, below=1, fix="0.7 is common")
@@ -199,7 +114,7 @@ class OnlineCorrection(Objective):
         classes = setup.task.num_classes
         self.given: Tensor = setup.given
         self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
-        self.mixture, self.transition, self.agreement = TrustFacts.neutral(classes, setup.device)
+        self.fit_trust()
         self.correcting = False
         self.watch = MemorisationWatch(self.given, setup.epochs, setup.seed) if self.begin == "auto" else None
 
@@ -224,8 +139,8 @@ class OnlineCorrection(Objective):
         return self.correcting
 
     def fit_trust(self) -> None:
-        """Fit the mixture or the transition matrix to the present evidence."""
-        self.mixture, self.transition, self.agreement = trust_facts(self.trust, self.given, self.usable(self.evidence))
+        """Fit the trust rule to the present evidence."""
+        self.fitted = Trust.fitted(self.trust, self.given, self.usable(self.evidence))
 
     def usable(self, evidence: Tensor) -> Tensor:
         """Return evidence (n, K) as trust and targets use it: balanced, if that is on."""
@@ -237,8 +152,7 @@ class OnlineCorrection(Objective):
 
     def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
         """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
-        facts = TrustFacts(self.mixture, self.transition, self.agreement)
-        return trust_by_rule(self.trust, given, evidence, facts)
+        return self.fitted.about(given).of(given, evidence)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss against the batch's refined labels, and the terms that are on."""
@@ -264,9 +178,12 @@ class OnlineCorrection(Objective):
         """Give a batch the trust and evidence that its targets are made of; return the share of it that counts."""
         if self.correcting:
             batch.evidence = self.usable(evidence)
-            batch.trust = self.trust_in(batch.given.long(), batch.evidence)
+            batch.trust = Trust(self.trust_in(batch.given.long(), batch.evidence))
             return 1.0
-        batch.evidence, batch.trust = None, torch.ones_like(batch.trust)  # of an earlier cycle's end, perhaps
+        batch.evidence, batch.trust = (
+            None,
+            Trust(torch.ones_like(batch.trust.weight)),
+        )  # of an earlier cycle's end, perhaps
         kept = None if self.watch is None else self.watch.kept(self.epoch, batch.index)
         if kept is None:
             return 1.0

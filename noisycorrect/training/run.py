@@ -19,12 +19,11 @@ from torch.utils.data import DataLoader
 from noisycorrect.cycle.aggregate import WeightAggregator
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.cycle.schedule import CyclicalLR
-from noisycorrect.data.batches import Batch, LabelView, ShardedBatches, class_labels, make_loader
+from noisycorrect.data.batches import Batch, LabelView, ShardedBatches, make_loader
 from noisycorrect.data.datasets import MapStyleDataset
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.compare import changed_share, label_accuracy, mask_confusion, mask_quality
-from noisycorrect.labels.given import ClassLabels
-from noisycorrect.labels.refine import PIXEL_TRUST, class_balanced_trust
+from noisycorrect.labels.compare import changed_share
+from noisycorrect.labels.trust import RULES, Rule, Trust
 from noisycorrect.objective import Objective, Setup, share_memory
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.support import distributed
@@ -93,7 +92,7 @@ class Run:
         self.objective.start(self._setup())
 
     def _setup(self) -> Setup:
-        given = self.store.given() if self.store.kind == ClassLabels.kind else None
+        given = self.store.kind.class_indices
         return Setup(
             task=self.engine.task,
             given=None if given is None else torch.tensor(given, device=self.engine.device),
@@ -250,15 +249,16 @@ class Run:
         """
         before = self.store.generation
         agreement = self.engine.task.metrics()
+        entry, parts = RULES[self.settings.trust], self.store.kind.parts
         with self.store.new_generation(trust=self._trust_rule()) as writer:
             for index, given, probs in self._kept() if self.objective.keeps_evidence else self._predicted():
                 agreement.update(probs, given)
                 writer.write(index, probs)
             agreement.reduce()
-            if self.settings.trust == "class-balanced":
-                writer.class_trust = class_balanced_trust(before + 1, agreement.class_recall())
-            if self.settings.trust in PIXEL_TRUST and self.store.kind != ClassLabels.kind:
-                writer.pixel_trust = self.settings.trust
+            if entry.floor is not None:
+                writer.floor = entry.floor(before + 1, agreement.class_recall())
+            if entry.judge is not None and parts is not None and not self.objective.keeps_evidence:
+                writer.rule = self.settings.trust
         self._refined = {
             "agreement": agreement.compute()[self.engine.task.main_metric],
             "changed": changed_share(self.store, before),
@@ -272,11 +272,13 @@ class Run:
             return lambda given, evidence, _: self.objective.trust_in(
                 given.to(self.engine.device), evidence.to(self.engine.device)
             ).cpu()
-        if self.settings.trust in PIXEL_TRUST:
-            masks = self.store.kind != ClassLabels.kind  # their trust is composed pixel by pixel, when they are read
-            rule = PIXEL_TRUST[self.settings.trust]
-            return lambda given, evidence, _: given.float() if masks else rule(given, evidence)
-        return None
+        if RULES[self.settings.trust].judge is None:
+            return None
+        if self.store.kind.parts is not None:  # each part is judged when labels are composed
+            return lambda given, evidence, _: given.float()
+        return lambda given, evidence, _: Trust((given >= 0).float(), rule=Rule(self.settings.trust)).of(
+            given, evidence
+        )
 
     def _predicted(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (index, given, probs) of this rank's shard, predicted now."""
@@ -294,20 +296,18 @@ class Run:
 
     def _mean_trust(self, support: Tensor) -> float:
         """Return the mean weight on the given labels; `support` counts those of each class."""
-        trust = self.store.trust(np.flatnonzero(self.store.labeled)).mean()
-        floor = self.store.class_trust()
-        if floor is None:
-            return float(trust)
-        return float((floor.clamp(min=float(trust)) * support).sum() / support.sum())
+        trust = self.store.trust(np.flatnonzero(self.store.labeled))
+        mean = float(trust.weight.mean())
+        if trust.floor is None:
+            return mean
+        return float((trust.floor.clamp(min=mean) * support).sum() / support.sum())
 
     def _label_quality(self) -> dict[str, float]:
         """Compare the refined labels with the clean ones, if there are any."""
         clean = self.data.clean_labels
         if clean is None:
             return {}
-        if self.store.kind == ClassLabels.kind:
-            return {"label_accuracy": label_accuracy(self.store, clean)}
-        return mask_quality(mask_confusion(self.store, clean))
+        return self.store.kind.quality(self.store.labels, clean)
 
     @property
     def _prediction_batch(self) -> int:
@@ -322,15 +322,14 @@ class Run:
         return self._view(self.data.canonical)
 
     def _view(self, data: MapStyleDataset) -> LabelView:
-        seed, expected = self.settings.seed, class_labels(self.store)
+        seed, expected = self.settings.seed, self.store.kind.class_indices
         return LabelView(data, None, seed=seed, collate_fn=self.data.collate_fn, expected=expected)
 
     def _val_view(self) -> LabelView | None:
         data, seed = self.data, self.settings.seed
         if data.val is None:
             return None
-        masks = self.store.kind != ClassLabels.kind
-        given = None if masks else np.asarray(data.val_given)
+        given = None if self.store.kind.parts is not None else np.asarray(data.val_given)
         expected = given if given is not None and given.ndim == 1 and given.dtype != object else None
         return LabelView(data.val, None, seed=seed, collate_fn=data.collate_fn, expected=expected)
 

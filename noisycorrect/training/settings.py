@@ -10,13 +10,12 @@ from noisycorrect.cycle.aggregate import METHODS as AGGREGATIONS
 from noisycorrect.cycle.recalibrate import METHODS as RECALIBRATIONS
 from noisycorrect.cycle.schedule import Schedule
 from noisycorrect.labels.manifest import EVIDENCE_RULES
-from noisycorrect.labels.refine import PIXEL_TRUST
+from noisycorrect.labels.trust import CYCLE_RULES
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 RESTARTS = ("aggregate", "student")
 LR_SCHEDULES = ("cyclical", "cosine")
-TRUSTS = ("paper", "class-balanced", *PIXEL_TRUST)
 RECALIBRATION_INPUTS = ("augmented", "canonical")
 
 
@@ -52,7 +51,7 @@ class RunSettings:
             ("aggregation", AGGREGATIONS),
             ("restart", RESTARTS),
             ("evidence", EVIDENCE_RULES),
-            ("trust", TRUSTS),
+            ("trust", CYCLE_RULES),
             ("recalibration", RECALIBRATIONS),
             ("recalibration_inputs", RECALIBRATION_INPUTS),
         ):

@@ -11,9 +11,9 @@ from noisycorrect.classification.methods.early_learning import (
     temporal_average,
 )
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.objective import Objective, Setup
 from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.methods.frames import into_canonical, onto_crops, parsing_task
 
 

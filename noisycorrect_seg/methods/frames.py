@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.frame import Size
 from noisycorrect.objective import Setup
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.crops import compose, invert, warp_evidence
+from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.task import HumanParsing
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed
-from noisycorrect.labels.given import IGNORE_INDEX, checked_mask
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.masks import IGNORE_INDEX, checked_mask
 from noisycorrect_seg.noise.spec import spell_model
 
 Mask: TypeAlias = NDArray[np.uint8]

@@ -16,9 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels import KINDS, SoftLabelStore, Trust
 from noisycorrect.labels.compare import changed_share
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
+from noisycorrect_seg.kind import MaskLabels
 
 SAMPLES, CLASSES, SIZE = 7, 4, (36, 32)  # maps large enough to be compressed
 MOMENTUM = 0.6
@@ -37,7 +38,7 @@ class Variant:
 
     @property
     def masks(self) -> bool:
-        return self.kind == "segmentation"
+        return self.kind == MaskLabels.name
 
     def given(self) -> Any:
         rng = np.random.default_rng(0)
@@ -73,6 +74,10 @@ VARIANTS = [
     Variant("segmentation", "float32"),
     Variant("segmentation", "float32", unlabeled=True),
 ]
+
+
+def test_every_kind_has_a_store_under_contract() -> None:
+    assert {variant.kind for variant in VARIANTS} == set(KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +142,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def same(left: Any, right: Any) -> bool:
+    if isinstance(left, Trust):
+        return same(left.weight, right.weight) and (left.floor, left.rule) == (right.floor, right.rule) == (None, None)
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))
     return np.array_equal(np.asarray(left), np.asarray(right))
@@ -146,11 +153,11 @@ def same(left: Any, right: Any) -> bool:
 
 
 def test_generation_0_is_the_given_labels(store: SoftLabelStore, variant: Variant) -> None:
-    assert (len(store), store.num_classes, store.kind) == (SAMPLES, CLASSES, variant.kind)
+    assert (len(store), store.num_classes, store.kind.name) == (SAMPLES, CLASSES, variant.kind)
     assert (store.generation, store.generations, store.codec.name) == (0, (0,), variant.codec)
     expected = [index not in UNLABELED or not variant.unlabeled for index in range(SAMPLES)]
     assert store.labeled.tolist() == expected
-    assert store.trust().tolist() == [float(each) for each in expected]
+    assert store.trust().weight.tolist() == [float(each) for each in expected]
     assert str(SAMPLES) in repr(store)
     for index, label in enumerate(variant.given()):
         label = np.zeros((0, 0)) if label is None else label
@@ -176,7 +183,7 @@ def test_evidence_trust_and_refined_labels_after_three_cycles(store: SoftLabelSt
     advance(store, variant, 3)
     assert (store.generation, store.generations) == (3, (0, 2, 3))
     assert same(store.given(), [np.zeros((0, 0)) if g is None else g for g in variant.given()])
-    trust = store.trust()
+    trust = store.trust().weight
     np.testing.assert_allclose(trust.numpy(), store.labeled / 4, rtol=1e-6)
     evidence, tolerance = store.evidence(), gathered_error(store, variant, 3)
     assert (evidence.dtype, trust.dtype) == (torch.float32, torch.float32)
@@ -199,12 +206,12 @@ def test_earlier_generations_stay_readable(store: SoftLabelStore, variant: Varia
     advance(store, variant)
     first = [store.evidence().clone(), store.trust(), store.refined(), store.labels(), store.code()]
     advance(store, variant)
-    assert store.trust(0).item() == pytest.approx(1 / 3)
+    assert store.trust(0).weight.item() == pytest.approx(1 / 3)
     again = [read(generation=1) for read in (store.evidence, store.trust, store.refined, store.labels, store.code)]
     for before, after in zip(first, again, strict=True):
         assert same(before, after)
     assert not same(store.code(), store.code(generation=1))
-    assert store.trust(generation=0).tolist() == [float(each) for each in store.labeled]
+    assert store.trust(generation=0).weight.tolist() == [float(each) for each in store.labeled]
     assert same(store.labels(0, generation=0), store.given(0))
 
 
@@ -227,7 +234,7 @@ def test_earlier_generations_stay_readable(store: SoftLabelStore, variant: Varia
 def test_positions_of_every_form(store: SoftLabelStore, variant: Variant, indices: Any, rows: list[int]) -> None:
     advance(store, variant)
     assert same(store.evidence(indices), store.evidence()[rows])
-    assert same(store.trust(indices), store.trust()[rows])
+    assert same(store.trust(indices).weight, store.trust().weight[rows])
     assert same(store.code(indices), store.code()[rows])
     for read in (store.given, store.refined, store.labels):
         whole: Any = read()
@@ -265,12 +272,12 @@ def test_what_is_returned_is_not_the_store(store: SoftLabelStore, variant: Varia
     reads: list[Callable[[], Any]] = [
         store.given,
         store.evidence,
-        store.trust,
+        lambda rows=None: store.trust(rows).weight,
         store.refined,
         store.labels,
         store.code,
         lambda: store.labeled,
-        lambda: store.trust(generation=0),
+        lambda: store.trust(generation=0).weight,
         lambda: store.refined(generation=0),
     ]
     before = [copy.deepcopy(read()) for read in reads]
@@ -316,7 +323,7 @@ def test_the_order_of_writing_does_not_matter(variant: Variant, tmp_path: Path) 
                     writer.write(torch.tensor(list(rows), dtype=torch.long), variant.probs(number)[list(rows)])
     for store in stores[1:]:
         assert same(store.code(), stores[0].code())
-        assert same(store.trust(), stores[0].trust())
+        assert same(store.trust().weight, stores[0].trust().weight)
 
 
 def wrong_probs(variant: Variant) -> dict[str, tuple[Any, Tensor, str]]:
@@ -417,7 +424,7 @@ def test_a_trust_rule_sets_the_weight_and_is_checked(store: SoftLabelStore, vari
         writer.write(range(SAMPLES), variant.probs(1))
     given = store.labeled.tolist() if variant.masks else list(variant.given())
     assert seen == [(given, tuple(variant.probs(1).shape), 1)]
-    np.testing.assert_array_equal(store.trust().numpy(), 0.875 * store.labeled)
+    np.testing.assert_array_equal(store.trust().weight.numpy(), 0.875 * store.labeled)
     with (
         pytest.raises(InvalidInputError, match=r"trust of shape \(7,\) in \[0, 1\]"),
         store.new_generation(trust=lambda given, *_: torch.full((len(given),), wrong)) as writer,

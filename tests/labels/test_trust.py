@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
+from noisycorrect.labels.mixture import QualityMixture
 from noisycorrect.labels.trust import (
-    QualityMixture,
     agreement_trust,
     class_agreement,
     class_relative_trust,
