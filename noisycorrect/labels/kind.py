@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -226,6 +227,8 @@ class LabelKind(ABC):
     def quality(self, labels: LabelReader, clean: Any) -> dict[str, float]:
         """Return how good labels are beside clean ones, by name, in [0, 1]; ``label_accuracy`` is one of the names.
 
+        What has no clean label is not compared; NaN if nothing is.
+
         Parameters
         ----------
         labels : callable
@@ -236,9 +239,12 @@ class LabelKind(ABC):
         equal = total = 0
         for rows in self.blocks():
             found = labels(rows)
-            equal += int((found == clean[rows]).sum())
-            total += found.size
-        return {"label_accuracy": equal / total}
+            own = [clean[row] for row in rows.tolist()] if isinstance(found, list) else [np.asarray(clean)[rows]]
+            for one, truth in zip(found if isinstance(found, list) else [found], map(np.asarray, own), strict=True):
+                known = truth != self.unlabeled
+                equal += int((one == truth)[known].sum())
+                total += int(known.sum())
+        return {"label_accuracy": equal / total if total else math.nan}
 
     @abstractmethod
     def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisycorrect.labels import KINDS, SoftLabelStore, Trust
+from noisycorrect.labels import KINDS, Rule, SoftLabelStore, Trust
 from noisycorrect.labels.compare import changed_share
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 from noisycorrect_seg.kind import MaskLabels
@@ -431,6 +431,49 @@ def test_a_trust_rule_sets_the_weight_and_is_checked(store: SoftLabelStore, vari
     ):
         writer.write(range(SAMPLES), variant.probs(1))
     assert store.generation == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"), [("agrement", "did you mean 'agreement'"), ("mixture", "needs nothing of the whole set")]
+)
+def test_a_rule_that_cannot_be_kept_publishes_nothing(
+    store: SoftLabelStore, variant: Variant, rule: str, message: str
+) -> None:
+    def write() -> None:
+        with store.new_generation() as writer:
+            writer.write(range(SAMPLES), variant.probs(1))
+            writer.rule = rule
+
+    with pytest.raises(InvalidInputError, match=message):
+        write()
+    assert store.generation == 0
+
+
+def test_floor_and_rule_are_kept_with_their_generation(store: SoftLabelStore, variant: Variant) -> None:
+    floor = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    with store.new_generation(trust=lambda given, *_: torch.full((len(given),), 0.5)) as writer:
+        writer.write(range(SAMPLES), variant.probs(1))
+        writer.floor, writer.rule = floor, "agreement"
+    trust = SoftLabelStore.open(store.folder).trust([3, 1])
+    assert torch.equal(trust.weight, torch.full((2,), 0.5))
+    assert trust.floor is not None
+    assert torch.equal(trust.floor, floor)
+    assert trust.rule == Rule("agreement")
+    trust.floor[:] = 7
+    assert torch.equal(store.trust().floor, floor)  # type: ignore[arg-type]
+    assert store.trust(generation=0).floor is store.trust(generation=0).rule is None
+    one = variant.given()[0]
+    expected = np.zeros(variant.probs(1)[0].shape)
+    evidence = store.evidence(0)[0].double().numpy()
+    for place in np.ndindex(expected.shape[1:]):
+        label = int(np.asarray(one)[place])
+        if label == 255:
+            continue
+        own = evidence[(slice(None), *place)]
+        weight = max(0.5 * own[label], float(floor[label]))
+        expected[(slice(None), *place)] = (1 - weight) * own
+        expected[(label, *place)] += weight
+    np.testing.assert_allclose(store.refined(0)[0], expected, atol=1e-5)
 
 
 def test_two_writers_at_once_do_not_lose_a_generation(store: SoftLabelStore, variant: Variant) -> None:
