@@ -25,8 +25,9 @@ from benchmarks.cells import read_records
 from benchmarks.report import new_figure, write_report
 from benchmarks.study import distinct
 from noisycorrect import SoftLabelStore
-from noisycorrect.labels.masks import given_on_evidence, refined_mask
+from noisycorrect.labels import Trust
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect_seg.geometry.refined import given_on_evidence, refined_mask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def kept_by_resolution(store: SoftLabelStore, trust: float) -> tuple[Counts, Cou
         cells = torch.from_numpy(given_on_evidence(given, shape, store.frame)).long()
         evidence = (cells == torch.arange(store.num_classes)[:, None, None]).float()
         evidence[0] += evidence.sum(0) == 0  # outside of the image: background
-        refined = refined_mask(given, evidence, trust, store.num_classes, frame=store.frame)
+        refined = refined_mask(given, evidence, Trust(torch.tensor([trust])), store.num_classes, frame=store.frame)
         _count(given, refined.argmax(0).numpy(), given_counts, kept_counts)
     return given_counts, kept_counts
 

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from benchmarks.datasets import Benchmark, Labels, stratified_subset
 from noisycorrect import noise
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
-from noisycorrect.labels.compare import label_accuracy
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.errors import InvalidInputError, unknown_name
@@ -251,7 +250,7 @@ def label_scores(result: CorrectionResult | PruneRetrainResult, problem: Problem
     scores: dict[str, Any] = dict.fromkeys(names)
     if isinstance(result, CorrectionResult) and result.labels.generation > 0:
         store = result.labels
-        scores["train_label_accuracy"] = label_accuracy(store, problem.clean)
+        scores["train_label_accuracy"] = store.kind.quality(store.labels, problem.clean)["label_accuracy"]
         quality = label_quality(torch.from_numpy(store.given().copy()), store.evidence()).numpy()
         estimate = result.estimate_noise()
         scores |= {"estimated_rate": float(estimate.rate), "estimated_interval": list(estimate.interval)}

@@ -59,7 +59,7 @@ def correction_run(
         seed=0,
         keep_generations=2,
     )
-    data = RunData.make(train, val=None, unlabeled=None, canonical=None, collate_fn=None)
+    data = RunData.make(train, task, val=None, unlabeled=None, canonical=None, collate_fn=None)
     engine = Engine(task, torch.device("cpu"))
     with open_run(
         model, engine, Objective(), functools.partial(SGD, momentum=0.9), settings, data, folder, "auto"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import importlib.metadata
 import io
 import sys
@@ -11,17 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from noisycorrect.labels import ClassLabels, SoftLabelStore
-from noisycorrect.labels.compare import row_blocks
-from noisycorrect.review.issues import SCORES, LabelIssue, LabelReview, find_label_issues, review_labels
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.findings import LabelReview
+from noisycorrect.review.issues import SCORES, LabelIssue, find_label_issues, review_labels
 from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.files import replace_atomically
-from noisycorrect.support.progress import samples_progress
 
 # An entry point of this group is a function ``add_parser(subparsers)`` that adds a command; the parser's default `run`
 # is a function of the parsed options that returns an exit status. The core never imports the packages behind them.
@@ -127,10 +126,9 @@ def _add_issues(subparsers: Subparsers) -> None:
 
 def _issues(options: argparse.Namespace) -> int:
     store = opened_store(options.run_dir)
-    masks = store.kind != ClassLabels.kind
     if options.csv is not None:
         review = review_labels(store, score=options.score)
-        _write_csv(options.csv, review, masks=masks)
+        _write_csv(options.csv, review, store.kind.parts)
         found = f"{int(review.contradicted.sum())} labels to look at, of {len(store)} (generation {store.generation})"
         print(f"{found}: {options.csv}")
         return 0
@@ -138,12 +136,12 @@ def _issues(options: argparse.Namespace) -> int:
     verdict = estimate_store_noise(store).verdict()
     print(f"{len(issues)} labels to look at, of {len(store)} (generation {store.generation})")
     print(verdict)
-    Console().print(issue_table(issues, masks=masks))
+    Console().print(issue_table(issues, store.kind.parts))
     return 0
 
 
-def issue_table(issues: Sequence[LabelIssue], *, masks: bool = False) -> Table:
-    """Return label issues as a table for a terminal; of masks with the share of contradicted pixels.
+def issue_table(issues: Sequence[LabelIssue], parts: str | None = None) -> Table:
+    """Return label issues as a table for a terminal; of labels of many `parts` with the share that is contradicted.
 
     Examples
     --------
@@ -151,22 +149,22 @@ def issue_table(issues: Sequence[LabelIssue], *, masks: bool = False) -> Table:
     1
     """
     table = Table()
-    for heading in ("index", "given", "suggested", "quality", *(["pixels"] if masks else [])):
+    for heading in ("index", "given", "suggested", "quality", *([parts] if parts else [])):
         table.add_column(heading, justify="right")
     for issue in issues:
-        pixels = [f"{issue.share:.1%}"] if masks else []
-        table.add_row(str(issue.index), str(issue.given), str(issue.suggested), f"{issue.score:.4f}", *pixels)
+        share = [f"{issue.share:.1%}"] if parts else []
+        table.add_row(str(issue.index), str(issue.given), str(issue.suggested), f"{issue.score:.4f}", *share)
     return table
 
 
-def _write_csv(path: Path, review: LabelReview, *, masks: bool) -> None:
+def _write_csv(path: Path, review: LabelReview, parts: str | None) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     headings = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue")
-    writer.writerow((*headings, "pixels") if masks else headings)
+    writer.writerow((*headings, parts) if parts else headings)
     rows = zip(review.index, review.given, review.suggested, review.quality, review.contradicted, strict=True)
     for row, share in zip(rows, review.share, strict=True):
-        writer.writerow((*row[:3], f"{row[3]:.6f}", bool(row[4]), *([f"{share:.6f}"] if masks else [])))
+        writer.writerow((*row[:3], f"{row[3]:.6f}", bool(row[4]), *([f"{share:.6f}"] if parts else [])))
     try:
         with replace_atomically(path) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")
@@ -187,7 +185,7 @@ def _add_export(subparsers: Subparsers) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder, a saved result, or a label store")
     parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
     parser.add_argument("--generation", type=int, metavar="M", help="labels after cycle M (default: the latest)")
-    parser.add_argument("--probs", action="store_true", help="also probs.npy, float32 (N, K); class labels only")
+    parser.add_argument("--probs", action="store_true", help="also probs.npy, float32 (N, K); not of masks")
     parser.set_defaults(run=_export)
 
 
@@ -195,50 +193,19 @@ def _export(options: argparse.Namespace) -> int:
     store = opened_store(options.run_dir)
     number = store.generation if options.generation is None else options.generation
     store.trust(0, generation=number)  # raises before anything is written if there is no such generation
-    classes = store.kind == ClassLabels.kind
-    if options.probs and not classes:
-        raise InvalidInputError(
-            "--probs with class labels", got="masks", fix="read them with SoftLabelStore.open(...).refined(index)"
-        )
+    labels, refined = (functools.partial(read, generation=number) for read in (store.labels, store.refined))
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         if any(options.out.iterdir()):
             raise InvalidInputError(
                 f"a new or empty folder at {options.out}", got="a folder with files", fix="choose another folder"
             )
-        count = (_export_classes if classes else _export_masks)(store, number, options)
+        count = store.kind.export(options.out, labels, refined if options.probs else None)
     except OSError as error:
         fix = "free space, or choose another folder"
         raise InvalidInputError(f"to write into {options.out}", got=str(error), fix=fix) from error
     print(f"{count} labels of generation {number} written to {options.out}")
     return 0
-
-
-def _export_classes(store: SoftLabelStore, generation: int, options: argparse.Namespace) -> int:
-    np.save(options.out / "labels.npy", store.labels(generation=generation))
-    if options.probs:
-        shape = (len(store), store.num_classes)
-        probs = np.lib.format.open_memmap(options.out / "probs.npy", "w+", np.float32, shape)
-        for rows in row_blocks(store):
-            probs[rows] = store.refined(rows, generation=generation).numpy()
-        probs.flush()
-    return len(store)
-
-
-def _export_masks(store: SoftLabelStore, generation: int, options: argparse.Namespace) -> int:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise InvalidInputError("the package pillow", got="none", fix="pip install pillow") from error
-    width = max(6, len(str(len(store) - 1)))
-    written = 0
-    with samples_progress() as progress:
-        for index in progress.track(range(len(store)), description="exporting"):
-            (mask,) = store.labels(index, generation=generation)
-            if mask.size:  # nothing is known of an unlabelled sample before the first cycle
-                Image.fromarray(mask).save(options.out / f"{index:0{width}}.png")
-                written += 1
-    return written
 
 
 def opened_store(folder: Path) -> SoftLabelStore:

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from noisycorrect.callbacks import Callback, Callbacks
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import as_dataset
-from noisycorrect.labels.compare import checked_clean
-from noisycorrect.labels.given import ClassLabels
 from noisycorrect.recipe import RECIPES, OptimizerFactory, Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.support.checks import whole_number
@@ -122,7 +120,7 @@ class SelfCorrector:
             raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, fix="pass a network")
         self.model = model
         self.task = _made_task(task, num_classes)
-        self.recipe = _made_recipe(recipe, self.task.kind, epochs, lr, batch_size, optimizer)
+        self.recipe = _made_recipe(recipe, self.task.kind.name, epochs, lr, batch_size, optimizer)
         if self.recipe.needs_augment and augment is None:
             fix = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"
             raise InvalidInputError(f"augment= with the recipe {recipe!r}", got="None", fix=fix)
@@ -236,6 +234,7 @@ class SelfCorrector:
         correction = self.recipe.correction
         data = RunData.make(
             as_dataset(train, "train"),
+            self.task,
             val=None if val is None else as_dataset(val, "val"),
             unlabeled=unlabeled,
             canonical=None if canonical is None else as_dataset(canonical, "canonical"),
@@ -247,19 +246,21 @@ class SelfCorrector:
         if data.val is not None:
             self.task.check_given(data.val_given, training=False)
         if clean_labels is not None:
-            data.clean_labels = checked_clean(
-                self.task.kind, clean_labels, self.task.num_classes, len(data.train), "clean_labels"
+            data.clean_labels = self.task.kind.checked_clean(
+                clean_labels, self.task.num_classes, len(data.train), "clean_labels"
             )
         if val_clean_labels is not None:
             data.val_clean_labels = self._val_clean(val_clean_labels, 0 if data.val is None else len(data.val))
         return data
 
     def _val_clean(self, labels: Any, length: int) -> Tensor:
-        if self.task.kind != ClassLabels.kind:
+        if self.task.kind.parts is not None:
             raise InvalidInputError(
-                "val_clean_labels for class labels only", got="masks", fix="pass a val set with the clean masks"
+                "val_clean_labels for class labels only",
+                got=f"labels of {self.task.kind.parts}",
+                fix="pass a val set with the clean labels",
             )
-        array = checked_clean(self.task.kind, labels, self.task.num_classes, length, "val_clean_labels")
+        array = self.task.kind.checked_clean(labels, self.task.num_classes, length, "val_clean_labels")
         return torch.from_numpy(array)
 
 

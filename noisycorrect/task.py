@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import LabelKind
 from noisycorrect.support.register import Register
 
 
@@ -42,25 +43,24 @@ class Task(Protocol):
     ----------
     num_classes : int
         K.
-    kind : str
-        Kind of given labels, see :class:`~noisycorrect.SoftLabelStore`.
+    kind : subclass of LabelKind
+        What given labels are made of.
     codec : str
         Codec of the evidence.
     main_metric : str
         The metric of :meth:`metrics` whose value on the given labels is the history's ``agreement``.
     prediction_passes : int
         Forward passes that :meth:`predict` takes a sample.
-    frame : (int, int) or None
-        Of masks: height and width of the canonical frame that predictions are made in; see
-        :class:`~noisycorrect.SoftLabelStore`. None for class labels.
+    frame : Any
+        What the kind has to know of how predictions are made (of masks the size of the canonical frame); None for most.
     """
 
     num_classes: int
-    kind: str
+    kind: type[LabelKind]
     codec: str
     main_metric: str
     prediction_passes: int
-    frame: tuple[int, int] | None
+    frame: Any
 
     def identity(self) -> dict[str, Any]:
         """Return plain values that a run and the run that resumes it must share: classes, losses, sizes."""

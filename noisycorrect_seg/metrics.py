@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.boundary import BoundaryCounts, boundary_counts, boundary_distance, boundary_iou
 from noisycorrect_seg.geometry.maps import resized, winners
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 SCORES_AT_ONCE = 2**24  # 64 MB of float32: scores are resized a few images at a time
 

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import CODECS
-from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.labels.refine import blend_classes, label_trust
+from noisycorrect.labels.refine import blend_classes
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.crops import inside_image, warp_evidence
+from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.metrics import SegmentationMetrics
 from noisycorrect_seg.outputs import ParsingOutput
 
@@ -65,7 +67,7 @@ class HumanParsing:
     torch.Size([1, 20, 24, 16])
     """
 
-    kind = "segmentation"
+    kind: type[LabelKind] = MaskLabels
     codec = "sqrt-uint8"
     main_metric = "pixel_accuracy"
 
@@ -80,8 +82,8 @@ class HumanParsing:
     ) -> None:
         self.classes = classes_named(classes)
         self.num_classes = len(self.classes)
-        self.frame: tuple[int, int] | None = _checked_size(size)
         self.size = _checked_size(size)
+        self.frame: Any = self.size
         self.objective = ParsingLoss() if objective is None else objective
         self.flip_average = flip_average
         self.codec = CODECS[codec].name
@@ -154,9 +156,8 @@ class HumanParsing:
             canonical=self.size,
             flip_index=self.classes.flip_index,
         )
-        weight = label_trust(batch.trust, batch.class_trust, given, evidence, batch.pixel_trust)
-        refined = blend_classes(given, evidence, weight)
-        rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust == 0)).nonzero().flatten()
+        refined = blend_classes(given, evidence, batch.trust.of(given, evidence))
+        rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust.weight == 0)).nonzero().flatten()
         if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)
             inside = inside_image(batch.extra["matrix"][rows], batch.extra["extent"][rows], self.size)
             refined[rows] = evidence[rows] * inside.unsqueeze(1)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 PAPER, INK = (255, 255, 255), (0, 0, 0)
 FONT_PIXELS = 14

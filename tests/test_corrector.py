@@ -16,6 +16,7 @@ from noisycorrect import Classification, CorrectionResult, SelfCorrector, noise
 from noisycorrect.cycle.schedule import cyclical_lr
 from noisycorrect.data.batches import Batch
 from noisycorrect.data.datasets import is_augmented, read_given
+from noisycorrect.labels import Trust
 from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.objective import Objective
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
@@ -210,7 +211,7 @@ def test_unlabeled_samples_get_labels_and_never_count_before():
 
 
 def _batch(given):
-    return Batch(torch.arange(len(given)), None, given, (given >= 0).float())
+    return Batch(torch.arange(len(given)), None, given, Trust((given >= 0).float()))
 
 
 def test_a_batch_without_any_label_has_zero_loss_and_gradient():

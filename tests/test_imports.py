@@ -17,9 +17,10 @@ LAYERS = [
     ["cli"],
 ]
 SEG_LAYERS = [
-    ["classes", "outputs"],
+    ["classes", "outputs", "masks"],
     ["geometry", "losses", "noise", "metrics", "ace2p", "visualise", "people"],
-    ["datasets"],
+    ["datasets", "review"],
+    ["kind"],
     ["task"],
     ["inference", "export", "methods"],
     ["cli"],

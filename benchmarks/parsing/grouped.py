@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingSource
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise import MaskNoise
 
 # From a few hundred images a small network learns no scarf and no left shoe: with all classes the mean IoU would be

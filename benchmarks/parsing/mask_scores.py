@@ -11,11 +11,11 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from noisycorrect import CorrectionResult
-from noisycorrect.labels.compare import mask_quality
-from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.labels.masks import evidence_on_mask
 from noisycorrect.labels.refine import blend_classes
 from noisycorrect_seg.datasets import ParsingDataset
+from noisycorrect_seg.geometry.refined import evidence_on_mask
+from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.review import mask_quality
 from noisycorrect_seg.task import HumanParsing
 
 BATCH = 32

@@ -16,13 +16,15 @@ from benchmarks.parsing.pictures import evolutions, save_evolutions
 from benchmarks.parsing.plan import Cell, Data
 from benchmarks.parsing.rows import METHODS
 from noisycorrect import CorrectionResult, SelfCorrector
-from noisycorrect.labels.compare import changed_share, mask_confusion, mask_quality
+from noisycorrect.labels.compare import changed_share
 from noisycorrect.support import distributed
 from noisycorrect.support.files import write_json
 from noisycorrect.support.modules import unwrap
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets import ParsingDataset, ParsingSource
 from noisycorrect_seg.inference import evaluate_source
+from noisycorrect_seg.kind import mask_confusion
+from noisycorrect_seg.review import mask_quality
 
 MODEL, EVOLUTION, NETWORK, RUN = "model.pt", "evolution.npz", "network.json", "run"
 _VAL = ("mean_iou", "pixel_accuracy", "mean_accuracy", "published_mean_iou", "published_mean_accuracy")

@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.classification.kind import ClassLabels
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.given import checked_labels
-from noisycorrect.labels.refine import blend, label_trust, one_hot
+from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
@@ -71,11 +73,11 @@ class Classification:
     tensor([[0.3333, 0.3333, 0.3333]])
     """
 
-    kind = "classification"
+    kind: type[LabelKind] = ClassLabels
     codec = "float32"
     main_metric = "accuracy"
     prediction_passes = 1
-    frame: tuple[int, int] | None = None
+    frame: Any = None
 
     def __init__(
         self, num_classes: int, loss: SoftLoss = soft_cross_entropy, *, allow_empty_classes: bool = False
@@ -123,7 +125,7 @@ class Classification:
         """Return the batch's refined labels, float32 (B, K) (SCHP, Eq. 7)."""
         given = one_hot(batch.given.long(), self.num_classes)
         evidence = torch.zeros_like(given) if batch.evidence is None else codec_named(self.codec).decode(batch.evidence)
-        return blend(given, evidence, label_trust(batch.trust, batch.class_trust, batch.given))
+        return blend(given, evidence, batch.trust.of(batch.given, evidence))
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss of logits (B, K) against the batch's refined labels."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from noisycorrect.correction.base import Correction, CycleEnd, checked_keep, publish
-from noisycorrect.labels.given import ClassLabels
-from noisycorrect.labels.refine import PIXEL_TRUST, class_balanced_trust
+from noisycorrect.labels.trust import CYCLE_RULES, RULES, Rule, Trust
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.task import Metrics
-
-CYCLE_TRUSTS = ("paper", "class-balanced", *PIXEL_TRUST)
 
 
 class AtCycleEnd(Correction):
@@ -28,7 +23,7 @@ class AtCycleEnd(Correction):
         Weight of the past in an exponential average of the predictions, in [0, 1). Default: their mean, as in Eq. 7.
     trust : {"paper", "class-balanced", "agreement", "confident"}
         Weight on the given labels after m cycles: 1/(m+1) (Eq. 7); no less for a class that the model misses
-        (:func:`~noisycorrect.labels.refine.class_balanced_trust`), so that rare classes are not averaged away; for each
+        (:func:`~noisycorrect.labels.trust.class_balanced_trust`), so that rare classes are not averaged away; for each
         label, or pixel, the evidence's probability of it (:func:`~noisycorrect.labels.trust.agreement_trust`); or all,
         unless the evidence is sure of another class (:func:`~noisycorrect.labels.trust.confident_trust`).
     keep : int or None
@@ -48,8 +43,8 @@ class AtCycleEnd(Correction):
     predicts = True
 
     def __init__(self, *, momentum: float | None = None, trust: str = "paper", keep: int | None = 2) -> None:
-        if trust not in CYCLE_TRUSTS:
-            raise unknown_name("trust", trust, CYCLE_TRUSTS)
+        if trust not in CYCLE_RULES:
+            raise unknown_name("trust", trust, CYCLE_RULES)
         fix = "0.7 is common; None is the mean of Eq. 7"
         self.momentum = None if momentum is None else finite_number("momentum", momentum, above=0, below=1, fix=fix)
         self.evidence_rule = "mean" if momentum is None else "exponential"
@@ -60,18 +55,21 @@ class AtCycleEnd(Correction):
         """Predict every training sample, and publish the next generation; nothing after the initial phase."""
         if end.cycle == 0:
             return None
-        number = end.store.generation + 1
-        with end.store.new_generation(trust=self._rule(end)) as writer:
+        number, rule = end.store.generation + 1, RULES[self.trust]
+        # What a label consists of is judged part by part when labels are composed, a label that is one class now.
+        in_parts = rule.judge is not None and end.store.kind.parts is not None
+        judge = None if rule.judge is None else _whole if in_parts else self._judge
+        with end.store.new_generation(trust=judge) as writer:
             metrics = publish(writer, end.predictions(), end.task.metrics())
-            if self.trust == "class-balanced":
-                writer.class_trust = class_balanced_trust(number, metrics.class_recall())
-            if self.trust in PIXEL_TRUST and end.store.kind != ClassLabels.kind:
-                writer.pixel_trust = self.trust
+            if rule.floor is not None:
+                writer.floor = rule.floor(number, metrics.class_recall())
+            if in_parts:
+                writer.rule = self.trust
         return metrics
 
-    def _rule(self, end: CycleEnd) -> Callable[[Tensor, Tensor, int], Tensor] | None:
-        if self.trust not in PIXEL_TRUST:
-            return None
-        masks = end.store.kind != ClassLabels.kind
-        rule = PIXEL_TRUST[self.trust]
-        return lambda given, evidence, _: given.float() if masks else rule(given, evidence)
+    def _judge(self, given: Tensor, evidence: Tensor, generation: int) -> Tensor:
+        return Trust((given >= 0).float(), rule=Rule(self.trust)).of(given, evidence)
+
+
+def _whole(given: Tensor, evidence: Tensor, generation: int) -> Tensor:
+    return given.float()

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from noisycorrect.correction.base import Correction, CycleEnd, Predictions, checked_keep, publish
 from noisycorrect.correction.part import Setup
-from noisycorrect.correction.trust_rules import TRUST_RULES, TrustFacts, trust_by_rule, trust_facts
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import exponential_evidence
+from noisycorrect.labels.trust import STEP_RULES, Trust
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.task import Metrics
@@ -48,8 +48,8 @@ class EvidenceInTraining(Correction):
     evidence_rule = "training"
 
     def __init__(self, *, momentum: float, trust: str, input_dropout: float, keep: int | None) -> None:
-        if trust not in TRUST_RULES:
-            raise unknown_name("trust", trust, TRUST_RULES)
+        if trust not in STEP_RULES:
+            raise unknown_name("trust", trust, STEP_RULES)
         self.momentum: float = finite_number("momentum", momentum, above=0, below=1, fix="0.7 is common")
         self.input_dropout = finite_number("input_dropout", input_dropout, above=0, below=1, fix="0.2 is common")
         self.trust = trust
@@ -67,8 +67,8 @@ class EvidenceInTraining(Correction):
         classes = setup.task.num_classes
         self.given = setup.given.long()
         self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
-        self.facts = TrustFacts.neutral(classes, setup.device)
         self.correcting = False
+        self.fit_trust()
 
     @property
     def learns_unlabeled(self) -> bool:  # type: ignore[override]
@@ -81,11 +81,11 @@ class EvidenceInTraining(Correction):
 
     def fit_trust(self) -> None:
         """Fit what the rule of trust needs of the whole set to the present evidence."""
-        self.facts = trust_facts(self.trust, self.given, self.usable(self.evidence))
+        self.fitted = Trust.fitted(self.trust, self.given, self.usable(self.evidence))
 
     def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
         """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
-        return trust_by_rule(self.trust, given, evidence, self.facts)
+        return self.fitted.about(given).of(given, evidence)
 
     def remember(self, rows: Tensor, probs: Tensor) -> Tensor:
         """Take predictions (n, K) of some samples into the evidence, and return it."""
@@ -94,10 +94,10 @@ class EvidenceInTraining(Correction):
 
     def aim(self, batch: Batch, evidence: Tensor) -> None:
         """Give a batch the trust and evidence that its targets are made of: those of an earlier cycle's end go."""
-        batch.evidence, batch.trust = None, torch.ones_like(batch.trust)
+        batch.evidence, batch.trust = None, Trust(torch.ones_like(batch.trust.weight))
         if self.correcting:
             batch.evidence = self.usable(evidence)
-            batch.trust = self.trust_in(batch.given.long(), batch.evidence)
+            batch.trust = Trust(self.trust_in(batch.given.long(), batch.evidence))
 
     def taught(self, batch: Batch) -> Tensor | slice | None:
         """Return which rows of a batch an objective may hold to their evidence now; None is none of them."""

@@ -45,7 +45,7 @@ class OnlineCorrection(EvidenceInTraining):
         :func:`~noisycorrect.labels.trust.agreement_trust`: :math:`e_y`.
         :func:`~noisycorrect.labels.trust.relative_trust`: beside the most probable class.
         :func:`~noisycorrect.labels.trust.class_relative_trust`: beside the labels of the same class.
-        :class:`~noisycorrect.labels.trust.QualityMixture`: posterior of the good group.
+        :class:`~noisycorrect.labels.mixture.QualityMixture`: posterior of the good group.
         :func:`~noisycorrect.labels.trust.posterior_trust`: Bayes' rule with the transition matrix. What a rule needs of
         the whole set is fitted once an epoch. ``"none"``: 0, the evidence alone.
     input_dropout : float

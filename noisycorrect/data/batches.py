@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, split_fields
-from noisycorrect.labels import ClassLabels, SoftLabelStore
+from noisycorrect.labels import SoftLabelStore, Trust
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError
 from noisycorrect.support.rng import derived_seed, seeded
@@ -38,8 +38,8 @@ class Batch:
         What the model is called with: a tensor, or tensors in tuples and dicts.
     given : Tensor, shape (B, ...)
         Given labels.
-    trust : Tensor, shape (B,), float32
-        Weight on the given label.
+    trust : Trust
+        In the given labels.
     evidence : Tensor or None
         Evidence as the store's codec keeps it; None at generation 0.
     generation : int
@@ -48,21 +48,15 @@ class Batch:
         Further fields of the data set's items (a crop's geometry, say).
     share : float
         What the mean loss of the batch counts: below 1 if some of its labels are held out of the loss.
-    class_trust : Tensor, shape (K,), float32, or None
-        Least weight on a given label of each class; None where classes are treated alike.
-    pixel_trust : str or None
-        Of masks: rule of :func:`~noisycorrect.labels.refine.label_trust` for each pixel.
     """
 
     index: Tensor
     input: Any
     given: Tensor
-    trust: Tensor
+    trust: Trust
     evidence: Tensor | None = None
     generation: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
-    class_trust: Tensor | None = None
-    pixel_trust: str | None = None
     share: float = 1.0
 
     def __len__(self) -> int:
@@ -94,7 +88,8 @@ class LabelView(Dataset[Any]):
     collate_fn : callable, optional
         Makes a batch of a list of items; default: torch's.
     expected : ndarray of int, shape (N,), optional
-        Class labels that the items must carry; -1 is not compared. Default: the store's given labels.
+        Class labels that the items must carry; -1 is not compared. Default: the store's given labels, if each is one
+        class: masks that were cropped or turned cannot be compared.
     """
 
     def __init__(
@@ -108,7 +103,7 @@ class LabelView(Dataset[Any]):
     ) -> None:
         self.data = data
         self.store = store
-        self.expected = class_labels(store) if expected is None and store is not None else expected
+        self.expected = store.kind.class_indices if expected is None and store is not None else expected
         self.seed = seed
         self.collate_fn = collate_fn or default_collate
         self._epoch = torch.zeros(1, dtype=torch.int64)
@@ -133,14 +128,12 @@ class LabelView(Dataset[Any]):
         given = torch.as_tensor(given)
         self._check_given(given, indices)
         if self.store is None:
-            return Batch(index, inputs, given, torch.ones(len(indices)), extra=extra)
+            return Batch(index, inputs, given, Trust(torch.ones(len(indices))), extra=extra)
         generation = self.store.generation
         rows = np.asarray(indices)
         evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
         trust = self.store.trust(rows, generation=generation)
-        class_trust = self.store.class_trust(generation=generation)
-        pixel_trust = self.store.pixel_trust(generation=generation)
-        return Batch(index, inputs, given, trust, evidence, generation, extra, class_trust, pixel_trust)
+        return Batch(index, inputs, given, trust, evidence, generation, extra)
 
     def _read(self, indices: list[int]) -> Any:
         if isinstance(self.data, ArrayDataset):
@@ -163,11 +156,6 @@ class LabelView(Dataset[Any]):
                 fix="a data set, its `targets` or `labels` and its canonical view must give the same label at the same"
                 " position, in every epoch",
             )
-
-
-def class_labels(store: SoftLabelStore) -> np.ndarray | None:
-    """Return a store's given labels if they are classes; masks that were cropped or turned cannot be compared."""
-    return store.given() if store.kind == ClassLabels.kind else None
 
 
 class ShardedBatches(Sampler[list[int]]):

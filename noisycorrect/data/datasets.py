@@ -21,7 +21,6 @@ from torch.utils.data import (
 )
 
 from noisycorrect.cycle.feed import INPUT_KEYS, map_tensors
-from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import seeded
 
@@ -86,11 +85,12 @@ class ArrayDataset(Dataset[Any]):
 
 
 class WithUnlabeled(Dataset[Any]):
-    """A labelled data set followed by inputs without labels, which get the label -1."""
+    """A labelled data set followed by inputs without labels, which get the label `missing`."""
 
-    def __init__(self, labeled: MapStyleDataset, unlabeled: MapStyleDataset) -> None:
+    def __init__(self, labeled: MapStyleDataset, unlabeled: MapStyleDataset, missing: Any) -> None:
         self.labeled = labeled
         self.unlabeled = unlabeled
+        self.missing = missing
 
     def __len__(self) -> int:
         return len(self.labeled) + len(self.unlabeled)
@@ -102,17 +102,21 @@ class WithUnlabeled(Dataset[Any]):
                 raise InvalidInputError(
                     "items of an input and a label together with unlabeled=",
                     got=f"further fields {sorted(extra)}",
-                    fix="leave them out, or put all samples into one data set, with label -1 or no mask",
+                    fix="leave them out, or put all samples into one data set, some without a label",
                 )
-            return inputs, int(label)
+            return inputs, int(label) if np.ndim(label) == 0 else label  # numbers of all sorts make one batch
         item = self.unlabeled[index - len(self.labeled)]
         if isinstance(item, Mapping):
             item = next((item[key] for key in INPUT_KEYS if key in item), item)
-        return (item[0] if isinstance(item, (tuple, list)) else item), UNLABELED
+        return (item[0] if isinstance(item, (tuple, list)) else item), self.missing
 
 
-def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any) -> MapStyleDataset:
-    """Return a labelled data set followed by inputs without labels; arrays stay arrays."""
+def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> MapStyleDataset:
+    """Return a labelled data set followed by inputs without labels; arrays stay arrays.
+
+    `missing` is the label of a sample that has none: see :meth:`LabelKind.no_label
+    <noisycorrect.labels.LabelKind.no_label>`.
+    """
     if isinstance(labeled, ArrayDataset) and isinstance(unlabeled, (Tensor, np.ndarray)):
         more = torch.as_tensor(unlabeled)
         if more.is_floating_point() != labeled.inputs.is_floating_point():
@@ -128,10 +132,10 @@ def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any) -> MapStyleDataset:
                 fix="prepare them as the labelled ones",
             )
         labels = labeled.labels if labeled.labels.is_floating_point() else labeled.labels.long()
-        missing = torch.full((len(more),), UNLABELED, dtype=labels.dtype)
+        none = torch.as_tensor(missing, dtype=labels.dtype).expand(len(more), *labels.shape[1:])
         more = more.to(labeled.inputs.dtype)
-        return ArrayDataset(torch.cat([labeled.inputs, more]), torch.cat([labels, missing]))
-    return WithUnlabeled(labeled, unlabeled)
+        return ArrayDataset(torch.cat([labeled.inputs, more]), torch.cat([labels, none]))
+    return WithUnlabeled(labeled, unlabeled, missing)
 
 
 def as_dataset(data: Any, name: str) -> MapStyleDataset:
@@ -229,7 +233,7 @@ def read_given(data: MapStyleDataset, num_workers: int = 0) -> Any:
     every item is read once, in `num_workers` processes.
     """
     if isinstance(data, WithUnlabeled):
-        return [*read_given(data.labeled, num_workers), *[UNLABELED] * len(data.unlabeled)]
+        return [*read_given(data.labeled, num_workers), *[data.missing] * len(data.unlabeled)]
     given = getattr(data, "given", None)
     if isinstance(given, Sequence) and len(given) == len(data):
         return given

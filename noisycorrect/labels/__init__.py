@@ -1,17 +1,21 @@
-"""Labels on disk: given labels, evidence, generations."""
+"""Labels on disk: given labels, evidence, generations; what kinds of labels there are, and how far they are trusted."""
 
 from noisycorrect.labels.codec import CODECS, Codec, Float32, SqrtUint8
 from noisycorrect.labels.generation import GenerationWriter
-from noisycorrect.labels.given import ClassLabels, MaskLabels
+from noisycorrect.labels.kind import KINDS, LabelKind
 from noisycorrect.labels.store import SoftLabelStore
+from noisycorrect.labels.trust import RULES, Rule, Trust
 
 __all__ = [
     "CODECS",
-    "ClassLabels",
+    "KINDS",
+    "RULES",
     "Codec",
     "Float32",
     "GenerationWriter",
-    "MaskLabels",
+    "LabelKind",
+    "Rule",
     "SoftLabelStore",
     "SqrtUint8",
+    "Trust",
 ]

@@ -18,15 +18,16 @@ from torch import Tensor
 from noisycorrect.labels.codec import Codec
 from noisycorrect.labels.given import as_array
 from noisycorrect.labels.hdf5 import NewFile
+from noisycorrect.labels.kind import LabelKind
 from noisycorrect.labels.mapped import MappedArray
-from noisycorrect.labels.refine import check_probs
+from noisycorrect.labels.trust import Rule, Trust
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
 COMPRESSED_FROM = 4096  # bytes of a sample's code; a chunk of its own costs some 60 bytes and 0.1 ms whatever it holds
 
 Accumulate = Callable[[np.ndarray, Tensor], Tensor]  # (indices, probs) -> evidence
-Trust = Callable[[np.ndarray, Tensor], Tensor]  # (indices, evidence) -> trust
+Weigh = Callable[[np.ndarray, Tensor], Tensor]  # (indices, evidence) -> weight of the given labels
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,36 @@ class Header:
 class GenerationWriter:
     """Writes the evidence of the samples `start` to `stop` into one file, each sample once, in any order.
 
-    Made by :meth:`~noisycorrect.SoftLabelStore.new_generation`; a caller only needs :meth:`write`, and `class_trust`
-    where the labels of some classes are trusted more, `pixel_trust` where a rule judges each pixel of a mask.
+    Made by :meth:`~noisycorrect.SoftLabelStore.new_generation`; a caller only needs :meth:`write`.
+
+    Attributes
+    ----------
+    floor : Tensor, shape (K,), or None
+        Least trust in the labels of each class; may be set before the block ends, the same on all ranks.
+    rule : str or None
+        Name of a rule that judges each part of a label (each pixel of a mask), likewise; see
+        :data:`~noisycorrect.labels.trust.RULES`.
     """
 
     def __init__(
-        self, path: Path, header: Header, codec: Codec, part: range, accumulate: Accumulate, trust: Trust
+        self,
+        path: Path,
+        header: Header,
+        kind: LabelKind,
+        codec: Codec,
+        part: range,
+        accumulate: Accumulate,
+        weigh: Weigh,
     ) -> None:
         self._codec = codec
-        self._num_classes = header.num_classes
+        self._kind = kind
         self._part = part
         self._accumulate = accumulate
-        self._trust_rule = trust
+        self._weigh = weigh
         self._written = np.zeros(len(part), bool)
-        self._trust = np.zeros(len(part), np.float32)
-        self.class_trust: Tensor | None = None
-        self.pixel_trust: str | None = None
+        self._weight = np.zeros(len(part), np.float32)
+        self.floor: Tensor | None = None
+        self.rule: str | None = None
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
         header.write(self._file.hdf5)
@@ -86,8 +101,9 @@ class GenerationWriter:
         ----------
         indices : sequence of int, shape (n,)
             Positions in the data set; each sample once in a generation.
-        probs : Tensor, shape (n, K) or (n, K, h, w)
-            Class probabilities, in [0, 1] and summing to 1 over dimension 1; maps of one size for all samples.
+        probs : Tensor, shape (n, K, ...)
+            Class probabilities as the kind of labels wants them, most often summing to 1 over dimension 1; of one shape
+            for all samples.
 
         Raises
         ------
@@ -101,18 +117,18 @@ class GenerationWriter:
         if not len(positions):
             return
         evidence = self._accumulate(positions, probs)
-        trust = self._trust_rule(positions, evidence).numpy()
+        weight = self._weigh(positions, evidence).numpy()
         code = self._codec.encode(evidence)
         local = positions - self._part.start
         dataset = self._dataset(code.shape[1:])
         for rows, values in _increasing_runs(local, code):
             dataset[rows] = values
         self._file.check()
-        self._trust[local] = trust
+        self._weight[local] = weight
         self._written[local] = True
 
     def _checked_positions(self, indices: Any, probs: Tensor) -> np.ndarray:
-        check_probs(probs, self._num_classes)
+        self._kind.check_predictions(probs)
         positions = as_array(indices, "indices")
         if positions.shape != (len(probs),) or (positions.size and positions.dtype.kind not in "iu"):
             raise InvalidInputError(
@@ -161,18 +177,19 @@ class GenerationWriter:
                 got=f"{len(self._part) - len(missing)}; first missing: {missing[0] + self._part.start}",
                 fix="predict with a loader that leaves nothing out (drop_last=False)",
             )
-        self._file.hdf5.create_dataset("trust", data=self._trust)
-        if self.pixel_trust is not None:
-            self._file.hdf5.attrs["pixel_trust"] = self.pixel_trust
-        if self.class_trust is not None:
-            self._file.hdf5.create_dataset("class_trust", data=self._checked_class_trust(self.class_trust))
+        self._file.hdf5.create_dataset("trust", data=self._weight)
+        if self.rule is not None:
+            self._file.hdf5.attrs["pixel_trust"] = _checked_rule(self.rule)
+        if self.floor is not None:
+            self._file.hdf5.create_dataset("class_trust", data=self._checked_floor(self.floor))
         self._file.close()
 
-    def _checked_class_trust(self, class_trust: Tensor) -> np.ndarray:
-        array: np.ndarray = class_trust.detach().float().cpu().numpy()
-        if array.shape != (self._num_classes,) or not ((array >= 0) & (array <= 1)).all():
+    def _checked_floor(self, floor: Tensor) -> np.ndarray:
+        array: np.ndarray = floor.detach().float().cpu().numpy()
+        classes = self._kind.num_classes
+        if array.shape != (classes,) or not ((array >= 0) & (array <= 1)).all():
             raise InvalidInputError(
-                f"class_trust of shape ({self._num_classes},) in [0, 1]",
+                f"a floor of shape ({classes},) in [0, 1]",
                 got=f"shape {array.shape}" + (f", from {array.min():.3g} to {array.max():.3g}" if array.size else ""),
                 fix="pass one weight a class",
             )
@@ -251,9 +268,10 @@ class GenerationReader:
         with self._explained(), h5py.File(path, "r", locking=False) as file:
             header.check(file)
             self.shape: tuple[int, ...] = file["evidence"].shape
-            self.trust: np.ndarray = file["trust"][()]
-            self.class_trust = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
-            self.pixel_trust: str | None = file.attrs.get("pixel_trust")
+            self._weight: np.ndarray = file["trust"][()]
+            self._floor = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
+            rule = file.attrs.get("pixel_trust")
+            self._rule = None if rule is None else Rule(rule)
             dense = file["evidence"].chunks is None
         self._mapped = MappedArray(path, "evidence") if dense else None
         self._handle: h5py.File | None = None
@@ -270,7 +288,7 @@ class GenerationReader:
                 got="no such file: pruned, or deleted by hand",
                 fix="call refresh() on the store, or keep more generations (keep=)",
             ) from error
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, InvalidInputError) as error:
             raise StoreError(
                 f"a whole HDF5 file at {self._path}",
                 got=str(error),
@@ -294,6 +312,11 @@ class GenerationReader:
         """Return the decoded evidence of some samples, float32 (n, K, ...)."""
         return self._codec.decode(torch.from_numpy(np.ascontiguousarray(self.code(indices))))
 
+    def trust(self, indices: np.ndarray) -> Trust:
+        """Return the trust in the given labels of some samples; the floor is a copy."""
+        floor = None if self._floor is None else self._floor.clone()
+        return Trust(torch.from_numpy(self._weight[indices]), floor, self._rule)
+
     def close(self) -> None:
         """Close this process's handle, if it has one."""
         if self._handle is not None and self._process == os.getpid():
@@ -302,6 +325,14 @@ class GenerationReader:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None, "_process": -1}
+
+
+def _checked_rule(name: str) -> str:
+    if Rule(name).fits:
+        raise InvalidInputError(
+            "a rule of trust that needs nothing of the whole set", got=repr(name), fix="return its weights from trust="
+        )
+    return name
 
 
 def _increasing_runs(rows: np.ndarray, values: np.ndarray) -> list[tuple[Any, np.ndarray]]:

@@ -1,150 +1,14 @@
-"""Given labels as a label store keeps them: read once, never written again."""
+"""Checks of given labels that several kinds share."""
 
 from __future__ import annotations
 
-import hashlib
-import zlib
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from torch import Tensor
 
-from noisycorrect.labels.mapped import MappedArray
 from noisycorrect.labels.refine import UNLABELED
-from noisycorrect.support.errors import InvalidInputError, StoreError
-
-IGNORE_INDEX = 255
-MOST_MASK_CLASSES = 255  # a mask is kept as uint8, and 255 is ignored
-LEVEL = 6  # of zlib
-
-
-class ClassLabels:
-    """One class a sample.
-
-    Parameters
-    ----------
-    labels : array-like of int, shape (N,)
-        0..`num_classes` - 1, or -1 for a sample without a label.
-    num_classes : int
-        K, at least 2.
-
-    Raises
-    ------
-    InvalidInputError
-        If the labels are no whole numbers in range, the array is not one-dimensional, or it is empty.
-
-    Examples
-    --------
-    >>> labels = ClassLabels([0, 2, -1], num_classes=3)
-    >>> labels.labeled.tolist()
-    [True, True, False]
-    """
-
-    kind = "classification"
-
-    def __init__(self, labels: Any, num_classes: int) -> None:
-        self.array = checked_labels(labels, num_classes).copy()
-        self.array.flags.writeable = False
-        self.labeled: np.ndarray = self.array != UNLABELED
-        self.labeled.flags.writeable = False
-        digest = hashlib.sha256(f"{self.kind} {len(self.array)} {num_classes}".encode())
-        digest.update(self.array.tobytes())
-        self.fingerprint = digest.hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def save(self, file: h5py.File) -> None:
-        """Write the labels as int64 data set ``given``."""
-        file.create_dataset("given", data=self.array)
-
-    @classmethod
-    def load(cls, file: h5py.File, num_classes: int) -> ClassLabels:
-        """Read what :meth:`save` wrote."""
-        return cls(file["given"][()], num_classes)
-
-
-class MaskLabels:
-    """One mask a sample, of any size, held compressed.
-
-    Parameters
-    ----------
-    masks : iterable of array-like of int, shape (H, W), or None
-        0..`num_classes` - 1, or 255 for a pixel to ignore. None is a sample without a label. Read one at a time.
-    num_classes : int
-        K, 2..255.
-
-    Raises
-    ------
-    InvalidInputError
-        If a mask is not two-dimensional or holds another value; the message names the sample.
-
-    Examples
-    --------
-    >>> masks = MaskLabels([np.zeros((2, 3), np.uint8), None], num_classes=4)
-    >>> masks.mask(0).shape, masks.labeled.tolist()
-    ((2, 3), [True, False])
-    """
-
-    kind = "segmentation"
-
-    def __init__(self, masks: Iterable[Any], num_classes: int) -> None:
-        blobs, shapes = [], []
-
-        def keep(array: np.ndarray) -> None:
-            blobs.append(zlib.compress(array.tobytes(), LEVEL))
-            shapes.append(array.shape)
-
-        fingerprint, _ = mask_fingerprint(masks, num_classes, also=keep)
-        ends = np.cumsum([len(blob) for blob in blobs])
-        self._set(np.frombuffer(b"".join(blobs), np.uint8), ends, np.array(shapes, np.int64), fingerprint)
-
-    def _set(self, compressed: np.ndarray | MappedArray, ends: np.ndarray, shapes: np.ndarray, digest: str) -> None:
-        self._compressed = compressed  # all masks, one after the other
-        self._ends = ends
-        self.shapes = shapes
-        self.labeled: np.ndarray = shapes.prod(1) > 0
-        self.labeled.flags.writeable = False
-        self.fingerprint = digest
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def mask(self, index: int) -> np.ndarray:
-        """Return a copy of the mask of a sample, uint8 (H, W); (0, 0) for a sample without a label."""
-        start = self._ends[index - 1] if index else 0
-        try:
-            pixels = zlib.decompress(self._compressed[start : self._ends[index]].tobytes())
-            return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index]).copy()
-        except (OSError, ValueError, zlib.error) as error:
-            raise StoreError(
-                f"the given mask of sample {index}", got=str(error), fix="restore the store's given.h5 from a copy"
-            ) from error
-
-    def save(self, file: h5py.File) -> None:
-        """Write the compressed masks one after the other, with their ends and shapes."""
-        file.create_dataset("compressed", data=self._compressed[:])
-        file.create_dataset("ends", data=self._ends)
-        file.create_dataset("shapes", data=self.shapes)
-        file.attrs["fingerprint"] = self.fingerprint
-
-    @classmethod
-    def load(cls, file: h5py.File, num_classes: int) -> MaskLabels:
-        """Map what :meth:`save` wrote; the masks stay on disk."""
-        self = cls.__new__(cls)
-        compressed = MappedArray(file.filename, "compressed")
-        self._set(compressed, file["ends"][()], file["shapes"][()], str(file.attrs["fingerprint"]))
-        return self
-
-
-def load_given(path: Path, kind: str, num_classes: int) -> ClassLabels | MaskLabels:
-    """Read the given labels of a store."""
-    with h5py.File(path, "r", locking=False) as file:
-        loader = ClassLabels if kind == ClassLabels.kind else MaskLabels
-        return loader.load(file, num_classes)
+from noisycorrect.support.errors import InvalidInputError
 
 
 def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np.ndarray:
@@ -199,34 +63,7 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
     return array.astype(np.int64)
 
 
-def mask_fingerprint(
-    masks: Iterable[Any], num_classes: int, *, also: Callable[[np.ndarray], object] | None = None
-) -> tuple[str, int]:
-    """Check masks one at a time, and return their fingerprint and their number; see :class:`MaskLabels`.
-
-    Parameters
-    ----------
-    masks, num_classes
-        As for :class:`MaskLabels`.
-    also : callable, optional
-        Gets each mask in turn, uint8 (H, W); (0, 0) for None.
-    """
-    checked_num_classes(num_classes, at_most=MOST_MASK_CLASSES)
-    digest = hashlib.sha256(f"{MaskLabels.kind} {num_classes}".encode())
-    count = 0
-    for index, mask in enumerate(masks):
-        array = np.zeros((0, 0), np.uint8) if mask is None else checked_mask(mask, num_classes, index)
-        digest.update(f"{array.shape}".encode())
-        digest.update(array.tobytes())
-        if also is not None:
-            also(array)
-        count += 1
-    if not count:
-        raise InvalidInputError("at least one mask", got="none", fix="check the data set's folder")
-    return digest.hexdigest(), count
-
-
-def checked_num_classes(num_classes: Any, at_most: int | None = None) -> int:
+def checked_num_classes(num_classes: Any) -> int:
     """Return the number of classes as an int, or raise.
 
     Examples
@@ -236,10 +73,6 @@ def checked_num_classes(num_classes: Any, at_most: int | None = None) -> int:
     """
     if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
         raise InvalidInputError("num_classes >= 2", got=repr(num_classes), fix="pass the number of classes")
-    if at_most is not None and num_classes > at_most:
-        raise InvalidInputError(
-            f"num_classes <= {at_most} for masks", got=repr(num_classes), fix="masks are kept as 8-bit class indices"
-        )
     return int(num_classes)
 
 
@@ -257,22 +90,3 @@ def as_array(values: Any, name: str) -> np.ndarray:
         return np.asarray(values)
     except (ValueError, TypeError) as error:
         raise InvalidInputError(f"{name} as an array of numbers", got=str(error), fix="pass one array") from error
-
-
-def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
-    """Return a mask as a uint8 array (H, W), or raise; see :class:`MaskLabels`."""
-    array = as_array(mask, f"a mask at index {index}")
-    if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.integer):
-        raise InvalidInputError(
-            "masks of whole numbers, shape (H, W)",
-            got=f"{array.dtype} of shape {array.shape} at index {index}",
-            fix="store class indices, not colours",
-        )
-    wrong = (array < 0) | ((array >= num_classes) & (array != IGNORE_INDEX))
-    if wrong.any():
-        raise InvalidInputError(
-            f"mask values 0..{num_classes - 1} or {IGNORE_INDEX}",
-            got=f"{array[wrong].max()} at index {index}",
-            fix="correct the mask or num_classes",
-        )
-    return array.astype(np.uint8)

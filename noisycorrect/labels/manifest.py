@@ -6,16 +6,16 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from noisycorrect.labels.codec import CODECS
-from noisycorrect.labels.given import ClassLabels, MaskLabels
+from noisycorrect.labels.kind import KINDS
 from noisycorrect.support.errors import StoreError
 from noisycorrect.support.files import write_json
 
 FORMAT = "noisycorrect-labels"
-VERSION = 2  # 2: masks may have a frame
+VERSION = 2  # 2: a kind of labels may have a frame
 NAME = "manifest.json"
-KINDS = (ClassLabels.kind, MaskLabels.kind)
 EVIDENCE_RULES = ("mean", "exponential", "training")
 
 
@@ -34,7 +34,7 @@ class Manifest:
     evidence: str  # "mean" or "exponential" over the generations; "training": each is whole when it is written
     momentum: float  # weight of the past in exponential evidence
     keep: int | None  # generations to keep; None keeps all
-    frame: tuple[int, int] | None = None  # height, width of the canonical frame of masks; None: each mask's own
+    frame: Any = None  # what the kind knows of how predictions are made; it checks that itself
     current: int = 0
     generations: tuple[int, ...] = ()  # those with a file; generation 0 is the given labels
     revision: int = 0  # counts replacements: after a rollback another generation may come under the same number
@@ -67,9 +67,7 @@ class Manifest:
                 f"format version {VERSION} or older in {path}", got=repr(version), fix="upgrade noisycorrect"
             )
         try:
-            frame = content.get("frame")
-            content |= {"generations": tuple(content["generations"]), "frame": None if frame is None else tuple(frame)}
-            manifest = cls(**content)
+            manifest = cls(**content | {"generations": tuple(content["generations"])})
             manifest._check()
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
@@ -78,13 +76,12 @@ class Manifest:
         return manifest
 
     def _check(self) -> None:
-        whole = (self.length, self.num_classes, self.current, self.revision, *self.generations, *(self.frame or ()))
+        whole = (self.length, self.num_classes, self.current, self.revision, *self.generations)
         if not all(type(number) is int and number >= 0 for number in whole):
             raise ValueError(f"numbers {whole}")
-        if self.frame is not None and (len(self.frame) != 2 or min(self.frame) < 2):
-            raise ValueError(f"frame {self.frame}")
         if self.current not in (0, *self.generations):
             raise ValueError(f"generation {self.current}, but files of {self.generations}")
-        for name, known in (("kind", KINDS), ("evidence", EVIDENCE_RULES), ("codec", tuple(CODECS))):
+        for name, known in (("kind", KINDS), ("evidence", EVIDENCE_RULES), ("codec", CODECS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r}, none of {known}")
+                raise ValueError(f"{name} {getattr(self, name)!r}, none of {tuple(known)}")
+        KINDS[self.kind].checked_frame(self.frame)

@@ -1,4 +1,4 @@
-"""Reading a label store: given labels, evidence, and refined labels composed of both (SCHP, Eq. 7)."""
+"""Reading a label store: given labels, evidence, trust, and refined labels composed of them (SCHP, Eq. 7)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import Codec, codec_named
 from noisycorrect.labels.generation import GenerationReader, Header
-from noisycorrect.labels.given import (
-    ClassLabels,
-    MaskLabels,
-    as_array,
-    load_given,
-    mask_fingerprint,
-)
+from noisycorrect.labels.given import as_array
+from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind
 from noisycorrect.labels.manifest import Manifest
-from noisycorrect.labels.masks import refined_labels, refined_mask
-from noisycorrect.labels.refine import UNLABELED, blend, label_trust, one_hot, paper_trust
+from noisycorrect.labels.trust import Trust, paper_trust
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 GIVEN = "given.h5"
@@ -37,17 +32,18 @@ class ReadableLabels:
         self.folder = Path(folder)
         self.writable = writable
         self._manifest = Manifest.load(self.folder)
-        self._given = self._load_given()
+        self._kind = self._load_given()
         self._readers: dict[int, GenerationReader] = {}
         # Workers hold a copy of this object but share this tensor, by fork or by torch's own pickling.
         self._published = torch.tensor([self._manifest.revision])
         self._published.share_memory_()  # type: ignore[no-untyped-call]
         self._reader(self._manifest.current)
 
-    def _load_given(self) -> ClassLabels | MaskLabels:
-        path = self.folder / GIVEN
+    def _load_given(self) -> LabelKind:
+        path, manifest = self.folder / GIVEN, self._manifest
         try:
-            given = load_given(path, self.kind, self.num_classes)
+            with h5py.File(path, "r", locking=False) as file:
+                given = KINDS[manifest.kind].load(file, manifest.num_classes, frame=manifest.frame)
         except (OSError, KeyError, InvalidInputError) as error:
             raise StoreError(f"given labels in {path}", got=str(error), fix="restore them from a copy") from error
         self._check_fingerprint(given.fingerprint, f"in {path}")
@@ -61,11 +57,7 @@ class ReadableLabels:
                 got=f"one of {self.num_classes}",
                 fix="pass the same num_classes as before, or a new run folder",
             )
-        if self.kind == ClassLabels.kind:
-            labels = ClassLabels(given, self.num_classes)
-            fingerprint, length = labels.fingerprint, len(labels)
-        else:
-            fingerprint, length = mask_fingerprint(given, self.num_classes)
+        fingerprint, length = self.kind.fingerprint_of(given, self.num_classes)
         self._check_fingerprint(fingerprint, f"in the data set of {length} samples")
 
     def _check_fingerprint(self, fingerprint: str, where: str) -> None:
@@ -89,9 +81,9 @@ class ReadableLabels:
         )
 
     @property
-    def kind(self) -> str:
-        """``"classification"`` or ``"segmentation"``."""
-        return self._manifest.kind
+    def kind(self) -> LabelKind:
+        """What the labels are made of, with the given labels in it; see :class:`~noisycorrect.labels.LabelKind`."""
+        return self._kind
 
     @property
     def num_classes(self) -> int:
@@ -104,9 +96,9 @@ class ReadableLabels:
         return codec_named(self._manifest.codec)
 
     @property
-    def frame(self) -> tuple[int, int] | None:
-        """Height and width of the canonical frame of masks; None if predictions cover their mask corner to corner."""
-        return self._manifest.frame
+    def frame(self) -> Any:
+        """What the kind of labels knows of how predictions are made: of masks, the canonical frame's size, or None."""
+        return self.kind.frame
 
     @property
     def generation(self) -> int:
@@ -124,7 +116,7 @@ class ReadableLabels:
     @property
     def labeled(self) -> np.ndarray:
         """Which samples have a given label, bool (N,)."""
-        return self._given.labeled
+        return self.kind.labeled
 
     @property
     def bytes(self) -> int:
@@ -144,17 +136,14 @@ class ReadableLabels:
     # ---------------------------------------------------------------- reading
 
     def given(self, indices: Indices = None) -> Any:
-        """Return given labels: int64 array (n,), or a list of uint8 masks (H, W).
+        """Return given labels as their kind has them: class labels int64 (n,), masks a list of uint8 (H, W).
 
         Parameters
         ----------
         indices : int, slice, sequence of int or None
             Positions; None is all of them.
         """
-        rows = self._rows(indices)
-        if isinstance(self._given, ClassLabels):
-            return self._given.array[rows]
-        return [self._given.mask(int(row)) for row in rows]
+        return self.kind.take(self._rows(indices))
 
     def code(self, indices: Indices = None, *, generation: int | None = None) -> np.ndarray:
         """Return the stored code of the evidence, (n, K, ...): what a loader's worker reads.
@@ -164,9 +153,9 @@ class ReadableLabels:
         return self._reader_or_raise(generation).code(self._rows(indices))
 
     def evidence(self, indices: Indices = None, *, generation: int | None = None) -> Tensor:
-        """Return the mean of the predictions so far, float32 (n, K) or (n, K, h, w).
+        """Return the mean of the predictions so far, float32 (n, K, ...).
 
-        At generation 0 of a classification store, nothing having been predicted, it is zero everywhere.
+        At generation 0, nothing having been predicted, that about class labels is zero; about others there is none.
 
         Parameters
         ----------
@@ -184,28 +173,14 @@ class ReadableLabels:
         reader = self._reader(self.generation if generation is None else generation)
         if reader is not None:
             return reader.evidence(rows)
-        if self.kind == ClassLabels.kind:
-            return torch.zeros(len(rows), self.num_classes)
-        return self._reader_or_raise(0).evidence(rows)
+        first = self.kind.first_evidence(len(rows))
+        return self._reader_or_raise(0).evidence(rows) if first is None else first
 
-    def trust(self, indices: Indices = None, *, generation: int | None = None) -> Tensor:
-        """Return the weight on the given label, float32 (n,), in [0, 1]; 0 for samples without one."""
+    def trust(self, indices: Indices = None, *, generation: int | None = None) -> Trust:
+        """Return the trust in given labels; a sample without one weighs 0."""
         rows = self._rows(indices)
-        number = self.generation if generation is None else generation
-        reader = self._reader(number)
-        if reader is None:
-            return paper_trust(0, torch.from_numpy(self.labeled[rows]))
-        return torch.from_numpy(reader.trust[rows])
-
-    def class_trust(self, *, generation: int | None = None) -> Tensor | None:
-        """Return the least weight on a given label of each class, float32 (K,); None if classes are treated alike."""
         reader = self._reader(self.generation if generation is None else generation)
-        return None if reader is None else reader.class_trust
-
-    def pixel_trust(self, *, generation: int | None = None) -> str | None:
-        """Return the rule of :func:`~noisycorrect.labels.refine.label_trust` for each pixel of a mask, or None."""
-        reader = self._reader(self.generation if generation is None else generation)
-        return None if reader is None else reader.pixel_trust
+        return Trust(paper_trust(0, torch.from_numpy(self.labeled[rows]))) if reader is None else reader.trust(rows)
 
     def refined(self, indices: Indices = None, *, generation: int | None = None) -> Any:
         """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
@@ -213,29 +188,11 @@ class ReadableLabels:
         Returns
         -------
         Tensor, float32 (n, K), or list of Tensor, float32 (K, H, W)
-            Rows sum to 1; zero for an unlabelled sample before the first generation. Masks have the size of the given
-            mask, or of the evidence where there is none, and are zero at ignored pixels.
+            Of classes, or of masks; see :meth:`LabelKind.refined <noisycorrect.labels.LabelKind.refined>`. Rows sum to
+            1; zero for an unlabelled sample before the first generation, and at ignored pixels. Masks have the size of
+            the given mask, or of the evidence where there is none.
         """
-        rows = self._rows(indices)
-        number = self.generation if generation is None else generation
-        trust, class_trust = self.trust(rows, generation=number), self.class_trust(generation=number)
-        if isinstance(self._given, ClassLabels):
-            given = torch.from_numpy(self._given.array[rows])
-            weight = label_trust(trust, class_trust, given)
-            return blend(one_hot(given, self.num_classes), self.evidence(rows, generation=number), weight)
-        reader = self._reader(number)
-        return [
-            refined_mask(
-                self._given.mask(int(row)),
-                None if reader is None else reader.evidence(np.array([row]))[0],
-                float(weight),
-                self.num_classes,
-                frame=self.frame,
-                class_trust=class_trust,
-                pixel_trust=None if reader is None else reader.pixel_trust,
-            )
-            for row, weight in zip(rows, trust, strict=True)
-        ]
+        return self.kind.refined(*self._composed_of(indices, generation))
 
     def labels(self, indices: Indices = None, *, generation: int | None = None) -> Any:
         """Return the most probable class of the refined labels.
@@ -243,25 +200,15 @@ class ReadableLabels:
         Returns
         -------
         ndarray, int64 (n,), or list of ndarray, uint8 (H, W)
-            -1 for an unlabelled sample before the first generation; 255 at ignored pixels.
+            Of classes, or of masks: -1 for an unlabelled sample before the first generation; 255 at ignored pixels.
         """
-        number = self.generation if generation is None else generation
-        if isinstance(self._given, ClassLabels):
-            refined = self.refined(indices, generation=number)
-            return torch.where(refined.sum(1) > 0, refined.argmax(1), UNLABELED).numpy()
+        return self.kind.labels(*self._composed_of(indices, generation))
+
+    def _composed_of(self, indices: Indices, generation: int | None) -> tuple[np.ndarray, EvidenceReader | None, Trust]:
         rows = self._rows(indices)
-        reader, class_trust = self._reader(number), self.class_trust(generation=number)
-        return [
-            refined_labels(
-                self._given.mask(int(row)),
-                None if reader is None else reader.evidence(np.array([row]))[0],
-                float(weight),
-                frame=self.frame,
-                class_trust=class_trust,
-                pixel_trust=None if reader is None else reader.pixel_trust,
-            )
-            for row, weight in zip(rows, self.trust(rows, generation=number), strict=True)
-        ]
+        number = self.generation if generation is None else generation
+        reader = self._reader(number)
+        return rows, None if reader is None else reader.evidence, self.trust(rows, generation=number)
 
     def _rows(self, indices: Indices) -> np.ndarray:
         if indices is None or isinstance(indices, slice):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.trust import agreement_trust, confident_trust
 from noisycorrect.support.errors import InvalidInputError
 
 UNLABELED = -1
-PIXEL_TRUST = {"agreement": agreement_trust, "confident": confident_trust}
 
 
 def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
@@ -26,7 +24,8 @@ def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     evidence : Tensor, shape (N, K, ...)
         Mean prediction; rows of zeros before the first generation.
     trust : Tensor, shape (N,) or (N, ...)
-        Weight on the given label, in [0, 1]; one a sample, or one a pixel (see :func:`label_trust`).
+        Weight on the given label, in [0, 1]; one a sample, or one a pixel
+        (:meth:`Trust.of <noisycorrect.labels.trust.Trust.of>`).
 
     Returns
     -------
@@ -94,100 +93,6 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
             [0., 0.]])
     """
     return (labels.unsqueeze(-1) == torch.arange(num_classes, device=labels.device)).float()
-
-
-def paper_trust(generation: int, labeled: Tensor) -> Tensor:
-    """Trust of SCHP's Eq. 7 after `generation` = m cycles: 1/(m+1), and 0 for a sample without a label (sec. 3.4).
-
-    Parameters
-    ----------
-    generation : int
-        m >= 0; generation 0 trusts the given labels wholly.
-    labeled : Tensor, shape (N,), bool
-        Which samples have a given label.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-        In [0, 1].
-
-    Examples
-    --------
-    >>> paper_trust(3, torch.tensor([True, False]))
-    tensor([0.2500, 0.0000])
-    """
-    return labeled.float() / (generation + 1)
-
-
-def label_trust(
-    trust: Tensor, class_trust: Tensor | None, labels: Tensor, evidence: Tensor | None = None, rule: str | None = None
-) -> Tensor:
-    """Return the trust in each label: that of its sample, or that of its class where this is higher.
-
-    Parameters
-    ----------
-    trust : Tensor, shape (N,)
-        Weight on the given label of each sample, in [0, 1].
-    class_trust : Tensor, shape (K,), or None
-        Least weight on a given label of each class, in [0, 1]; None is 0 for all.
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has the sample's trust.
-    evidence : Tensor, shape (N, K, ...), optional
-        Needed with a `rule`.
-    rule : {"agreement", "confident"}, optional
-        Multiply the sample's trust by :func:`~noisycorrect.labels.trust.agreement_trust` or
-        :func:`~noisycorrect.labels.trust.confident_trust` of each label.
-
-    Returns
-    -------
-    Tensor, shape (N, ...), float32
-        In [0, 1]; of shape (N,) if both `class_trust` and `rule` are None.
-
-    Examples
-    --------
-    >>> label_trust(torch.tensor([0.5]), torch.tensor([0.1, 0.8]), torch.tensor([[0, 1, 255]]))
-    tensor([[0.5000, 0.8000, 0.5000]])
-    """
-    if class_trust is None and rule is None:
-        return trust
-    labels = labels.long()
-    weight = trust.reshape(-1, *[1] * (labels.dim() - 1))
-    if rule is not None:
-        assert evidence is not None
-        weight = weight * PIXEL_TRUST[rule](labels, evidence)
-    if class_trust is None:
-        return weight.expand(labels.shape)
-    known = (labels >= 0) & (labels < len(class_trust))
-    floor = torch.where(known, class_trust[labels * known], 0.0)
-    return torch.maximum(weight, floor)
-
-
-def class_balanced_trust(generation: int, recall: Tensor) -> Tensor:
-    r"""Return the least trust in the labels of each class: evidence counts only as far as the model knows the class.
-
-    With :math:`r_k` the share of the given labels of class k that the model predicts, the weight of the evidence, in
-    SCHP's Eq. 7 :math:`m/(m+1)` for every label, is :math:`r_k\, m/(m+1)` for those of class k. A network that misses
-    most of a rare class predicts its neighbours there; Eq. 7 then averages the class away, and the next cycle learns
-    still less of it. Labels that the model predicts well are treated as in the paper.
-
-    Parameters
-    ----------
-    generation : int
-        m >= 1, cycles so far.
-    recall : Tensor, shape (K,)
-        In [0, 1]; NaN for a class without labels.
-
-    Returns
-    -------
-    Tensor, shape (K,), float32
-        In [1/(m+1), 1].
-
-    Examples
-    --------
-    >>> class_balanced_trust(1, torch.tensor([1.0, 0.2]))
-    tensor([0.5000, 0.9000])
-    """
-    return 1 - recall.float().nan_to_num(0).clamp(0, 1) * generation / (generation + 1)
 
 
 def mean_evidence(evidence: Tensor, probs: Tensor, count: int) -> Tensor:

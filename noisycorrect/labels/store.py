@@ -18,20 +18,19 @@ from torch import Tensor
 
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.generation import GenerationWriter, merge_parts
-from noisycorrect.labels.given import ClassLabels, MaskLabels, checked_num_classes
+from noisycorrect.labels.given import checked_num_classes
 from noisycorrect.labels.hdf5 import NewFile
-from noisycorrect.labels.manifest import EVIDENCE_RULES, KINDS, Manifest
+from noisycorrect.labels.kind import KINDS, LabelKind
+from noisycorrect.labels.manifest import EVIDENCE_RULES, Manifest
 from noisycorrect.labels.reading import GIVEN, ReadableLabels
-from noisycorrect.labels.refine import exponential_evidence, mean_evidence, paper_trust
+from noisycorrect.labels.refine import exponential_evidence, mean_evidence
+from noisycorrect.labels.trust import paper_trust
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, StoreError, unknown_name
 from noisycorrect.support.files import publish, replace_atomically
 
-CODEC_OF_KIND = {ClassLabels.kind: "float32", MaskLabels.kind: "sqrt-uint8"}
-DIMENSIONS = {ClassLabels.kind: "(n, K)", MaskLabels.kind: "(n, K, h, w)"}  # of predictions
-
-TrustRule = Callable[[Tensor, Tensor, int], Tensor]  # (given, evidence, generation) -> trust, all for n samples
+Weight = Callable[[Tensor, Tensor, int], Tensor]  # (given, evidence, generation) -> weight, all for n samples
 
 
 class SoftLabelStore(ReadableLabels):
@@ -62,12 +61,12 @@ class SoftLabelStore(ReadableLabels):
         given: Any,
         num_classes: int,
         *,
-        kind: str = "classification",
+        kind: str | type[LabelKind] = "classification",
         evidence: str = "mean",
         momentum: float = 0.7,
         codec: str | None = None,
         keep: int | None = 2,
-        frame: tuple[int, int] | None = None,
+        frame: Any = None,
     ) -> SoftLabelStore:
         """Make a store in a new folder, at generation 0: the given labels.
 
@@ -75,26 +74,27 @@ class SoftLabelStore(ReadableLabels):
         ----------
         folder : path-like or None
             New or empty folder. None makes a temporary one, deleted together with the store.
-        given : array-like of int, shape (N,), or iterable of masks of shape (H, W)
-            Given labels; see :class:`~noisycorrect.labels.ClassLabels` and :class:`~noisycorrect.labels.MaskLabels`.
+        given : array-like of int, shape (N,), or what another kind of labels takes
+            Given labels; see :class:`~noisycorrect.classification.kind.ClassLabels` and, for masks,
+            :class:`~noisycorrect_seg.kind.MaskLabels`.
         num_classes : int
             K, at least 2.
-        kind : {"classification", "segmentation"}
-            One class a sample, or one mask a sample.
+        kind : str or subclass of LabelKind
+            What a label is made of: ``"classification"``, one class a sample; ``"segmentation"``, one mask a sample; or
+            another kind of the register :data:`~noisycorrect.labels.KINDS`.
         evidence : {"mean", "exponential", "training"}
             Mean of the predictions of all cycles (SCHP, Eq. 7); an exponential average of them; or what is written
             replaces what was there, being an average over training already.
         momentum : float
             Weight of the past in exponential evidence, in [0, 1).
         codec : str, optional
-            How evidence is stored: ``"float32"`` (default for classification), ``"sqrt-uint8"`` (for
-            segmentation) or ``"sqrt-uint6"``: half of the bytes, 20 times the divergence.
+            How evidence is stored: ``"float32"``, ``"sqrt-uint8"`` or ``"sqrt-uint6"``: half of the bytes, 20 times
+            the divergence. Default: the kind's, for classes the first, for masks the second.
         keep : int or None
             Generations to keep, at least 2: a run that dies between two needs both. None keeps all.
-        frame : (int, int), optional
-            Of masks: height and width of the canonical frame that predictions are made in, with the whole image in its
-            middle (:func:`~noisycorrect.labels.frame.letterbox`). Default: predictions cover their mask corner to
-            corner.
+        frame : optional
+            What the kind has to know of how predictions are made: of masks the height and width of the canonical frame.
+            Most kinds have none.
 
         Raises
         ------
@@ -103,20 +103,20 @@ class SoftLabelStore(ReadableLabels):
         StoreError
             If the folder holds something already, or cannot be written.
         """
-        _check_options(kind, evidence, momentum, keep)
-        _check_frame(frame, kind)
+        _check_options(evidence, momentum, keep)
+        made_of = KINDS[kind] if isinstance(kind, str) else kind
         num_classes = checked_num_classes(num_classes)
-        labels = ClassLabels(given, num_classes) if kind == ClassLabels.kind else MaskLabels(given, num_classes)
+        labels = made_of(given, num_classes, frame=frame)
         manifest = Manifest(
-            kind=kind,
+            kind=made_of.name,
             length=len(labels),
             num_classes=num_classes,
             fingerprint=labels.fingerprint,
-            codec=codec_named(codec or CODEC_OF_KIND[kind]).name,
+            codec=codec_named(codec or made_of.codec).name,
             evidence=evidence,
             momentum=momentum,
             keep=None if keep is None else int(keep),
-            frame=None if frame is None else (int(frame[0]), int(frame[1])),
+            frame=labels.frame,
         )
         target = Path(tempfile.mkdtemp(prefix="noisycorrect-") if folder is None else folder)
         try:
@@ -145,7 +145,7 @@ class SoftLabelStore(ReadableLabels):
         return store
 
     @contextlib.contextmanager
-    def new_generation(self, *, trust: TrustRule | None = None) -> Iterator[GenerationWriter]:
+    def new_generation(self, *, trust: Weight | None = None) -> Iterator[GenerationWriter]:
         """Write the next generation aside, and publish it when the block ends without an exception.
 
         Every sample must be written once. Under torch.distributed each rank writes its own contiguous shard
@@ -155,14 +155,16 @@ class SoftLabelStore(ReadableLabels):
         Parameters
         ----------
         trust : callable, optional
-            ``trust(given, evidence, generation)`` -> float32 (n,) for a batch of samples; `given` are class labels
-            (n,) with -1 for none, or for masks bool (n,): which have one. Default: Eq. 7's 1/(m+1).
+            ``trust(given, evidence, generation)`` -> weight of the given labels, float32 (n,), for a batch of samples;
+            `given` are class labels (n,) with -1 for none, or, where a label is more than one class, bool (n,): which
+            samples have one. Default: Eq. 7's 1/(m+1).
 
         Yields
         ------
         GenerationWriter
-            Has ``write(indices, probs)``, and ``class_trust``, the least trust in the labels of each class, (K,), which
-            may be set before the block ends (the same on all ranks).
+            Has ``write(indices, probs)``; its ``floor``, the least trust in the labels of each class, (K,), and its
+            ``rule``, the name of what judges each part of a label, may be set before the block ends (the same on all
+            ranks).
 
         Raises
         ------
@@ -178,10 +180,11 @@ class SoftLabelStore(ReadableLabels):
         writer = GenerationWriter(
             part,
             self._header(number),
+            self.kind,
             self.codec,
             distributed.shard(len(self)),
             self._accumulator(number),
-            self._trust_rule(number, trust),
+            self._weigher(number, trust),
         )
         failure: Exception | None = None
         try:
@@ -200,7 +203,7 @@ class SoftLabelStore(ReadableLabels):
     def keep(self, generations: int | None) -> None:
         """Keep so many generations from now on, at least 2; None keeps all."""
         self._require_writable()
-        _check_options(self.kind, self._manifest.evidence, self._manifest.momentum, generations)
+        _check_options(self._manifest.evidence, self._manifest.momentum, generations)
         if generations != self._manifest.keep:
             distributed.barrier()  # nobody replaces the manifest before everybody has read it
             distributed.gather_results(
@@ -282,12 +285,6 @@ class SoftLabelStore(ReadableLabels):
 
     def _accumulator(self, number: int) -> Callable[[np.ndarray, Tensor], Tensor]:
         def accumulate(indices: np.ndarray, probs: Tensor) -> Tensor:
-            if probs.dim() != DIMENSIONS[self.kind].count(",") + 1:
-                raise InvalidInputError(
-                    f"predictions of shape {DIMENSIONS[self.kind]}",
-                    got=str(tuple(probs.shape)),
-                    fix=f"this store is one for {self.kind}",
-                )
             reader = self._reader(number - 1)
             past = probs if reader is None else reader.evidence(indices)
             if past.shape != probs.shape:
@@ -304,12 +301,14 @@ class SoftLabelStore(ReadableLabels):
 
         return accumulate
 
-    def _trust_rule(self, number: int, rule: TrustRule | None) -> Callable[[np.ndarray, Tensor], Tensor]:
-        def trust(indices: np.ndarray, evidence: Tensor) -> Tensor:
+    def _weigher(self, number: int, rule: Weight | None) -> Callable[[np.ndarray, Tensor], Tensor]:
+        classes = self.kind.class_indices
+
+        def weigh(indices: np.ndarray, evidence: Tensor) -> Tensor:
             labeled = torch.from_numpy(self.labeled[indices])
             if rule is None:
                 return paper_trust(number, labeled)
-            given = self._given.array[indices] if isinstance(self._given, ClassLabels) else self.labeled[indices]
+            given = (self.labeled if classes is None else classes)[indices]
             weight = rule(torch.from_numpy(given), evidence, number).float()
             if weight.shape != labeled.shape or not ((weight >= 0) & (weight <= 1)).all():
                 raise InvalidInputError(
@@ -319,7 +318,7 @@ class SoftLabelStore(ReadableLabels):
                 )
             return weight * labeled
 
-        return trust
+        return weigh
 
     def _part_path(self, number: int, rank: int) -> Path:
         return self.folder / f".generation-{number:04d}.rank{rank}.part"
@@ -330,26 +329,13 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_options(kind: str, evidence: str, momentum: float, keep: int | None) -> None:
-    if kind not in KINDS:
-        raise unknown_name("kind of labels", kind, KINDS)
+def _check_options(evidence: str, momentum: float, keep: int | None) -> None:
     if evidence not in EVIDENCE_RULES:
         raise unknown_name("evidence rule", evidence, EVIDENCE_RULES)
     if not 0 <= momentum < 1:
         raise InvalidInputError("momentum in [0, 1)", got=repr(momentum), fix="0.7 is a common choice")
     if keep is not None:
         whole_number("keep", keep, least=2)  # fewer could not resume
-
-
-def _check_frame(frame: tuple[int, int] | None, kind: str) -> None:
-    if frame is None:
-        return
-    if kind != MaskLabels.kind:
-        raise InvalidInputError("a frame for masks only", got=f"one for {kind}", fix="leave frame= out")
-    if len(frame) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 2 for side in frame):
-        raise InvalidInputError(
-            "frame=(height, width), whole numbers >= 2", got=repr(frame), fix="pass the size of the network's input"
-        )
 
 
 def _raise(failure: Exception | None) -> None:
@@ -367,7 +353,7 @@ def _make_empty(folder: Path, leftovers: tuple[str, ...]) -> None:
         )
 
 
-def _write_new(folder: Path, labels: ClassLabels | MaskLabels, manifest: Manifest) -> None:
+def _write_new(folder: Path, labels: LabelKind, manifest: Manifest) -> None:
     part = folder / f".{GIVEN}.part"
     try:
         _make_empty(folder, leftovers=(GIVEN,))  # given labels without a manifest: a start that was cut short

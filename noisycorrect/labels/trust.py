@@ -1,15 +1,72 @@
-"""How far a given label may be trusted, judged by the evidence about its own sample: pure functions."""
+"""Trust: how much a given label weighs beside the evidence, and every rule for it.
+
+The rules are pure functions of given labels and evidence; :data:`RULES` is their one table, and :meth:`Trust.of` the
+one place where they are applied.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
+
+from noisycorrect.labels.mixture import QualityMixture
+from noisycorrect.support.errors import unknown_name
+
+
+def paper_trust(generation: int, labeled: Tensor) -> Tensor:
+    """Trust of SCHP's Eq. 7 after `generation` = m cycles: 1/(m+1), and 0 for a sample without a label (sec. 3.4).
+
+    Parameters
+    ----------
+    generation : int
+        m >= 0; generation 0 trusts the given labels wholly.
+    labeled : Tensor, shape (N,), bool
+        Which samples have a given label.
+
+    Returns
+    -------
+    Tensor, shape (N,), float32
+        In [0, 1].
+
+    Examples
+    --------
+    >>> paper_trust(3, torch.tensor([True, False]))
+    tensor([0.2500, 0.0000])
+    """
+    return labeled.float() / (generation + 1)
+
+
+def class_balanced_trust(generation: int, recall: Tensor) -> Tensor:
+    r"""Return the least trust in the labels of each class: evidence counts only as far as the model knows the class.
+
+    With :math:`r_k` the share of the given labels of class k that the model predicts, the weight of the evidence, in
+    SCHP's Eq. 7 :math:`m/(m+1)` for every label, is :math:`r_k\, m/(m+1)` for those of class k. A network that misses
+    most of a rare class predicts its neighbours there; Eq. 7 then averages the class away, and the next cycle learns
+    still less of it. Labels that the model predicts well are treated as in the paper.
+
+    Parameters
+    ----------
+    generation : int
+        m >= 1, cycles so far.
+    recall : Tensor, shape (K,)
+        In [0, 1]; NaN for a class without labels.
+
+    Returns
+    -------
+    Tensor, shape (K,), float32
+        In [1/(m+1), 1].
+
+    Examples
+    --------
+    >>> class_balanced_trust(1, torch.tensor([1.0, 0.2]))
+    tensor([0.5000, 0.9000])
+    """
+    return 1 - recall.float().nan_to_num(0).clamp(0, 1) * generation / (generation + 1)
 
 
 def agreement_trust(labels: Tensor, evidence: Tensor) -> Tensor:
@@ -157,69 +214,6 @@ def class_relative_trust(labels: Tensor, evidence: Tensor, agreement: Tensor) ->
     return torch.where(known, trust.clamp(max=1), 1.0)
 
 
-class QualityMixture(NamedTuple):
-    r"""Two groups of labels, good and bad: a mixture of two normals of their losses under the evidence.
-
-    Arazo et al. 2019 and DivideMix (Li et al. 2020, sec. 3.1) split samples by a two-component mixture of their losses;
-    the loss of a label under the evidence is minus the logarithm of its quality. The losses are scaled to [0, 1] by
-    `low` and `spread`; the first component is the one of lower mean.
-
-    Attributes
-    ----------
-    weights, means, variances : tuple of float
-        One entry a component.
-    low, spread : float
-        Smallest loss, and the distance to the largest; a spread of 0 says that all are alike, and all are trusted.
-
-    Examples
-    --------
-    >>> mixture = QualityMixture.fit(torch.tensor([0.99, 0.98, 0.97, 0.99, 0.01, 0.02]))
-    >>> mixture.trust(torch.tensor([0.98, 0.03])).round()
-    tensor([1., 0.])
-    """
-
-    weights: tuple[float, float] = (1.0, 0.0)
-    means: tuple[float, float] = (0.0, 1.0)
-    variances: tuple[float, float] = (1.0, 1.0)
-    low: float = 0.0
-    spread: float = 0.0
-
-    @classmethod
-    def fit(cls, quality: Tensor) -> QualityMixture:
-        """Return the mixture of label qualities (N,), in [0, 1], as scikit-learn's GaussianMixture finds it."""
-        losses = _losses(quality).numpy()
-        spread = float(losses.max() - losses.min()) if losses.size else 0.0
-        if spread < 1e-9:
-            return cls()
-        scaled = ((losses - losses.min()) / spread).reshape(-1, 1)
-        start = np.quantile(scaled, [0.1, 0.9]).reshape(2, 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a rough split is enough, and no fault of the caller
-            fitted = GaussianMixture(2, max_iter=50, reg_covar=5e-4, means_init=start, random_state=0).fit(scaled)
-        good, bad = fitted.means_[:, 0].argsort()
-
-        def pair(values: np.ndarray) -> tuple[float, float]:
-            return float(values[good].item()), float(values[bad].item())
-
-        weights, means, variances = map(pair, (fitted.weights_, fitted.means_, fitted.covariances_))
-        return cls(weights, means, variances, low=float(losses.min()), spread=spread)
-
-    def trust(self, quality: Tensor) -> Tensor:
-        """Return the posterior of the good group, float32 (N,), for label qualities (N,); never rises with the loss."""
-        if not self.spread:
-            return torch.ones_like(quality, dtype=torch.float32)
-        scaled = (_losses(quality) - self.low) / self.spread
-        # Far below the mean of a narrow good group the wide bad one would win: best labels are not to be doubted.
-        scaled = scaled.clamp(min=self.means[0]).unsqueeze(-1)
-        weights, means, variances = (scaled.new_tensor(values) for values in self[:3])
-        log_density = weights.log() - 0.5 * variances.log() - 0.5 * (scaled - means) ** 2 / variances
-        return log_density.softmax(-1)[..., 0].float().to(quality.device)
-
-
-def _losses(quality: Tensor) -> Tensor:
-    return -quality.detach().cpu().double().clamp(min=1e-6).log()  # not every device has float64
-
-
 def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 1.0) -> Tensor:
     r"""Return the transition matrix that evidence and given labels suggest.
 
@@ -285,3 +279,199 @@ def posterior_trust(given: Tensor, evidence: Tensor, transition: Tensor) -> Tens
     mass = joint.sum(1)
     chance = joint.gather(1, (given * known).unsqueeze(1)).squeeze(1) / mass.clamp(min=1e-12)
     return torch.where(known & (mass > 0), chance, 1.0)
+
+
+def mixture_trust(labels: Tensor, evidence: Tensor, mixture: QualityMixture) -> Tensor:
+    """Return the posterior of the good group of labels; see :class:`~noisycorrect.labels.mixture.QualityMixture`.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N,), integer
+        Given labels; what is outside 0..K-1 counts as one that the evidence is sure of.
+    evidence : Tensor, shape (N, K), floating
+        Evidence, in [0, 1].
+    mixture : QualityMixture
+        Fitted to the :func:`agreement_trust` of all labels.
+
+    Returns
+    -------
+    Tensor, shape (N,), float32
+        In [0, 1].
+
+    Examples
+    --------
+    >>> mixture_trust(torch.tensor([0]), torch.tensor([[0.2, 0.8]]), QualityMixture())  # all are alike
+    tensor([1.])
+    """
+    return mixture.trust(agreement_trust(labels, evidence))
+
+
+# ---------------------------------------------------------------- the table
+
+
+class RuleEntry(NamedTuple):
+    """What a rule of :data:`RULES` does.
+
+    Attributes
+    ----------
+    judge : callable, optional
+        ``judge(labels, evidence, facts)`` -> trust in each label. Without one the weight of a sample is that of Eq. 7.
+    fit : callable, optional
+        ``fit(given, evidence)`` -> facts: what `judge` needs to know of the whole set.
+    floor : callable, optional
+        ``floor(generation, recall)`` -> least trust in the labels of each class.
+    """
+
+    judge: Callable[[Tensor, Tensor, Any], Tensor] | None = None
+    fit: Callable[[Tensor, Tensor], Any] | None = None
+    floor: Callable[[int, Tensor], Tensor] | None = None
+
+
+def _fitted_mixture(given: Tensor, evidence: Tensor) -> QualityMixture:
+    return QualityMixture.fit(agreement_trust(given, evidence)[given >= 0])
+
+
+RULES: dict[str, RuleEntry] = {
+    "paper": RuleEntry(),
+    "class-balanced": RuleEntry(floor=class_balanced_trust),
+    "agreement": RuleEntry(lambda labels, evidence, _: agreement_trust(labels, evidence)),
+    "confident": RuleEntry(lambda labels, evidence, _: confident_trust(labels, evidence)),
+    "relative": RuleEntry(lambda labels, evidence, _: relative_trust(labels, evidence)),
+    "class-relative": RuleEntry(class_relative_trust, class_agreement),
+    "mixture": RuleEntry(mixture_trust, _fitted_mixture),
+    "posterior": RuleEntry(posterior_trust, estimated_transition),
+    "none": RuleEntry(lambda labels, evidence, _: torch.zeros_like(evidence[:, 0])),
+}
+CYCLE_RULES = ("paper", "class-balanced", "agreement", "confident")  # offered for the ends of cycles
+STEP_RULES = ("agreement", "relative", "class-relative", "mixture", "posterior", "none")  # and for every step
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of :data:`RULES` that judges each label, together with what was fitted for it.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    facts : Any
+        What was fitted to the whole set; None if the rule needs nothing.
+
+    Raises
+    ------
+    InvalidInputError
+        If no rule of that name judges labels.
+
+    Examples
+    --------
+    >>> Rule("agreement")(torch.tensor([0]), torch.tensor([[0.25, 0.75]]))
+    tensor([0.2500])
+    """
+
+    name: str
+    facts: Any = None
+
+    def __post_init__(self) -> None:
+        judging = [name for name, entry in RULES.items() if entry.judge is not None]
+        if self.name not in judging:
+            raise unknown_name("rule of trust that judges labels", self.name, judging)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the rule knows something of the whole set, so that its name alone does not say all."""
+        return RULES[self.name].fit is not None
+
+    def __call__(self, labels: Tensor, evidence: Tensor) -> Tensor:
+        """Return the trust in each label, float32, in [0, 1]; `labels` (N, ...), `evidence` (N, K, ...)."""
+        judge = RULES[self.name].judge
+        assert judge is not None
+        return judge(labels, evidence, self.facts).float()
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How much the given labels of some samples weigh beside their evidence.
+
+    Attributes
+    ----------
+    weight : Tensor, shape (N,), float32
+        Weight of each sample's label, in [0, 1]; 0 for a sample without one.
+    floor : Tensor, shape (K,), float32, or None
+        Least weight of a given label of each class, in [0, 1]; None is 0 for all.
+    rule : Rule or None
+        Judges each label (each pixel of a mask) by its own evidence; what it says is multiplied by the weight.
+
+    Examples
+    --------
+    >>> trust = Trust(torch.tensor([0.5]), floor=torch.tensor([0.1, 0.8]))
+    >>> trust.of(torch.tensor([[0, 1, 255]]))
+    tensor([[0.5000, 0.8000, 0.5000]])
+    """
+
+    weight: Tensor
+    floor: Tensor | None = None
+    rule: Rule | None = None
+
+    @classmethod
+    def fitted(cls, name: str, given: Tensor, evidence: Tensor) -> Trust:
+        """Return the trust of a whole set by a rule, which is fitted to it.
+
+        Parameters
+        ----------
+        name : str
+            A rule of :data:`RULES` that judges labels.
+        given : Tensor, shape (N,), int64
+            0..K-1, or -1 for an unlabelled sample, whose weight is 0.
+        evidence : Tensor, shape (N, K)
+            In [0, 1].
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such rule.
+
+        Examples
+        --------
+        >>> given, evidence = torch.tensor([0, 1, -1]), torch.tensor([[0.6, 0.4]] * 3)
+        >>> Trust.fitted("relative", given, evidence).of(given, evidence)
+        tensor([1.0000, 0.6667, 0.0000])
+        """
+        fit = RULES[name].fit if name in RULES else None
+        return cls((given >= 0).float(), rule=Rule(name, None if fit is None else fit(given, evidence)))
+
+    def about(self, given: Tensor) -> Trust:
+        """Return the same floor and rule for other samples (n,): each weighs 1, or 0 if its label is negative."""
+        return dataclasses.replace(self, weight=(given >= 0).float())
+
+    def of(self, labels: Tensor, evidence: Tensor | None = None) -> Tensor:
+        """Return the trust in each label: the weight times what the rule says, and no less than the floor.
+
+        Parameters
+        ----------
+        labels : Tensor, shape (N, ...), integer
+            Given labels; what is outside 0..K-1 (unlabelled, ignored) has no floor.
+        evidence : Tensor, shape (N, K, ...), optional
+            Needed with a rule.
+
+        Returns
+        -------
+        Tensor, shape (N, ...), float32
+            In [0, 1]; of shape (N,) if there is neither a floor nor a rule.
+
+        Examples
+        --------
+        >>> trust = Trust(torch.tensor([0.5]), rule=Rule("agreement"))
+        >>> trust.of(torch.tensor([1]), torch.tensor([[0.25, 0.75]]))
+        tensor([0.3750])
+        """
+        if self.floor is None and self.rule is None:
+            return self.weight
+        labels = labels.long()
+        weight = self.weight.reshape(-1, *[1] * (labels.dim() - 1))
+        if self.rule is not None:
+            assert evidence is not None, "a rule judges labels by their evidence"
+            weight = weight * self.rule(labels, evidence)
+        if self.floor is None:
+            return weight.expand(labels.shape)
+        known = (labels >= 0) & (labels < len(self.floor))
+        return torch.maximum(weight, torch.where(known, self.floor[labels * known], 0.0))

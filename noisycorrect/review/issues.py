@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels import ClassLabels, SoftLabelStore
-from noisycorrect.labels.compare import mask_blocks, row_blocks
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.findings import LabelReview
 from noisycorrect.review.noise_rate import check_has_evidence
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
-SOFTMIN_TEMPERATURE = 0.1
 SCORES = ("self-confidence", "margin")
 
 
@@ -27,13 +26,13 @@ class LabelIssue:
     index : int
         Position in the data set.
     given, suggested : int
-        The given label, and the most probable class of the evidence. Of a mask: the pair that most of its contradicted
-        pixels have.
+        The given label, and the most probable class of the evidence. Of a label of many parts, such as a mask: the
+        pair that most of its contradicted parts have.
     score : float
         Label quality in [0, 1]: the evidence's probability of the given label; of a mask, the soft minimum over its
         pixels. Low is suspicious.
     share : float
-        Share of the labelled pixels of a mask that the evidence gives another class; 1 for a class label.
+        Share of the labelled parts (pixels of a mask) that the evidence gives another class; 1 for a class label.
     """
 
     index: int
@@ -41,33 +40,6 @@ class LabelIssue:
     suggested: int
     score: float
     share: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class LabelReview:
-    """What the evidence says of every labelled sample, in the order of the data set.
-
-    Attributes
-    ----------
-    index : ndarray of int64, shape (n,)
-        Positions of the labelled samples.
-    given, suggested : ndarray of int64, shape (n,)
-        As in :class:`LabelIssue`; of a mask without a contradicted pixel, its most frequent class both times, and -1 of
-        one without a labelled pixel.
-    quality : ndarray of float32, shape (n,)
-        Label quality in [0, 1].
-    share : ndarray of float64, shape (n,)
-        As in :class:`LabelIssue`; 0 where the evidence agrees.
-    contradicted : ndarray of bool, shape (n,)
-        Whether the evidence has another most probable class, in some pixel of a mask.
-    """
-
-    index: np.ndarray
-    given: np.ndarray
-    suggested: np.ndarray
-    quality: np.ndarray
-    share: np.ndarray
-    contradicted: np.ndarray
 
 
 def label_quality(given: Tensor, evidence: Tensor, *, score: str = "self-confidence") -> Tensor:
@@ -116,42 +88,14 @@ def label_quality(given: Tensor, evidence: Tensor, *, score: str = "self-confide
     return torch.where(known, quality.squeeze(1), 1.0)
 
 
-def mask_quality_score(pixel_quality: Tensor, known: Tensor) -> Tensor:
-    r"""Return one quality a mask: :math:`\sum_i s_i w_i`, :math:`w = softmax((1 - s) / 0.1)` over the labelled pixels.
-
-    A soft minimum: a small region with a bad label counts although most pixels are good (Lad & Mueller 2023,
-    "Estimating label quality and errors in semantic segmentation data via any model", softmin score).
-
-    Parameters
-    ----------
-    pixel_quality : Tensor, shape (N, ...)
-        Label quality of each pixel, in [0, 1].
-    known : Tensor, shape (N, ...), bool
-        Which pixels have a label.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-        In [0, 1]; 1 for a mask without a labelled pixel.
-
-    Examples
-    --------
-    >>> mask_quality_score(torch.tensor([[1.0, 0.0], [0.9, 0.9]]), torch.ones(2, 2, dtype=torch.bool))
-    tensor([4.5398e-05, 9.0000e-01])
-    """
-    quality, known = pixel_quality.flatten(1), known.flatten(1)
-    weights = torch.where(known, (1 - quality) / SOFTMIN_TEMPERATURE, -torch.inf).softmax(1)
-    return torch.where(known.any(1), (quality * weights.nan_to_num(0)).sum(1), 1.0)
-
-
 def find_label_issues(
     store: SoftLabelStore, *, top: int | None = None, score: str = "self-confidence"
 ) -> list[LabelIssue]:
     """Return the labels that are not the evidence's most probable class, the most suspicious first.
 
     Evidence comes from a model that was trained on these labels: one that has memorised them finds fewer of their
-    errors. If ``agreement`` in the history is near 1 where many labels are wrong, train for fewer epochs. Masks are
-    compared at the resolution of their evidence, some at a time: memory does not grow with the data set.
+    errors. If ``agreement`` in the history is near 1 where many labels are wrong, train for fewer epochs. Some labels
+    are compared at a time (masks at the resolution of their evidence): memory does not grow with the data set.
 
     Parameters
     ----------
@@ -208,7 +152,10 @@ def review_labels(store: SoftLabelStore, *, score: str = "self-confidence") -> L
     check_has_evidence(store)
     if score not in SCORES:
         raise unknown_name("score", score, SCORES)
-    return _review_classes(store, score) if store.kind == ClassLabels.kind else _review_masks(store, score)
+    kind = store.kind
+    return LabelReview.joined(
+        [kind.review(rows, evidence, score) for rows, evidence in kind.labeled_blocks(store.evidence)]
+    )
 
 
 def sample_quality(store: SoftLabelStore, *, score: str = "self-confidence") -> np.ndarray:
@@ -267,39 +214,3 @@ def detection_scores(quality: Any, changed: Any) -> dict[str, float]:
         "average_precision": float(average_precision_score(wrong, -values)),
         "precision_at_errors": float(wrong[np.argsort(values, kind="stable")[:errors]].mean()),
     }
-
-
-def _review_classes(store: SoftLabelStore, score: str) -> LabelReview:
-    quality, suggested = np.empty(len(store), np.float32), np.empty(len(store), np.int64)
-    for rows in row_blocks(store):
-        evidence = store.evidence(rows)
-        quality[rows] = label_quality(torch.from_numpy(store.given(rows).copy()), evidence, score=score).numpy()
-        suggested[rows] = evidence.argmax(1).numpy()
-    index = np.flatnonzero(store.labeled)
-    given, suggested = store.given()[index], suggested[index]
-    contradicted = suggested != given
-    return LabelReview(index, given, suggested, quality[index], contradicted.astype(np.float64), contradicted)
-
-
-def _review_masks(store: SoftLabelStore, score: str) -> LabelReview:
-    classes, parts = store.num_classes, []
-    for indices, given, evidence in mask_blocks(store):
-        known, suggested = given < classes, evidence.argmax(1)
-        quality = mask_quality_score(label_quality(given, evidence, score=score), known)
-        contradicted = known & (suggested != given)
-        shares = contradicted.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
-        named = torch.where(contradicted.flatten(1).any(1)[:, None, None], contradicted, known)
-        pairs = [_most_frequent(p[n], classes) for p, n in zip(given * classes + suggested, named, strict=True)]
-        parts.append((indices, np.array(pairs), quality.numpy(), shares.numpy().astype(np.float64)))
-    if not parts:
-        none = np.empty(0, np.int64)
-        return LabelReview(none, none, none, np.empty(0, np.float32), np.empty(0), np.empty(0, bool))
-    index, pair, quality_of, share = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return LabelReview(index, pair[:, 0], pair[:, 1], quality_of, share, share > 0)
-
-
-def _most_frequent(pairs: Tensor, classes: int) -> tuple[int, int]:
-    """Return the most frequent (given, suggested) of `pairs`, which are given * K + suggested."""
-    if not len(pairs):
-        return -1, -1
-    return divmod(int(torch.bincount(pairs, minlength=classes * classes).argmax()), classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from noisycorrect.labels import ClassLabels, SoftLabelStore
-from noisycorrect.labels.compare import mask_blocks
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.findings import NoiseCounts
 from noisycorrect.labels.given import checked_labels
 from noisycorrect.review.confident_learning import estimated_noise_matrix
 from noisycorrect.review.likelihood import fit_transition, transition_resamples
@@ -18,7 +19,6 @@ from noisycorrect.review.resampling import exact_ends, stratified, tails
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 
-MASK_RESAMPLES = 200  # each is a joint of K x K
 PAIRS_NAMED = 5
 CLEAN_RATE, CLEAN_HIGH, UNDECIDED_WIDTH = 0.02, 0.03, 0.2  # a network errs in a per cent or two by itself
 UNSURE = 0.7  # mean certainty of the evidence below which it says little of the labels
@@ -51,7 +51,7 @@ class NoiseEstimate:
         How many given labels (of masks: pixels, at the resolution of the evidence) are not the evidence's most probable
         class, and how many there are.
     unit : str
-        ``"labels"`` or ``"pixels"``.
+        What was counted: ``"labels"``, or their parts (``"pixels"``).
     certainty : float
         Mean probability of the evidence's most probable class. Where that of a run's evidence is low the network has
         not learnt the classes, and what it contradicts says more of it than of the labels: the rate is then too high.
@@ -118,7 +118,7 @@ class NoiseEstimate:
         if clean:
             sentences.append("Your labels look clean, unless the network has memorised their errors.")
         if self.contradicted:
-            where = "" if self.unit == "labels" else " (find_label_issues lists their masks)"
+            where = "" if self.unit == "labels" else " (find_label_issues lists their samples)"
             sentences.append(f"Look at those {self.contradicted:,} {self.unit} first{where}.")
         return " ".join(sentences)
 
@@ -191,35 +191,62 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     """
     level = _checked_level(level)
     labels, probs = _checked(given, evidence)
-    classes, count = probs.shape[1], len(labels)
-    rng = np.random.default_rng(_SEED)
-    predicted = probs.argmax(1)
-    hard = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    if not held_out:
+        return _in_sample(counted(labels, probs), level, "labels")
     transition, likely = fit_transition(labels, probs)
-    contradicted = count - int(hard.trace())
-    readings = {
-        "contradicted": contradicted / count,
+    drawn = transition_resamples(labels, probs, transition, np.random.default_rng(_SEED))
+    readings = _readings(labels, probs, likely)
+    contradicted = int((probs.argmax(1) != labels).sum())
+    found = _held_out(likely, readings, drawn, contradicted, level)
+    return replace(found, certainty=float(probs.max(1).mean()), held_out=True)
+
+
+def counted(labels: np.ndarray, probs: np.ndarray, *, rates: tuple[float, ...] = ()) -> NoiseCounts:
+    """Return how labels and evidence that has seen them differ, each label being a sample of its own.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,), N >= 1
+        Given labels, 0..K-1.
+    probs : ndarray of float64, shape (N, K)
+        Evidence, in [0, 1].
+    rates : tuple of float
+        Rates that the interval has to reach to.
+
+    Examples
+    --------
+    >>> counted(np.array([0, 1, 1]), np.eye(2)[[0, 1, 0]]).joint.tolist()
+    [[1, 0], [1, 1]]
+    """
+    classes = probs.shape[1]
+    joint = np.bincount(labels * classes + probs.argmax(1), minlength=classes**2).reshape(classes, classes)
+    _, likely = fit_transition(labels, probs)
+    resamples = stratified(joint, np.random.default_rng(_SEED))
+    readings, certainty = _readings(labels, probs, likely), float(probs.max(1).mean())
+    return NoiseCounts(joint, resamples, joint.sum(0), readings, certainty, rates)
+
+
+def contradicted_rate(labels: np.ndarray, probs: np.ndarray) -> float:
+    """Return the share of labels (N,) that are not the most probable class of the evidence (N, K)."""
+    return float((probs.argmax(1) != labels).mean())
+
+
+def _readings(labels: np.ndarray, probs: np.ndarray, likely: np.ndarray) -> dict[str, float]:
+    """Return the rate by each way to read the evidence; `likely` is the joint of greatest likelihood."""
+    count = len(labels)
+    return {
+        "contradicted": int((probs.argmax(1) != labels).sum()) / count,
         "expected": float(1 - probs[np.arange(count), labels].mean()),
         "likelihood": float(1 - likely.trace() / count),
     }
-    if held_out:
-        drawn = transition_resamples(labels, probs, transition, rng)
-        found = _held_out(likely, readings, drawn, contradicted, level)
-    else:
-        found = _in_sample(hard, readings, stratified(hard, rng), level, units=hard.sum(0), unit="labels")
-    return replace(found, certainty=float(probs.max(1).mean()), held_out=held_out)
 
 
 def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> NoiseEstimate:
     """Estimate the noise of the given labels of a run, from its evidence.
 
-    Class labels: :func:`estimate_noise` for evidence that has seen the labels. The interval also reaches to the rate of
-    the generation before, where that is kept: a rate that still falls is a model that memorises, one that still rises a
-    model that learns.
-
-    Masks: a rate of pixels, at the resolution of the evidence, some masks at a time. Neighbours are alike, so whole
-    masks are drawn for the bootstrap. There is no reading by ``likelihood``: mask noise lies along borders and does not
-    depend on the class alone. Whatever the evidence blurs near borders counts as disagreement.
+    Class labels: :func:`estimate_noise` for evidence that has seen the labels; the interval also reaches to the rate of
+    the generation before, where that is kept. Labels of many parts, such as masks: a rate of their parts. What exactly
+    is counted says :meth:`LabelKind.noise <noisycorrect.labels.LabelKind.noise>` of the kind.
 
     Parameters
     ----------
@@ -246,14 +273,10 @@ def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> Noise
     check_has_evidence(store)
     if not store.labeled.any():
         raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
-    generations = [number for number in (store.generation - 1, store.generation) if number in store.generations[1:]]
-    if store.kind == ClassLabels.kind:
-        given = np.array(store.given())
-        found = estimate_noise(given, store.evidence().numpy(), level=level)
-        rates = [_contradicted_rate(given, store.evidence(generation=number).numpy()) for number in generations]
-        low, high = min(found.interval[0], *rates, 1.0), max(found.interval[1], *rates, 0.0)
-        return NoiseEstimate(**{**vars(found), "interval": (low, high)})
-    return _mask_estimate(store, level)
+    before = store.generation - 1
+    kept = before in store.generations[1:]
+    earlier = functools.partial(store.evidence, generation=before) if kept else None
+    return _in_sample(store.kind.noise(store.evidence, earlier), level, store.kind.parts or "labels")
 
 
 def check_has_evidence(store: SoftLabelStore) -> None:
@@ -269,24 +292,22 @@ def check_has_evidence(store: SoftLabelStore) -> None:
 # ---------------------------------------------------------------- the two kinds of evidence
 
 
-def _in_sample(
-    joint: np.ndarray, readings: dict[str, float], drawn: np.ndarray, level: float, *, units: np.ndarray, unit: str
-) -> NoiseEstimate:
-    """Return the estimate that counts most probable classes.
-
-    `joint` (K, K) counts [given, most probable], `drawn` (B, K, K) does so in resamples; `units` (K,) is how many
-    independent samples each most probable class has.
-    """
+def _in_sample(counts: NoiseCounts, level: float, unit: str) -> NoiseEstimate:
+    """Return the estimate that counts most probable classes."""
+    joint, readings, units = counts.joint, counts.readings, counts.units
     total, rate = float(joint.sum()), readings["contradicted"]
-    rates = 1 - drawn.trace(axis1=1, axis2=2) / drawn.sum((1, 2))
+    rates = 1 - counts.resamples.trace(axis1=1, axis2=2) / counts.resamples.sum((1, 2))
     low, high = exact_ends(np.quantile(rates, tails(level)), rate, units.sum(), level)
     interval = min(readings.values()) - (rate - low), max(readings.values()) + (high - rate)
     transition = estimated_noise_matrix(joint)
-    sums = drawn.sum(1)[:, :, None]
-    rows = np.divide(drawn.swapaxes(1, 2), sums, out=np.zeros(drawn.shape), where=sums > 0)
+    sums = counts.resamples.sum(1)[:, :, None]
+    shape = counts.resamples.shape
+    rows = np.divide(counts.resamples.swapaxes(1, 2), sums, out=np.zeros(shape), where=sums > 0)
     ends = exact_ends(np.quantile(rows, tails(level), axis=0), transition, units[:, None], level)
     contradicted = round(total - float(joint.trace()))
-    return _made(joint, transition, ends, rate, interval, level, readings, contradicted, unit)
+    found = _made(joint, transition, ends, rate, interval, level, readings, contradicted, unit)
+    low, high = min(found.interval[0], *counts.rates, 1.0), max(found.interval[1], *counts.rates, 0.0)
+    return replace(found, interval=(low, high), certainty=counts.certainty)
 
 
 def _held_out(
@@ -341,35 +362,6 @@ def _most_confused(joint: np.ndarray, transition: np.ndarray) -> tuple[tuple[int
     return tuple((int(t), int(g), float(transition[t, g])) for t, g in pairs if wrong[t, g] >= 0.5)
 
 
-# ---------------------------------------------------------------- masks
-
-
-def _mask_estimate(store: SoftLabelStore, level: float) -> NoiseEstimate:
-    classes, masks = store.num_classes, int(store.labeled.sum())
-    weights = np.random.default_rng(_SEED).multinomial(masks, np.full(masks, 1 / masks), size=MASK_RESAMPLES)
-    drawn, joint = np.zeros((MASK_RESAMPLES, classes**2)), np.zeros(classes**2)
-    holders = np.zeros(classes)  # masks that have a class
-    own, certain, done = 0.0, 0.0, 0
-    for indices, given, evidence in mask_blocks(store):
-        known = given < classes
-        pairs = (given * classes + evidence.argmax(1)).numpy()
-        own += float(evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
-        certain += float(evidence.amax(1)[known].double().sum())
-        for row, mask in enumerate(pairs):  # one count a mask
-            counts = np.bincount(mask[known[row].numpy()], minlength=classes**2)
-            joint += counts
-            drawn += np.multiply.outer(weights[:, done + row], counts)
-            holders += counts.reshape(classes, classes).any(0)
-        done += len(indices)
-    if not joint.any():
-        raise InvalidInputError("labelled pixels", got="none", fix="pass masks that do not ignore every pixel")
-    table, total = joint.reshape(classes, classes), joint.sum()
-    readings = {"contradicted": float(1 - table.trace() / total), "expected": float(1 - own / total)}
-    boxes = drawn.reshape(-1, classes, classes)
-    found = _in_sample(table, readings, boxes[boxes.any((1, 2))], level, units=holders, unit="pixels")
-    return replace(found, certainty=float(certain / total))
-
-
 # ---------------------------------------------------------------- checks and words
 
 
@@ -406,10 +398,6 @@ def _checked_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
     if isinstance(names, str) or len(names) != classes:
         raise InvalidInputError(f"{classes} class names", got=repr(names), fix="pass one name a class")
     return names
-
-
-def _contradicted_rate(given: np.ndarray, evidence: np.ndarray) -> float:
-    return float((evidence.argmax(1) != given)[given >= 0].mean())
 
 
 def _percent(share: float) -> str:

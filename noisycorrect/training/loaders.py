@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from noisycorrect.data.batches import LabelView, ShardedBatches, class_labels, make_loader
+from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect.data.datasets import MapStyleDataset
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.given import ClassLabels
 from noisycorrect.support import distributed
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.training.run_data import RunData
@@ -110,15 +109,14 @@ class RunLoaders:
         return ShardedBatches(length, batch_size, rank=rank, world_size=ranks, seed=seed, full=full)
 
     def _view(self, data: MapStyleDataset) -> LabelView:
-        expected = class_labels(self.store)
+        expected = self.store.kind.class_indices
         return LabelView(data, None, seed=self.seed, collate_fn=self.data.collate_fn, expected=expected)
 
     def _val_view(self) -> LabelView | None:
         data = self.data
         if data.val is None:
             return None
-        masks = self.store.kind != ClassLabels.kind
-        given = None if masks else np.asarray(data.val_given)
+        given = None if self.store.kind.parts is not None else np.asarray(data.val_given)
         expected = given if given is not None and given.ndim == 1 and given.dtype != object else None
         return LabelView(data.val, None, seed=self.seed, collate_fn=data.collate_fn, expected=expected)
 

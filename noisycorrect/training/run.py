@@ -20,8 +20,7 @@ from noisycorrect.correction.part import RunPart, Setup, share_memory
 from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
 from noisycorrect.data.batches import Batch, check_generation
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.compare import changed_share, label_accuracy, mask_confusion, mask_quality
-from noisycorrect.labels.given import ClassLabels
+from noisycorrect.labels.compare import changed_share
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.support import distributed
@@ -117,7 +116,7 @@ class Run:
         return self.correction, self.objective
 
     def _setup(self) -> Setup:
-        given = self.store.given() if self.store.kind == ClassLabels.kind else None
+        given = self.store.kind.class_indices
         return Setup(
             task=self.task,
             given=None if given is None else torch.tensor(given, device=self.engine.device),
@@ -310,19 +309,15 @@ class Run:
             "mean_trust": self._mean_trust(metrics.class_support()),
         }
         clean = self.data.clean_labels
-        if clean is None:
-            return compared
-        if self.store.kind == ClassLabels.kind:
-            return {**compared, "label_accuracy": label_accuracy(self.store, clean)}
-        return {**compared, **mask_quality(mask_confusion(self.store, clean))}
+        return compared if clean is None else {**compared, **self.store.kind.quality(self.store.labels, clean)}
 
     def _mean_trust(self, support: Tensor) -> float:
         """Return the mean weight on the given labels; `support` counts those of each class."""
-        trust = self.store.trust(np.flatnonzero(self.store.labeled)).mean()
-        floor = self.store.class_trust()
-        if floor is None:
-            return float(trust)
-        return float((floor.clamp(min=float(trust)) * support).sum() / support.sum())
+        trust = self.store.trust(np.flatnonzero(self.store.labeled))
+        mean = float(trust.weight.mean())
+        if trust.floor is None:
+            return mean
+        return float((trust.floor.clamp(min=mean) * support).sum() / support.sum())
 
     def validate(self) -> dict[str, float]:
         """Return the model's metrics on the validation set, ``val_*`` and ``val_clean_*``; nothing without one."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.task import Task
 
 
 @dataclass
@@ -23,13 +24,14 @@ class RunData:
     val: MapStyleDataset | None
     val_given: Any
     collate_fn: Collate | None
-    clean_labels: Any = None  # int64 array (N,), or a sequence of masks
+    clean_labels: Any = None  # as the kind of labels has checked them
     val_clean_labels: Tensor | None = None
 
     @classmethod
     def make(
         cls,
         train: MapStyleDataset,
+        task: Task,
         *,
         val: MapStyleDataset | None,
         unlabeled: Any,
@@ -47,9 +49,10 @@ class RunData:
                 raise InvalidInputError(
                     "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, fix="pass inputs"
                 )
+            missing = task.kind.no_label(task.num_classes)
             if canonical is not None and len(canonical) == len(train):
-                canonical = join_unlabeled(canonical, unlabeled)
-            train = join_unlabeled(train, unlabeled)
+                canonical = join_unlabeled(canonical, unlabeled, missing)
+            train = join_unlabeled(train, unlabeled, missing)
         elif canonical is None and callable(getattr(train, "canonical", None)):
             canonical = train.canonical()  # type: ignore[attr-defined]  # a data set that knows its own
         if canonical is not None and len(canonical) != len(train):

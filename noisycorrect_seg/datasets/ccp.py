@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from noisycorrect.labels.frame import Size
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import CCP as CLASSES
 from noisycorrect_seg.classes import Classes
@@ -28,6 +26,8 @@ from noisycorrect_seg.datasets.layout import (
     select,
 )
 from noisycorrect_seg.datasets.source import FileSource
+from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 # Tag numbers 0..58, as in the data set's label_list.mat.
 TAG_NAMES = (

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from noisycorrect.labels.frame import Size
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.source import Cached, ParsingSource
@@ -24,7 +22,9 @@ from noisycorrect_seg.geometry.crops import (
     image_extent,
     invert,
 )
+from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 # Of ImageNet, on values / 255, in the order blue, green, red: what the published SCHP networks take.
 MEAN_BGR = (0.406, 0.456, 0.485)

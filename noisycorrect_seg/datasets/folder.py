@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.class_file import NAMES, as_classes
@@ -25,6 +24,7 @@ from noisycorrect_seg.datasets.layout import (
     select,
 )
 from noisycorrect_seg.datasets.source import FileSource
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 UNLABELED = ("error", "keep", "skip")
 VAL_EVERY = 10

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from noisycorrect.labels.frame import Size
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # lossless, and no writer renumbers a palette as GIF's do

@@ -8,10 +8,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from noisycorrect.labels.frame import Size
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import check_classes, image_shape, read_image, read_mask
+from noisycorrect_seg.geometry.frame import Size
 
 ORIENTATIONS = ("auto", "stored", "upright")
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noisycorrect.labels.frame import Size, letterbox
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.frame import Size, letterbox
 
 
 class Augmentation(NamedTuple):
@@ -92,7 +92,7 @@ def crop_matrix(shape: Size, size: Size, *, scale: float = 1.0, angle: float = 0
         Height and width of the crop, at least 2.
     scale, angle, mirror
         See :class:`Augmentation`. Without them the crop is the canonical frame:
-        :func:`noisycorrect.labels.frame.letterbox`.
+        :func:`noisycorrect_seg.geometry.frame.letterbox`.
 
     Raises
     ------

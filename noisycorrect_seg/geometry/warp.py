@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from noisycorrect.labels.frame import Size
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 POSITION_BITS = 10  # of a source position's fraction
 WEIGHT_BITS = 5  # of a bilinear weight's fraction

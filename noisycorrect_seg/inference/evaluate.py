@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from noisycorrect.labels.frame import Size
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.datasets.source import ParsingSource
+from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.metrics import SegmentationMetrics

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from noisycorrect.labels.frame import Size
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.labels.frame import Size, letterbox
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.crops import invert
+from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.maps import winners
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales

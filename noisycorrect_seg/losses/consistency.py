@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.losses.edge import edge_margins, edges_of, grown
 from noisycorrect_seg.losses.soft_edges import soft_edges_at
 from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 
 def consistency_loss(

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 
 def cross_entropy(

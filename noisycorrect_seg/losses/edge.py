@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.losses.targets import check_maps, widen
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 EDGE_WIDTH = 3
 PAIRS = ((-1, 0), (0, 1), (1, 1), (1, -1))

@@ -8,10 +8,10 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
 from noisycorrect_seg.losses.targets import ROUNDING, Targets, check_maps, targets_like, widen
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 METHODS = ("exact", "linear")
 BINS = 1024  # the linear method is then within 1 / 1024 of the exact one

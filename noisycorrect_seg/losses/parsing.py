@@ -11,7 +11,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.losses.consistency import consistency_of, label_edges
@@ -20,6 +19,7 @@ from noisycorrect_seg.losses.eager import with_gradient
 from noisycorrect_seg.losses.edge import balanced_edge_loss_of, edge_margins
 from noisycorrect_seg.losses.lovasz import BINS, METHODS, lovasz_of
 from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.outputs import ParsingOutput
 
 

@@ -8,9 +8,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.maps import winners
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 ROUNDING = 1e-3  # half precision is off by that much at 1
 

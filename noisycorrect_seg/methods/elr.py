@@ -13,9 +13,9 @@ from noisycorrect.classification.methods.early_learning import (
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.objective import Objective
 from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.methods.frames import into_canonical, onto_crops, parsing_task
 
 

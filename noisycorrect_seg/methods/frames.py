@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from noisycorrect.correction.part import Setup
-from noisycorrect.labels.frame import Size
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.crops import compose, invert, warp_evidence
+from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.task import HumanParsing
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed, origin
-from noisycorrect.labels.given import IGNORE_INDEX, checked_mask
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.spelling import NOTATIONS, NUMBER, Notation, SpelledRegister, spell
 from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.masks import IGNORE_INDEX, checked_mask
 
 Mask: TypeAlias = NDArray[np.uint8]
 ClassesLike: TypeAlias = Classes | str | Sequence[str]

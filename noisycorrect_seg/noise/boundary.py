@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from noisycorrect.classification.noise.checks import check_flag, check_scale, check_share
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.checks import whole_number
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 from noisycorrect_seg.noise.parts import find_parts, grown
 

@@ -9,9 +9,9 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 
 

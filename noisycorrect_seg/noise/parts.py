@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from noisycorrect.labels.given import IGNORE_INDEX
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise.base import Mask
 
 Box = tuple[slice, slice]

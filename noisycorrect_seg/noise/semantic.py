@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_choice, check_flag, check_rate, check_share, check_transition
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts
 

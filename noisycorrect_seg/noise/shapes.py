@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_rate, check_scale
-from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.checks import whole_number
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise.base import Mask, MaskNoise, register
 from noisycorrect_seg.noise.outline import filled, outlines, simplified
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts

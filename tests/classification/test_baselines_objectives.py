@@ -20,6 +20,7 @@ from noisycorrect.classification import (
 )
 from noisycorrect.classification.methods.targets import smooth_targets
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import Trust
 from noisycorrect.labels.refine import one_hot
 from noisycorrect.objective import Setup
 from noisycorrect.support.errors import InvalidInputError
@@ -63,7 +64,7 @@ def start(objective, epochs=6, unlabeled=0, task=None):
 def whole_batch(indices=None):
     inputs, labels = data()
     index = torch.arange(COUNT) if indices is None else torch.tensor(indices)
-    return Batch(index, inputs[index], labels[index], torch.ones(len(index)))
+    return Batch(index, inputs[index], labels[index], Trust(torch.ones(len(index))))
 
 
 def fit(objective, run_dir=None, stop=None, unlabeled=0, **settings):

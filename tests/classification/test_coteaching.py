@@ -9,6 +9,7 @@ from noisycorrect import Classification
 from noisycorrect.classification.methods.coteaching import CoTeaching, exchange_loss, remember_rate
 from noisycorrect.classification.methods.twin import TwinNetworks
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import Trust
 from noisycorrect.objective import Setup
 from noisycorrect.support.errors import InvalidInputError
 
@@ -30,7 +31,7 @@ def batch():
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(COUNT, 4, generator=generator, dtype=torch.float64)
     given = torch.randint(CLASSES, (COUNT,), generator=generator)
-    return Batch(torch.arange(COUNT), inputs, given, torch.ones(COUNT))
+    return Batch(torch.arange(COUNT), inputs, given, Trust(torch.ones(COUNT)))
 
 
 def rates(noise_rate, warmup_epochs, epochs):
@@ -102,7 +103,7 @@ def test_the_warmup_takes_half_of_a_short_run():
 
 def test_one_sample_is_always_kept():
     objective, networks, samples = CoTeaching(0.9, warmup_epochs=1), twin(), batch()
-    one = Batch(samples.index[:1], samples.input[:1], samples.given[:1], samples.trust[:1])
+    one = Batch(samples.index[:1], samples.input[:1], samples.given[:1], Trust(samples.trust.weight[:1]))
     objective.start(setup(samples.given))
     objective.start_epoch(5, networks)
     expected = sum(cross_entropies(own, one.given)[0] for own in networks(one.input))

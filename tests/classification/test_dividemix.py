@@ -20,6 +20,7 @@ from noisycorrect.classification.methods.dividemix import (
 )
 from noisycorrect.classification.methods.twin import TwinNetworks
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import Trust
 from noisycorrect.objective import Setup
 from noisycorrect.support.errors import InvalidInputError
 
@@ -182,7 +183,7 @@ def twin(dtype=torch.float64):
 
 def batch(given=None):
     given = torch.arange(COUNT) % CLASSES if given is None else given
-    return Batch(torch.arange(COUNT), random(COUNT, 4), given, torch.ones(COUNT))
+    return Batch(torch.arange(COUNT), random(COUNT, 4), given, Trust(torch.ones(COUNT)))
 
 
 def started(objective, samples, networks, epoch, epochs=30):

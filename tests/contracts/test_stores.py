@@ -16,9 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels import KINDS, Rule, SoftLabelStore, Trust
 from noisycorrect.labels.compare import changed_share
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
+from noisycorrect_seg.kind import MaskLabels
 
 SAMPLES, CLASSES, SIZE = 7, 4, (36, 32)  # maps large enough to be compressed
 MOMENTUM = 0.6
@@ -37,7 +38,7 @@ class Variant:
 
     @property
     def masks(self) -> bool:
-        return self.kind == "segmentation"
+        return self.kind == MaskLabels.name
 
     def given(self) -> Any:
         rng = np.random.default_rng(0)
@@ -73,6 +74,10 @@ VARIANTS = [
     Variant("segmentation", "float32"),
     Variant("segmentation", "float32", unlabeled=True),
 ]
+
+
+def test_every_kind_has_a_store_under_contract() -> None:
+    assert {variant.kind for variant in VARIANTS} == set(KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +142,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def same(left: Any, right: Any) -> bool:
+    if isinstance(left, Trust):
+        return same(left.weight, right.weight) and (left.floor, left.rule) == (right.floor, right.rule) == (None, None)
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))
     return np.array_equal(np.asarray(left), np.asarray(right))
@@ -146,11 +153,11 @@ def same(left: Any, right: Any) -> bool:
 
 
 def test_generation_0_is_the_given_labels(store: SoftLabelStore, variant: Variant) -> None:
-    assert (len(store), store.num_classes, store.kind) == (SAMPLES, CLASSES, variant.kind)
+    assert (len(store), store.num_classes, store.kind.name) == (SAMPLES, CLASSES, variant.kind)
     assert (store.generation, store.generations, store.codec.name) == (0, (0,), variant.codec)
     expected = [index not in UNLABELED or not variant.unlabeled for index in range(SAMPLES)]
     assert store.labeled.tolist() == expected
-    assert store.trust().tolist() == [float(each) for each in expected]
+    assert store.trust().weight.tolist() == [float(each) for each in expected]
     assert str(SAMPLES) in repr(store)
     for index, label in enumerate(variant.given()):
         label = np.zeros((0, 0)) if label is None else label
@@ -176,7 +183,7 @@ def test_evidence_trust_and_refined_labels_after_three_cycles(store: SoftLabelSt
     advance(store, variant, 3)
     assert (store.generation, store.generations) == (3, (0, 2, 3))
     assert same(store.given(), [np.zeros((0, 0)) if g is None else g for g in variant.given()])
-    trust = store.trust()
+    trust = store.trust().weight
     np.testing.assert_allclose(trust.numpy(), store.labeled / 4, rtol=1e-6)
     evidence, tolerance = store.evidence(), gathered_error(store, variant, 3)
     assert (evidence.dtype, trust.dtype) == (torch.float32, torch.float32)
@@ -199,12 +206,12 @@ def test_earlier_generations_stay_readable(store: SoftLabelStore, variant: Varia
     advance(store, variant)
     first = [store.evidence().clone(), store.trust(), store.refined(), store.labels(), store.code()]
     advance(store, variant)
-    assert store.trust(0).item() == pytest.approx(1 / 3)
+    assert store.trust(0).weight.item() == pytest.approx(1 / 3)
     again = [read(generation=1) for read in (store.evidence, store.trust, store.refined, store.labels, store.code)]
     for before, after in zip(first, again, strict=True):
         assert same(before, after)
     assert not same(store.code(), store.code(generation=1))
-    assert store.trust(generation=0).tolist() == [float(each) for each in store.labeled]
+    assert store.trust(generation=0).weight.tolist() == [float(each) for each in store.labeled]
     assert same(store.labels(0, generation=0), store.given(0))
 
 
@@ -227,7 +234,7 @@ def test_earlier_generations_stay_readable(store: SoftLabelStore, variant: Varia
 def test_positions_of_every_form(store: SoftLabelStore, variant: Variant, indices: Any, rows: list[int]) -> None:
     advance(store, variant)
     assert same(store.evidence(indices), store.evidence()[rows])
-    assert same(store.trust(indices), store.trust()[rows])
+    assert same(store.trust(indices).weight, store.trust().weight[rows])
     assert same(store.code(indices), store.code()[rows])
     for read in (store.given, store.refined, store.labels):
         whole: Any = read()
@@ -265,12 +272,12 @@ def test_what_is_returned_is_not_the_store(store: SoftLabelStore, variant: Varia
     reads: list[Callable[[], Any]] = [
         store.given,
         store.evidence,
-        store.trust,
+        lambda rows=None: store.trust(rows).weight,
         store.refined,
         store.labels,
         store.code,
         lambda: store.labeled,
-        lambda: store.trust(generation=0),
+        lambda: store.trust(generation=0).weight,
         lambda: store.refined(generation=0),
     ]
     before = [copy.deepcopy(read()) for read in reads]
@@ -316,7 +323,7 @@ def test_the_order_of_writing_does_not_matter(variant: Variant, tmp_path: Path) 
                     writer.write(torch.tensor(list(rows), dtype=torch.long), variant.probs(number)[list(rows)])
     for store in stores[1:]:
         assert same(store.code(), stores[0].code())
-        assert same(store.trust(), stores[0].trust())
+        assert same(store.trust().weight, stores[0].trust().weight)
 
 
 def wrong_probs(variant: Variant) -> dict[str, tuple[Any, Tensor, str]]:
@@ -417,13 +424,56 @@ def test_a_trust_rule_sets_the_weight_and_is_checked(store: SoftLabelStore, vari
         writer.write(range(SAMPLES), variant.probs(1))
     given = store.labeled.tolist() if variant.masks else list(variant.given())
     assert seen == [(given, tuple(variant.probs(1).shape), 1)]
-    np.testing.assert_array_equal(store.trust().numpy(), 0.875 * store.labeled)
+    np.testing.assert_array_equal(store.trust().weight.numpy(), 0.875 * store.labeled)
     with (
         pytest.raises(InvalidInputError, match=r"trust of shape \(7,\) in \[0, 1\]"),
         store.new_generation(trust=lambda given, *_: torch.full((len(given),), wrong)) as writer,
     ):
         writer.write(range(SAMPLES), variant.probs(1))
     assert store.generation == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"), [("agrement", "did you mean 'agreement'"), ("mixture", "needs nothing of the whole set")]
+)
+def test_a_rule_that_cannot_be_kept_publishes_nothing(
+    store: SoftLabelStore, variant: Variant, rule: str, message: str
+) -> None:
+    def write() -> None:
+        with store.new_generation() as writer:
+            writer.write(range(SAMPLES), variant.probs(1))
+            writer.rule = rule
+
+    with pytest.raises(InvalidInputError, match=message):
+        write()
+    assert store.generation == 0
+
+
+def test_floor_and_rule_are_kept_with_their_generation(store: SoftLabelStore, variant: Variant) -> None:
+    floor = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    with store.new_generation(trust=lambda given, *_: torch.full((len(given),), 0.5)) as writer:
+        writer.write(range(SAMPLES), variant.probs(1))
+        writer.floor, writer.rule = floor, "agreement"
+    trust = SoftLabelStore.open(store.folder).trust([3, 1])
+    assert torch.equal(trust.weight, torch.full((2,), 0.5))
+    assert trust.floor is not None
+    assert torch.equal(trust.floor, floor)
+    assert trust.rule == Rule("agreement")
+    trust.floor[:] = 7
+    assert torch.equal(store.trust().floor, floor)  # type: ignore[arg-type]
+    assert store.trust(generation=0).floor is store.trust(generation=0).rule is None
+    one = variant.given()[0]
+    expected = np.zeros(variant.probs(1)[0].shape)
+    evidence = store.evidence(0)[0].double().numpy()
+    for place in np.ndindex(expected.shape[1:]):
+        label = int(np.asarray(one)[place])
+        if label == 255:
+            continue
+        own = evidence[(slice(None), *place)]
+        weight = max(0.5 * own[label], float(floor[label]))
+        expected[(slice(None), *place)] = (1 - weight) * own
+        expected[(label, *place)] += weight
+    np.testing.assert_allclose(store.refined(0)[0], expected, atol=1e-5)
 
 
 def test_two_writers_at_once_do_not_lose_a_generation(store: SoftLabelStore, variant: Variant) -> None:

@@ -9,13 +9,12 @@ import torch
 from noisycorrect import Classification
 from noisycorrect.corrector import TASKS
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels import CODECS, SoftLabelStore
+from noisycorrect.labels import CODECS, SoftLabelStore, Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing
 
 K, COUNT = 4, 12
 SIZE, MAP = (10, 8), (5, 4)
-NOTHING = {"classification": -1, "segmentation": 255}  # how a kind of given label says that there is none
 
 
 def classification():
@@ -48,7 +47,7 @@ def made(request):
 
 def batch_of(task, given, evidence=None, trust=1.0):
     code = None if evidence is None else torch.from_numpy(CODECS[task.codec].encode(evidence))
-    weight = torch.full((COUNT,), trust)
+    weight = Trust(torch.full((COUNT,), trust))
     return Batch(torch.arange(COUNT), None, given, weight, code, int(evidence is not None), extra_of(task))
 
 
@@ -64,13 +63,13 @@ def extra_of(task):
 def test_loss_is_a_finite_scalar_with_a_gradient_and_changes_no_argument(made):
     task, output, given, evidence = made
     batch = batch_of(task, given, evidence, trust=0.5)
-    before = [output.detach().clone(), given.clone(), batch.evidence.clone(), batch.trust.clone()]
+    before = [output.detach().clone(), given.clone(), batch.evidence.clone(), batch.trust.weight.clone()]
     loss = task.loss(output, batch)
     loss.backward()
     assert loss.dim() == 0
     assert torch.isfinite(loss)
     assert output.grad.abs().sum() > 0
-    for old, new in zip(before, [output.detach(), given, batch.evidence, batch.trust], strict=True):
+    for old, new in zip(before, [output.detach(), given, batch.evidence, batch.trust.weight], strict=True):
         assert torch.equal(old, new)
 
 
@@ -94,13 +93,13 @@ def test_full_trust_ignores_evidence_and_no_trust_ignores_the_given_label(made):
 
 def test_unlabeled_samples_without_evidence_weigh_nothing(made):
     task, output, given, _ = made
-    none = Batch(torch.arange(COUNT), None, torch.full_like(given, NOTHING[task.kind]), torch.zeros(COUNT))
+    none = Batch(torch.arange(COUNT), None, torch.full_like(given, task.kind.unlabeled), Trust(torch.zeros(COUNT)))
     assert task.loss(output, none).item() == 0
 
 
 def test_a_store_takes_the_tasks_labels_and_predictions(made):
     task, output, given, _ = made
-    given_of_all = given if task.frame is None else list(given.numpy())
+    given_of_all = given if task.kind.parts is None else list(given.numpy())
     task.check_given(given_of_all)
     store = SoftLabelStore.create(
         None, given_of_all, task.num_classes, kind=task.kind, codec=task.codec, frame=task.frame
@@ -109,7 +108,7 @@ def test_a_store_takes_the_tasks_labels_and_predictions(made):
         writer.write(range(COUNT), task.probs(output.detach()))
     assert store.generation == 1
     code = torch.from_numpy(store.code())
-    batch = Batch(torch.arange(COUNT), None, given, store.trust(), code, 1, extra_of(task), store.class_trust())
+    batch = Batch(torch.arange(COUNT), None, given, store.trust(), code, 1, extra_of(task))
     assert torch.isfinite(task.loss(output, batch))
 
 
@@ -120,7 +119,7 @@ def test_metrics_stream_and_leave_out_what_has_no_label(made):
     whole.update(probs, given)
     for rows in (slice(0, 5), slice(5, 5), slice(5, COUNT)):
         parts.update(probs[rows], given[rows])
-    parts.update(probs, torch.full_like(given, NOTHING[task.kind]))
+    parts.update(probs, torch.full_like(given, task.kind.unlabeled))
     assert parts.compute() == pytest.approx(whole.compute())
     assert task.main_metric in whole.compute()
     torch.testing.assert_close(parts.class_recall(), whole.class_recall())

@@ -10,8 +10,8 @@ from torch import nn
 from noisycorrect import Classification, SelfCorrector
 from noisycorrect.correction.memorisation import MemorisationWatch
 from noisycorrect.correction.online import OnlineCorrection, early_learning_penalty
+from noisycorrect.labels.mixture import QualityMixture
 from noisycorrect.labels.refine import align_to_prior
-from noisycorrect.labels.trust import QualityMixture
 from noisycorrect.support.errors import InvalidInputError
 
 CLASSES = 3
@@ -81,7 +81,7 @@ def test_the_whole_run_is_the_formulas():
                 parameter -= rate * gradient
     torch.testing.assert_close(result.model.weight, weight.detach(), rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(result.labels.evidence().double(), evidence, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(result.labels.trust(), result.labels.evidence()[rows, given])
+    torch.testing.assert_close(result.labels.trust().weight, result.labels.evidence()[rows, given])
     assert result.sample_passes == 3 * 24 * 5  # evidence costs no pass
 
 
@@ -104,8 +104,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, trust):
     resumed = robust(objective=objective, run_dir=tmp_path / "stopped").fit(data(), resume=True)
     assert torch.equal(whole.model.weight, resumed.model.weight)
     assert torch.equal(whole.labels.evidence(), resumed.labels.evidence())
-    assert torch.equal(whole.labels.trust(), resumed.labels.trust())
-    assert ((whole.labels.trust() >= 0) & (whole.labels.trust() <= 1)).all()
+    assert torch.equal(whole.labels.trust().weight, resumed.labels.trust().weight)
+    assert ((whole.labels.trust().weight >= 0) & (whole.labels.trust().weight <= 1)).all()
 
 
 def test_an_objective_is_not_changed_by_a_run():
@@ -118,7 +118,7 @@ def test_an_objective_is_not_changed_by_a_run():
 def test_unlabelled_samples_learn_from_evidence_alone():
     inputs, given = data()
     result = robust().fit((inputs, given), unlabeled=torch.randn(5, 4))
-    assert result.labels.trust()[-5:].tolist() == [0.0] * 5
+    assert result.labels.trust().weight[-5:].tolist() == [0.0] * 5
     assert torch.equal(result.labels.refined()[-5:], result.labels.evidence()[-5:])
 
 
@@ -146,7 +146,7 @@ def test_balance_raises_what_the_evidence_gives_too_rarely():
 def test_trust_by_mixture_is_fitted_to_the_evidence_that_is_published():
     result = robust(objective=OnlineCorrection(start=0.05, trust="mixture")).fit(data())
     quality = result.labels.evidence()[torch.arange(24), data()[1]]
-    torch.testing.assert_close(result.labels.trust(), QualityMixture.fit(quality).trust(quality))
+    torch.testing.assert_close(result.labels.trust().weight, QualityMixture.fit(quality).trust(quality))
 
 
 @pytest.mark.parametrize(

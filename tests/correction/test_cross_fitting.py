@@ -12,8 +12,9 @@ from noisycorrect import Classification, SelfCorrector
 from noisycorrect.classification import TwinNetworks
 from noisycorrect.classification.methods.twin import InputPair
 from noisycorrect.correction.cross_fitting import CrossFittedNetworks, CrossFitting, halves
-from noisycorrect.correction.online import TRUST_RULES, trust_by_rule, trust_facts
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import Trust
+from noisycorrect.labels.trust import STEP_RULES
 from noisycorrect.objective import Setup
 from noisycorrect.support.errors import InvalidInputError
 
@@ -54,7 +55,7 @@ def started(given, *, objective=None, correcting=False):
 
 
 def batch_of(rows, inputs, given):
-    return Batch(rows, inputs[rows], given[rows], torch.ones(len(rows)))
+    return Batch(rows, inputs[rows], given[rows], Trust(torch.ones(len(rows))))
 
 
 def softmax(row):
@@ -128,7 +129,7 @@ def test_the_whole_run_is_the_formulas(unlabelled):
         torch.testing.assert_close(net.bias.tolist(), bias, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(result.labels.evidence().tolist(), evidence, rtol=1e-5, atol=1e-6)
     expected = [e[label] if label >= 0 else 0.0 for e, label in zip(evidence, given.tolist(), strict=True)]
-    torch.testing.assert_close(result.labels.trust().tolist(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(result.labels.trust().weight.tolist(), expected, rtol=1e-5, atol=1e-6)
     mean = (result.model.first(inputs.double()).softmax(1) + result.model.second(inputs.double()).softmax(1)) / 2
     torch.testing.assert_close(result.model(inputs.double()).softmax(1), mean)
 
@@ -155,12 +156,12 @@ def test_halves_divide_the_labelled_and_the_others():
     assert not torch.equal(half, halves(given, seed=4))
 
 
-@pytest.mark.parametrize("rule", TRUST_RULES)
+@pytest.mark.parametrize("rule", STEP_RULES)
 def test_trust_is_that_of_the_rule(rule):
     result = corrector(objective=CrossFitting(trust=rule)).fit(data())
     evidence, given = result.labels.evidence(), data()[1]
-    expected = trust_by_rule(rule, given, evidence, trust_facts(rule, given, evidence))
-    torch.testing.assert_close(result.labels.trust(), expected)
+    expected = Trust.fitted(rule, given, evidence).of(given, evidence)
+    torch.testing.assert_close(result.labels.trust().weight, expected)
 
 
 # ---------------------------------------------------------------- halves of a batch
@@ -268,7 +269,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
     for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(one, other)
     assert torch.equal(whole.labels.evidence(), resumed.labels.evidence())
-    assert torch.equal(whole.labels.trust(), resumed.labels.trust())
+    assert torch.equal(whole.labels.trust().weight, resumed.labels.trust().weight)
 
 
 def ranks_fit(run_dir):
@@ -277,7 +278,7 @@ def ranks_fit(run_dir):
     settings = {"batch_size": 6, "epochs": 4, "run_dir": run_dir}
     objective = CrossFitting(input_dropout=0.0, early_learning=1.0)  # each rank would drop others
     result = corrector(model, objective=objective, **settings).fit((inputs.double(), given))
-    return result.model.state_dict(), result.labels.evidence(), result.labels.trust(), result.sample_passes
+    return result.model.state_dict(), result.labels.evidence(), result.labels.trust().weight, result.sample_passes
 
 
 def test_two_ranks_equal_one(tmp_path):
@@ -290,7 +291,7 @@ def test_two_ranks_equal_one(tmp_path):
 
 def test_unlabelled_samples_learn_from_evidence_alone():
     result = corrector().fit(data(), unlabeled=torch.randn(5, 4))
-    assert result.labels.trust()[-5:].tolist() == [0.0] * 5
+    assert result.labels.trust().weight[-5:].tolist() == [0.0] * 5
     assert torch.equal(result.labels.refined()[-5:], result.labels.evidence()[-5:])
 
 

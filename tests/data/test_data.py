@@ -56,7 +56,7 @@ def test_every_form_of_item_becomes_the_same_batch(form):
     assert batch.index.tolist() == [3, 7]
     assert batch.input.tolist() == [[3.0] * 3, [7.0] * 3]
     assert batch.given.tolist() == [3, 3]
-    assert batch.trust.tolist() == [1, 1]
+    assert batch.trust.weight.tolist() == [1, 1]
     assert len(batch) == 2
     if form == "image":
         assert batch.extra["matrix"].shape == (2, 2, 2)
@@ -123,7 +123,7 @@ def test_unlabeled_samples_follow_with_label_minus_one(array):
     labeled = as_dataset((np.zeros((3, 2), np.float32), [0, 1, 1]), "train") if array else Items(count=3)
     width = 2 if array else 3
     extra = np.ones((2, width), np.float32)
-    joined = join_unlabeled(labeled, extra if array else [torch.ones(3), torch.ones(3)])
+    joined = join_unlabeled(labeled, extra if array else [torch.ones(3), torch.ones(3)], -1)
     assert len(joined) == 5
     assert torch.as_tensor(read_given(joined)).tolist()[3:] == [-1, -1]
     batch = LabelView(joined, None, seed=0).__getitems__([0, 4])
@@ -193,7 +193,7 @@ def test_persistent_workers_notice_a_new_generation_and_epoch(tmp_path):
             check_generation(batch, generation)
             if generation:
                 assert torch.equal(batch.evidence, torch.full((5, 4), 0.25))
-                assert batch.trust.tolist() == pytest.approx([1 / (generation + 1)] * 5)
+                assert batch.trust.weight.tolist() == pytest.approx([1 / (generation + 1)] * 5)
             with pytest.raises(StaleGenerationError, match=f"generation {generation + 1}; got generation"):
                 check_generation(batch, generation + 1)
         with store.new_generation() as writer:

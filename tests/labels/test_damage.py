@@ -120,7 +120,7 @@ def foreign(folder: Path, kind: str, change: str) -> SoftLabelStore:
 
 @pytest.mark.parametrize("change", ["labels", "classes"])
 def test_a_file_of_another_store(store: SoftLabelStore, tmp_path: Path, change: str) -> None:
-    other = foreign(tmp_path / "other", store.kind, change)
+    other = foreign(tmp_path / "other", store.kind.name, change)
     messages = {"generation-0002.h5": r"(num_classes|fingerprint) .* in .*generation-0002\.h5; got .* of another store"}
     if change == "labels":
         messages["given.h5"] = r"the 6 given labels of the store .*; got fingerprint .* in .*given\.h5"
@@ -147,7 +147,7 @@ def test_an_hdf5_file_of_something_else(store: SoftLabelStore) -> None:
 
 
 def test_check_given_tells_data_sets_apart(store: SoftLabelStore) -> None:
-    labels = given_labels(store.kind)
+    labels = given_labels(store.kind.name)
     store.check_given(labels)
     store.check_given(labels, CLASSES)
     with pytest.raises(StoreError, match=r"6 given labels .* in the data set of 5 samples; to fix: .*same order"):
@@ -157,7 +157,7 @@ def test_check_given_tells_data_sets_apart(store: SoftLabelStore) -> None:
     with pytest.raises(StoreError, match=r"a label store of 9 classes .*; got one of 5; to fix"):
         store.check_given(labels, 9)
     with pytest.raises(InvalidInputError, match="got 5"):
-        store.check_given(np.array([5] * 6) if store.kind == "classification" else [np.full((2, 2), 5)])
+        store.check_given(np.array([5] * 6) if store.kind.name == "classification" else [np.full((2, 2), 5)])
 
 
 def test_rotten_bytes_in_a_chunk_and_in_a_mask(tmp_path: Path) -> None:
@@ -212,12 +212,12 @@ def test_numpy_integers_are_integers(tmp_path: Path) -> None:
 def test_a_folder_in_use_or_in_the_way(store: SoftLabelStore, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
     with pytest.raises(StoreError, match=r"new or empty folder .* open the store that is there"):
-        make_store(store.folder, store.kind)
+        make_store(store.folder, store.kind.name)
     assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StoreError, match=r"to write into .*file"):
-            make_store(folder, store.kind)
+            make_store(folder, store.kind.name)
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -226,7 +226,7 @@ def test_a_start_that_was_cut_short_can_be_repeated(store: SoftLabelStore, tmp_p
     folder.mkdir()
     shutil.copyfile(store.folder / "given.h5", folder / "given.h5")
     (folder / ".given.h5.part").write_bytes(b"half")
-    assert_whole(make_store(folder, store.kind), 0)
+    assert_whole(make_store(folder, store.kind.name), 0)
 
 
 # -------------------------------------------------------------------- a disk that fails at the worst moment

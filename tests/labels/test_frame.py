@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from noisycorrect import SoftLabelStore
-from noisycorrect.labels.compare import changed_share, mask_confusion, mask_quality
-from noisycorrect.labels.frame import letterbox
-from noisycorrect.labels.masks import evidence_on_mask, refined_mask
-from noisycorrect.labels.refine import blend, blend_classes, class_balanced_trust, label_trust, one_hot
+from noisycorrect.labels.compare import changed_share
+from noisycorrect.labels.refine import blend, blend_classes, one_hot
+from noisycorrect.labels.trust import Rule, Trust, class_balanced_trust
 from noisycorrect.support.errors import InvalidInputError, StoreError
+from noisycorrect_seg.geometry.frame import letterbox
+from noisycorrect_seg.geometry.refined import evidence_on_mask, refined_mask
+from noisycorrect_seg.kind import MaskLabels, mask_confusion
+from noisycorrect_seg.review import mask_quality
 
 K, FRAME, MAP = 3, (17, 13), (5, 4)
 SHAPES = [(9, 5), (4, 11), (17, 13), (2, 2), (1, 1)]
@@ -22,11 +25,11 @@ MASKS = [RNG.choice([0, 1, 2, 255], shape).astype(np.uint8) for shape in SHAPES]
 PROBS = torch.from_numpy(RNG.dirichlet(np.ones(K), (len(SHAPES), *MAP))).permute(0, 3, 1, 2).float()
 
 
-def store_with(frame, class_trust=None, trust=None):
+def store_with(frame, floor=None, trust=None):
     store = SoftLabelStore.create(None, MASKS, K, kind="segmentation", frame=frame)
     with store.new_generation(trust=trust) as writer:
         writer.write(range(len(MASKS)), PROBS)
-        writer.class_trust = class_trust
+        writer.floor = floor
     return store
 
 
@@ -68,7 +71,7 @@ def test_a_store_with_a_frame_composes_in_the_images_own_frame():
     store = store_with(FRAME)
     assert store.frame == FRAME
     for index, refined in enumerate(store.refined()):
-        expected = refined_mask(MASKS[index], store.evidence(index)[0], 0.5, K, frame=FRAME)
+        expected = refined_mask(MASKS[index], store.evidence(index)[0], Trust(torch.tensor([0.5])), K, frame=FRAME)
         assert torch.equal(refined, expected)
         assert refined.shape[1:] == MASKS[index].shape
     again = SoftLabelStore.open(store.folder)
@@ -78,11 +81,11 @@ def test_a_store_with_a_frame_composes_in_the_images_own_frame():
     assert not torch.allclose(other.refined(0)[0], store.refined(0)[0])
 
 
-def test_class_trust_is_kept_with_its_generation():
+def test_a_floor_is_kept_with_its_generation():
     floor = torch.tensor([0.0, 1.0, 0.75])
     store = store_with(FRAME, floor)
-    assert torch.equal(store.class_trust(), floor)
-    assert store.class_trust(generation=0) is None
+    assert torch.equal(store.trust().floor, floor)
+    assert store.trust(generation=0).floor is None
     refined = store.refined(0)[0]
     assert torch.equal(refined[1][torch.from_numpy(MASKS[0] == 1)], torch.ones(int((MASKS[0] == 1).sum())))
     on_mask = evidence_on_mask(store.evidence(0)[0], MASKS[0].shape, FRAME)
@@ -92,39 +95,39 @@ def test_class_trust_is_kept_with_its_generation():
         torch.testing.assert_close(refined[label][where], expected)
     with store.new_generation() as writer:
         writer.write(range(len(MASKS)), PROBS)
-    assert store.class_trust() is None
-    assert torch.equal(SoftLabelStore.open(store.folder).class_trust(generation=1), floor)
+    assert store.trust().floor is None
+    assert torch.equal(SoftLabelStore.open(store.folder).trust(generation=1).floor, floor)
 
 
-def test_class_trust_of_classes():
+def test_a_floor_of_classes():
     store = SoftLabelStore.create(None, [0, 1, -1], 2)
     with store.new_generation() as writer:
         writer.write(range(3), torch.tensor([[0.5, 0.5]] * 3))
-        writer.class_trust = torch.tensor([0.9, 0.1])
+        writer.floor = torch.tensor([0.9, 0.1])
     expected = torch.tensor([[0.95, 0.05], [0.25, 0.75], [0.5, 0.5]])
     torch.testing.assert_close(store.refined(), expected)
 
 
 @pytest.mark.parametrize("wrong", [torch.ones(2), torch.tensor([0.0, 1.5, 0.0]), torch.tensor([0.0, torch.nan, 0.0])])
-def test_wrong_class_trust_publishes_nothing(wrong):
+def test_a_wrong_floor_publishes_nothing(wrong):
     store = SoftLabelStore.create(None, MASKS, K, kind="segmentation")
 
     def write() -> None:
         with store.new_generation() as writer:
             writer.write(range(len(MASKS)), PROBS)
-            writer.class_trust = wrong
+            writer.floor = wrong
 
-    with pytest.raises(InvalidInputError, match=r"class_trust of shape \(3,\) in \[0, 1\]"):
+    with pytest.raises(InvalidInputError, match=r"a floor of shape \(3,\) in \[0, 1\]"):
         write()
     assert store.generation == 0
 
 
-def test_label_trust_takes_the_higher_of_sample_and_class():
+def test_trust_takes_the_higher_of_sample_and_class():
     labels = torch.tensor([[0, 1], [2, 255], [-1, 1]])
     trust, floor = torch.tensor([0.5, 0.2, 0.0]), torch.tensor([0.1, 0.6, 0.3])
     expected = torch.tensor([[0.5, 0.6], [0.3, 0.2], [0.0, 0.6]])
-    assert torch.equal(label_trust(trust, floor, labels), expected)
-    assert label_trust(trust, None, labels) is trust
+    assert torch.equal(Trust(trust, floor).of(labels), expected)
+    assert Trust(trust).of(labels) is trust
 
 
 def test_blend_of_indices_is_blend_of_their_one_hot():
@@ -164,7 +167,7 @@ def test_mask_confusion_counts_pixel_by_pixel():
 def test_changes_of_masks_are_counted_on_evenly_spaced_ones(monkeypatch):
     store = store_with(FRAME, trust=lambda given, evidence, generation: 0.1 * given)
     whole = changed_share(store, 0)
-    monkeypatch.setattr("noisycorrect.labels.compare.MASKS_COMPARED", 2)
+    monkeypatch.setattr(MaskLabels, "compared", 2)
     pairs = [(store.labels(i)[0], store.labels(i, generation=0)[0]) for i in (0, len(MASKS) - 1)]
     expected = sum((a != b).sum() for a, b in pairs) / sum(a.size for a, _ in pairs)
     assert changed_share(store, 0) == expected
@@ -202,10 +205,10 @@ def test_pixels_are_trusted_by_a_rule_that_is_kept_with_the_generation(rule):
     store = SoftLabelStore.create(None, MASKS, K, kind="segmentation", frame=FRAME)
     with store.new_generation(trust=lambda given, evidence, generation: given.float()) as writer:
         writer.write(range(len(MASKS)), sharp)
-        writer.pixel_trust = rule
+        writer.rule = rule
     reopened = SoftLabelStore.open(store.folder)
-    assert reopened.pixel_trust() == rule
-    assert reopened.pixel_trust(generation=0) is None
+    assert reopened.trust().rule == Rule(rule)
+    assert reopened.trust(generation=0).rule is None
     for index, mask in enumerate(MASKS):
         evidence = evidence_on_mask(reopened.evidence([index])[0], mask.shape, FRAME).double()
         expected = torch.zeros(K, *mask.shape, dtype=torch.float64)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from noisycorrect.labels import ClassLabels, MaskLabels
-from noisycorrect.labels.given import mask_fingerprint
+from noisycorrect.classification.kind import ClassLabels
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.kind import MaskLabels
 
 MASK = np.array([[0, 1, 255], [2, 1, 0]], np.uint8)
 
@@ -66,7 +66,7 @@ def test_fingerprints_tell_labels_order_and_classes_apart() -> None:
     masks = [[MASK], [MASK, None], [None, MASK], [MASK.T], [MASK.reshape(1, 6)]]
     prints |= {MaskLabels(each, 3).fingerprint for each in masks} | {MaskLabels([MASK], 4).fingerprint}
     assert len(prints) == 10
-    assert mask_fingerprint(iter([MASK, None]), 3) == (MaskLabels([MASK, None], 3).fingerprint, 2)
+    assert MaskLabels.fingerprint_of(iter([MASK, None]), 3) == (MaskLabels([MASK, None], 3).fingerprint, 2)
 
 
 @pytest.mark.parametrize(

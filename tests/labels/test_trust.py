@@ -1,14 +1,23 @@
 """How far a label is trusted, against loops straight from the formulas."""
 
+import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
+from noisycorrect.cycle.feed import map_tensors
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels.mixture import QualityMixture
 from noisycorrect.labels.trust import (
-    QualityMixture,
+    CYCLE_RULES,
+    RULES,
+    STEP_RULES,
+    Rule,
+    Trust,
     agreement_trust,
     class_agreement,
     class_relative_trust,
@@ -17,6 +26,7 @@ from noisycorrect.labels.trust import (
     posterior_trust,
     relative_trust,
 )
+from noisycorrect.support.errors import InvalidInputError
 
 
 def evidence_and_labels(count=50, classes=4, seed=0):
@@ -132,3 +142,92 @@ def test_only_what_is_contradicted_with_confidence_is_distrusted():
     labels = torch.tensor([0, 0, 0, 1, -1])
     assert confident_trust(labels, evidence).tolist() == [1.0, 0.0, 1.0, 1.0, 1.0]
     assert confident_trust(labels, evidence, threshold=0.75).tolist() == [1.0, 0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("threshold", [0.75, 0.5625])
+def test_evidence_that_just_reaches_the_threshold_is_confident(threshold):
+    """At equality the label gives way: both numbers are exact in float32."""
+    evidence = torch.tensor([[1 - threshold, threshold]])
+    below = torch.nextafter(evidence, torch.zeros(1, 2))
+    assert confident_trust(torch.tensor([0]), evidence, threshold=threshold).tolist() == [0.0]
+    assert confident_trust(torch.tensor([0]), below, threshold=threshold).tolist() == [1.0]
+
+
+# ---------------------------------------------------------------- the table, and the one place where it is applied
+
+
+def by_hand(rule, given, evidence):
+    """Return the trust in each label by the formulas, fitted to the same set."""
+    return {
+        "agreement": lambda: agreement_trust(given, evidence),
+        "confident": lambda: confident_trust(given, evidence),
+        "relative": lambda: relative_trust(given, evidence),
+        "class-relative": lambda: class_relative_trust(given, evidence, class_agreement(given, evidence)),
+        "mixture": lambda: QualityMixture.fit(agreement_trust(given, evidence)[given >= 0]).trust(
+            agreement_trust(given, evidence)
+        ),
+        "posterior": lambda: posterior_trust(given, evidence, estimated_transition(given, evidence)),
+        "none": lambda: torch.zeros(len(given)),
+    }[rule]()
+
+
+JUDGING = [name for name, entry in RULES.items() if entry.judge is not None]
+
+
+@pytest.mark.parametrize("rule", JUDGING)
+def test_a_fitted_rule_is_its_formula_and_nothing_for_the_unlabelled(rule):
+    given, evidence = evidence_and_labels(seed=5)
+    fitted = Trust.fitted(rule, given, evidence)
+    trust = fitted.of(given, evidence)
+    assert trust.dtype == torch.float32
+    torch.testing.assert_close(trust, by_hand(rule, given, evidence).float() * (given >= 0))
+    rows = torch.tensor([7, 3, 11])
+    torch.testing.assert_close(fitted.about(given[rows]).of(given[rows], evidence[rows]), trust[rows])
+
+
+def test_every_rule_on_offer_is_in_the_table():
+    assert {*CYCLE_RULES, *STEP_RULES} == set(RULES)
+    assert set(STEP_RULES) <= set(JUDGING)
+
+
+def test_what_is_on_offer_at_the_ends_of_cycles_needs_no_fit():
+    assert all(RULES[name].fit is None for name in CYCLE_RULES)
+
+
+@pytest.mark.parametrize("name", ["paper", "class-balanced", "agrement"])
+def test_a_rule_that_judges_no_label_is_refused(name):
+    given, evidence = evidence_and_labels()
+    with pytest.raises(InvalidInputError, match=f"got '{name}'; to fix: .*Known: 'agreement'"):
+        Trust.fitted(name, given, evidence)
+
+
+def test_weight_rule_and_floor_of_pixels():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(-1, 4, (3, 5, 4), generator=generator)
+    labels[labels == 3] = 255
+    evidence = torch.rand(3, 3, 5, 4, generator=generator).softmax(1)
+    weight, floor = torch.tensor([0.9, 0.5, 0.0]), torch.tensor([0.0, 0.2, 0.6])
+    trust = Trust(weight, floor, Rule("agreement")).of(labels, evidence)
+    for n, y, x in np.ndindex(labels.shape):
+        label = int(labels[n, y, x])
+        known = 0 <= label < 3
+        judged = float(weight[n]) * (float(evidence[n, label, y, x]) if known else 1.0)
+        assert float(trust[n, y, x]) == pytest.approx(max(judged, float(floor[label]) if known else 0.0))
+
+
+@pytest.mark.parametrize("rule", JUDGING)
+def test_trust_travels_with_a_batch(rule):
+    """Tensors in it are mapped as those of a batch are (onto a device, into pinned memory); it survives a pickle."""
+    given, evidence = evidence_and_labels(seed=6)
+    trust = dataclasses.replace(Trust.fitted(rule, given, evidence), floor=torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    batch = Batch(torch.arange(len(given)), None, given, trust)
+    for other in (
+        batch.to(torch.device("cpu")).trust,
+        map_tensors(trust, torch.clone),
+        pickle.loads(pickle.dumps(trust)),
+    ):
+        assert torch.equal(other.of(given, evidence), trust.of(given, evidence))
+    doubled = map_tensors(trust, lambda tensor: tensor.double())
+    assert {doubled.weight.dtype, doubled.floor.dtype} == {torch.float64}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        trust.weight = trust.weight

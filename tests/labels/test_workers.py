@@ -29,14 +29,14 @@ class Reading(Dataset[Any]):
         probs = torch.zeros(1)
         if generation:
             probs = self.store.codec.decode(torch.from_numpy(self.store.code(index)))[0]
-        return {"index": index, "generation": generation, "probs": probs, "trust": self.store.trust(index)[0]}
+        return {"index": index, "generation": generation, "probs": probs, "trust": self.store.trust(index).weight[0]}
 
 
 def assert_epoch(loader: DataLoader[Any], store: SoftLabelStore, expected: np.ndarray | None) -> None:
     seen = []
     for batch in loader:
         assert batch["generation"].tolist() == [store.generation] * len(batch["index"])
-        assert torch.equal(batch["trust"], store.trust(batch["index"]))
+        assert torch.equal(batch["trust"], store.trust(batch["index"]).weight)
         if expected is not None:
             rows = expected[batch["index"]]
             np.testing.assert_allclose(batch["probs"], rows, rtol=0, atol=tolerance(store, store.generation))

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from noisycorrect import SoftLabelStore
-from noisycorrect.labels.masks import given_on_evidence
 from noisycorrect.review.likelihood import transition_resamples
 from noisycorrect.review.noise_rate import estimate_noise, estimate_store_noise, fit_transition
 from noisycorrect.review.resampling import exact_ends, stratified
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.refined import given_on_evidence
 
 PAIR = np.array([[0.7, 0.3, 0.0], [0.0, 0.7, 0.3], [0.3, 0.0, 0.7]])
 
@@ -279,7 +279,7 @@ def test_a_store_of_masks_counts_pixels(monkeypatch):
     np.testing.assert_allclose(found.transition, joint / joint.sum(1, keepdims=True))
     assert found.interval[0] < found.rate < found.interval[1]
     assert "pixels disagree" in found.verdict()
-    monkeypatch.setattr("noisycorrect.labels.compare.VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("noisycorrect.labels.kind.VALUES_AT_ONCE", 1)
     one_by_one = estimate_store_noise(store)
     np.testing.assert_allclose(one_by_one.interval, found.interval)
     np.testing.assert_allclose(one_by_one.transition_interval, found.transition_interval)

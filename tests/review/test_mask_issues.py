@@ -6,9 +6,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from noisycorrect import SoftLabelStore, find_label_issues
-from noisycorrect.labels.masks import given_on_evidence
-from noisycorrect.review.issues import label_quality, mask_quality_score
+from noisycorrect.review.issues import label_quality
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.refined import given_on_evidence
+from noisycorrect_seg.review import mask_quality_score
 
 K, FRAME = 4, (21, 17)
 
@@ -76,7 +77,7 @@ def test_damaged_masks_come_first():
 def test_memory_is_bounded_by_a_few_masks(monkeypatch):
     store, _ = made()
     whole = find_label_issues(store)
-    monkeypatch.setattr("noisycorrect.labels.compare.VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("noisycorrect.labels.kind.VALUES_AT_ONCE", 1)
     assert find_label_issues(store) == whole
 
 

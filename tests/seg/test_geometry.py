@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noisycorrect.labels.frame import letterbox
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.crops import (
     compose,
@@ -18,6 +17,7 @@ from noisycorrect_seg.geometry.crops import (
     three_point_matrix,
     warp_evidence,
 )
+from noisycorrect_seg.geometry.frame import letterbox
 
 SIDES = st.integers(1, 700)
 CROPS = st.tuples(st.integers(2, 512), st.integers(2, 512))

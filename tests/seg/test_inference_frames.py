@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from noisycorrect.labels.frame import letterbox
 from noisycorrect_seg.datasets.crops import normalise
 from noisycorrect_seg.geometry.crops import three_point_matrix
+from noisycorrect_seg.geometry.frame import letterbox
 from noisycorrect_seg.inference import frames
 from noisycorrect_seg.inference.frames import labels_on_image, normalised, probs_on_image, way_back
 from noisycorrect_seg.inference.parse import canonical_crops

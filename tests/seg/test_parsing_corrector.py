@@ -10,11 +10,12 @@ from torch import nn
 
 from noisycorrect import CorrectionResult, SelfCorrector
 from noisycorrect.data.batches import LabelView
-from noisycorrect.labels.compare import mask_confusion, mask_quality
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingDataset
+from noisycorrect_seg.kind import mask_confusion
 from noisycorrect_seg.losses import cross_entropy
+from noisycorrect_seg.review import mask_quality
 from noisycorrect_seg.task import HumanParsing
 
 SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
@@ -240,7 +241,7 @@ def fit_ranks(run_dir):
     )  # fmt: skip
     result = run.fit(ParsingDataset(source, SIZE), clean_labels=[source.clean(index) for index in range(len(source))])
     history = [{key: value for key, value in record.items() if key != "seconds"} for record in result.history]
-    return result.model.state_dict(), result.labels.refined(), result.labels.class_trust(), history
+    return result.model.state_dict(), result.labels.refined(), result.labels.trust(0).floor, history
 
 
 def test_two_ranks_equal_one(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels import CODECS
+from noisycorrect.labels import CODECS, Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.losses import ParsingLoss
@@ -20,7 +20,7 @@ K, SIZE, MAP = len(ARMS), (12, 9), (4, 3)
 GENERATOR = torch.Generator().manual_seed(0)
 
 
-def batch(count=3, *, evidence=True, trust=0.4, class_trust=None):
+def batch(count=3, *, evidence=True, trust=0.4, floor=None):
     given = torch.randint(K, (count, *SIZE), generator=GENERATOR).to(torch.uint8)
     given[:, :2] = 255
     matrix = torch.eye(2, 3).repeat(count, 1, 1)
@@ -33,8 +33,8 @@ def batch(count=3, *, evidence=True, trust=0.4, class_trust=None):
     extent = torch.tensor([[-0.5, -0.5, 8.5, 11.5], [1.0, 2.0, 7.0, 9.0], [-0.5, -0.5, 8.5, 11.5]])[:count]
     extra = {"matrix": matrix, "mirror": mirror, "extent": extent}
     return Batch(
-        torch.arange(count), torch.rand(count, 3, *SIZE, generator=GENERATOR), given, torch.full((count,), trust), code,
-        int(evidence), extra, class_trust,
+        torch.arange(count), torch.rand(count, 3, *SIZE, generator=GENERATOR), given,
+        Trust(torch.full((count,), trust), floor), code, int(evidence), extra,
     )  # fmt: skip
 
 
@@ -57,7 +57,8 @@ def slow_targets(sample, row, floor=None):
         found = (1 - fy) * ((1 - fx) * probs[:, top, left] + fx * probs[:, top, left + 1]) + fy * (
             (1 - fx) * probs[:, top + 1, left] + fx * probs[:, top + 1, left + 1]
         )
-        trust = float(sample.trust[row]) if floor is None else max(float(sample.trust[row]), float(floor[label]))
+        weight = float(sample.trust.weight[row])
+        trust = weight if floor is None else max(weight, float(floor[label]))
         refined[:, y, x] = (1 - trust) * found
         refined[label, y, x] += trust
     return refined
@@ -65,13 +66,13 @@ def slow_targets(sample, row, floor=None):
 
 @pytest.mark.parametrize("floor", [None, torch.tensor([0.0, 0.9, 1.0, 0.2])])
 def test_targets_are_blended_in_the_crops_frame(floor):
-    sample = batch(class_trust=floor)
-    before = sample.given.clone(), sample.evidence.clone(), sample.trust.clone()
+    sample = batch(floor=floor)
+    before = sample.given.clone(), sample.evidence.clone(), sample.trust.weight.clone()
     targets = HumanParsing(ARMS, size=SIZE).targets(sample)
     assert targets.dtype is torch.float32
     for row in range(len(sample)):
         np.testing.assert_allclose(targets[row].double().numpy(), slow_targets(sample, row, floor), atol=3e-6)
-    for old, new in zip(before, (sample.given, sample.evidence, sample.trust), strict=True):
+    for old, new in zip(before, (sample.given, sample.evidence, sample.trust.weight), strict=True):
         assert torch.equal(old, new)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from noisycorrect import SelfCorrector
 from noisycorrect.classification.task import Classification
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels import Trust
 from noisycorrect.objective import Setup
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.classes import Classes
@@ -76,7 +77,7 @@ def batch(indices=(1, 4), seed=0):
         items = [data[index] for index in indices]
     stacked = {name: torch.stack([item[name] for item in items]) for name in items[0]}
     image, given = stacked.pop("image"), stacked.pop("given")
-    return Batch(torch.tensor(indices), image, given, torch.ones(len(indices)), extra=stacked)
+    return Batch(torch.tensor(indices), image, given, Trust(torch.ones(len(indices))), extra=stacked)
 
 
 def started(objective, **options):

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.frame import Size, letterbox
-from noisycorrect.labels.given import IGNORE_INDEX
-from noisycorrect.labels.refine import blend_classes, label_trust, one_hot
+from noisycorrect.labels.refine import blend_classes, one_hot
+from noisycorrect.labels.trust import Trust
+from noisycorrect_seg.geometry.frame import Size, letterbox
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 VALUES_AT_ONCE = 2**21  # 8 MB of float32: stays in the cache, whatever the size of the mask
 
@@ -16,12 +17,10 @@ VALUES_AT_ONCE = 2**21  # 8 MB of float32: stays in the cache, whatever the size
 def refined_mask(
     given: np.ndarray,
     evidence: Tensor | None,
-    trust: float,
+    trust: Trust,
     num_classes: int,
     *,
     frame: Size | None = None,
-    class_trust: Tensor | None = None,
-    pixel_trust: str | None = None,
 ) -> Tensor:
     """Return the refined mask of one sample (SCHP, Eq. 7, pixel by pixel).
 
@@ -31,16 +30,12 @@ def refined_mask(
         Given mask, 255 = ignored; shape (0, 0) for a sample without one.
     evidence : Tensor, shape (K, h, w), or None
         Mean prediction; brought onto the mask by :func:`evidence_on_mask`. None before the first generation.
-    trust : float
-        Weight on the given mask, in [0, 1].
+    trust : Trust
+        In the one given mask.
     num_classes : int
         K.
     frame : (int, int), optional
         See :func:`evidence_on_mask`.
-    class_trust : Tensor, shape (K,), optional
-        Least weight on given pixels of each class.
-    pixel_trust : str, optional
-        Rule of :func:`~noisycorrect.labels.refine.label_trust` for each pixel.
 
     Returns
     -------
@@ -50,7 +45,7 @@ def refined_mask(
     Examples
     --------
     >>> given = np.array([[0, 1, 255]], np.uint8)
-    >>> refined_mask(given, torch.full((2, 1, 1), 0.5), trust=0.5, num_classes=2)[1]
+    >>> refined_mask(given, torch.full((2, 1, 1), 0.5), Trust(torch.tensor([0.5])), num_classes=2)[1]
     tensor([[0.2500, 0.7500, 0.0000]])
     """
     if not given.size:
@@ -59,24 +54,21 @@ def refined_mask(
     if evidence is None:
         return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
     resampled = evidence_on_mask(evidence, given.shape, frame)[None]
-    weight = label_trust(torch.tensor([trust]), class_trust, labels, resampled, pixel_trust)
-    return blend_classes(labels, resampled, weight)[0]
+    return blend_classes(labels, resampled, trust.of(labels, resampled))[0]
 
 
 def refined_labels(
     given: np.ndarray,
     evidence: Tensor | None,
-    trust: float,
+    trust: Trust,
     *,
     frame: Size | None = None,
-    class_trust: Tensor | None = None,
-    pixel_trust: str | None = None,
 ) -> np.ndarray:
     """Return the most probable class of each pixel of :func:`refined_mask`, without making all of it.
 
     Parameters
     ----------
-    given, evidence, trust, frame, class_trust, pixel_trust
+    given, evidence, trust, frame
         As for :func:`refined_mask`.
 
     Returns
@@ -87,7 +79,7 @@ def refined_labels(
     Examples
     --------
     >>> given = np.array([[0, 1, 255]], np.uint8)
-    >>> refined_labels(given, torch.tensor([[[0.1]], [[0.9]]]), trust=0.25).tolist()
+    >>> refined_labels(given, torch.tensor([[[0.1]], [[0.9]]]), Trust(torch.tensor([0.25]))).tolist()
     [[1, 1, 255]]
     """
     if evidence is None:
@@ -100,8 +92,7 @@ def refined_labels(
         rows = slice(start, min(start + step, len(given)))
         strip = torch.from_numpy(given[rows].astype(np.int64))[None]
         resampled = evidence_on_mask(evidence, given.shape, frame, rows)[None]
-        weight = label_trust(torch.tensor([trust]), class_trust, strip, resampled, pixel_trust)
-        refined = blend_classes(strip, resampled, weight)
+        refined = blend_classes(strip, resampled, trust.of(strip, resampled))
         labels[rows] = refined.max(1).indices[0].numpy()  # several times faster than argmax
     labels[given == IGNORE_INDEX] = IGNORE_INDEX
     return labels

@@ -1,0 +1,78 @@
+"""What a kind of labels finds when it holds given labels against the evidence: arrays, ranked and read in `review`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class LabelReview:
+    """What the evidence says of labelled samples, in the order of the data set.
+
+    Attributes
+    ----------
+    index : ndarray of int64, shape (n,)
+        Positions of the labelled samples.
+    given, suggested : ndarray of int64, shape (n,)
+        The given label, and the most probable class of the evidence. Of a label of many parts: the pair that most of
+        its contradicted parts have; without a contradicted part, its most frequent class both times; -1 without a
+        labelled part.
+    quality : ndarray of float32, shape (n,)
+        Label quality in [0, 1].
+    share : ndarray of float64, shape (n,)
+        Share of the labelled parts of a label that the evidence gives another class; 0 where the evidence agrees.
+    contradicted : ndarray of bool, shape (n,)
+        Whether the evidence has another most probable class, in some part of a label.
+    """
+
+    index: np.ndarray
+    given: np.ndarray
+    suggested: np.ndarray
+    quality: np.ndarray
+    share: np.ndarray
+    contradicted: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[LabelReview]) -> LabelReview:
+        """Return several reviews as one.
+
+        Examples
+        --------
+        >>> len(LabelReview.joined([]).index)
+        0
+        """
+        none = np.empty(0, np.int64)
+        empty = cls(none, none, none, np.empty(0, np.float32), np.empty(0), np.empty(0, bool))
+        columns = [[getattr(part, field.name) for part in (empty, *parts)] for field in fields(cls)]
+        return cls(*map(np.concatenate, columns))
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseCounts:
+    """How given labels and evidence differ over a whole set: what an estimate of the noise is made of.
+
+    Attributes
+    ----------
+    joint : ndarray, shape (K, K)
+        Counts of [given, most probable class].
+    resamples : ndarray, shape (B, K, K)
+        The same in resamples of the set (of whole samples, where the parts of one are alike).
+    units : ndarray, shape (K,)
+        How many independent samples have each most probable class.
+    readings : dict of str to float
+        The noise rate by each way to read the evidence; ``"contradicted"`` is one of them.
+    certainty : float
+        Mean probability of the evidence's most probable class.
+    rates : tuple of float
+        Rates at kept generations that the interval has to reach to.
+    """
+
+    joint: np.ndarray
+    resamples: np.ndarray
+    units: np.ndarray
+    readings: dict[str, float]
+    certainty: float
+    rates: tuple[float, ...] = ()

@@ -1,0 +1,309 @@
+"""LabelKind: what labels are made of, and everything in the core that depends on it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from noisycorrect.labels.findings import LabelReview, NoiseCounts
+from noisycorrect.labels.refine import check_probs
+from noisycorrect.labels.trust import Trust
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.register import Register
+
+VALUES_AT_ONCE = 2**23  # 32 MB of float32
+
+EvidenceReader = Callable[[np.ndarray], Tensor]  # positions (n,) -> evidence, float32 (n, K, ...)
+LabelReader = Callable[[np.ndarray], Any]  # positions (n,) -> labels of these samples, refined or the most probable
+
+
+class LabelKind(ABC):
+    """The given labels of one data set, held unalterably, and what can be done with labels of their kind.
+
+    A label store, the review of labels and the command line ask it for whatever depends on what labels are made of. A
+    new kind is a subclass in a file of its own, announced by ``KINDS.register(name, cls)`` and, so that it is found
+    without an import, by an entry point of the group ``noisycorrect.kinds``.
+
+    Attributes
+    ----------
+    name : str
+        What stores call the kind; in their files.
+    codec : str
+        How evidence is stored unless told otherwise.
+    predictions : str
+        Shape of predictions, as messages write it; its commas count the dimensions.
+    parts : str or None
+        What a label consists of, in the plural (``"pixels"``). None: a label is one class.
+    unlabeled : int
+        What stands in labels where there is none.
+    compared : int or None
+        At most so many samples, evenly spaced, tell how many labels have changed. None: all.
+    num_classes : int
+        K.
+    frame : Any
+        What the kind has to know of how predictions are made, as plain JSON values; None for most kinds.
+    labeled : ndarray of bool, shape (N,)
+        Which samples have a given label; read-only.
+    fingerprint : str
+        Digest of labels, their order and K.
+
+    Parameters
+    ----------
+    given : Any
+        Given labels of all samples, in order.
+    num_classes : int
+        K.
+    frame : Any
+        See above.
+
+    Raises
+    ------
+    InvalidInputError
+        If they are no labels of this kind.
+    """
+
+    name: ClassVar[str]
+    codec: ClassVar[str] = "float32"
+    predictions: ClassVar[str] = "(n, K)"
+    parts: ClassVar[str | None] = None
+    unlabeled: ClassVar[int] = -1
+    compared: ClassVar[int | None] = None
+
+    num_classes: int
+    frame: Any
+    labeled: np.ndarray
+    fingerprint: str
+
+    @abstractmethod
+    def __init__(self, given: Any, num_classes: int, *, frame: Any = None) -> None: ...
+
+    def __len__(self) -> int:
+        return len(self.labeled)
+
+    # ---------------------------------------------------------------- given labels
+
+    @abstractmethod
+    def save(self, file: h5py.File) -> None:
+        """Write the given labels into a new file."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, file: h5py.File, num_classes: int, *, frame: Any = None) -> LabelKind:
+        """Read what :meth:`save` wrote; what is large may stay on disk.
+
+        An OSError, KeyError or InvalidInputError says that the file is damaged.
+        """
+
+    @abstractmethod
+    def take(self, rows: np.ndarray) -> Any:
+        """Return a copy of the given labels at positions (n,)."""
+
+    @property
+    def class_indices(self) -> np.ndarray | None:
+        """All given labels as int64 (N,), :attr:`unlabeled` for none; None unless a label is one class."""
+        return None
+
+    @classmethod
+    def fingerprint_of(cls, given: Any, num_classes: int) -> tuple[str, int]:
+        """Check given labels, and return their fingerprint and their number."""
+        labels = cls(given, num_classes)
+        return labels.fingerprint, len(labels)
+
+    @classmethod
+    def checked_frame(cls, frame: Any) -> Any:
+        """Return a frame as plain values, or raise an InvalidInputError. This kind has none."""
+        if frame is not None:
+            raise InvalidInputError(f"no frame for labels of {cls.name}", got=repr(frame), fix="leave frame= out")
+
+    @classmethod
+    def no_label(cls, num_classes: int) -> Any:
+        """Return the given label of a sample that has none, as items of a data set carry it.
+
+        Raises
+        ------
+        InvalidInputError
+            If inputs alone cannot be joined to labels of this kind.
+        """
+        raise InvalidInputError(
+            f"all samples of {cls.name} in one data set",
+            got="unlabeled inputs beside it",
+            fix="put them into the data set, without a label",
+        )
+
+    # ---------------------------------------------------------------- refined labels
+
+    def check_predictions(self, probs: Tensor) -> None:
+        """Raise an InvalidInputError unless predictions are finite, in [0, 1], and sum to 1 over dimension 1."""
+        check_probs(probs, self.num_classes)
+        self.check_dimensions(probs)
+
+    def check_dimensions(self, probs: Tensor) -> None:
+        """Raise an InvalidInputError unless predictions have as many dimensions as :attr:`predictions` says."""
+        if probs.dim() != self.predictions.count(",") + 1:
+            raise InvalidInputError(
+                f"predictions of shape {self.predictions}",
+                got=str(tuple(probs.shape)),
+                fix=f"this store is one for {self.name}",
+            )
+
+    def first_evidence(self, count: int) -> Tensor | None:
+        """Return the evidence about `count` samples before anything was predicted; None if it has no shape yet."""
+        return None
+
+    @abstractmethod
+    def refined(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> Any:
+        """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Positions.
+        evidence : callable, or None
+            Evidence at positions; None before the first generation. A kind of large labels reads them one by one.
+        trust : Trust
+            Of these samples.
+
+        Returns
+        -------
+        Tensor, shape (n, K, ...), or list of n Tensors
+            Float32; zero where nothing is known or the given label ignores.
+        """
+
+    def labels(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> Any:
+        """Return the most probable class of the refined labels; :attr:`unlabeled` where nothing is known.
+
+        Parameters are those of :meth:`refined`.
+
+        Returns
+        -------
+        ndarray, shape (n, ...), or list of n ndarrays
+            Integer.
+        """
+        refined = self.refined(rows, evidence, trust)
+        return torch.where(refined.sum(1) > 0, refined.argmax(1), self.unlabeled).numpy()
+
+    @property
+    def largest(self) -> int:
+        """How many values the refined label of a sample has at most."""
+        return self.num_classes
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield the positions of all samples, in order, as many at once as refined labels fit into memory."""
+        step = max(1, VALUES_AT_ONCE // max(1, self.largest))
+        for start in range(0, len(self), step):
+            yield np.arange(start, min(start + step, len(self)))
+
+    # ---------------------------------------------------------------- comparing
+
+    def labeled_blocks(self, evidence: EvidenceReader) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yield positions (n,) and evidence (n, K, ...) of all labelled samples, as many at once as fit into memory."""
+        rows = np.flatnonzero(self.labeled)
+        step = max(1, VALUES_AT_ONCE // max(1, evidence(rows[:1]).numel())) if len(rows) else 1
+        for start in range(0, len(rows), step):
+            yield rows[start : start + step], evidence(rows[start : start + step])
+
+    @classmethod
+    def checked_clean(cls, labels: Any, num_classes: int, length: int, name: str) -> Any:
+        """Return clean labels that can be compared with `length` refined ones, or raise an InvalidInputError.
+
+        `name` is what messages call them. Here each is checked when it is compared.
+        """
+        if not hasattr(labels, "__len__") or not hasattr(labels, "__getitem__"):
+            raise InvalidInputError(
+                f"{name} to be a sequence of labels", got=type(labels).__name__, fix="pass a list, one label a sample"
+            )
+        if len(labels) != length:
+            raise InvalidInputError(f"{name} for {length} samples", got=str(len(labels)), fix="pass one label a sample")
+        return labels
+
+    def quality(self, labels: LabelReader, clean: Any) -> dict[str, float]:
+        """Return how good labels are beside clean ones, by name, in [0, 1]; ``label_accuracy`` is one of the names.
+
+        What has no clean label is not compared; NaN if nothing is.
+
+        Parameters
+        ----------
+        labels : callable
+            Hard labels at positions.
+        clean : Any
+            What :meth:`checked_clean` returned.
+        """
+        equal = total = 0
+        for rows in self.blocks():
+            found = labels(rows)
+            own = [clean[row] for row in rows.tolist()] if isinstance(found, list) else [np.asarray(clean)[rows]]
+            for one, truth in zip(found if isinstance(found, list) else [found], map(np.asarray, own), strict=True):
+                known = truth != self.unlabeled
+                equal += int((one == truth)[known].sum())
+                total += int(known.sum())
+        return {"label_accuracy": equal / total if total else math.nan}
+
+    @abstractmethod
+    def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:
+        """Return what the evidence says of some labelled samples.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Their positions.
+        evidence : Tensor, shape (n, K, ...)
+            Evidence about them.
+        score : str
+            Which label quality; see :func:`~noisycorrect.review.issues.label_quality`.
+        """
+
+    @abstractmethod
+    def noise(self, evidence: EvidenceReader, earlier: EvidenceReader | None) -> NoiseCounts:
+        """Return how given labels and evidence differ.
+
+        Parameters
+        ----------
+        evidence : callable
+            Evidence at positions.
+        earlier : callable, or None
+            That of the generation before, if it is kept.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is nothing to compare.
+        """
+
+    # ---------------------------------------------------------------- plain files
+
+    def export(self, folder: Path, labels: LabelReader, refined: LabelReader | None) -> int:
+        """Write labels into an empty folder, and return how many.
+
+        ``labels.npy`` holds the most probable classes, and ``probs.npy`` the refined labels, float32.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder.
+        labels, refined : callable
+            Hard and refined labels at positions; None for `refined` leaves ``probs.npy`` out.
+
+        Raises
+        ------
+        InvalidInputError
+            If refined labels of this kind are no such array.
+        """
+        np.save(folder / "labels.npy", np.concatenate([labels(rows) for rows in self.blocks()]))
+        if refined is not None:
+            shape = (len(self), *refined(np.arange(1)).shape[1:])
+            probs = np.lib.format.open_memmap(folder / "probs.npy", "w+", np.float32, shape)
+            for rows in self.blocks():
+                probs[rows] = refined(rows).numpy()
+            probs.flush()
+        return len(self)
+
+
+KINDS: Register[type[LabelKind]] = Register("kind of labels", group="noisycorrect.kinds")

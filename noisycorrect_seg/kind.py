@@ -1,0 +1,311 @@
+"""Masks as a kind of labels: a class index a pixel."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.findings import LabelReview, NoiseCounts
+from noisycorrect.labels.given import checked_num_classes
+from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind, LabelReader
+from noisycorrect.labels.mapped import MappedArray
+from noisycorrect.labels.trust import Trust
+from noisycorrect.support.errors import InvalidInputError, StoreError
+from noisycorrect.support.progress import samples_progress
+from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.geometry.refined import given_on_evidence, refined_labels, refined_mask
+from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask
+from noisycorrect_seg.review import mask_quality, reviewed
+
+LEVEL = 6  # of zlib
+RESAMPLES = 200  # each is a joint of K x K
+_SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
+
+
+class MaskLabels(LabelKind):
+    """One mask a sample, of any size, held compressed.
+
+    Parameters
+    ----------
+    given : iterable of array-like of int, shape (H, W), or None
+        0..`num_classes` - 1, or 255 for a pixel to ignore. None is a sample without a label. Read one at a time.
+    num_classes : int
+        K, 2..255.
+    frame : (int, int), optional
+        Height and width of the canonical frame that predictions are made in, with the whole image in its middle
+        (:func:`~noisycorrect_seg.geometry.frame.letterbox`). None: predictions cover their mask corner to corner.
+
+    Raises
+    ------
+    InvalidInputError
+        If a mask is not two-dimensional or holds another value; the message names the sample.
+
+    Examples
+    --------
+    >>> masks = MaskLabels([np.zeros((2, 3), np.uint8), None], num_classes=4)
+    >>> masks.mask(0).shape, masks.labeled.tolist()
+    ((2, 3), [True, False])
+    """
+
+    name = "segmentation"
+    codec = "sqrt-uint8"
+    predictions = "(n, K, h, w)"
+    parts = "pixels"
+    unlabeled = IGNORE_INDEX
+    compared = 512  # refining a mask takes tens of ms at full size; a cycle of a large set cannot pay that for each
+
+    def __init__(self, given: Iterable[Any], num_classes: int, *, frame: Size | None = None) -> None:
+        blobs, shapes = [], []
+
+        def keep(array: np.ndarray) -> None:
+            blobs.append(zlib.compress(array.tobytes(), LEVEL))
+            shapes.append(array.shape)
+
+        frame = self.checked_frame(frame)
+        fingerprint, _ = self.fingerprint_of(given, num_classes, also=keep)
+        ends = np.cumsum([len(blob) for blob in blobs])
+        compressed = np.frombuffer(b"".join(blobs), np.uint8)
+        self._set(compressed, ends, np.array(shapes, np.int64), fingerprint, int(num_classes), frame)
+
+    def _set(
+        self,
+        compressed: np.ndarray | MappedArray,
+        ends: np.ndarray,
+        shapes: np.ndarray,
+        fingerprint: str,
+        num_classes: int,
+        frame: Size | None,
+    ) -> None:
+        self._compressed = compressed  # all masks, one after the other
+        self._ends = ends
+        self.shapes = shapes
+        self.labeled = shapes.prod(1) > 0
+        self.labeled.flags.writeable = False
+        self.fingerprint = fingerprint
+        self.num_classes = num_classes
+        self.frame = frame
+
+    # ---------------------------------------------------------------- given masks
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return a copy of the mask of a sample, uint8 (H, W); (0, 0) for a sample without a label."""
+        start = self._ends[index - 1] if index else 0
+        try:
+            pixels = zlib.decompress(self._compressed[start : self._ends[index]].tobytes())
+            return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index]).copy()
+        except (OSError, ValueError, zlib.error) as error:
+            raise StoreError(
+                f"the given mask of sample {index}", got=str(error), fix="restore the store's given.h5 from a copy"
+            ) from error
+
+    def take(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return a copy of each mask, uint8 (H, W); (0, 0) for a sample without a label."""
+        return [self.mask(row) for row in rows.tolist()]
+
+    def save(self, file: h5py.File) -> None:
+        """Write the compressed masks one after the other, with their ends and shapes."""
+        file.create_dataset("compressed", data=self._compressed[:])
+        file.create_dataset("ends", data=self._ends)
+        file.create_dataset("shapes", data=self.shapes)
+        file.attrs["fingerprint"] = self.fingerprint
+
+    @classmethod
+    def load(cls, file: h5py.File, num_classes: int, *, frame: Any = None) -> MaskLabels:
+        """Map what :meth:`save` wrote; the masks stay on disk."""
+        self = cls.__new__(cls)
+        compressed = MappedArray(file.filename, "compressed")
+        ends, shapes, fingerprint = file["ends"][()], file["shapes"][()], str(file.attrs["fingerprint"])
+        self._set(compressed, ends, shapes, fingerprint, num_classes, cls.checked_frame(frame))
+        return self
+
+    @classmethod
+    def fingerprint_of(
+        cls, given: Iterable[Any], num_classes: int, *, also: Callable[[np.ndarray], object] | None = None
+    ) -> tuple[str, int]:
+        """Check masks one at a time, and return their fingerprint and their number.
+
+        `also`, if given, gets each mask in turn, uint8 (H, W); (0, 0) for None.
+        """
+        if checked_num_classes(num_classes) > MOST_CLASSES:
+            fix = "masks are kept as 8-bit class indices"
+            raise InvalidInputError(f"num_classes <= {MOST_CLASSES} for masks", got=repr(num_classes), fix=fix)
+        digest = hashlib.sha256(f"{cls.name} {num_classes}".encode())
+        count = 0
+        for index, mask in enumerate(given):
+            array = np.zeros((0, 0), np.uint8) if mask is None else checked_mask(mask, num_classes, index)
+            digest.update(f"{array.shape}".encode())
+            digest.update(array.tobytes())
+            if also is not None:
+                also(array)
+            count += 1
+        if not count:
+            raise InvalidInputError("at least one mask", got="none", fix="check the data set's folder")
+        return digest.hexdigest(), count
+
+    @classmethod
+    def checked_frame(cls, frame: Any) -> Size | None:
+        """Return height and width of the canonical frame, or raise an InvalidInputError."""
+        if frame is None:
+            return None
+        two = isinstance(frame, (tuple, list)) and len(frame) == 2
+        if not two or not all(isinstance(side, (int, np.integer)) and side >= 2 for side in frame):
+            raise InvalidInputError(
+                "frame=(height, width), whole numbers >= 2", got=repr(frame), fix="pass the size of the network's input"
+            )
+        return int(frame[0]), int(frame[1])
+
+    # ---------------------------------------------------------------- refined masks
+
+    def refined(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> list[Tensor]:
+        """Return refined masks, float32 (K, H, W); see :func:`~noisycorrect_seg.geometry.refined.refined_mask`."""
+        return [
+            refined_mask(self.mask(row), maps, own, self.num_classes, frame=self.frame)
+            for row, maps, own in self._each(rows, evidence, trust)
+        ]
+
+    def labels(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> list[np.ndarray]:
+        """Return the most probable class of each pixel, uint8 (H, W); 255 where the given mask ignores."""
+        return [
+            refined_labels(self.mask(row), maps, own, frame=self.frame)
+            for row, maps, own in self._each(rows, evidence, trust)
+        ]
+
+    def _each(
+        self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust
+    ) -> Iterator[tuple[int, Tensor | None, Trust]]:
+        """Yield position, evidence (K, h, w) and trust of one sample after the other."""
+        for place, row in enumerate(rows.tolist()):
+            maps = None if evidence is None else evidence(rows[place : place + 1])[0]
+            yield row, maps, dataclasses.replace(trust, weight=trust.weight[place : place + 1])
+
+    @property
+    def largest(self) -> int:
+        """How many values the largest refined mask has."""
+        return self.num_classes * int(self.shapes.prod(1).max())
+
+    # ---------------------------------------------------------------- comparing
+
+    def on_evidence(self, rows: np.ndarray, shape: Sequence[int]) -> Tensor:
+        """Return given masks at the positions of evidence (h, w), int64 (n, h, w); 255 where they say nothing."""
+        masks = [given_on_evidence(mask, tuple(shape), self.frame) for mask in self.take(rows)]
+        return torch.from_numpy(np.stack(masks)).long()
+
+    def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:
+        """Return what the evidence says of some masks, at its resolution."""
+        pairs, quality, share = reviewed(self.on_evidence(rows, evidence.shape[2:]), evidence, score)
+        return LabelReview(rows, pairs[:, 0], pairs[:, 1], quality, share, share > 0)
+
+    def noise(self, evidence: EvidenceReader, earlier: EvidenceReader | None) -> NoiseCounts:
+        """Return how the pixels of given masks and evidence differ, at the resolution of the evidence.
+
+        Neighbours are alike, so whole masks are drawn for the bootstrap. There is no reading by ``likelihood``: mask
+        noise lies along borders and does not depend on the class alone. Whatever the evidence blurs near borders counts
+        as disagreement. The generation before is left out: a pass over all masks takes too long.
+        """
+        classes, masks = self.num_classes, int(self.labeled.sum())
+        weights = np.random.default_rng(_SEED).multinomial(masks, np.full(masks, 1 / masks), size=RESAMPLES)
+        drawn, joint = np.zeros((RESAMPLES, classes**2)), np.zeros(classes**2)
+        holders = np.zeros(classes)  # masks that have a class
+        own, certain, done = 0.0, 0.0, 0
+        for rows, maps in self.labeled_blocks(evidence):
+            given = self.on_evidence(rows, maps.shape[2:])
+            known = given < classes
+            pairs = (given * classes + maps.argmax(1)).numpy()
+            own += float(maps.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
+            certain += float(maps.amax(1)[known].double().sum())
+            for row, mask in enumerate(pairs):  # one count a mask
+                counts = np.bincount(mask[known[row].numpy()], minlength=classes**2)
+                joint += counts
+                drawn += np.multiply.outer(weights[:, done + row], counts)
+                holders += counts.reshape(classes, classes).any(0)
+            done += len(rows)
+        if not joint.any():
+            raise InvalidInputError("labelled pixels", got="none", fix="pass masks that do not ignore every pixel")
+        table, total = joint.reshape(classes, classes), joint.sum()
+        readings = {"contradicted": float(1 - table.trace() / total), "expected": float(1 - own / total)}
+        boxes = drawn.reshape(-1, classes, classes)
+        return NoiseCounts(table, boxes[boxes.any((1, 2))], holders, readings, float(certain / total))
+
+    def quality(self, labels: LabelReader, clean: Any) -> dict[str, float]:
+        """Return ``label_accuracy`` (of pixels) and ``label_mean_iou`` of masks beside clean ones, in [0, 1]."""
+        return mask_quality(self.confusion(labels, clean))
+
+    def confusion(self, labels: LabelReader, clean: Sequence[Any]) -> np.ndarray:
+        """Return how clean pixels are labelled: float64 (K, K), [clean class, found class]; see `mask_confusion`."""
+        classes = self.num_classes
+        confusion = np.zeros(classes * classes)
+        for index in np.flatnonzero(self.labeled).tolist():
+            truth = checked_mask(clean[index], classes, index).astype(np.int64)
+            (found,) = labels(np.array([index]))
+            if found.shape != truth.shape:
+                raise InvalidInputError(
+                    f"a clean mask of shape {found.shape}, as the given one",
+                    got=f"{truth.shape} at index {index}",
+                    fix="pass the clean masks in the images' own frame",
+                )
+            known = (truth < classes) & (found < classes)
+            confusion += np.bincount(truth[known] * classes + found[known], minlength=classes * classes)
+        return confusion.reshape(classes, classes)
+
+    # ---------------------------------------------------------------- plain files
+
+    def export(self, folder: Path, labels: LabelReader, refined: LabelReader | None) -> int:
+        """Write each mask as a grey PNG of class indices, named by its position; 255 where the given mask ignores."""
+        if refined is not None:
+            fix = "read them with SoftLabelStore.open(...).refined(index)"
+            raise InvalidInputError("--probs with class labels", got="masks", fix=fix)
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise InvalidInputError("the package pillow", got="none", fix="pip install pillow") from error
+        width = max(6, len(str(len(self) - 1)))
+        written = 0
+        with samples_progress() as progress:
+            for index in progress.track(range(len(self)), description="exporting"):
+                (mask,) = labels(np.array([index]))
+                if mask.size:  # nothing is known of an unlabelled sample before the first cycle
+                    Image.fromarray(mask).save(folder / f"{index:0{width}}.png")
+                    written += 1
+        return written
+
+
+KINDS.register(MaskLabels.name, MaskLabels)
+
+
+def mask_confusion(store: SoftLabelStore, clean: Sequence[Any], *, generation: int | None = None) -> np.ndarray:
+    """Return how clean pixels are labelled by the refined masks: float64 (K, K), [clean class, refined class].
+
+    Parameters
+    ----------
+    store : SoftLabelStore
+        Masks.
+    clean : sequence of array-like of int, shape (H, W)
+        True masks of the size of the given ones; 255 is not compared, nor are pixels that the given mask ignores, nor
+        samples without a given mask, whose refined one has no size of its own.
+    generation : int, optional
+        Which labels; default: the current ones; 0 the given ones.
+
+    Raises
+    ------
+    InvalidInputError
+        If the store holds no masks, or a clean mask has another size or value.
+
+    Examples
+    --------
+    >>> store = SoftLabelStore.create(None, [np.array([[0, 1, 1]], np.uint8)], 2, kind=MaskLabels)
+    >>> mask_confusion(store, [np.array([[0, 0, 255]], np.uint8)]).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+    if not isinstance(store.kind, MaskLabels):
+        raise InvalidInputError("a store of masks", got=store.kind.name, fix="compare its labels() with the clean ones")
+    return store.kind.confusion(lambda rows: store.labels(rows, generation=generation), clean)
