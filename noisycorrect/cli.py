@@ -46,6 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> folder = Path(tempfile.mkdtemp())
     >>> store = SoftLabelStore.create(folder / "labels", [0, 1, 1], 2)
     >>> main(["export", str(folder), str(folder / "out")])

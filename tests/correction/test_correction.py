@@ -13,6 +13,7 @@ from noisycorrect.correction.online import OnlineCorrection, early_learning_pena
 from noisycorrect.labels.mixture import QualityMixture
 from noisycorrect.labels.refine import align_to_prior
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.kind import MaskLabels
 
 CLASSES = 3
 
@@ -186,7 +187,7 @@ def test_an_objective_is_an_object(objective):
 class Masks(Classification):
     """Enough of a task for masks to be refused."""
 
-    kind = "segmentation"
+    kind = MaskLabels
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_bad_masks_and_clean_labels_are_refused():
     train = ParsingDataset(Squares(), SIZE)
     with pytest.raises(InvalidInputError, match="clean_labels for 10 samples; got 2"):
         corrector().fit(train, clean_labels=[np.zeros((3, 3), np.uint8)] * 2)
-    with pytest.raises(InvalidInputError, match="clean_labels to be a sequence of masks"):
+    with pytest.raises(InvalidInputError, match="clean_labels to be a sequence of labels"):
         corrector().fit(train, clean_labels=iter([]))
     with pytest.raises(InvalidInputError, match="val_clean_labels for class labels only"):
         corrector().fit(train, train, val_clean_labels=[])
