@@ -18,7 +18,7 @@ LAYERS = [
 ]
 SEG_LAYERS = [
     ["classes", "outputs"],
-    ["geometry", "losses", "noise", "metrics", "ace2p", "visualise", "people"],
+    ["geometry", "losses", "noise", "scores", "ace2p", "people"],
     ["datasets"],
     ["task"],
     ["inference", "export", "methods"],

@@ -23,7 +23,7 @@ from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales
 from noisycorrect_seg.inference.frames import labels_on_image, normalised, probs_on_image, way_back
 from noisycorrect_seg.inference.images import any_image
 from noisycorrect_seg.inference.running import forward_context, on_device
-from noisycorrect_seg.visualise import overlay, save_mask
+from noisycorrect_seg.inference.visualise import overlay, save_mask
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -56,11 +56,11 @@ class Parsing:
     classes: Classes
 
     def save_png(self, path: str | os.PathLike[str]) -> None:
-        """Write the labels as a palette PNG, atomically; see :func:`noisycorrect_seg.visualise.save_mask`."""
+        """Write the labels as a palette PNG, atomically; see :func:`noisycorrect_seg.inference.visualise.save_mask`."""
         save_mask(path, self.labels, self.classes)
 
     def overlay(self, image: Any, alpha: float = 0.5) -> Picture:
-        """Return the image with the labels' colours over it; see :func:`noisycorrect_seg.visualise.overlay`.
+        """Return the image with the labels' colours over it; see :func:`noisycorrect_seg.inference.visualise.overlay`.
 
         Parameters
         ----------

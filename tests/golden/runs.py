@@ -85,7 +85,7 @@ def masks(
     **options,
 ):
     loss = loss or ParsingLoss(edge=False, consistency=False)
-    task = HumanParsing(SHAPES, size=SIZE, objective=loss, flip_average=flip_average)
+    task = HumanParsing(SHAPES, size=SIZE, loss=loss, flip_average=flip_average)
     source = Squares(damaged=(1, 4, 7), unlabeled=unlabeled)
     train = ParsingDataset(source, SIZE, augment=True)
     val = ParsingDataset(Squares(), SIZE)
@@ -116,7 +116,7 @@ def one_rank(folder, options, kind):
         from pathlib import Path
 
         options = {**options, "run_dir": Path(folder) / "run"}
-        task = HumanParsing(SHAPES, size=SIZE, objective=ParsingLoss(edge=False, consistency=False))
+        task = HumanParsing(SHAPES, size=SIZE, loss=ParsingLoss(edge=False, consistency=False))
         corrector = SelfCorrector(convnet(), task=task, lr=0.05, batch_size=4, seed=2, verbose=False, **options)
         return summary(corrector.fit(ParsingDataset(Squares(damaged=(1, 4)), SIZE, augment=True)))
     return summary(classify(folder, run_dir=folder / "run", **options))
