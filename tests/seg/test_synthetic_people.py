@@ -15,12 +15,11 @@ from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg import noise
 from noisycorrect_seg.classes import LIP
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
-from noisycorrect_seg.people.body import build, sample_physique
-from noisycorrect_seg.people.canvas import Canvas, Light
+from noisycorrect_seg.people.body import build, sample_physique, sample_pose
+from noisycorrect_seg.people.canvas import Canvas
 from noisycorrect_seg.people.chance import near, weighted
 from noisycorrect_seg.people.loft import Loft, ellipse, tube
 from noisycorrect_seg.people.materials import PATTERNS, Material, albedo
-from noisycorrect_seg.people.poses import sample_pose
 from noisycorrect_seg.people.scene import _most_frequent, sample_person, streams
 
 COUNT = 400
@@ -260,7 +259,7 @@ def test_places_on_a_loft_and_pixels_are_inverse() -> None:
 
 
 def test_later_shapes_cover_earlier_ones_in_picture_and_mask() -> None:
-    canvas = Canvas(np.zeros((20, 20, 3), np.float32), Light((0.0, 0.0, 1.0), 0.5))
+    canvas = Canvas(np.zeros((20, 20, 3), np.float32), (0.0, 0.0, 1.0), 0.5)
     red, blue = np.array([200, 0, 0], np.float32), np.array([0, 0, 200], np.float32)
     loft = tube(np.array([10.0, 2.0]), np.array([10.0, 17.0]), [4.0, 4.0], 1.0)
     canvas.paint(loft.outline(), 5, Material(red, red), loft, 20.0)
