@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.labels.frame import Size, letterbox
-from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.crops import invert
-from noisycorrect_seg.geometry.maps import winners
+from noisycorrect_seg.geometry.maps import checked_size, winners
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales
 from noisycorrect_seg.inference.frames import labels_on_image, normalised, probs_on_image, way_back
@@ -106,9 +105,7 @@ class Recipe:
                 fix="only the published evaluator cuts its centres off; leave official_centres out",
             )
         object.__setattr__(self, "scales", checked_scales(self.scales))
-        if not isinstance(self.size, (tuple, list)) or len(self.size) != 2:
-            raise InvalidInputError("size as (height, width)", got=repr(self.size), fix="pass (473, 473), for example")
-        object.__setattr__(self, "size", tuple(whole_number("size", side, least=2) for side in self.size))
+        object.__setattr__(self, "size", checked_size(self.size))
 
 
 def parse_image(

@@ -311,11 +311,11 @@ def test_draws() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"count": 0}, "count of at least 1; got 0"),
-        ({"count": 2.5}, "count of at least 1; got 2.5"),
-        ({"count": 2, "seed": -1}, "seed of at least 0"),
-        ({"count": 2, "size": 128}, r"size \(height, width\); got 128"),
-        ({"count": 2, "size": (128, 20)}, "width of at least 32; got 20"),
+        ({"count": 0}, "count to be a whole number >= 1; got 0"),
+        ({"count": 2.5}, "count to be a whole number >= 1; got 2.5"),
+        ({"count": 2, "seed": -1}, "seed to be a whole number >= 0; got -1"),
+        ({"count": 2, "size": 128}, r"size=\(height, width\); got 128"),
+        ({"count": 2, "size": (128, 20)}, "width to be a whole number >= 32; got 20"),
         ({"count": 2, "noise": "boundry:2"}, "did you mean 'boundary'"),
         ({"count": 2, "noise": 0.2}, "a mask noise model, its spelling or None; got 0.2"),
         ({"count": 2, "split": 3}, "the name of a split; got 3"),
