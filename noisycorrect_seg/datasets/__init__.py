@@ -6,7 +6,7 @@ from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR, GivenMasks, Parsi
 from noisycorrect_seg.datasets.folder import Folder
 from noisycorrect_seg.datasets.named import source_named
 from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
-from noisycorrect_seg.datasets.source import Cached, FileSource, ParsingSource, Subset
+from noisycorrect_seg.datasets.source import Cached, FileSource, ParsingSource, SourceView, Subset
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ParsingDataset",
     "ParsingSource",
     "PascalPersonPart",
+    "SourceView",
     "Subset",
     "SyntheticPeople",
     "denormalise",
