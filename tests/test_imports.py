@@ -17,8 +17,8 @@ LAYERS = [
     ["cli"],
 ]
 SEG_LAYERS = [
-    ["classes", "outputs"],
-    ["geometry", "losses", "noise", "scores", "ace2p", "people"],
+    ["classes", "outputs", "geometry"],
+    ["losses", "noise", "scores", "ace2p", "people"],
     ["datasets"],
     ["task"],
     ["inference", "export", "methods"],

@@ -159,6 +159,15 @@ class SourceView:
     ----------
     classes : Classes
         The source's, unless a subclass sets its own.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople
+    >>> class Unlabeled(SourceView):
+    ...     def mask(self, index): return None
+    >>> people = Unlabeled(SyntheticPeople(3, size=(32, 32)))
+    >>> len(people), people.name(2), people.mask(2)
+    (3, 'train_000002', None)
     """
 
     def __init__(self, source: ParsingSource) -> None:

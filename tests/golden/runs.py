@@ -76,7 +76,6 @@ def masks(
     folder,
     *,
     unlabeled=(),
-    objective=None,
     method=None,
     stop=None,
     preset="paper",
