@@ -204,7 +204,7 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
         ``noise_rate``, ``sample_passes``, ``seconds``; see :func:`~benchmarks.parsing.mask_scores.label_scores`.
     """
     train, val = load_noisy(cell, data_dir)
-    task = HumanParsing(train.classes, size=cell.size, objective=METHODS[cell.method].task_loss())
+    task = HumanParsing(train.classes, size=cell.size, loss=METHODS[cell.method].task_loss())
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
         network = UNet(len(train.classes), cell.width)

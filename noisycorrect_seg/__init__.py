@@ -22,8 +22,8 @@ from noisycorrect_seg.losses import (
     soft_edges,
 )
 from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
-from noisycorrect_seg.metrics import SegmentationMetrics
 from noisycorrect_seg.outputs import ParsingOutput
+from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing
 
 __all__ = [

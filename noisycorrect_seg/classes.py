@@ -100,83 +100,6 @@ def voc_palette(count: int = 256) -> np.ndarray:
     return colours
 
 
-LIP = Classes(
-    "lip",
-    (
-        "Background",
-        "Hat",
-        "Hair",
-        "Glove",
-        "Sunglasses",
-        "Upper-clothes",
-        "Dress",
-        "Coat",
-        "Socks",
-        "Pants",
-        "Jumpsuits",
-        "Scarf",
-        "Skirt",
-        "Face",
-        "Left-arm",
-        "Right-arm",
-        "Left-leg",
-        "Right-leg",
-        "Left-shoe",
-        "Right-shoe",
-    ),
-    ((14, 15), (16, 17), (18, 19)),
-)
-ATR = Classes(
-    "atr",
-    (
-        "Background",
-        "Hat",
-        "Hair",
-        "Sunglasses",
-        "Upper-clothes",
-        "Skirt",
-        "Pants",
-        "Dress",
-        "Belt",
-        "Left-shoe",
-        "Right-shoe",
-        "Face",
-        "Left-leg",
-        "Right-leg",
-        "Left-arm",
-        "Right-arm",
-        "Bag",
-        "Scarf",
-    ),
-    ((9, 10), (12, 13), (14, 15)),
-)
-PASCAL = Classes("pascal", ("Background", "Head", "Torso", "Upper Arms", "Lower Arms", "Upper Legs", "Lower Legs"))
-CCP = Classes(
-    "ccp",
-    (
-        "background",
-        "hair",
-        "skin",
-        "headwear",
-        "eyewear",
-        "upper_clothes",
-        "outerwear",
-        "dress",
-        "skirt",
-        "pants",
-        "shorts",
-        "legwear",
-        "shoes",
-        "bag",
-        "belt",
-        "scarf",
-        "accessories",
-    ),
-)
-CIHP = Classes("cihp", LIP.names, LIP.flip_pairs)
-KNOWN = {classes.name: classes for classes in (LIP, ATR, PASCAL, CIHP, CCP)}
-
-
 def classes_named(name: str | Classes | Sequence[str]) -> Classes:
     """Return a class list: by name (``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``), as it is, or of names.
 
@@ -270,3 +193,20 @@ def _spelling(name: str) -> str:
     """
     words = re.split(r"[\W_]+", re.sub(r"^\W*\d+\W+", "", name.lower()))
     return " ".join({"l": "left", "r": "right"}.get(word, word) for word in words if word)
+
+
+_PEOPLE = (
+    "Background, Hat, Hair, Glove, Sunglasses, Upper-clothes, Dress, Coat, Socks, Pants, Jumpsuits, Scarf, Skirt, "
+    "Face, Left-arm, Right-arm, Left-leg, Right-leg, Left-shoe, Right-shoe"
+)
+_NAMES = {
+    "lip": _PEOPLE,
+    "cihp": _PEOPLE,
+    "atr": "Background, Hat, Hair, Sunglasses, Upper-clothes, Skirt, Pants, Dress, Belt, Left-shoe, Right-shoe, Face, "
+    "Left-leg, Right-leg, Left-arm, Right-arm, Bag, Scarf",
+    "pascal": "Background, Head, Torso, Upper Arms, Lower Arms, Upper Legs, Lower Legs",
+    "ccp": "background, hair, skin, headwear, eyewear, upper_clothes, outerwear, dress, skirt, pants, shorts, legwear, "
+    "shoes, bag, belt, scarf, accessories",
+}
+KNOWN = {name: named_classes(name, names.split(", ")) for name, names in _NAMES.items()}
+LIP, ATR, PASCAL, CCP = (KNOWN[name] for name in ("lip", "atr", "pascal", "ccp"))

@@ -18,6 +18,7 @@ from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.support.modules import evaluating
+from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.inference.averaging import final_logits, logits_of
 
 # torch's ONNX exporter needs both.
@@ -138,7 +139,7 @@ def export_onnx(
 @contextmanager
 def _prepared(model: nn.Module, size: tuple[int, int], batch_size: int) -> Iterator[tuple[FinalLogits, Tensor]]:
     """Yield a network in evaluation mode that returns one tensor, and an input for it; check that it runs."""
-    height, width = (whole_number("size", side, least=1) for side in _pair(size))
+    height, width = checked_size(size, least=1)
     count = whole_number("batch_size", batch_size, least=1)
     first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     crops = torch.zeros(count, 3, height, width, dtype=first.dtype, device=first.device)
@@ -147,12 +148,6 @@ def _prepared(model: nn.Module, size: tuple[int, int], batch_size: int) -> Itera
         logits = network(crops)
         final_logits(logits, count, logits.shape[1] if isinstance(logits, Tensor) and logits.dim() == 4 else 0)
         yield network, crops
-
-
-def _pair(size: Any) -> tuple[Any, Any]:
-    if not isinstance(size, (tuple, list)) or len(size) != 2:
-        raise InvalidInputError("size as (height, width)", got=repr(size), fix="pass (473, 473), for example")
-    return size[0], size[1]
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> None:

@@ -21,11 +21,11 @@ from noisycorrect_seg.geometry.crops import inside_image, warp_evidence
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.masks import IGNORE_INDEX
-from noisycorrect_seg.metrics import SegmentationMetrics
 from noisycorrect_seg.outputs import ParsingOutput
+from noisycorrect_seg.scores import ParsingMetrics
 
 CROP_FIELDS = ("matrix", "mirror", "extent")  # see ParsingDataset
-Objective = Callable[[ParsingOutput, Tensor], Tensor]  # (output, hard or soft targets) -> scalar
+LossFunction = Callable[[ParsingOutput, Tensor], Tensor]  # (output, hard or soft targets) -> scalar
 
 
 class HumanParsing:
@@ -42,10 +42,11 @@ class HumanParsing:
         ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``, or a class list of your own; K of them.
     size : (int, int)
         Height and width of the canonical frame: the network's input, and the size of the data set's crops.
-    objective : callable, optional
-        ``objective(output, targets)`` -> scalar. The output is a :class:`~noisycorrect_seg.ParsingOutput`, also of a
-        network that returns plain logits: ``output.final`` are those that predict. Targets are hard (N, H, W) or soft
-        (N, K, H, W). Default: :class:`~noisycorrect_seg.losses.ParsingLoss`, Eq. 4 of SCHP.
+    loss : callable, optional
+        ``loss(output, targets)`` -> scalar; kept as ``.loss_function``. The output is a
+        :class:`~noisycorrect_seg.ParsingOutput`, also of a network that returns plain logits: ``output.final`` are
+        those that predict. Targets are hard (N, H, W) or soft (N, K, H, W). Default:
+        :class:`~noisycorrect_seg.losses.ParsingLoss`, Eq. 4 of SCHP.
     flip_average : bool
         Predict each training image and its mirror, and average: twice the forward passes of a cycle's end.
 
@@ -76,7 +77,7 @@ class HumanParsing:
         classes: str | Classes | Sequence[str] = "lip",
         *,
         size: tuple[int, int] = (473, 473),
-        objective: Objective | None = None,
+        loss: LossFunction | None = None,
         flip_average: bool = False,
         codec: str = "sqrt-uint8",
     ) -> None:
@@ -84,7 +85,7 @@ class HumanParsing:
         self.num_classes = len(self.classes)
         self.size = _checked_size(size)
         self.frame: Any = self.size
-        self.objective = ParsingLoss() if objective is None else objective
+        self.loss_function = ParsingLoss() if loss is None else loss
         self.flip_average = flip_average
         self.codec = CODECS[codec].name
         self.prediction_passes = 2 if flip_average else 1
@@ -106,13 +107,13 @@ class HumanParsing:
             )
 
     def identity(self) -> dict[str, Any]:
-        """Return what a run and the run that resumes it must share: classes, size, objective."""
+        """Return what a run and the run that resumes it must share: classes, size, loss."""
         return {
             "classes": list(self.classes.names),
             "flip_pairs": [list(pair) for pair in self.classes.flip_pairs],
             "size": list(self.size),
             "flip_average": self.flip_average,
-            "objective": _described(self.objective),
+            "loss": _described(self.loss_function),
         }
 
     def forward(self, model: nn.Module, batch: Batch) -> ParsingOutput:
@@ -164,9 +165,9 @@ class HumanParsing:
         return refined
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the objective of an output against the batch's refined labels, a scalar."""
+        """Return the loss of an output against the batch's refined labels, a scalar."""
         parsed = self._checked(output)
-        loss = self.objective(parsed, self.targets(batch))
+        loss = self.loss_function(parsed, self.targets(batch))
         if distributed.world_size() > 1:
             # DistributedDataParallel waits for every parameter's gradient, also of a branch whose terms are off.
             loss = loss + sum(0 * logits.float().sum() for logits in parsed if logits is not None)
@@ -202,45 +203,6 @@ class HumanParsing:
         return parsed
 
 
-class ParsingMetrics:
-    """:class:`~noisycorrect_seg.metrics.SegmentationMetrics` as plain numbers: one ``iou_NAME`` a class.
-
-    Examples
-    --------
-    >>> metrics = ParsingMetrics(classes_named(["background", "person"]))
-    >>> metrics.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
-    >>> metrics.compute()["iou_person"]
-    1.0
-    """
-
-    def __init__(self, classes: Classes) -> None:
-        self.classes = classes
-        self._metrics = SegmentationMetrics(len(classes))
-
-    def update(self, probs: Tensor, labels: Tensor) -> None:
-        """Take in predictions, (n, K, h, w), and masks (n, H, W), to whose size they are resized; 255 is left out."""
-        self._metrics.update(probs, labels.to(probs.device))
-
-    def reduce(self) -> None:
-        """Add up over all ranks."""
-        self._metrics.reduce()
-
-    def class_recall(self) -> Tensor:
-        """Return the share of each class's pixels that were predicted, (K,); NaN for a class without pixels."""
-        return self._metrics.class_recall()
-
-    def class_support(self) -> Tensor:
-        """Return the number of pixels of each class, float64 (K,)."""
-        return self._metrics.confusion.sum(1).double()
-
-    def compute(self) -> dict[str, float]:
-        """Return the metrics in [0, 1] by name; NaN where nothing was seen."""
-        iou = self._metrics.compute()["iou"]
-        return self._metrics.scalars() | {
-            f"iou_{name}": float(value) for name, value in zip(self.classes.names, iou, strict=True)
-        }
-
-
 def _check_crops(batch: Batch) -> None:
     """Raise an InvalidInputError unless a batch says where its crops lie: known before the first epoch, not later."""
     missing = [name for name in CROP_FIELDS if name not in batch.extra]
@@ -253,12 +215,12 @@ def _check_crops(batch: Batch) -> None:
         )
 
 
-def _described(objective: Any) -> Any:
-    """Return the fields of an objective that is a dataclass, the name of another."""
-    if not dataclasses.is_dataclass(objective):
-        named = objective if hasattr(objective, "__qualname__") else type(objective)
+def _described(loss: Any) -> Any:
+    """Return the fields of a loss that is a dataclass, the name of another."""
+    if not dataclasses.is_dataclass(loss):
+        named = loss if hasattr(loss, "__qualname__") else type(loss)
         return f"{named.__module__}.{named.__qualname__}"
-    fields = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
+    fields = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
     return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in fields.items()}
 
 

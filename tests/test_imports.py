@@ -17,8 +17,8 @@ LAYERS = [
     ["cli"],
 ]
 SEG_LAYERS = [
-    ["classes", "outputs", "masks"],
-    ["geometry", "losses", "noise", "metrics", "ace2p", "visualise", "people"],
+    ["classes", "outputs", "geometry", "masks"],
+    ["losses", "noise", "scores", "ace2p", "people"],
     ["datasets", "review"],
     ["kind"],
     ["task"],

@@ -15,7 +15,7 @@ from benchmarks.parsing.plan import Data
 from benchmarks.parsing.presets import Preset
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets import Cached, Subset, source_named
+from noisycorrect_seg.datasets import Cached, SourceView, Subset, source_named
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Sources:
         return self.train.classes
 
 
-class Shrunk:
+class Shrunk(SourceView):
     """A source whose images are made smaller when they are read: averaged images, masks by nearest pixel.
 
     Parameters
@@ -63,17 +63,9 @@ class Shrunk:
     """
 
     def __init__(self, source: ParsingSource, size: tuple[int, int], factor: float) -> None:
-        self.source = source
+        super().__init__(source)
         self.size = size
         self.factor = factor
-
-    @property
-    def classes(self) -> Classes:
-        """The source's classes."""
-        return self.source.classes
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def image(self, index: int) -> np.ndarray:
         """Return an image, RGB uint8 (H, W, 3)."""
@@ -86,10 +78,6 @@ class Shrunk:
         if mask is None:
             return None
         return np.array(Image.fromarray(mask).resize(self._size(mask), Image.Resampling.NEAREST))
-
-    def name(self, index: int) -> str:
-        """Return its name."""
-        return self.source.name(index)
 
     def _size(self, array: np.ndarray) -> tuple[int, int]:
         height, width = array.shape[:2]

@@ -8,8 +8,9 @@ import numpy as np
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets import ParsingSource
 from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.datasets import ParsingSource, SourceView
+from noisycorrect_seg.datasets.ccp import group_table
 from noisycorrect_seg.noise import MaskNoise
 
 # From a few hundred images a small network learns no scarf and no left shoe: with all classes the mean IoU would be
@@ -36,30 +37,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def group_table(classes: Classes, groups: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """Return the group of each class, uint8 (256,): a table for masks; 255 stays 255.
-
-    Raises
-    ------
-    InvalidInputError
-        If a class is in no group, or a group names one that is not there.
-
-    Examples
-    --------
-    >>> table = group_table(Classes("c", ("floor", "hat", "hair"), ()), {"floor": ["floor"], "head": ["hat", "hair"]})
-    >>> table[[0, 1, 2, 255]].tolist()
-    [0, 1, 1, 255]
-    """
-    group_of = {name: number for number, names in enumerate(groups.values()) for name in names}
-    odd = sorted(set(classes.names) ^ set(group_of))
-    if odd:
-        raise InvalidInputError("each class in one group", got=f"not so of {odd[0]!r}", fix="correct the groups")
-    table = np.full(256, IGNORE_INDEX, np.uint8)
-    table[: len(classes)] = [group_of[name] for name in classes.names]
-    return table
-
-
-class Grouped:
+class Grouped(SourceView):
     """A source whose classes are put together; groups have no left and right.
 
     Parameters
@@ -71,28 +49,17 @@ class Grouped:
     """
 
     def __init__(self, source: ParsingSource, groups: Mapping[str, Sequence[str]]) -> None:
-        self.source = source
+        super().__init__(source)
         self.classes = Classes("grouped", tuple(groups), ())
-        self._table = group_table(source.classes, groups)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def image(self, index: int) -> np.ndarray:
-        """Return an image, RGB uint8 (H, W, 3)."""
-        return self.source.image(index)
+        self._table = group_table(source.classes.names, groups)
 
     def mask(self, index: int) -> np.ndarray | None:
         """Return its mask of groups, uint8 (H, W), or None."""
         mask = self.source.mask(index)
         return None if mask is None else self._table[mask]
 
-    def name(self, index: int) -> str:
-        """Return its name."""
-        return self.source.name(index)
 
-
-class Injected:
+class Injected(SourceView):
     """A source with noise on its masks, drawn once; images are kept in memory, too.
 
     Parameters
@@ -111,8 +78,7 @@ class Injected:
     """
 
     def __init__(self, source: ParsingSource, noise: MaskNoise, seed: int) -> None:
-        self.source = source
-        self.classes = source.classes
+        super().__init__(source)
         self.images = [source.image(index) for index in range(len(source))]
         self.clean: list[np.ndarray] = []
         for index in range(len(source)):
@@ -122,9 +88,6 @@ class Injected:
             self.clean.append(mask)
         self.given = noise.apply(self.clean, classes=source.classes, seed=seed, images=self.images).masks
 
-    def __len__(self) -> int:
-        return len(self.source)
-
     def image(self, index: int) -> np.ndarray:
         """Return an image, RGB uint8 (H, W, 3)."""
         return self.images[index]
@@ -132,7 +95,3 @@ class Injected:
     def mask(self, index: int) -> np.ndarray:
         """Return its noisy mask, uint8 (H, W)."""
         return self.given[index]
-
-    def name(self, index: int) -> str:
-        """Return its name."""
-        return self.source.name(index)

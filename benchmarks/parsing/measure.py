@@ -129,7 +129,7 @@ def _step(
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with autocast:
-            loss = task.objective(model(images), labels)
+            loss = task.loss_function(model(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 

@@ -1,4 +1,4 @@
-"""From a cell to its network, its objective and its task."""
+"""From a cell to its network, its loss and its task."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> 
     return network
 
 
-def objective(losses: str) -> ParsingLoss:
-    """Return the objective of a row of Table 3.
+def parsing_loss(losses: str) -> ParsingLoss:
+    """Return the loss of a row of Table 3.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def objective(losses: str) -> ParsingLoss:
 
     Examples
     --------
-    >>> objective("ce+edge").lovasz
+    >>> parsing_loss("ce+edge").lovasz
     False
     """
     if losses not in LOSSES:
@@ -55,7 +55,7 @@ def objective(losses: str) -> ParsingLoss:
 
 def make_task(cell: Cell, classes: Classes) -> HumanParsing:
     """Return a cell's task."""
-    return HumanParsing(classes, size=cell.size, objective=objective(cell.losses))
+    return HumanParsing(classes, size=cell.size, loss=parsing_loss(cell.losses))
 
 
 def prepared(network: nn.Module, *, channels_last: bool, compiled: bool) -> nn.Module:

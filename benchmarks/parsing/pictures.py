@@ -15,7 +15,7 @@ from benchmarks.report import new_figure
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.files import replace_atomically
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.visualise import LINE_PIXELS, colour_mask, contact_sheet, legend, save_picture
+from noisycorrect_seg.inference.visualise import LINE_PIXELS, colour_mask, contact_sheet, legend, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

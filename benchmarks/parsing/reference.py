@@ -8,7 +8,7 @@ SOURCE = "Li et al., arXiv:1910.09777: LIP val, 30,462 training images, 473x473,
 
 # Table 4: what averaging the weights (MA) and refining the labels (LR) add to A-CE2P.
 TABLE_4 = {"none": 56.88, "ma": 56.88 + 1.06, "lr": 56.88 + 0.56, "both": 56.88 + 1.74}
-# Table 3: the terms of the objective, one after the other; the last row is the first of Table 4.
+# Table 3: the terms of the loss, one after the other; the last row is the first of Table 4.
 TABLE_3 = {"ce": 53.75, "ce+edge": 54.14, "ce+edge+iou": 56.33, "ce+edge+iou+consistency": 56.88}
 
 # Figures 5a, 5b (backbones, contexts) and 6 (cycles) are drawn: nobody has read numbers off them, so there are none.

@@ -20,7 +20,7 @@ Column = tuple[str, Callable[[Row], str]]
 NOTHING: Spread = (math.nan, math.nan)
 TITLES = {
     "correction": "Self-correction for human parsing",
-    "losses": "Terms of the parsing objective",
+    "losses": "Terms of the parsing loss",
     "backbones": "Self-correction with several backbones",
     "context": "Self-correction with several context modules",
     "cycles": "Self-correction over the cycles",

@@ -12,7 +12,7 @@ from noisycorrect_seg.ace2p.network import ACE2P
 def CE2P(num_classes: int = 20, backbone: str | nn.Module = "resnet101", **options: Any) -> ACE2P:  # noqa: N802 - a network's name
     """Return CE2P (Ruan et al., "Devil in the Details", AAAI 2019): the predecessor of A-CE2P.
 
-    Its layers are those of A-CE2P with pyramid pooling; what was added is in the objective: train it with
+    Its layers are those of A-CE2P with pyramid pooling; what was added is in the loss: train it with
     cross-entropy and edges only. The published code of CE2P resizes with ``align_corners=False`` in its decoder.
 
     Parameters

@@ -1,15 +1,12 @@
 """Data sets of people and the parts they are made of: readers of the public ones, one's own folder, training crops."""
 
-from noisycorrect_seg.datasets.atr import ATR
 from noisycorrect_seg.datasets.ccp import CCP
-from noisycorrect_seg.datasets.cihp import CIHP
 from noisycorrect_seg.datasets.class_file import read_classes
 from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR, GivenMasks, ParsingDataset, denormalise, normalise
 from noisycorrect_seg.datasets.folder import Folder
-from noisycorrect_seg.datasets.lip import LIP
 from noisycorrect_seg.datasets.named import source_named
-from noisycorrect_seg.datasets.pascal_person_part import PascalPersonPart
-from noisycorrect_seg.datasets.source import Cached, FileSource, ParsingSource, Subset
+from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
+from noisycorrect_seg.datasets.source import Cached, FileSource, ParsingSource, SourceView, Subset
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 
 __all__ = [
@@ -26,6 +23,7 @@ __all__ = [
     "ParsingDataset",
     "ParsingSource",
     "PascalPersonPart",
+    "SourceView",
     "Subset",
     "SyntheticPeople",
     "denormalise",

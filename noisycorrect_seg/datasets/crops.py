@@ -23,6 +23,7 @@ from noisycorrect_seg.geometry.crops import (
     invert,
 )
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.masks import IGNORE_INDEX
 
@@ -246,8 +247,7 @@ def _check(
         )
     if not len(source):
         raise InvalidInputError("a source with at least one sample", got="an empty one", fix="check its path")
-    if not isinstance(size, (tuple, list)) or len(size) != 2 or min(size) < 2:
-        raise InvalidInputError("a size (height, width) of at least 2 x 2", got=str(size), fix="such as (473, 473)")
+    checked_size(size)
     if not (0 <= scale_factor < 1 and rotation_factor >= 0 and 0 <= rotation_prob <= 1 and 0 <= mirror_prob <= 1):
         raise InvalidInputError(
             "a scale factor in [0, 1), a rotation factor of at least 0 and probabilities in [0, 1]",

@@ -66,11 +66,16 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
             raise InvalidInputError(
                 "an image of 8 bits a channel", got=f"{path} of mode {image.mode}", fix="convert it to 8 bits"
             )
-        turn = TURNS.get(image.getexif().get(ORIENTATION, 1)) if upright else None
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")  # Pillow warns about the direct way
-        pixels = image.convert("RGB")
-        return np.array(pixels if turn is None else pixels.transpose(turn))
+        return rgb_pixels(image, upright=upright)
+
+
+def rgb_pixels(image: Image.Image, *, upright: bool) -> np.ndarray:
+    """Return an open image's pixels as :func:`read_image` does, RGB uint8 (H, W, 3)."""
+    turn = TURNS.get(image.getexif().get(ORIENTATION, 1)) if upright else None
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # Pillow warns about the direct way
+    pixels = image.convert("RGB")
+    return np.array(pixels if turn is None else pixels.transpose(turn))
 
 
 def read_mask(path: Path | str) -> np.ndarray:

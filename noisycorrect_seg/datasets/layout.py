@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -207,46 +206,3 @@ def masks_for(names: Sequence[str], masks: Mapping[str, Path], folder: Path) -> 
             fix="restore the masks, or list the images that have one in an id file",
         )
     return [masks[name] for name in names]
-
-
-class Files(NamedTuple):
-    """Samples in files: a name, an image and a mask of each."""
-
-    names: list[str]
-    images: list[Path]
-    masks: list[Path]
-
-
-def samples(
-    root: Path | str,
-    *,
-    images: Sequence[str],
-    masks: Sequence[str],
-    ids: Sequence[str],
-    unlisted: Callable[[list[str], Path], list[str]],
-) -> Files:
-    """Return the samples of one split of a data set below `root`.
-
-    Parameters
-    ----------
-    root : Path or str
-        The data set's folder.
-    images, masks, ids : sequence of str
-        Candidates for the folder of images, that of masks, and the id file; the first that exists counts.
-    unlisted : callable
-        Where there is no id file: gets the names of all images and their folder, and returns the split's names.
-
-    Raises
-    ------
-    InvalidInputError
-        If a folder, an image or a mask is missing.
-    """
-    image_folder = find(root, images, kind="folder")
-    mask_folder = find(root, masks, kind="folder")
-    image_files, mask_files = images_and_masks(image_folder, mask_folder)
-    listed = find_if_any(root, ids, kind="file")
-    if listed is None:
-        names = unlisted(list(image_files), image_folder)
-    else:
-        names = select(read_ids(listed), image_files, ids=listed)
-    return Files(names, [image_files[name] for name in names], masks_for(names, mask_files, mask_folder))

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from noisycorrect.support.errors import unknown_name
-from noisycorrect_seg.datasets.atr import ATR
 from noisycorrect_seg.datasets.ccp import CCP
-from noisycorrect_seg.datasets.cihp import CIHP
 from noisycorrect_seg.datasets.folder import Folder
-from noisycorrect_seg.datasets.lip import LIP
-from noisycorrect_seg.datasets.pascal_person_part import PascalPersonPart
+from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
 from noisycorrect_seg.datasets.source import FileSource
 
 READERS: dict[str, Callable[..., FileSource]] = {

@@ -147,7 +147,50 @@ class FileSource:
         return (turned, True) if drawn == turned else (shape, False)
 
 
-class Subset:
+class SourceView:
+    """A source that passes on what another one has; the base of those that change a part of it.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Kept as ``.source``.
+
+    Attributes
+    ----------
+    classes : Classes
+        The source's, unless a subclass sets its own.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople
+    >>> class Unlabeled(SourceView):
+    ...     def mask(self, index): return None
+    >>> people = Unlabeled(SyntheticPeople(3, size=(32, 32)))
+    >>> len(people), people.name(2), people.mask(2)
+    (3, 'train_000002', None)
+    """
+
+    def __init__(self, source: ParsingSource) -> None:
+        self.source = source
+        self.classes = source.classes
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, RGB uint8 (H, W, 3)."""
+        return self.source.image(index)
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return its given mask, uint8 (H, W), or None."""
+        return self.source.mask(index)
+
+    def name(self, index: int) -> str:
+        """Return its name."""
+        return self.source.name(index)
+
+
+class Subset(SourceView):
     """Some samples of a source, in a given order.
 
     Parameters
@@ -164,7 +207,7 @@ class Subset:
     """
 
     def __init__(self, source: ParsingSource, indices: Sequence[int]) -> None:
-        self.source = source
+        super().__init__(source)
         self.indices = [int(index) for index in indices]
         if not self.indices or not 0 <= min(self.indices) <= max(self.indices) < len(source):
             raise InvalidInputError(
@@ -172,11 +215,6 @@ class Subset:
                 got=f"{len(self.indices)} of them, up to {max(self.indices, default=None)}",
                 fix="count positions from 0",
             )
-
-    @property
-    def classes(self) -> Classes:
-        """The source's classes."""
-        return self.source.classes
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -194,7 +232,7 @@ class Subset:
         return self.source.name(self.indices[index])
 
 
-class Cached:
+class Cached(SourceView):
     """A source whose decoded images and masks stay in memory, uint8, once they were read.
 
     A worker process keeps its own copy of what it reads; :meth:`load` before the workers start shares one among them
@@ -207,16 +245,8 @@ class Cached:
     """
 
     def __init__(self, source: ParsingSource) -> None:
-        self.source = source
+        super().__init__(source)
         self._kept: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
-
-    @property
-    def classes(self) -> Classes:
-        """The source's classes."""
-        return self.source.classes
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def image(self, index: int) -> np.ndarray:
         """Return an image, RGB uint8 (H, W, 3)."""
@@ -226,10 +256,6 @@ class Cached:
         """Return its given mask, uint8 (H, W), or None."""
         mask = self._pair(index)[1]
         return None if mask is None else mask.copy()
-
-    def name(self, index: int) -> str:
-        """Return its name."""
-        return self.source.name(index)
 
     def load(self) -> Cached:
         """Read everything now; return self."""

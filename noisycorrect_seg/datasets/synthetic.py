@@ -8,9 +8,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.classes import LIP, Classes
+from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.noise import MaskNoise, parse, realistic
 from noisycorrect_seg.people.scene import render
 
@@ -80,13 +82,9 @@ class SyntheticPeople:
         split: str = "train",
         cache: bool = True,
     ) -> None:
-        self._count = _whole(count, 1, "count")
-        self.seed = _whole(seed, 0, "seed")
-        try:
-            height, width = size
-        except (TypeError, ValueError):
-            raise InvalidInputError("size (height, width)", got=repr(size), fix="pass size=(128, 96)") from None
-        self.size = (_whole(height, 32, "height"), _whole(width, 32, "width"))
+        self._count = whole_number("count", count, least=1)
+        self.seed = whole_number("seed", seed, least=0)
+        self.size = checked_size(size, least=32)
         if not isinstance(split, str):
             raise InvalidInputError("the name of a split", got=repr(split), fix="pass split='train'")
         self.split = split
@@ -146,9 +144,3 @@ class SyntheticPeople:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_drawn": {}}
-
-
-def _whole(value: object, least: int, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInputError(f"{what} of at least {least}", got=repr(value), fix=f"pass a whole number as {what}")
-    return int(value)

@@ -1,9 +1,32 @@
-"""Maps of scores, (N, K, h, w): resizing them, and which class wins."""
+"""Maps of scores, (N, K, h, w): their sizes, resizing them, and which class wins."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
+
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
+
+
+def checked_size(size: Any, least: int = 2) -> tuple[int, int]:
+    """Return a size (height, width) as whole numbers.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no pair of whole numbers of at least `least`.
+
+    Examples
+    --------
+    >>> checked_size([473, 512])
+    (473, 512)
+    """
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise InvalidInputError("size=(height, width)", got=repr(size), fix="pass (473, 473), for example")
+    return whole_number("height", size[0], least=least), whole_number("width", size[1], least=least)
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:

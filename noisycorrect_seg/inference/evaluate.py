@@ -18,7 +18,7 @@ from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
-from noisycorrect_seg.metrics import SegmentationMetrics
+from noisycorrect_seg.scores import SegmentationMetrics
 
 
 class _Loaded(NamedTuple):
@@ -56,7 +56,7 @@ def evaluate_source(
         The published figures were measured in the first, without `flip` unless they say so, and with
         `official_centres`.
     boundary_width : int or float, optional
-        Also compute Boundary IoU; see :class:`~noisycorrect_seg.metrics.SegmentationMetrics`.
+        Also compute Boundary IoU; see :class:`~noisycorrect_seg.scores.SegmentationMetrics`.
     batch_size : int
         Images in one forward pass; with `flip` their mirrors come on top.
     progress : bool
@@ -65,7 +65,7 @@ def evaluate_source(
     Returns
     -------
     dict
-        What :meth:`~noisycorrect_seg.metrics.SegmentationMetrics.compute` returns, and ``images``, how many counted.
+        What :meth:`~noisycorrect_seg.scores.SegmentationMetrics.compute` returns, and ``images``, how many counted.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
-from noisycorrect_seg.visualise import save_picture
+from noisycorrect_seg.inference.visualise import save_picture
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
 logger = logging.getLogger("noisycorrect")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, read_image
+from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, read_image, rgb_pixels
 
 
 def any_image(image: Any) -> np.ndarray:
@@ -39,8 +40,14 @@ def any_image(image: Any) -> np.ndarray:
     """
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image), upright=True)
+    if isinstance(image, Image.Image):
+        return rgb_pixels(image, upright=True)
     if not isinstance(image, np.ndarray):
-        return _upright(image)
+        raise InvalidInputError(
+            "a path, a PIL image or a uint8 array",
+            got=type(image).__name__,
+            fix="pass a tensor as tensor.numpy(), shape (H, W, 3)",
+        )
     if image.dtype != np.uint8 or not image.size or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise InvalidInputError(
             "an RGB image (H, W, 3) or a grey one (H, W), uint8",
@@ -48,20 +55,6 @@ def any_image(image: Any) -> np.ndarray:
             fix="scale to 0..255 and convert with .astype(np.uint8); drop an alpha channel",
         )
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-
-
-def _upright(picture: Any) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    if not isinstance(picture, Image.Image):
-        raise InvalidInputError(
-            "a path, a PIL image or a uint8 array",
-            got=type(picture).__name__,
-            fix="pass a tensor as tensor.numpy(), shape (H, W, 3)",
-        )
-    if picture.mode == "P" and "transparency" in picture.info:
-        picture = picture.convert("RGBA")  # Pillow warns about the direct way
-    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def image_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[Path]]:

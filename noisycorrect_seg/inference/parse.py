@@ -11,19 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.crops import invert
 from noisycorrect_seg.geometry.frame import Size, letterbox
-from noisycorrect_seg.geometry.maps import winners
+from noisycorrect_seg.geometry.maps import checked_size, winners
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales
 from noisycorrect_seg.inference.frames import labels_on_image, normalised, probs_on_image, way_back
 from noisycorrect_seg.inference.images import any_image
 from noisycorrect_seg.inference.running import forward_context, on_device
-from noisycorrect_seg.visualise import overlay, save_mask
+from noisycorrect_seg.inference.visualise import overlay, save_mask
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -56,11 +55,11 @@ class Parsing:
     classes: Classes
 
     def save_png(self, path: str | os.PathLike[str]) -> None:
-        """Write the labels as a palette PNG, atomically; see :func:`noisycorrect_seg.visualise.save_mask`."""
+        """Write the labels as a palette PNG, atomically; see :func:`noisycorrect_seg.inference.visualise.save_mask`."""
         save_mask(path, self.labels, self.classes)
 
     def overlay(self, image: Any, alpha: float = 0.5) -> Picture:
-        """Return the image with the labels' colours over it; see :func:`noisycorrect_seg.visualise.overlay`.
+        """Return the image with the labels' colours over it; see :func:`noisycorrect_seg.inference.visualise.overlay`.
 
         Parameters
         ----------
@@ -106,9 +105,7 @@ class Recipe:
                 fix="only the published evaluator cuts its centres off; leave official_centres out",
             )
         object.__setattr__(self, "scales", checked_scales(self.scales))
-        if not isinstance(self.size, (tuple, list)) or len(self.size) != 2:
-            raise InvalidInputError("size as (height, width)", got=repr(self.size), fix="pass (473, 473), for example")
-        object.__setattr__(self, "size", tuple(whole_number("size", side, least=2) for side in self.size))
+        object.__setattr__(self, "size", checked_size(self.size))
 
 
 def parse_image(

@@ -1,4 +1,4 @@
-"""The objective of A-CE2P (SCHP, Eq. 4): parsing, edges, and their consistency."""
+"""The loss of A-CE2P (SCHP, Eq. 4): parsing, edges, and their consistency."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ParsingLoss:
     All terms see the same targets: the refined labels, soft, in cross-entropy and Lovász-Softmax; their most probable
     classes where edges are needed. Ignored pixels count in no term, edges included.
 
-    Calling the objective finds each branch's gradient together with its value, so that the full-size maps of one branch
+    Calling the loss finds each branch's gradient together with its value, so that the full-size maps of one branch
     are gone before the next begins; the sum can be differentiated once. :meth:`terms` keeps its maps for autograd.
 
     Parameters
@@ -65,10 +65,10 @@ class ParsingLoss:
     --------
     >>> labels = torch.tensor([[[0, 0, 1, 1]]])
     >>> output = ParsingOutput(parsing=torch.zeros(1, 2, 1, 4), edge=torch.zeros(1, 2, 1, 4))
-    >>> objective = ParsingLoss()
-    >>> {name: round(term.item(), 4) for name, term in objective.terms(output, labels).items()}
+    >>> loss = ParsingLoss()
+    >>> {name: round(term.item(), 4) for name, term in loss.terms(output, labels).items()}
     {'cross_entropy': 0.6931, 'lovasz': 0.5, 'consistency': 0.0, 'edge': 0.6931}
-    >>> objective(output, labels)
+    >>> loss(output, labels)
     tensor(1.8863)
     """
 

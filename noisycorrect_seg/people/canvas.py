@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from noisycorrect_seg.people.loft import Loft, Points
-from noisycorrect_seg.people.materials import Material, albedo, noise_at
-
-
-@dataclass(frozen=True)
-class Light:
-    """Where light comes from: direction (x, y, z) towards it, unit length, z to the camera; share of ambient light."""
-
-    direction: tuple[float, float, float]
-    ambient: float
+from noisycorrect_seg.people.materials import Colour, Material, Values, albedo, noise_at
 
 
 class Canvas:
@@ -28,8 +19,10 @@ class Canvas:
     ----------
     colour : ndarray of float32, shape (H, W, 3)
         The scenery, 0..255; painted on in place.
-    light : Light
-        The light.
+    light : tuple of float
+        Direction (x, y, z) towards the light, unit length, z to the camera.
+    ambient : float
+        Share of light from everywhere.
 
     Attributes
     ----------
@@ -37,10 +30,10 @@ class Canvas:
         Class of the frontmost shape at each pixel; 0 where there is none.
     """
 
-    def __init__(self, colour: NDArray[np.float32], light: Light) -> None:
+    def __init__(self, colour: NDArray[np.float32], light: tuple[float, float, float], ambient: float) -> None:
         self.colour = np.ascontiguousarray(colour)
         self.labels: NDArray[np.uint8] = np.zeros(colour.shape[:2], np.uint8)
-        self.light = light
+        self.light, self.ambient = light, ambient
         self._flat_colour = self.colour.reshape(-1, 3)
         self._flat_labels = self.labels.reshape(-1)
 
@@ -61,8 +54,8 @@ class Canvas:
         self._flat_colour[flat] = albedo(material, along, across) * shade[:, None]
         self._flat_labels[flat] = label
 
-    def flat(self, polygon: Points, label: int, colour: NDArray[np.float32]) -> None:
-        """Paint a polygon in one colour, float32 (3,)."""
+    def flat(self, polygon: Points, label: int, colour: Colour) -> None:
+        """Paint a polygon in one colour."""
         flat, _, _ = self._inside(polygon)
         self._flat_colour[flat] = colour
         self._flat_labels[flat] = label
@@ -72,19 +65,11 @@ class Canvas:
         flat, _, _ = self._inside(polygon)
         self._flat_colour[flat] *= np.float32(factor)
 
-    def _shade(
-        self,
-        along: NDArray[np.float32],
-        across: NDArray[np.float32],
-        u: NDArray[np.float32],
-        material: Material,
-        frame: Loft,
-    ) -> NDArray[np.float32]:
-        x, y, z = self.light.direction
-        sideways = np.float32(x * frame.across[0] + y * frame.across[1])
-        lit = u * sideways + np.sqrt(1 - u * u) * np.float32(z)
+    def _shade(self, along: Values, across: Values, u: Values, material: Material, frame: Loft) -> Values:
+        x, y, z = self.light
+        lit = u * np.float32(x * frame.across[0] + y * frame.across[1]) + np.sqrt(1 - u * u) * np.float32(z)
         np.maximum(lit, 0, out=lit)
-        shade = lit * np.float32(1.15 * (1 - self.light.ambient)) + np.float32(self.light.ambient)
+        shade = lit * np.float32(1.15 * (1 - self.ambient)) + np.float32(self.ambient)
         if material.folds:
             a, b = np.float32(material.phase[0]), np.float32(material.phase[1])
             crease = noise_at(14, along * 190 + a, across * 330 + b)
@@ -93,22 +78,18 @@ class Canvas:
             shade += np.float32(material.gloss) * lit**8
         return np.asarray(shade, np.float32)
 
-    def _inside(self, polygon: Points) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    def _inside(self, polygon: Points) -> tuple[NDArray[np.int64], Values, Values]:
         """Return flat indices and coordinates of the pixels inside a polygon, cut at the canvas."""
         height, width = self.labels.shape
         low, high = polygon.min(axis=0), polygon.max(axis=0)
         x0, y0 = max(math.floor(low[0]), 0), max(math.floor(low[1]), 0)
         x1, y1 = min(math.ceil(high[0]), width - 1), min(math.ceil(high[1]), height - 1)
         if x0 > x1 or y0 > y1:
-            return _NOTHING
+            return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32)
         stencil = Image.new("L", (x1 - x0 + 1, y1 - y0 + 1))
         # Pillow cuts coordinates to whole numbers and draws outlines inclusively: round, not floor.
-        corners = np.rint(polygon - (x0, y0)).ravel().tolist()
-        ImageDraw.Draw(stencil).polygon(corners, fill=1)
+        ImageDraw.Draw(stencil).polygon(np.rint(polygon - (x0, y0)).ravel().tolist(), fill=1)
         rows, columns = np.divmod(np.flatnonzero(np.frombuffer(stencil.tobytes(), np.uint8)), x1 - x0 + 1)
         rows += y0
         columns += x0
         return rows * width + columns, columns.astype(np.float32), rows.astype(np.float32)
-
-
-_NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32))

@@ -5,149 +5,124 @@ from __future__ import annotations
 import numpy as np
 
 from noisycorrect_seg.people.figure import Figure
-from noisycorrect_seg.people.loft import Loft, tube
+from noisycorrect_seg.people.loft import Loft
 from noisycorrect_seg.people.materials import Material
-from noisycorrect_seg.people.wardrobe import Top
+from noisycorrect_seg.people.wardrobe import CLASS, Garment
 
-ARM = {"+": 14, "-": 15}
-LEG = {"+": 16, "-": 17}
-SHOE = {"+": 18, "-": 19}
-SOCKS, GLOVE = 8, 3
+_ARM = {"+": CLASS["Left-arm"], "-": CLASS["Right-arm"]}
+_LEG = {"+": CLASS["Left-leg"], "-": CLASS["Right-leg"]}
+_SHOE = {"+": CLASS["Left-shoe"], "-": CLASS["Right-shoe"]}
+_SOCKS, _GLOVE = CLASS["Socks"], CLASS["Glove"]
 
+# Radii at equal distances, in body heights.
 _UPPER_ARM = np.array([0.031, 0.031, 0.028, 0.025])
 _FOREARM = np.array([0.026, 0.028, 0.024, 0.018])
 _THIGH = np.array([0.060, 0.058, 0.050, 0.040])
 _SHIN = np.array([0.039, 0.043, 0.034, 0.023])
+_FOOT = np.array([0.024, 0.027, 0.027, 0.019])
+_PALM = np.array([0.016, 0.022, 0.021, 0.012])
+_THUMB = np.array([0.010, 0.007])
 
 
 def arm(figure: Figure, side: str) -> None:
     """Paint an arm in its sleeves."""
-    outfit, bulk = figure.person.outfit, figure.person.physique.bulk
-    shoulder, elbow, wrist = figure.at("shoulder" + side), figure.at("elbow" + side), figure.at("wrist" + side)
-    upper = tube(shoulder, elbow, (_UPPER_ARM * bulk).tolist(), figure.scale)
-    lower = tube(elbow, wrist, (_FOREARM * bulk).tolist(), figure.scale)
-    figure.canvas.tint(lower.outline(0.8, 0.8) + figure.scale * np.array([0.006, 0.012]), 0.8)
+    outfit, bulk = figure.outfit, figure.physique.bulk
+    shoulder, elbow, wrist = (figure.at(joint + side) for joint in ("shoulder", "elbow", "wrist"))
+    upper, lower = figure.tube(shoulder, elbow, _UPPER_ARM * bulk), figure.tube(elbow, wrist, _FOREARM * bulk)
+    figure.shadow(lower.outline(0.8, 0.8), 0.8, 0.006, 0.012)
     _hand(figure, side)
-    bare = max(outfit.top.sleeve, outfit.coat.sleeve if outfit.coat else 0.0)
+    bare = max(outfit.top.length, outfit.coat.length if outfit.coat else 0.0)
     if bare < 1.95:
-        figure.paint(lower.outline(0.9, 0.5), ARM[side], outfit.skin, lower)
+        figure.part(lower, _ARM[side], outfit.skin, 0.9, 0.5)
     if bare < 0.98:
-        figure.paint(upper.outline(1.0, 0.9), ARM[side], outfit.skin, upper)
+        figure.part(upper, _ARM[side], outfit.skin, 1.0, 0.9)
     for garment in (outfit.top, outfit.coat):
-        if garment is not None and garment.sleeve > 0:
-            _sleeve(figure, side, garment)
+        if garment is not None and garment.length > 0:
+            _sleeve(figure, garment, upper, lower)
 
 
-def _sleeve(figure: Figure, side: str, garment: Top) -> None:
-    bulk = figure.person.physique.bulk
-    shoulder, elbow, wrist = figure.at("shoulder" + side), figure.at("elbow" + side), figure.at("wrist" + side)
-    ease = garment.ease * 0.9
-    loose = ease * (1.6 if garment.sleeve < 1 else 0.7)
-    if garment.sleeve > 1.02:
-        part = garment.sleeve - 1
-        end = elbow + (wrist - elbow) * part
-        radii = np.interp(np.linspace(0, part, 4), np.linspace(0, 1, 4), _FOREARM * bulk) + np.linspace(ease, loose, 4)
-        lower = tube(elbow, end, radii.tolist(), figure.scale)
-        figure.paint(lower.outline(0.9, 0.25), garment.label, garment.material, lower)
-    part = min(garment.sleeve, 1.0)
-    end = shoulder + (elbow - shoulder) * part
-    radii = np.interp(np.linspace(0, part, 4), np.linspace(0, 1, 4), _UPPER_ARM * bulk)
-    radii = radii + np.linspace(ease, loose if garment.sleeve < 1 else ease, 4)
-    upper = tube(shoulder, end, radii.tolist(), figure.scale)
-    figure.paint(upper.outline(1.0, 0.8 if garment.sleeve > 1 else 0.15), garment.label, garment.material, upper)
+def _sleeve(figure: Figure, garment: Garment, upper: Loft, lower: Loft) -> None:
+    tight, length = garment.ease * 0.9, garment.length
+    loose = tight * (1.6 if length < 1 else 0.7)
+    cloth = garment.label, garment.material
+    if length > 1.02:
+        _cover(figure, lower, *cloth, 0, length - 1, (tight, loose), (0.9, 0.25))
+    eases, end = (tight, loose if length < 1 else tight), 0.8 if length > 1 else 0.15
+    _cover(figure, upper, *cloth, 0, min(length, 1.0), eases, (1.0, end))
+
+
+def _cover(
+    figure: Figure, limb: Loft, label: int, material: Material, start: float, end: float,
+    eases: tuple[float, float], caps: tuple[float, float], beyond: float = 0.0,
+) -> None:  # fmt: skip
+    """Paint cloth around a part of a limb, some body heights off the skin at its two ends."""
+    radii = np.interp(np.linspace(start, end, 4), limb.stations, limb.right) / figure.scale + np.linspace(*eases, 4)
+    figure.part(figure.tube(limb.point(start), limb.point(end + beyond), radii), label, material, *caps)
 
 
 def _hand(figure: Figure, side: str) -> None:
-    outfit = figure.person.outfit
+    outfit = figure.outfit
     wrist, tip = figure.at("wrist" + side), figure.at("hand" + side)
-    material, label, grow = (outfit.skin, ARM[side], 1.0) if outfit.gloves is None else (outfit.gloves, GLOVE, 1.25)
-    palm = tube(wrist, tip, [0.016 * grow, 0.022 * grow, 0.021 * grow, 0.012 * grow], figure.scale)
-    inward = figure.at("crotch") - wrist
-    turn = 1.0 if float(inward @ palm.across) > 0 else -1.0
-    thumb = tube(palm.point(0.15, 0.4 * turn), palm.point(0.68, 1.5 * turn), [0.010 * grow, 0.007 * grow], figure.scale)
-    figure.paint(thumb.outline(1, 1), label, material, thumb)
-    figure.paint(palm.outline(0.8, 0.8), label, material, palm)
+    material, label, grow = (outfit.skin, _ARM[side], 1.0) if outfit.gloves is None else (outfit.gloves, _GLOVE, 1.25)
+    palm = figure.tube(wrist, tip, _PALM * grow)
+    turn = 1.0 if float((figure.at("crotch") - wrist) @ palm.across) > 0 else -1.0
+    thumb = figure.tube(palm.point(0.15, 0.4 * turn), palm.point(0.68, 1.5 * turn), _THUMB * grow)
+    figure.part(thumb, label, material, 1, 1)
+    figure.part(palm, label, material, 0.8, 0.8)
     if outfit.gloves is not None:
-        cuff = tube(wrist - (tip - wrist) * 0.5, wrist + (tip - wrist) * 0.2, [0.026, 0.024], figure.scale)
-        figure.paint(cuff.outline(0.2, 0.2), label, material, cuff)
+        cuff = figure.tube(wrist - (tip - wrist) * 0.5, wrist + (tip - wrist) * 0.2, [0.026, 0.024])
+        figure.part(cuff, label, material, 0.2, 0.2)
 
 
 def leg(figure: Figure, side: str) -> None:
     """Paint a leg in its trouser leg, with sock and shoe; skirts are painted later, over both."""
-    outfit, bulk = figure.person.outfit, figure.person.physique.bulk
-    hip, knee, ankle = figure.at("hip" + side), figure.at("knee" + side), figure.at("ankle" + side)
-    thigh = tube(hip, knee, (_THIGH * bulk).tolist(), figure.scale)
-    shin = tube(knee, ankle, (_SHIN * bulk).tolist(), figure.scale)
-    towards = figure.depth("knee" + side) > figure.depth("ankle" + side) + 0.05
-    trousers = outfit.bottom if outfit.bottom.flare is None else None
-    covered = 0.0 if trousers is None else trousers.length
+    outfit, bottom, bulk = figure.outfit, figure.outfit.bottom, figure.physique.bulk
+    hip, knee, ankle = (figure.at(joint + side) for joint in ("hip", "knee", "ankle"))
+    thigh, shin = figure.tube(hip, knee, _THIGH * bulk), figure.tube(knee, ankle, _SHIN * bulk)
+    covered = bottom.length if bottom.flare is None else 0.0
+    eases, cloth = (bottom.ease, bottom.ease), (bottom.label, bottom.material)
 
     def lower() -> None:
         if covered < 1.95:
-            figure.paint(shin.outline(0.95, 0.5), LEG[side], outfit.skin, shin)
-        _sock(figure, side, shin)
-        _shoe(figure, side, shin)
-        if trousers is not None and covered > 1.02:
-            _trouser(figure, shin, _SHIN * bulk, covered - 1)
+            figure.part(shin, _LEG[side], outfit.skin, 0.95, 0.5)
+        if outfit.socks is not None:
+            top = max(1.0 - outfit.sock_length, 0.0)
+            caps = (0.1 if top else 0.9, 0.6)
+            _cover(figure, shin, _SOCKS, outfit.socks, top, 1, (0.002, 0.002), caps, beyond=0.02)
+        _shoe(figure, side, ankle)
+        if covered > 1.02:
+            _cover(figure, shin, *cloth, 0, covered - 1, eases, (0.9, 0.15))
         # Wide trousers hang over the boots, narrow ones are tucked in.
-        if outfit.boot and outfit.shoes is not None and (covered < 1.3 or outfit.bottom.ease < 0.007):
-            _boot(figure, SHOE[side], shin, outfit.shoes)
+        if outfit.boot and outfit.shoes is not None and (covered < 1.3 or bottom.ease < 0.007):
+            ease = 0.008 + (bottom.ease if bottom.flare is None else 0.0)
+            _cover(figure, shin, _SHOE[side], outfit.shoes, 1 - outfit.boot, 1, (ease, ease), (0.1, 0.6), beyond=0.05)
 
     def upper() -> None:
         if covered < 0.98:
-            figure.paint(thigh.outline(0.9, 0.95), LEG[side], outfit.skin, thigh)
+            figure.part(thigh, _LEG[side], outfit.skin, 0.9, 0.95)
         if outfit.socks is not None and outfit.sock_length >= 2:
-            figure.paint(thigh.outline(0.9, 0.95), SOCKS, outfit.socks, thigh)
-        if trousers is not None:
-            _trouser(figure, thigh, _THIGH * bulk, min(covered, 1.0), whole=covered > 1.02)
+            figure.part(thigh, _SOCKS, outfit.socks, 0.9, 0.95)
+        if bottom.flare is None:
+            _cover(figure, thigh, *cloth, 0, min(covered, 1.0), eases, (0.9, 0.9 if covered > 1.02 else 0.15))
 
     # A knee that points to the camera hides the start of the shin; else the shin's end of the knee lies on top.
+    towards = figure.depth("knee" + side) > figure.depth("ankle" + side) + 0.05
     for part in (lower, upper) if towards else (upper, lower):
         part()
 
 
-def _trouser(figure: Figure, limb: Loft, radii: np.ndarray, part: float, *, whole: bool = False) -> None:
-    bottom = figure.person.outfit.bottom
-    start, end = limb.point(0, 0), limb.point(part, 0)
-    widths = np.interp(np.linspace(0, part, 4), np.linspace(0, 1, 4), radii) + bottom.ease
-    leg_cloth = tube(start, end, widths.tolist(), figure.scale)
-    outline = leg_cloth.outline(0.9, 0.9 if whole else 0.15)
-    figure.paint(outline, bottom.label, bottom.material, leg_cloth)
-
-
-def _sock(figure: Figure, side: str, shin: Loft) -> None:
-    outfit = figure.person.outfit
-    if outfit.socks is None:
-        return
-    top = max(1.0 - outfit.sock_length, 0.0)
-    sock = tube(shin.point(top, 0), shin.point(1.02, 0), _sock_radii(top, figure.person.physique.bulk), figure.scale)
-    figure.paint(sock.outline(0.9 if top == 0 else 0.1, 0.6), SOCKS, outfit.socks, sock)
-
-
-def _sock_radii(top: float, bulk: float) -> list[float]:
-    radii = np.interp(np.linspace(top, 1, 4), np.linspace(0, 1, 4), _SHIN * bulk) + 0.002
-    return [float(radius) for radius in radii]
-
-
-def _shoe(figure: Figure, side: str, shin: Loft) -> None:
-    outfit, bulk = figure.person.outfit, figure.person.physique.bulk
-    heel, toe, ankle = figure.at("heel" + side), figure.at("toe" + side), figure.at("ankle" + side)
-    bare = outfit.shoes is None
-    label = (SOCKS if outfit.socks is not None else LEG[side]) if bare else SHOE[side]
-    skin = outfit.socks if outfit.socks is not None else outfit.skin
-    material: Material = skin if outfit.shoes is None else outfit.shoes
-    grow = 0.85 if bare else 1.0
-    foot = tube(heel, toe, [0.024 * grow, 0.027 * grow, 0.027 * grow, 0.019 * grow], figure.scale)
-    figure.canvas.tint(foot.outline(0.9, 0.9) + figure.scale * np.array([0.0, 0.012]), 0.72)
-    figure.paint(foot.outline(0.9, 0.9), label, material, foot)
-    if not bare:
-        instep = tube(ankle, 0.5 * (heel + toe), [0.026 * bulk, 0.028], figure.scale)
-        figure.paint(instep.outline(0.5, 0.5), label, material, instep)
-
-
-def _boot(figure: Figure, label: int, shin: Loft, material: Material) -> None:
-    top = 1 - figure.person.outfit.boot
-    ease = figure.person.outfit.bottom.ease if figure.person.outfit.bottom.flare is None else 0.0
-    radii = [radius + ease + 0.006 for radius in _sock_radii(top, figure.person.physique.bulk)]
-    shaft = tube(shin.point(top, 0), shin.point(1.05, 0), radii, figure.scale)
-    figure.paint(shaft.outline(0.1, 0.6), label, material, shaft)
+def _shoe(figure: Figure, side: str, ankle: np.ndarray) -> None:
+    outfit = figure.outfit
+    heel, toe = figure.at("heel" + side), figure.at("toe" + side)
+    if outfit.shoes is not None:
+        label, material, grow = _SHOE[side], outfit.shoes, 1.0
+    elif outfit.socks is not None:
+        label, material, grow = _SOCKS, outfit.socks, 0.85
+    else:
+        label, material, grow = _LEG[side], outfit.skin, 0.85
+    foot = figure.tube(heel, toe, _FOOT * grow)
+    figure.shadow(foot.outline(0.9, 0.9), 0.72, 0.0, 0.012)
+    figure.part(foot, label, material, 0.9, 0.9)
+    if outfit.shoes is not None:
+        instep = figure.tube(ankle, 0.5 * (heel + toe), [0.026 * figure.physique.bulk, 0.028])
+        figure.part(instep, label, material, 0.5, 0.5)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Point = NDArray[np.float64]
 Points = NDArray[np.float64]
 Values = NDArray[np.float32]
+Numbers = Sequence[float] | NDArray[np.float64]
 
 _TURN = np.linspace(0.0, np.pi, 7)[1:-1]
 _COS, _SIN = np.cos(_TURN), np.sin(_TURN)  # a rounded end, from right to left
@@ -22,16 +23,8 @@ class Loft:
     """A surface over an axis, seen from the front, in canvas pixels (x, y).
 
     A place on it is (t, u): t runs along the axis, 0 at its start and 1 at its end; u runs across, -1 at one outline
-    and 1 at the other. On an axis that points down, u grows to the image's right.
-
-    Parameters
-    ----------
-    start, end : ndarray of float64, shape (2,)
-        The axis.
-    stations : sequence of float
-        Increasing t.
-    right, left : sequence of float
-        Signed distances of the outlines from the axis at the stations, in pixels; `left` is -`right` by default.
+    and 1 at the other. On an axis that points down, u grows to the image's right. `right` and `left` are the signed
+    distances of the outlines from the axis, in pixels, at increasing `stations`; `left` is -`right` by default.
 
     Examples
     --------
@@ -43,12 +36,7 @@ class Loft:
     __slots__ = ("across", "along", "left", "length", "right", "start", "stations")
 
     def __init__(
-        self,
-        start: Point,
-        end: Point,
-        stations: Sequence[float] | NDArray[np.float64],
-        right: Sequence[float] | NDArray[np.float64],
-        left: Sequence[float] | NDArray[np.float64] | None = None,
+        self, start: Point, end: Point, stations: Numbers, right: Numbers, left: Numbers | None = None
     ) -> None:
         delta = end - start
         self.length = max(float(np.hypot(delta[0], delta[1])), 1e-3)
@@ -59,33 +47,38 @@ class Loft:
         self.right = np.asarray(right, np.float64)
         self.left = -self.right if left is None else np.asarray(left, np.float64)
 
-    def point(self, t: float, u: float) -> Point:
+    def point(self, t: float, u: float = 0.0) -> Point:
         """Return the pixel of a place, float64 (2,)."""
-        right, left = self.sides(np.array([t]))
-        offset = 0.5 * ((right + left) + u * (right - left))[0]
-        return np.asarray(self.start + self.along * (t * self.length) + self.across * offset)
+        return np.asarray(self.points([t], u)[0])
 
-    def points(self, ts: NDArray[np.float64], us: NDArray[np.float64]) -> Points:
+    def points(self, ts: Numbers, us: float | Numbers) -> Points:
         """Return the pixels of places, float64 (n, 2)."""
-        right, left = self.sides(ts)
-        return self._placed(ts * self.length, 0.5 * ((right + left) + us * (right - left)))
+        ts = np.asarray(ts, np.float64)
+        right, left = np.interp(ts, self.stations, self.right), np.interp(ts, self.stations, self.left)
+        return self._placed(ts * self.length, 0.5 * ((right + left) + np.asarray(us) * (right - left)))
 
     def _placed(self, down: NDArray[np.float64], offset: NDArray[np.float64]) -> Points:
         return np.asarray(self.start + down[:, None] * self.along + offset[:, None] * self.across)
 
-    def sides(self, ts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the outlines' distances from the axis at places along it, right and left."""
-        return np.interp(ts, self.stations, self.right), np.interp(ts, self.stations, self.left)
-
-    def panel(self, u0: float = -1.0, u1: float = 1.0, t0: float | None = None, t1: float | None = None) -> Points:
-        """Return the polygon of a part of the surface, float64 (n, 2)."""
+    def span(self, t0: float, t1: float = 1.0) -> NDArray[np.float64]:
+        """Return t0, the stations up to t1, and t1."""
         ts = self.stations
-        if t0 is not None or t1 is not None:
-            low, high = ts[0] if t0 is None else t0, ts[-1] if t1 is None else t1
-            ts = np.concatenate([[low], ts[(ts > low) & (ts < high)], [high]])
-        one = np.full(len(ts), u1)
-        two = np.full(len(ts), u0)
-        return np.concatenate([self.points(ts, one), self.points(ts, two)[::-1]])
+        return np.concatenate([[t0], ts[(ts > t0) & (ts < t1)], [t1]])
+
+    def band(self, ts: Numbers, right: float | Numbers = 1.0, left: float | Numbers = -1.0) -> Points:
+        """Return the polygon between two lines across the surface at places along it, float64 (2 n, 2)."""
+        return np.concatenate([self.points(ts, right), self.points(ts, left)[::-1]])
+
+    def down_to(self, hem: float, sag: float) -> Points:
+        """Return the polygon down to a hem, which may hang below the end and curves with the body, float64 (n, 2)."""
+        ts = np.append(self.stations[hem > self.stations], hem)
+        us = np.linspace(1, -1, 7)[1:-1]
+        return np.insert(self.band(ts), len(ts), self.points(hem + sag * (1 - us**2), us), axis=0)
+
+    def dome(self, t: float, station: int, height: float) -> Points:
+        """Return an arc from the left outline over the axis's start to the right one, `height` half-widths high."""
+        up, half = np.linspace(np.pi, 0, 9)[1:-1, None], 0.5 * float(self.right[station] - self.left[station])
+        return np.asarray(self.point(t) + np.cos(up) * half * self.across - np.sin(up) * half * height * self.along)
 
     def outline(self, cap0: float = 0.0, cap1: float = 0.0) -> Points:
         """Return the polygon of the whole with rounded ends; caps are as high as `cap` half-widths, float64 (n, 2)."""
@@ -117,7 +110,7 @@ class Loft:
         return t, u.astype(np.float32)
 
 
-def tube(start: Point, end: Point, radii: Sequence[float], scale: float) -> Loft:
+def tube(start: Point, end: Point, radii: Numbers, scale: float) -> Loft:
     """Return a limb: radii in body heights at equal distances, `scale` pixels a body height."""
     right = np.asarray(radii, np.float64) * scale
     return Loft(start, end, _EVEN[len(right)], right)

@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect_seg.people import scenery
-from noisycorrect_seg.people.body import build, sample_physique
+from noisycorrect_seg.people import head, limbs, scenery, trunk
+from noisycorrect_seg.people.body import SIDES, Physique, Pose, Skeleton, build, sample_physique, sample_pose
 from noisycorrect_seg.people.camera import expose, illuminate, sample_light
 from noisycorrect_seg.people.canvas import Canvas
 from noisycorrect_seg.people.chance import between, happens, near, weighted
-from noisycorrect_seg.people.draw import draw
-from noisycorrect_seg.people.figure import Figure, Person
-from noisycorrect_seg.people.occluders import occlude
-from noisycorrect_seg.people.poses import sample_pose
-from noisycorrect_seg.people.wardrobe import sample_outfit
+from noisycorrect_seg.people.figure import Figure
+from noisycorrect_seg.people.wardrobe import Outfit, sample_outfit
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """A body, its pose and its clothes, independent of any picture."""
+
+    physique: Physique
+    pose: Pose
+    skeleton: Skeleton
+    outfit: Outfit
+
+    def on(self, canvas: Canvas, scale: float, offset: NDArray[np.float64], *, labelled: bool = True) -> Figure:
+        """Return the person at a place on a canvas."""
+        return Figure(self.physique, self.skeleton, self.outfit, canvas, scale, offset, labelled)
 
 
 def sample_person(rng: np.random.Generator) -> Person:
     """Draw a person: body, pose, clothes."""
-    physique = sample_physique(rng)
-    pose = sample_pose(rng)
+    physique, pose = sample_physique(rng), sample_pose(rng)
     return Person(physique, pose, build(physique, pose), sample_outfit(rng, physique))
+
+
+def draw(figure: Figure) -> None:
+    """Paint a person: far limbs, trunk, clothes, head, near limbs, each by its distance to the camera."""
+    middle = figure.depth("neck", "crotch")
+    depths = {side: figure.depth("elbow" + side, "wrist" + side) for side in SIDES}
+    arms = sorted(SIDES, key=depths.__getitem__)
+    behind = [side for side in arms if depths[side] < middle - 0.045]
+    legs = sorted(SIDES, key=lambda side: figure.depth("knee" + side, "ankle" + side))
+    seated = [side for side in legs if figure.depth("knee" + side) > figure.depth("hip" + side) + 0.12]
+    trunk.backpack(figure, behind=True)
+    head.hair_behind(figure)
+    for side in behind:
+        limbs.arm(figure, side)
+    trunk.pelvis(figure)
+    # A skirt lies over the knees of someone who sits; trousers come towards the camera, over the hem of the top.
+    later = seated if figure.outfit.bottom.flare is None else []
+    for side in legs:
+        if side not in later:
+            limbs.leg(figure, side)
+    trunk.neck(figure)
+    trunk.clothes(figure)
+    for side in later:
+        limbs.leg(figure, side)
+    trunk.backpack(figure, behind=False)
+    for part in (head.face, trunk.scarf, head.hair, head.sunglasses, head.hat):
+        part(figure)
+    for side in arms:
+        if side not in behind:
+            limbs.arm(figure, side)
+    trunk.bag(figure)
 
 
 def _place(rng: np.random.Generator, person: Person, height: int, width: int) -> tuple[float, NDArray[np.float64]]:
     """Return scale and offset: a crop around the person, as LIP's are; a part of them shows the upper body only."""
-    low, high = person.extent()
-    framing = weighted(rng, {"whole": 0.42, "cut": 0.13, "knees": 0.21, "hips": 0.24})
     joints = person.skeleton.joints
+    places = np.array([joint[:2] for joint in joints.values()])
+    low, high = places.min(axis=0), places.max(axis=0)
+    low -= (0.05, 0.015)  # a margin for flesh
+    high += (0.05, 0.025)
+    framing = weighted(rng, {"whole": 0.42, "cut": 0.13, "knees": 0.21, "hips": 0.24})
     if framing == "knees":
         high[1] = 0.5 * (joints["knee+"][1] + joints["knee-"][1]) + between(rng, -0.12, 0.1)
     elif framing == "hips":
@@ -38,19 +84,10 @@ def _place(rng: np.random.Generator, person: Person, height: int, width: int) ->
     # Arms may reach out of the picture where it shows a part of the body only.
     wide = max(fill, 0.96) * (1.0 if framing == "whole" else 1.2)
     scale = float(min(fill * height / span[1], wide * width / span[0]))
-    middle = 0.5 * (low + high)
     shift = np.array([near(rng, 0, 0.05, -0.13, 0.13) * width, near(rng, 0, 0.012, -0.03, 0.03) * height])
     if framing in ("knees", "hips"):
         shift[1] += 0.5 * (height - scale * span[1])  # what is cut is cut by the lower border
-    return scale, np.array([width, height]) / 2 - middle * scale + shift
-
-
-def _bystander(rng: np.random.Generator, canvas: Canvas, scale: float, offset: NDArray[np.float64]) -> None:
-    """Paint a second person behind the first, who is background in LIP's single-person crops."""
-    sign = 1.0 if happens(rng, 0.5) else -1.0
-    size = scale * between(rng, 0.6, 1.05)
-    aside = np.array([sign * between(rng, 0.2, 0.42), between(rng, -0.12, 0.03)]) * scale
-    draw(Figure(sample_person(rng), canvas, size, offset + aside, labelled=False))
+    return scale, np.array([width, height]) / 2 - 0.5 * (low + high) * scale + shift
 
 
 def streams(rng: np.random.Generator) -> tuple[np.random.Generator, np.random.Generator, np.random.Generator]:
@@ -62,18 +99,20 @@ def streams(rng: np.random.Generator) -> tuple[np.random.Generator, np.random.Ge
     return people, things, air
 
 
-def paint(rng: np.random.Generator, height: int, width: int) -> Canvas:
+def _paint(rng: np.random.Generator, height: int, width: int) -> Canvas:
     """Return the painted scene at a canvas size; equal generators give the same scene at every size."""
     people, things, air = streams(rng)
-    canvas = Canvas(scenery.backdrop(things, height, width), sample_light(air))
+    canvas = Canvas(scenery.backdrop(things, height, width), *sample_light(air))
     person = sample_person(people)
     scale, offset = _place(people, person, height, width)
-    if happens(people, 0.2):
-        _bystander(people, canvas, scale, offset)
-        canvas.labels[...] = 0
-    draw(Figure(person, canvas, scale, offset))
+    if happens(people, 0.2):  # a second person behind the first, who is background in LIP's single-person crops
+        sign = 1.0 if happens(people, 0.5) else -1.0
+        size = scale * between(people, 0.6, 1.05)
+        aside = np.array([sign * between(people, 0.2, 0.42), between(people, -0.12, 0.03)]) * scale
+        draw(sample_person(people).on(canvas, size, offset + aside, labelled=False))
+    draw(person.on(canvas, scale, offset))
     if happens(people, 0.16):
-        occlude(people, canvas)
+        scenery.occlude(people, canvas)
     illuminate(air, canvas.colour)
     return canvas
 
@@ -85,8 +124,7 @@ def render(rng: np.random.Generator, height: int, width: int) -> tuple[NDArray[n
     the mask takes each pixel's most frequent class, so it is crisp.
     """
     halvings = 1 if min(height, width) >= 80 else 2
-    factor = 2**halvings
-    canvas = paint(rng, height * factor, width * factor)
+    canvas = _paint(rng, height * 2**halvings, width * 2**halvings)
     labels, colour = canvas.labels, canvas.colour
     for _ in range(halvings):
         labels, colour = _most_frequent(labels), _mean(colour)

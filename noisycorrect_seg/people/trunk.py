@@ -1,37 +1,35 @@
-"""Trunk: pelvis, tops and dresses, skirts, coats, neck and scarf."""
+"""Trunk: pelvis, tops and dresses, skirts, coats, neck, scarf and bags."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noisycorrect_seg.people.figure import Figure
-from noisycorrect_seg.people.loft import Loft, Points, ellipse, tube
-from noisycorrect_seg.people.wardrobe import Top
+from noisycorrect_seg.people.loft import Loft, ellipse
+from noisycorrect_seg.people.wardrobe import CLASS, Garment
 
-FACE, SCARF = 13, 11
-WAIST = 0.62  # of the torso's length
-
-_STATIONS = np.array([0.0, 0.06, 0.12, 0.28, 0.42, WAIST, 0.78, 0.90, 1.0])
+_FACE, _SCARF = CLASS["Face"], CLASS["Scarf"]
+_WAIST = 0.62  # of the torso's length
+_STATIONS = np.array([0.0, 0.06, 0.12, 0.28, 0.42, _WAIST, 0.78, 0.90, 1.0])
+_DEPTH = np.array([0.55, 0.75, 0.92, 1.05, 1.02, 0.92, 1.02, 1.10, 0.9])
 
 
 def torso(figure: Figure, ease: float = 0.0) -> Loft:
     """Return the torso's surface from neck to crotch, `ease` body heights off the skin."""
-    person, skeleton = figure.person, figure.person.skeleton
-    body = person.physique
-    side = np.array([0.36 * body.shoulder, 0.66 * body.shoulder, body.shoulder * 0.97, body.chest * 1.04, body.chest])
-    side = np.concatenate([side, [body.waist, body.hip * 0.97, body.hip, body.hip * 0.86]])
-    depth = body.depth * np.array([0.55, 0.75, 0.92, 1.05, 1.02, 0.92, 1.02, 1.10, 0.9])
+    body, skeleton = figure.physique, figure.skeleton
+    side = [0.36 * body.shoulder, 0.66 * body.shoulder, body.shoulder * 0.97, body.chest * 1.04, body.chest]
+    side += [body.waist, body.hip * 0.97, body.hip, body.hip * 0.86]
     front = np.zeros(9)
     front[3:5] += body.bust
     front[4:7] += body.belly
     front[6:9] -= 0.010  # the seat
     loft = Loft(figure.at("neck"), figure.at("crotch"), _STATIONS, side)
     low = np.clip((_STATIONS - 0.5) / 0.4, 0, 1)[:, None]
-    lateral = (1 - low) * skeleton.torso[:2, 0] + low * skeleton.pelvis[:2, 0]
-    forward = (1 - low) * skeleton.torso[:2, 2] + low * skeleton.pelvis[:2, 2]
-    across_side, across_front = lateral @ loft.across, forward @ loft.across
-    half = np.hypot(side * across_side, depth * across_front) + ease * np.minimum(1, 0.4 + _STATIONS * 4)
+    across_side, across_front = (
+        ((1 - low) * skeleton.torso[:2, axis] + low * skeleton.pelvis[:2, axis]) @ loft.across for axis in (0, 2)
+    )
+    half = np.hypot(np.array(side) * across_side, body.depth * _DEPTH * across_front)
+    half += ease * np.minimum(1, 0.4 + _STATIONS * 4)
     centre = front * across_front
     loft.right, loft.left = (centre + half) * figure.scale, (centre - half) * figure.scale
     return loft
@@ -39,159 +37,168 @@ def torso(figure: Figure, ease: float = 0.0) -> Loft:
 
 def pelvis(figure: Figure) -> None:
     """Paint what the legs hang from, in the cloth of the lower garment."""
-    bottom = figure.person.outfit.bottom
+    bottom = figure.outfit.bottom
     loft = torso(figure, bottom.ease * 0.7)
-    figure.paint(loft.panel(t0=WAIST - 0.02), bottom.label, bottom.material, loft)
+    figure.paint(loft.band(loft.span(_WAIST - 0.02)), bottom.label, bottom.material, loft)
 
 
 def neck(figure: Figure) -> None:
     """Paint the neck; its class is the face's, as LIP has none of its own."""
-    outfit, body = figure.person.outfit, figure.person.physique
-    base = torso(figure).point(0.07, 0)
     top = figure.at("chin") + 0.3 * (figure.at("crown") - figure.at("chin"))
-    bulk = 0.5 + 0.5 * body.bulk
-    loft = tube(base, top, [0.040 * bulk, 0.029 * bulk, 0.028 * bulk, 0.028 * bulk], figure.scale)
-    figure.paint(loft.outline(0.6, 0.0), FACE, outfit.skin, loft)
-    figure.canvas.tint(loft.panel(t0=0.42), 0.8)  # the chin's shadow
+    radii = np.array([0.040, 0.029, 0.028, 0.028]) * (0.5 + 0.5 * figure.physique.bulk)
+    loft = figure.tube(torso(figure).point(0.07), top, radii)
+    figure.part(loft, _FACE, figure.outfit.skin, 0.6)
+    figure.shadow(loft.band(loft.span(0.42)), 0.8)  # the chin's
 
 
-def top(figure: Figure) -> None:
-    """Paint the garment of the trunk with its neckline."""
-    garment = figure.person.outfit.top
+def clothes(figure: Figure) -> None:
+    """Paint the garments of the trunk, a skirt over or under the top."""
+    outfit = figure.outfit
+    one_piece = outfit.top.label == outfit.bottom.label
+    parts = [_skirt, _top] if not outfit.tucked or one_piece else [_top, _skirt]
+    for part in parts if outfit.bottom.flare is not None else [_top]:
+        part(figure)
+    if outfit.top.material.phase[0] % 5 < 1 and outfit.top.label == CLASS["Upper-clothes"]:
+        _print_on_chest(figure)
+    if outfit.coat is not None:
+        _coat(figure, outfit.coat)
+
+
+def _top(figure: Figure) -> None:
+    garment = figure.outfit.top
     loft = torso(figure, garment.ease)
-    figure.paint(_down_to(loft, garment.hem), garment.label, garment.material, loft)
+    figure.paint(loft.down_to(garment.hem, 0.022), garment.label, garment.material, loft)
     _neckline(figure, garment, loft)
 
 
-def _down_to(loft: Loft, hem: float) -> Points:
-    """Return the polygon down to a hem that may hang a little below the torso's end; it curves with the body."""
-    ts = np.concatenate([_STATIONS[hem > _STATIONS], [hem]])
-    ones = np.ones(len(ts))
-    us = np.linspace(1, -1, 7)[1:-1]
-    low = loft.points(hem + 0.022 * (1 - us**2), us)
-    return np.concatenate([loft.points(ts, ones), low, loft.points(ts, -ones)[::-1]])
-
-
-def _neckline(figure: Figure, garment: Top, loft: Loft) -> None:
-    azimuth = figure.person.skeleton.azimuth("torso")
+def _neckline(figure: Figure, garment: Garment, loft: Loft) -> None:
+    azimuth = figure.skeleton.azimuth("torso")
     if np.cos(azimuth) < 0.15 or not garment.neckline:
         return
-    wide = 0.42 + 1.2 * garment.neckline
-    turns = np.clip(azimuth + np.array([-1, -0.55, 0, 0.55, 1]) * wide, -1.5, 1.5)
-    depths = np.array([0.0, 0.6, 1.0, 0.6, 0.0]) * garment.neckline + 0.015
-    low = loft.points(depths, np.sin(turns))
-    high = loft.points(np.array([-0.03, -0.03]), np.sin(turns[[4, 0]]))
-    figure.paint(np.concatenate([low, high]), FACE, figure.person.outfit.skin, loft)
+    turns = np.clip(azimuth + np.array([-1, -0.55, 0, 0.55, 1]) * (0.42 + 1.2 * garment.neckline), -1.5, 1.5)
+    low = loft.points(np.array([0.0, 0.6, 1.0, 0.6, 0.0]) * garment.neckline + 0.015, np.sin(turns))
+    high = loft.points([-0.03, -0.03], np.sin(turns[[4, 0]]))
+    figure.paint(np.concatenate([low, high]), _FACE, figure.outfit.skin, loft)
 
 
-def leg_point(figure: Figure, side: str, length: float) -> NDArray[np.float64]:
-    """Return the canvas pixel of a place on a leg: 0 hip, 1 knee, 2 ankle."""
-    names = ("hip", "knee") if length <= 1 else ("knee", "ankle")
-    start, end = figure.at(names[0] + side), figure.at(names[1] + side)
-    return np.asarray(start + (end - start) * (length if length <= 1 else length - 1))
+def _print_on_chest(figure: Figure) -> None:
+    garment, azimuth = figure.outfit.top, figure.skeleton.azimuth("torso")
+    if np.cos(azimuth) < 0.4:
+        return
+    size = 0.2 + garment.material.phase[1] % 1 * 0.3
+    us = np.sin(azimuth + np.array([-size, size, size, -size]))
+    low = 0.24 + size * 0.4
+    polygon = torso(figure, garment.ease).points([0.24, 0.24, low, low], us)
+    figure.flat(polygon, garment.label, garment.material.second)
 
 
-def skirt_surface(figure: Figure, length: float, ease: float, flare: float) -> Loft:
-    """Return the surface around both legs from the waist to a hem; see `leg_point` for `length`."""
+def _legs_at(figure: Figure, length: float) -> list[np.ndarray]:
+    """Return the canvas pixels of a place on both legs: 0 hip, 1 knee, 2 ankle."""
+    above, below, share = ("hip", "knee", length) if length <= 1 else ("knee", "ankle", length - 1)
+    starts, ends = [figure.at(above + side) for side in "+-"], [figure.at(below + side) for side in "+-"]
+    return [start + (end - start) * share for start, end in zip(starts, ends, strict=True)]
+
+
+def _skirt_surface(figure: Figure, length: float, ease: float, flare: float) -> Loft:
+    """Return the surface around both legs from the waist to a hem; `length` is that of trousers."""
     body = torso(figure, ease)
-    start = body.point(WAIST, 0)
-    hem = [leg_point(figure, side, length) for side in "+-"]
-    half = [leg_point(figure, side, length * 0.5) for side in "+-"]
-    seat = [figure.at("hip" + side) for side in "+-"]
+    start = body.point(_WAIST)
+    seat, half, hem = (_legs_at(figure, part * length) for part in (0.0, 0.5, 1.0))
     loft = Loft(start, 0.5 * (hem[0] + hem[1]), [0, 1], [1, 1])
-    right_waist, left_waist = (float(values[0]) for values in body.sides(np.array([WAIST])))
-    rows: list[tuple[float, float, float]] = [(0.0, right_waist, left_waist)]
+    waist = int(np.flatnonzero(_STATIONS == _WAIST)[0])
+    rows = [(0.0, float(body.right[waist]), float(body.left[waist]))]
     for points, radius in ((seat, 0.058), (half, 0.054 + flare * 0.5), (hem, 0.046 - 0.012 * length + flare)):
         offsets = [float((point - start) @ loft.across) for point in points]
         t = float(np.mean([(point - start) @ loft.along for point in points])) / loft.length
-        grow = (radius * figure.person.physique.bulk + ease) * figure.scale
+        grow = (radius * figure.physique.bulk + ease) * figure.scale
         if t > rows[-1][0] + 0.02:
             rows.append((t, max(offsets) + grow, min(offsets) - grow))
     loft.stations, loft.right, loft.left = np.array(rows).T
     return loft
 
 
-def skirt(figure: Figure) -> None:
-    """Paint a skirt, or the lower half of a dress."""
-    bottom = figure.person.outfit.bottom
+def _skirt(figure: Figure) -> None:
+    bottom = figure.outfit.bottom
     assert bottom.flare is not None
-    loft = skirt_surface(figure, bottom.length, bottom.ease, bottom.flare)
-    figure.paint(_round_hem(loft, -1.0, 1.0), bottom.label, bottom.material, loft)
+    loft = _skirt_surface(figure, bottom.length, bottom.ease, bottom.flare)
+    figure.paint(loft.down_to(float(loft.stations[-1]), 0.03), bottom.label, bottom.material, loft)
 
 
-def _round_hem(loft: Loft, u0: float, u1: float) -> Points:
-    us = np.linspace(u1, u0, 7)
-    ts = loft.stations[:-1]
-    end = float(loft.stations[-1])
-    low = loft.points(end + 0.03 * (1 - us**2), us)
-    return np.concatenate([loft.points(ts, np.full(len(ts), u1)), low, loft.points(ts, np.full(len(ts), u0))[::-1]])
-
-
-def coat(figure: Figure) -> None:
+def _coat(figure: Figure, garment: Garment) -> None:
     """Paint a coat: one surface seen from behind or closed, else a panel on each side of the opening."""
-    garment = figure.person.outfit.coat
-    assert garment is not None
-    upper = torso(figure, garment.ease)
+    upper, azimuth = torso(figure, garment.ease), figure.skeleton.azimuth("torso")
     parts = [(upper, min(garment.hem, 1.02))]
     if garment.hem > 1.05:
-        long = skirt_surface(figure, garment.hem - 1, garment.ease, 0.012)
+        long = _skirt_surface(figure, garment.hem - 1, garment.ease, 0.012)
         parts.insert(0, (long, float(long.stations[-1])))
-    azimuth = figure.person.skeleton.azimuth("torso")
     front = abs(azimuth) - garment.opening < np.pi / 2
     for loft, end in parts:
+        ts = np.linspace(float(loft.stations[0]), end, 9)
         if not front or not garment.opening:
-            ts = np.linspace(float(loft.stations[0]), end, 9)
-            polygon = np.concatenate([loft.points(ts, np.ones(9)), loft.points(ts, -np.ones(9))[::-1]])
-            figure.paint(polygon, garment.label, garment.material, loft)
+            figure.paint(loft.band(ts), garment.label, garment.material, loft)
         else:
-            _open_panels(figure, garment, loft, end, azimuth)
+            _open_panels(figure, garment, loft, ts, azimuth)
     if front and not garment.opening:
         _neckline(figure, garment, upper)
-        ts = np.linspace(garment.neckline, min(garment.hem, 1.0), 5)
         seam = float(np.sin(np.clip(azimuth, -1.5, 1.5)))
-        line = np.concatenate(
-            [upper.points(ts, np.full(5, seam + 0.03)), upper.points(ts, np.full(5, seam - 0.03))[::-1]]
-        )
-        figure.canvas.tint(line, 0.75)
+        ts = np.linspace(garment.neckline, min(garment.hem, 1.0), 5)
+        figure.shadow(upper.band(ts, seam + 0.03, seam - 0.03), 0.75)
 
 
-def _open_panels(figure: Figure, garment: Top, loft: Loft, end: float, azimuth: float) -> None:
-    ts = np.linspace(float(loft.stations[0]), end, 9)
+def _open_panels(figure: Figure, garment: Garment, loft: Loft, ts: np.ndarray, azimuth: float) -> None:
     spread = garment.opening * (1.0 - 0.35 * np.exp(-(((ts - 0.55) / 0.3) ** 2)))
     for sign in (-1.0, 1.0):
         edge = azimuth + sign * spread
         if np.all(sign * edge > np.pi / 2):
             continue
         inner = np.sin(np.clip(edge, -np.pi / 2, np.pi / 2))
-        polygon = np.concatenate([loft.points(ts, np.full(9, sign)), loft.points(ts, inner)[::-1]])
-        shadow = np.concatenate([loft.points(ts, inner), loft.points(ts, inner - sign * 0.12)[::-1]])
-        figure.canvas.tint(shadow, 0.72)
-        figure.paint(polygon, garment.label, garment.material, loft)
+        figure.shadow(loft.band(ts, inner, inner - sign * 0.12), 0.72)
+        figure.paint(loft.band(ts, sign, inner), garment.label, garment.material, loft)
 
 
 def scarf(figure: Figure) -> None:
     """Paint a scarf: a ring round the neck and, seen from the front, an end that hangs down."""
-    cloth = figure.person.outfit.scarf
-    assert cloth is not None
-    body = torso(figure, 0.02)
-    azimuth = figure.person.skeleton.azimuth("torso")
+    cloth, body, azimuth = figure.outfit.scarf, torso(figure, 0.02), figure.skeleton.azimuth("torso")
+    if cloth is None:
+        return
     if np.cos(azimuth) > 0.1:
         u = float(np.sin(np.clip(azimuth + 0.35, -1.4, 1.4)))
-        tail = tube(body.point(0.02, u * 0.8), body.point(0.52, u), [0.026, 0.028, 0.032], figure.scale)
-        figure.canvas.tint(tail.outline(0.2, 0.1) + figure.scale * 0.006, 0.75)
-        figure.paint(tail.outline(0.2, 0.1), SCARF, cloth, tail)
-    centre = 0.45 * figure.at("chin") + 0.55 * body.point(0.03, 0)
+        tail = figure.tube(body.point(0.02, u * 0.8), body.point(0.52, u), [0.026, 0.028, 0.032])
+        figure.shadow(tail.outline(0.2, 0.1), 0.75, 0.006, 0.006)
+        figure.part(tail, _SCARF, cloth, 0.2, 0.1)
+    centre = 0.45 * figure.at("chin") + 0.55 * body.point(0.03)
     ring = ellipse(centre, 0.066 * figure.scale, 0.033 * figure.scale, body.along)
-    figure.canvas.tint(ring.outline() + figure.scale * np.array([0.0, 0.008]), 0.75)
-    figure.paint(ring.outline(), SCARF, cloth, ring)
+    figure.shadow(ring.outline(), 0.75, 0.0, 0.008)
+    figure.part(ring, _SCARF, cloth)
 
 
-def print_on_chest(figure: Figure, colour: NDArray[np.float32], size: float) -> None:
-    """Paint a print on the top, which stays of the top's class."""
-    azimuth = figure.person.skeleton.azimuth("torso")
-    if np.cos(azimuth) < 0.4:
+def backpack(figure: Figure, *, behind: bool) -> None:
+    """Paint a backpack, if there is one and the trunk hides it, or if it hides the trunk; it is background."""
+    if figure.outfit.bag == "backpack" and (np.cos(figure.skeleton.azimuth("torso")) > 0) == behind:
+        loft, scale = torso(figure, 0.03), figure.scale
+        away = figure.skeleton.torso[:2, 2] * (-scale * 0.07)
+        figure.part(
+            ellipse(loft.point(0.38) + away, 0.085 * scale, 0.14 * scale, loft.along), 0, figure.outfit.bag_material
+        )
+
+
+def bag(figure: Figure) -> None:
+    """Paint a bag in the hand or on a strap, if there is one; it is background."""
+    outfit, down = figure.outfit, np.array([0.0, figure.scale])
+    material = outfit.bag_material
+    side, other = ("+", -1) if material.base[0] > 60 else ("-", 1)
+    if outfit.bag == "hand":
+        grip = figure.at("hand" + side)
+        if grip[1] < figure.at("neck")[1]:
+            return
+        body = figure.tube(grip + 0.03 * down, grip + 0.13 * down, [0.05, 0.066, 0.07])
+        strap = figure.tube(grip, grip + 0.04 * down, [0.022, 0.035])
+        figure.flat(strap.outline(0.5, 0)[::2], 0, material.base * np.float32(0.7))
+    elif outfit.bag == "strap":
+        hip = figure.at("hip" + side) - down * 0.02
+        strap = figure.tube(torso(figure, 0.02).point(0.07, 0.6 * other), hip, [0.008, 0.008])
+        figure.flat(strap.outline(), 0, material.base * np.float32(0.8))
+        body = figure.tube(hip, hip + down * 0.09, [0.055, 0.06, 0.055])
+    else:
         return
-    garment = figure.person.outfit.top
-    loft = torso(figure, garment.ease)
-    u = np.sin(azimuth + np.array([-size, size, size, -size]))
-    figure.flat(loft.points(np.array([0.24, 0.24, 0.24 + size * 0.4, 0.24 + size * 0.4]), u), garment.label, colour)
+    figure.part(body, 0, material, 0.1, 0.15)

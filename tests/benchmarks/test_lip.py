@@ -15,7 +15,7 @@ from benchmarks import lip
 from benchmarks.parsing import study
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
-from noisycorrect_seg.visualise import save_mask
+from noisycorrect_seg.inference.visualise import save_mask
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from spawn import run_processes

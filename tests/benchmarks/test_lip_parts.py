@@ -95,8 +95,8 @@ def test_reference_rows_are_the_papers() -> None:
 def test_each_loss_row_adds_one_term() -> None:
     terms = []
     for name in rows.LOSSES:
-        objective = networks.objective(name)
-        terms.append([objective.cross_entropy, objective.edge, objective.lovasz, objective.consistency])
+        loss = networks.parsing_loss(name)
+        terms.append([loss.cross_entropy, loss.edge, loss.lovasz, loss.consistency])
     assert terms == [[k <= row for k in range(4)] for row in range(4)]
 
 

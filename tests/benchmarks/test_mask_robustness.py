@@ -13,15 +13,16 @@ from torch import nn
 
 from benchmarks import mask_robustness
 from benchmarks.parsing import mask_methods
-from benchmarks.parsing.grouped import GROUPS, Grouped, Injected, group_table
+from benchmarks.parsing.grouped import GROUPS, Grouped, Injected
 from benchmarks.parsing.mask_methods import METHODS, epochs_at_equal_passes, make_corrector, planned_passes
 from benchmarks.parsing.mask_report import figures, label_grid, markdown, model_grid, summarise
 from benchmarks.parsing.mask_scores import label_scores
 from benchmarks.parsing.unet import UNet
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
-from noisycorrect_seg.classes import CCP, LIP, Classes
+from noisycorrect_seg.classes import CCP, LIP
 from noisycorrect_seg.datasets import ParsingDataset
+from noisycorrect_seg.datasets.ccp import group_table
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 from noisycorrect_seg.task import HumanParsing
 
@@ -34,7 +35,7 @@ TINY += ["--seeds=1", "--first-seed=100", "--processes=1"]
 
 @pytest.mark.parametrize(("name", "classes"), [("people", LIP), ("ccp", CCP)])
 def test_groups_hold_every_class_once(name, classes):
-    table = group_table(classes, GROUPS[name])
+    table = group_table(classes.names, GROUPS[name])
     for number, (group, names) in enumerate(GROUPS[name].items()):
         for own in names:
             assert table[classes.names.index(own)] == number, (group, own)
@@ -44,8 +45,8 @@ def test_groups_hold_every_class_once(name, classes):
 
 @pytest.mark.parametrize("groups", [{"floor": ["floor"]}, {"floor": ["floor", "roof"], "wall": ["wall"]}])
 def test_groups_that_do_not_fit_are_refused(groups):
-    with pytest.raises(InvalidInputError, match="one group"):
-        group_table(Classes("c", ("floor", "wall"), ()), groups)
+    with pytest.raises(InvalidInputError, match="in one class"):
+        group_table(("floor", "wall"), groups)
 
 
 def test_noise_is_put_on_groups_once_and_reproducibly():
@@ -55,7 +56,7 @@ def test_noise_is_put_on_groups_once_and_reproducibly():
     assert noisy.classes.names == tuple(GROUPS["people"])
     assert not noisy.classes.flip_pairs
     for index in range(4):
-        assert np.array_equal(noisy.clean[index], group_table(LIP, GROUPS["people"])[people.clean_mask(index)])
+        assert np.array_equal(noisy.clean[index], group_table(LIP.names, GROUPS["people"])[people.clean_mask(index)])
         assert np.array_equal(noisy.image(index), people.image(index))
         assert noisy.name(index) == people.name(index)
     again = Injected(grouped, noise.parse("drop:0.5"), seed=3)

@@ -105,7 +105,7 @@ def baseline(folder, *, method, recipe=None, folds=5):
 
 def masks(folder, *, recipe=PAPER, unlabeled=(), stop=None, flip_average=False, epochs=None):
     loss = ParsingLoss(edge=False, consistency=False)
-    task = HumanParsing(SHAPES, size=SIZE, objective=loss, flip_average=flip_average)
+    task = HumanParsing(SHAPES, size=SIZE, loss=loss, flip_average=flip_average)
     source = Squares(damaged=(1, 4, 7), unlabeled=unlabeled)
     train = ParsingDataset(source, SIZE, augment=True)
     val = ParsingDataset(Squares(), SIZE)
@@ -128,7 +128,7 @@ def masks(folder, *, recipe=PAPER, unlabeled=(), stop=None, flip_average=False, 
 def one_rank(folder, options, kind):
     torch.set_num_threads(1)
     if kind == "masks":
-        task = HumanParsing(SHAPES, size=SIZE, objective=ParsingLoss(edge=False, consistency=False))
+        task = HumanParsing(SHAPES, size=SIZE, loss=ParsingLoss(edge=False, consistency=False))
         recipe = PAPER.replace(schedule=Schedule(init_epochs=2, cycles=2, cycle_epochs=1))
         corrector = SelfCorrector(
             convnet(), task=task, recipe=recipe, lr=0.05, batch_size=4, seed=2, run_dir=folder / "run",

@@ -90,8 +90,8 @@ def test_onnx_needs_its_packages(monkeypatch, tmp_path):
 
 def test_arguments_out_of_range(tmp_path):
     path = tmp_path / "network.pt2"
-    for size in (473, (8,), (8, 0), (8, 1.5)):
-        with pytest.raises(InvalidInputError, match="size"):
+    for size, message in ((473, "size="), ((8,), "size="), ((8, 0), "width to be"), ((8, 1.5), "width to be")):
+        with pytest.raises(InvalidInputError, match=message):
             export_program(plain(), size, path)
     with pytest.raises(InvalidInputError, match="batch_size"):
         export_program(plain(), (8, 8), path, batch_size=0)

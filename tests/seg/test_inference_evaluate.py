@@ -8,7 +8,7 @@ from spawn import run_processes
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.inference import evaluate_source, parse_image
-from noisycorrect_seg.metrics import SegmentationMetrics
+from noisycorrect_seg.scores import SegmentationMetrics
 
 
 class Coloured:

@@ -250,9 +250,9 @@ def test_arguments_out_of_range():
         parse_image(nn.Identity(), image, convention="evaluate")
     with pytest.raises(InvalidInputError, match=r'official_centres with convention="evaluator"; got \'extractor\''):
         parse_image(nn.Identity(), image, official_centres=True)
-    with pytest.raises(InvalidInputError, match=r"size as \(height, width\); got 473"):
+    with pytest.raises(InvalidInputError, match=r"size=\(height, width\); got 473"):
         parse_image(nn.Identity(), image, size=473)
-    with pytest.raises(InvalidInputError, match="size to be a whole number >= 2; got 1"):
+    with pytest.raises(InvalidInputError, match="width to be a whole number >= 2; got 1"):
         parse_image(nn.Identity(), image, size=(473, 1))
     with pytest.raises(InvalidInputError, match="a known class list; got 'lips'"):
         parse_image(nn.Identity(), image, classes="lips")

@@ -1,4 +1,4 @@
-"""Cross-entropy, and the objective of Eq. 4 against its terms."""
+"""Cross-entropy, and the loss of Eq. 4 against its terms."""
 
 import itertools
 import math
@@ -105,7 +105,7 @@ def test_labels_of_a_class_without_weight_cost_nothing():
     assert loss == 0
 
 
-# ---- the objective ----
+# ---- the loss ----
 
 
 def output_example(seed=0, dtype=torch.float64, grad=False):
@@ -138,17 +138,17 @@ def expected_terms(output, targets, method="exact"):
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("method", ["exact", "linear"])
 @pytest.mark.parametrize("missing", [(), ("fusion",), ("edge",), ("fusion", "edge")])
-def test_the_objective_is_equation_4(soft, method, missing):
+def test_the_loss_is_equation_4(soft, method, missing):
     output = output_example()._replace(**dict.fromkeys(missing))
     targets = soft_example() if soft else labels_example()
-    objective = ParsingLoss(2.0, 3.0, 5.0, lovasz_method=method)
+    loss = ParsingLoss(2.0, 3.0, 5.0, lovasz_method=method)
     expected = expected_terms(output, targets, method)
-    terms = objective.terms(output, targets)
+    terms = loss.terms(output, targets)
     torch.testing.assert_close(terms, expected, rtol=0, atol=1e-12)
     weights = {"cross_entropy": 3.0, "lovasz": 3.0, "consistency": 5.0, "edge": 2.0}
     total = sum(weights[name] * term for name, term in expected.items()).item()
-    assert objective(output, targets).item() == pytest.approx(total, abs=1e-12)
-    assert objective.total(terms).item() == pytest.approx(total, abs=1e-12)
+    assert loss(output, targets).item() == pytest.approx(total, abs=1e-12)
+    assert loss.total(terms).item() == pytest.approx(total, abs=1e-12)
 
 
 def test_the_published_weights_are_the_default():
@@ -161,9 +161,9 @@ def test_the_published_weights_are_the_default():
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_call_and_its_terms_have_the_same_gradient(soft):
     targets = soft_example() if soft else labels_example()
-    objective = ParsingLoss(class_weights=WEIGHTS)
+    loss = ParsingLoss(class_weights=WEIGHTS)
     gradients = []
-    for total in (objective, lambda *args: objective.total(objective.terms(*args))):
+    for total in (loss, lambda *args: loss.total(loss.terms(*args))):
         output = output_example(grad=True)
         (3 * total(output, targets)).backward()
         gradients.append([logits.grad for logits in output])
@@ -171,7 +171,7 @@ def test_a_call_and_its_terms_have_the_same_gradient(soft):
     assert all(gradient.abs().max() > 1e-4 for gradient in gradients[0])
 
 
-def test_the_objective_has_the_right_gradient():
+def test_the_loss_has_the_right_gradient():
     targets = soft_example()
     output = output_example(grad=True)
     # fast_mode: a random direction instead of every element
@@ -187,14 +187,14 @@ TERMS = ("cross_entropy", "lovasz", "edge", "consistency")
 def test_each_term_can_be_left_out(switches):
     output, labels = output_example(grad=True), labels_example()
     wanted = [name for name, on in zip(TERMS, switches, strict=True) if on]
-    objective = ParsingLoss(**dict(zip(TERMS, switches, strict=True)))
+    loss = ParsingLoss(**dict(zip(TERMS, switches, strict=True)))
     expected = expected_terms(output, labels)
-    terms = objective.terms(output, labels)
+    terms = loss.terms(output, labels)
     assert set(terms) == set(wanted)
     torch.testing.assert_close(terms, {name: expected[name] for name in terms}, rtol=0, atol=1e-12)
-    loss = objective(output, labels)
-    assert loss.item() == pytest.approx(objective.total(terms).item(), abs=1e-12)
-    loss.backward()
+    value = loss(output, labels)
+    assert value.item() == pytest.approx(loss.total(terms).item(), abs=1e-12)
+    value.backward()
     touched = [logits.grad is not None for logits in output]
     parsing, edge = (
         bool({"cross_entropy", "lovasz", "consistency"} & set(wanted)),
@@ -212,17 +212,17 @@ def test_a_tensor_is_the_parsing_branch():
 def test_edges_of_soft_targets_are_those_of_their_most_probable_classes():
     output, labels = output_example(), labels_example()
     soft = (0.6 * one_hot(labels) + 0.1) * (labels != 255)[:, None]
-    objective = ParsingLoss(cross_entropy=False, lovasz=False)
-    assert objective(output, soft) == objective(output, labels)
+    loss = ParsingLoss(cross_entropy=False, lovasz=False)
+    assert loss(output, soft) == loss(output, labels)
 
 
 def test_ignored_pixels_count_in_no_term():
     output = [logits_example(i, (2, k, 8, 9)) for i, k in enumerate((4, 4, 2))]
     labels = labels_example(ignored=0.4)
-    objective = ParsingLoss()
+    loss = ParsingLoss()
     for logits in output:
         logits.requires_grad_()
-    objective(ParsingOutput(*output), labels).backward()
+    loss(ParsingOutput(*output), labels).backward()
     for logits in output:
         assert not logits.grad.transpose(0, 1)[:, labels == 255].any()
         assert logits.grad.transpose(0, 1)[:, labels != 255].any()

@@ -78,9 +78,9 @@ def net(norm=True):
 
 
 def corrector(norm=True, **options):
-    objective = options.pop("objective", None)
+    loss = options.pop("loss", None)
     schedule = {"init_epochs": 4, "cycles": 2, "cycle_epochs": 1, "lr": 0.1, "batch_size": 4} | options
-    task = HumanParsing(SHAPES, size=SIZE, objective=objective)
+    task = HumanParsing(SHAPES, size=SIZE, loss=loss)
     return SelfCorrector(net(norm), task=task, verbose=False, **schedule)
 
 
@@ -129,7 +129,7 @@ def test_class_balanced_trust_keeps_a_class_that_the_model_never_predicts():
 
     kept = {}
     for trust in ("paper", "class-balanced"):
-        task = HumanParsing(SHAPES, size=SIZE, objective=lambda output, targets: cross_entropy(output.parsing.sum() * 0 + torch.nn.functional.interpolate(output.parsing, SIZE), targets))  # fmt: skip # noqa: E501
+        task = HumanParsing(SHAPES, size=SIZE, loss=lambda output, targets: cross_entropy(output.parsing.sum() * 0 + torch.nn.functional.interpolate(output.parsing, SIZE), targets))  # fmt: skip # noqa: E501
         run = SelfCorrector(
             Blind(),
             task=task,
@@ -172,7 +172,7 @@ def test_a_run_does_not_go_on_with_another_task(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(run_dir=tmp_path / "run", on_epoch=stop)
     with pytest.raises(CheckpointError, match="task="):
-        fit(run_dir=tmp_path / "run", objective=mean_loss)
+        fit(run_dir=tmp_path / "run", loss=mean_loss)
     train = ParsingDataset(Squares(damaged=(0, 1)), (20, 20))
     other = SelfCorrector(
         net(), task=HumanParsing(SHAPES, size=(20, 20)), init_epochs=4, cycles=2, cycle_epochs=1, lr=0.1, batch_size=4,
@@ -234,7 +234,7 @@ class Full(Squares):
 
 def fit_ranks(run_dir):
     source = Full(13)  # the thirteenth is a batch of one, which nobody trains on
-    task = HumanParsing(SHAPES, size=SIZE, objective=mean_loss)
+    task = HumanParsing(SHAPES, size=SIZE, loss=mean_loss)
     run = SelfCorrector(
         net(norm=False), task=task, init_epochs=2, cycles=2, cycle_epochs=1, lr=0.1, batch_size=4, verbose=False,
         run_dir=run_dir, trust="class-balanced",

@@ -346,8 +346,8 @@ def test_a_subset_out_of_range(indices):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": (1, 5)}, "at least 2 x 2"),
-        ({"size": (5,)}, "at least 2 x 2"),
+        ({"size": (1, 5)}, "height to be a whole number >= 2; got 1"),
+        ({"size": (5,)}, r"size=\(height, width\); got \(5,\)"),
         ({"scale_factor": 1.0}, "scale factor in"),
         ({"rotation_factor": -1.0}, "rotation factor"),
         ({"rotation_prob": 1.1}, "probabilities in"),

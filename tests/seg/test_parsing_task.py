@@ -110,8 +110,8 @@ def test_the_run_that_resumes_must_have_the_same_classes_size_and_losses():
         HumanParsing(Classes("arms", ARMS.names), size=SIZE), HumanParsing(ARMS, size=(8, 8)),
         HumanParsing("lip", size=SIZE),
         HumanParsing(ARMS, size=SIZE, flip_average=True),
-        HumanParsing(ARMS, size=SIZE, objective=ParsingLoss(lovasz=False)),
-        HumanParsing(ARMS, size=SIZE, objective=lambda output, targets: output.final.sum()),
+        HumanParsing(ARMS, size=SIZE, loss=ParsingLoss(lovasz=False)),
+        HumanParsing(ARMS, size=SIZE, loss=lambda output, targets: output.final.sum()),
     ):  # fmt: skip
         assert other.identity() != same
 

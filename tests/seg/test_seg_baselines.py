@@ -26,7 +26,7 @@ from noisycorrect_seg.task import HumanParsing
 
 SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
 SIZE = (16, 12)
-TASK = HumanParsing(SHAPES, size=SIZE, objective=ParsingLoss(lovasz=False, edge=False, consistency=False))
+TASK = HumanParsing(SHAPES, size=SIZE, loss=ParsingLoss(lovasz=False, edge=False, consistency=False))
 
 
 class Squares:

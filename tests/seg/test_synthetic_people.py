@@ -15,12 +15,11 @@ from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg import noise
 from noisycorrect_seg.classes import LIP
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
-from noisycorrect_seg.people.body import build, sample_physique
-from noisycorrect_seg.people.canvas import Canvas, Light
+from noisycorrect_seg.people.body import build, sample_physique, sample_pose
+from noisycorrect_seg.people.canvas import Canvas
 from noisycorrect_seg.people.chance import near, weighted
 from noisycorrect_seg.people.loft import Loft, ellipse, tube
 from noisycorrect_seg.people.materials import PATTERNS, Material, albedo
-from noisycorrect_seg.people.poses import sample_pose
 from noisycorrect_seg.people.scene import _most_frequent, sample_person, streams
 
 COUNT = 400
@@ -260,7 +259,7 @@ def test_places_on_a_loft_and_pixels_are_inverse() -> None:
 
 
 def test_later_shapes_cover_earlier_ones_in_picture_and_mask() -> None:
-    canvas = Canvas(np.zeros((20, 20, 3), np.float32), Light((0.0, 0.0, 1.0), 0.5))
+    canvas = Canvas(np.zeros((20, 20, 3), np.float32), (0.0, 0.0, 1.0), 0.5)
     red, blue = np.array([200, 0, 0], np.float32), np.array([0, 0, 200], np.float32)
     loft = tube(np.array([10.0, 2.0]), np.array([10.0, 17.0]), [4.0, 4.0], 1.0)
     canvas.paint(loft.outline(), 5, Material(red, red), loft, 20.0)
@@ -312,11 +311,11 @@ def test_draws() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"count": 0}, "count of at least 1; got 0"),
-        ({"count": 2.5}, "count of at least 1; got 2.5"),
-        ({"count": 2, "seed": -1}, "seed of at least 0"),
-        ({"count": 2, "size": 128}, r"size \(height, width\); got 128"),
-        ({"count": 2, "size": (128, 20)}, "width of at least 32; got 20"),
+        ({"count": 0}, "count to be a whole number >= 1; got 0"),
+        ({"count": 2.5}, "count to be a whole number >= 1; got 2.5"),
+        ({"count": 2, "seed": -1}, "seed to be a whole number >= 0; got -1"),
+        ({"count": 2, "size": 128}, r"size=\(height, width\); got 128"),
+        ({"count": 2, "size": (128, 20)}, "width to be a whole number >= 32; got 20"),
         ({"count": 2, "noise": "boundry:2"}, "did you mean 'boundary'"),
         ({"count": 2, "noise": 0.2}, "a mask noise model, its spelling or None; got 0.2"),
         ({"count": 2, "split": 3}, "the name of a split; got 3"),

@@ -12,6 +12,7 @@ from torch import Tensor
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.boundary import BoundaryCounts, boundary_counts, boundary_distance, boundary_iou
 from noisycorrect_seg.geometry.maps import resized, winners
 from noisycorrect_seg.masks import IGNORE_INDEX
@@ -254,6 +255,45 @@ class SegmentationMetrics:
     def scalars(self) -> dict[str, float]:
         """Return those metrics that are single numbers: what a history or a JSON file holds."""
         return {name: value for name, value in self.compute().items() if isinstance(value, float)}
+
+
+class ParsingMetrics:
+    """:class:`SegmentationMetrics` as plain numbers: one ``iou_NAME`` a class.
+
+    Examples
+    --------
+    >>> metrics = ParsingMetrics(Classes("own", ("background", "person")))
+    >>> metrics.update(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 1]]]))
+    >>> metrics.compute()["iou_person"]
+    1.0
+    """
+
+    def __init__(self, classes: Classes) -> None:
+        self.classes = classes
+        self._metrics = SegmentationMetrics(len(classes))
+
+    def update(self, probs: Tensor, labels: Tensor) -> None:
+        """Take in predictions, (n, K, h, w), and masks (n, H, W), to whose size they are resized; 255 is left out."""
+        self._metrics.update(probs, labels.to(probs.device))
+
+    def reduce(self) -> None:
+        """Add up over all ranks."""
+        self._metrics.reduce()
+
+    def class_recall(self) -> Tensor:
+        """Return the share of each class's pixels that were predicted, (K,); NaN for a class without pixels."""
+        return self._metrics.class_recall()
+
+    def class_support(self) -> Tensor:
+        """Return the number of pixels of each class, float64 (K,)."""
+        return self._metrics.confusion.sum(1).double()
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics in [0, 1] by name; NaN where nothing was seen."""
+        iou = self._metrics.compute()["iou"]
+        return self._metrics.scalars() | {
+            f"iou_{name}": float(value) for name, value in zip(self.classes.names, iou, strict=True)
+        }
 
 
 def _as_tensor(values: Any, name: str) -> Tensor:

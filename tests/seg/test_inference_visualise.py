@@ -6,7 +6,7 @@ from PIL import Image
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import ATR, LIP, PASCAL, Classes
-from noisycorrect_seg.visualise import (
+from noisycorrect_seg.inference.visualise import (
     LINE_PIXELS,
     colour_mask,
     contact_sheet,

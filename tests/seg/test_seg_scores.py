@@ -14,7 +14,7 @@ from spawn import run_processes
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import metrics as module
 from noisycorrect_seg.geometry.boundary import boundary_counts, boundary_iou
-from noisycorrect_seg.metrics import SegmentationMetrics, confusion_matrix, iou_from_confusion, recall_from_confusion
+from noisycorrect_seg.scores import SegmentationMetrics, confusion_matrix, iou_from_confusion, recall_from_confusion
 
 
 def maps(count=3, classes=5, size=(7, 9), ignored=0.1, seed=0):
