@@ -1,35 +1,49 @@
-"""The walls between the rooms: imports run one way."""
+"""The walls between the rooms: imports run one way, and no file is part of a circle."""
 
 import ast
+import graphlib
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Each room may import from those before it, and from itself.
-LAYERS = [
-    ["support"],
-    ["cycle", "labels"],
-    ["data"],
-    ["task"],
-    ["review"],
-    ["objective", "correction", "classification", "training", "presets", "result", "corrector", "baselines"],
-    ["cli"],
-]
-SEG_LAYERS = [
-    ["classes", "outputs", "geometry", "masks"],
-    ["losses", "noise", "scores", "ace2p", "people"],
-    ["datasets", "review"],
-    ["kind"],
-    ["task"],
-    ["inference", "export", "methods"],
-    ["cli"],
-]
-LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
-SEG_LAYER = {room: number for number, rooms in enumerate(SEG_LAYERS) for room in rooms}
-FOREIGN = {"torch", "numpy", "scipy", "h5py", "rich", "sklearn", "noisycorrect"}
-# A package that a room may import inside a function, where a user asks for it.
-OPTIONAL = {"integrations": {"lightning"}, "report": {"matplotlib"}}
+# Each room may import from the rows before it, and from itself.
+ROOMS = {
+    "noisycorrect": [
+        ["support"],
+        ["cycle", "labels"],
+        ["data", "review"],
+        ["task", "result"],
+        ["correction"],
+        ["objective"],
+        ["recipe"],
+        ["training"],
+        ["callbacks"],
+        ["corrector"],
+        ["classification"],
+        ["cli"],
+    ],
+    "noisycorrect_seg": [
+        ["classes", "outputs", "masks"],
+        ["geometry"],
+        ["losses", "noise", "scores", "ace2p", "people"],
+        ["datasets", "review"],
+        ["kind"],
+        ["task"],
+        ["inference", "methods"],
+        ["export"],
+        ["cli"],
+    ],
+}
+FOREIGN = {
+    "noisycorrect": {"torch", "numpy", "scipy", "h5py", "rich", "sklearn"},
+    "noisycorrect_seg": {"torch", "numpy", "scipy", "h5py", "rich", "noisycorrect", "PIL"},  # the extra `seg`
+}
+FLOOR = {
+    (package, room): floor for package, rows in ROOMS.items() for floor, rooms in enumerate(rows) for room in rooms
+}
+SOURCES = [path for package in ROOMS for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def imports(path):
@@ -46,62 +60,62 @@ def imports(path):
                 yield alias.name, node in top
 
 
-def room(module):
-    """Return the room of a module of ours, None for the package itself."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in LAYER else None
-
-
-SOURCES = sorted((ROOT / "noisycorrect").rglob("*.py"))
+def room_of(module):
+    """Return (package, room) of a module of ours, None for a package itself and for what is not ours."""
+    package, *parts = module.split(".")
+    return (package, parts[0]) if parts and (package, parts[0]) in FLOOR else None
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path):
-    inside = path.relative_to(ROOT / "noisycorrect").with_suffix("").parts[0]
-    if inside == "__init__":
+    package, *parts = path.relative_to(ROOT).with_suffix("").parts
+    inside = (package, parts[0])
+    if parts[0] == "__init__":
         return
-    assert inside in LAYER, f"{path} is in no room: put it into LAYERS"
+    assert inside in FLOOR, f"{path} is in no room: put it into ROOMS"
     for module, at_top in imports(path):
         name = module.split(".")[0]
-        assert name not in ("noisycorrect_seg", "benchmarks", "tests"), f"{path} imports {module}"
-        if name == "noisycorrect":
-            other = room(module)
+        if name == package:
+            other = room_of(module)
             assert other is not None, f"{path} imports the package itself"
-            assert LAYER[other] <= LAYER[inside], f"{inside} imports {other}"
-        elif at_top and name not in FOREIGN:
-            assert name in __import__("sys").stdlib_module_names, f"{path} imports {name} at the top"
+            assert other == inside or FLOOR[other] < FLOOR[inside], f"{inside} imports {other}"
+        elif name in ("noisycorrect", "noisycorrect_seg", "benchmarks", "tests") or at_top:
+            assert name in FOREIGN[package] | set(sys.stdlib_module_names), f"{path} imports {module}"
 
 
-SEG_SOURCES = sorted((ROOT / "noisycorrect_seg").rglob("*.py"))
+def test_every_room_exists():
+    for package, rows in ROOMS.items():
+        for room in (room for row in rows for room in row):
+            assert (ROOT / package / room / "__init__.py").exists() or (ROOT / package / f"{room}.py").exists(), room
 
 
-@pytest.mark.parametrize("path", SEG_SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_of_segmentation_run_one_way(path):
-    inside = path.relative_to(ROOT / "noisycorrect_seg").with_suffix("").parts[0]
-    if inside == "__init__":
-        return
-    assert inside in SEG_LAYER, f"{path} is in no room: put it into SEG_LAYERS"
-    for module, at_top in imports(path):
-        package, *parts = module.split(".")
-        assert package not in ("benchmarks", "tests"), f"{path} imports {module}"
-        if package == "noisycorrect_seg":
-            other = next((part for part in parts if part in SEG_LAYER), None)
-            assert other is not None, f"{path} imports the package itself"
-            assert SEG_LAYER[other] <= SEG_LAYER[inside], f"{inside} imports {other}"
-        elif at_top and package not in FOREIGN | {"PIL"}:  # the extra `seg`
-            assert package in __import__("sys").stdlib_module_names, f"{path} imports {package} at the top"
+def test_no_file_is_part_of_a_circle():
+    """Also not by imports for types alone, or inside a function."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SOURCES}
+    graph = {}
+    for name, path in names.items():
+        found = set()
+        for module, _ in imports(path):
+            owner = module if module in names else module.rpartition(".")[0]
+            if owner in names and owner != name:
+                found.add(owner)
+        graph[name] = found
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
 
 
 def test_the_rule_sees_what_it_forbids(tmp_path):
     source = tmp_path / "errors.py"
     source.write_text("import noisycorrect.corrector\nfrom noisycorrect.labels import store\n")
-    assert [room(module) for module, _ in imports(source)] == ["corrector", "labels"]
+    assert [room_of(module) for module, _ in imports(source)] == [
+        ("noisycorrect", "corrector"),
+        ("noisycorrect", "labels"),
+    ]
 
 
 def test_comparisons_are_never_thrown_away():
     """A bare `torch.equal(a, b)` asserts nothing."""
     names = {"allclose", "isclose", "array_equal", "equal", "exists", "is_file"}
-    for path in [*(ROOT / "tests").rglob("*.py"), *SOURCES, *SEG_SOURCES]:
+    for path in [*(ROOT / "tests").rglob("*.py"), *SOURCES]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Expr):
                 continue
