@@ -335,7 +335,7 @@ def test_an_interrupt_is_no_traceback(monkeypatch, run_dir):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "find_label_issues", interrupted)
+    monkeypatch.setattr(cli.issues, "find_label_issues", interrupted)
     assert main(["issues", str(run_dir)]) == 130
 
 
