@@ -12,7 +12,7 @@ from sklearn.metrics import jaccard_score
 from spawn import run_processes
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import metrics as module
+from noisycorrect_seg import scores as module
 from noisycorrect_seg.geometry.boundary import boundary_counts, boundary_iou
 from noisycorrect_seg.scores import SegmentationMetrics, confusion_matrix, iou_from_confusion, recall_from_confusion
 

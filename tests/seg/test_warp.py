@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import warp
+from noisycorrect_seg.geometry import warp
 from noisycorrect_seg.geometry.crops import crop_matrix, invert
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 
