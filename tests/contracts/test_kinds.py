@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,13 @@ def test_every_kind_is_under_contract() -> None:
         assert KINDS[name] is made.kind
         assert made.kind.codec in CODECS
         assert len(made.given) == len(made.flawed) == len(made.evidence) == N
+
+
+def test_what_pyproject_announces_is_what_is_registered() -> None:
+    """So that a store of any kind opens, whoever has imported what."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    announced = tomllib.loads(text)["project"]["entry-points"]["noisycorrect.kinds"]
+    assert {name: f"{made().kind.__module__}:{made().kind.__name__}" for name, made in MAKERS.items()} == announced
 
 
 # ---------------------------------------------------------------- given labels
