@@ -1,4 +1,4 @@
-"""What every label store promises, however it is encoded: of rows and of maps; test_kinds.py has every kind of labels."""
+"""What every label store promises, of rows and of maps, however encoded; test_kinds.py has every kind of labels."""
 
 from __future__ import annotations
 
