@@ -180,10 +180,8 @@ class OnlineCorrection(Objective):
             batch.evidence = self.usable(evidence)
             batch.trust = Trust(self.trust_in(batch.given.long(), batch.evidence))
             return 1.0
-        batch.evidence, batch.trust = (
-            None,
-            Trust(torch.ones_like(batch.trust.weight)),
-        )  # of an earlier cycle's end, perhaps
+        # Evidence and trust may be there already, of an earlier cycle's end.
+        batch.evidence, batch.trust = None, Trust(torch.ones_like(batch.trust.weight))
         kept = None if self.watch is None else self.watch.kept(self.epoch, batch.index)
         if kept is None:
             return 1.0
