@@ -339,6 +339,15 @@ def test_a_store_is_opened_by_the_name_of_its_kind(made: Made) -> None:
         again.check_given(made.flawed, K)
 
 
+def test_a_kind_that_nobody_can_find_again_is_refused(made: Made, tmp_path: Path) -> None:
+    unknown = type("Unknown", (made.kind,), {"name": "unknown"})
+    with pytest.raises(InvalidInputError, match=r"KINDS\.register\('unknown', Unknown\)"):
+        SoftLabelStore.create(tmp_path / "new", made.given, K, kind=unknown)
+    with pytest.raises(InvalidInputError, match="a known kind of labels; got 'unknown'"):
+        SoftLabelStore.create(tmp_path / "new", made.given, K, kind="unknown")
+    assert not (tmp_path / "new").exists()
+
+
 def test_export_writes_every_label_once(made: Made, tmp_path: Path) -> None:
     store = made.predicted(made.flawed)
     count = store.kind.export(tmp_path, store.labels, None)
