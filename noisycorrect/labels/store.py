@@ -332,7 +332,7 @@ def _remove(folder: Path, owner: int) -> None:
 def _checked_kind(kind: str | type[LabelKind]) -> type[LabelKind]:
     if isinstance(kind, str):
         return KINDS[kind]
-    if KINDS.get(kind.name) is not kind:
+    if kind.name not in KINDS or KINDS[kind.name] is not kind:
         fix = f"call KINDS.register({kind.name!r}, {kind.__name__})"
         raise InvalidInputError("a kind of labels that can be found again by its name", got=kind.__name__, fix=fix)
     return kind
