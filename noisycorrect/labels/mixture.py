@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 
@@ -42,6 +40,10 @@ class QualityMixture(NamedTuple):
     @classmethod
     def fit(cls, quality: Tensor) -> QualityMixture:
         """Return the mixture of label qualities (N,), in [0, 1], as scikit-learn's GaussianMixture finds it."""
+        # Imported here: scikit-learn takes a second to import.
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+
         losses = _losses(quality).numpy()
         spread = float(losses.max() - losses.min()) if losses.size else 0.0
         if spread < 1e-9:

@@ -104,7 +104,7 @@ class SoftLabelStore(ReadableLabels):
             If the folder holds something already, or cannot be written.
         """
         _check_options(evidence, momentum, keep)
-        made_of = KINDS[kind] if isinstance(kind, str) else kind
+        made_of = _checked_kind(kind)
         num_classes = checked_num_classes(num_classes)
         labels = made_of(given, num_classes, frame=frame)
         manifest = Manifest(
@@ -327,6 +327,15 @@ class SoftLabelStore(ReadableLabels):
 def _remove(folder: Path, owner: int) -> None:
     if os.getpid() == owner:  # not when a forked worker lets go of its copy
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked_kind(kind: str | type[LabelKind]) -> type[LabelKind]:
+    if isinstance(kind, str):
+        return KINDS[kind]
+    if kind.name not in KINDS or KINDS[kind.name] is not kind:
+        fix = f"call KINDS.register({kind.name!r}, {kind.__name__})"
+        raise InvalidInputError("a kind of labels that can be found again by its name", got=kind.__name__, fix=fix)
+    return kind
 
 
 def _check_options(evidence: str, momentum: float, keep: int | None) -> None:

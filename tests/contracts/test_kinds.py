@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,13 @@ def test_every_kind_is_under_contract() -> None:
         assert KINDS[name] is made.kind
         assert made.kind.codec in CODECS
         assert len(made.given) == len(made.flawed) == len(made.evidence) == N
+
+
+def test_what_pyproject_announces_is_what_is_registered() -> None:
+    """So that a store of any kind opens, whoever has imported what."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    announced = tomllib.loads(text)["project"]["entry-points"]["noisycorrect.kinds"]
+    assert {name: f"{made().kind.__module__}:{made().kind.__name__}" for name, made in MAKERS.items()} == announced
 
 
 # ---------------------------------------------------------------- given labels
@@ -329,6 +337,15 @@ def test_a_store_is_opened_by_the_name_of_its_kind(made: Made) -> None:
     again.check_given(made.given, K)
     with pytest.raises(StoreError, match="given labels"):
         again.check_given(made.flawed, K)
+
+
+def test_a_kind_that_nobody_can_find_again_is_refused(made: Made, tmp_path: Path) -> None:
+    unknown = type("Unknown", (made.kind,), {"name": "unknown"})
+    with pytest.raises(InvalidInputError, match=r"KINDS\.register\('unknown', Unknown\)"):
+        SoftLabelStore.create(tmp_path / "new", made.given, K, kind=unknown)
+    with pytest.raises(InvalidInputError, match="a known kind of labels; got 'unknown'"):
+        SoftLabelStore.create(tmp_path / "new", made.given, K, kind="unknown")
+    assert not (tmp_path / "new").exists()
 
 
 def test_export_writes_every_label_once(made: Made, tmp_path: Path) -> None:

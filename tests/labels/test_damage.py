@@ -139,6 +139,13 @@ def test_the_file_of_another_generation(store: SoftLabelStore) -> None:
         SoftLabelStore.open(store.folder)
 
 
+def test_a_rule_of_trust_that_nobody_knows(store: SoftLabelStore) -> None:
+    with h5py.File(store.folder / "generation-0002.h5", "a") as file:
+        file.attrs["pixel_trust"] = "oracle"
+    with pytest.raises(StoreError, match=r"a whole HDF5 file at .*generation-0002\.h5; got .*'oracle'"):
+        SoftLabelStore.open(store.folder)
+
+
 def test_an_hdf5_file_of_something_else(store: SoftLabelStore) -> None:
     with h5py.File(store.folder / "generation-0002.h5", "w") as file:
         file["rows"] = [1]
