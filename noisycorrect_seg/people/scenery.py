@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,38 +26,16 @@ def smooth_noise(rng: Generator, height: int, width: int, cells: int) -> Field:
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
 
 
-def _hsv(rng: Generator, *spans: Span) -> Colour:
-    """Return a colour whose hue, saturation and value are drawn from spans."""
-    return hsv(*(between(rng, *span) for span in spans))
+def _hsv(rng: Generator, *spans: Span | float) -> Colour:
+    """Return a colour whose hue, saturation and value are drawn from spans, or given."""
+    return hsv(*(between(rng, *span) if isinstance(span, tuple) else span for span in spans))
 
 
 def _wall(rng: Generator) -> Colour:
     return cloth_colour(rng) if happens(rng, 0.35) else _hsv(rng, (0, 1), (0.02, 0.35), (0.3, 0.95))
 
 
-def _sky(rng: Generator) -> Colour:
-    return _hsv(rng, (0.55, 0.6), (0.05, 0.5), (0.6, 0.95))
-
-
-def _leaf(rng: Generator) -> Colour:
-    return _hsv(rng, (0.17, 0.38), (0.25, 0.7), (0.15, 0.6))
-
-
-# Shape, its share of scenes, most of them, lower end below the horizon, width and height in picture heights, colour.
-_THINGS: tuple[tuple[str, float, int, Span, Span, Span, Callable[[Generator], Colour]], ...] = (
-    ("blob", 0.20, 5, (0.02, 0.10), (0.2, 0.8), (0.04, 0.24), _leaf),  # hills
-    ("grid", 0.45, 6, (-0.15, 0.0), (0.2, 0.55), (0.2, 1.1), _wall),  # houses, shelves
-    ("blob", 0.25, 16, (-0.6, 0.12), (0.1, 0.4), (0.1, 0.32), _leaf),  # bushes
-    ("box", 0.25, 3, (0.03, 0.03), (0.01, 0.05), (1.0, 1.0), _wall),  # posts, trunks
-    ("box", 0.40, 4, (-0.5, -0.2), (0.1, 0.4), (0.1, 0.4), _wall),  # pictures on a wall
-    ("box", 0.20, 16, (-0.9, 0.3), (0.04, 0.35), (0.04, 0.35), cloth_colour),  # clutter
-    ("blob", 0.15, 10, (-0.9, 0.3), (0.04, 0.35), (0.04, 0.35), cloth_colour),
-    ("person", 0.15, 8, (0.05, 0.35), (0.08, 0.13), (0.3, 0.6), cloth_colour),
-    ("box", 0.30, 1, (0.03, 0.1), (0.25, 0.6), (0.12, 0.4), cloth_colour),  # a car, a sofa
-)
-
-
-class _Sketch:
+class _Backdrop:
     """A picture to draw scenery on, in shares of its height from its upper left, so that every size shows the same."""
 
     def __init__(self, height: int, width: int, colour: Colour) -> None:
@@ -70,46 +48,137 @@ class _Sketch:
         r, g, b = np.clip(colour, 0, 255).astype(int).tolist()
         return r, g, b
 
-    def fill(self, x: float, y: float, wide: float, high: float, colour: Colour, *, round_: bool = False) -> None:
-        """Fill a box or an ellipse; x and y are those of its upper left corner."""
-        corners = tuple(place * self.height for place in (x, y, x + wide, y + high))
-        (self._draw.ellipse if round_ else self._draw.rectangle)(corners, fill=self._ink(colour))
+    def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
+        left, right = sorted((x0 * self.height, x1 * self.height))
+        high, low = sorted((y0 * self.height, y1 * self.height))
+        self._draw.rectangle((left, high, right, low), fill=self._ink(colour))
 
-    def person(self, rng: Generator, x: float, y: float, wide: float, high: float, colour: Colour) -> None:
-        """Draw someone far away."""
-        self.fill(x, y + 0.4 * high, wide, 0.6 * high, cloth_colour(rng))
-        self.fill(x - 0.4 * wide, y + 0.13 * high, 1.8 * wide, 0.4 * high, colour, round_=True)
-        self.fill(x, y, wide, 0.15 * high, skin(rng).base, round_=True)
+    def ground(self, horizon: float, colour: Colour) -> None:
+        self.box(0, horizon, self.wide, 1.1, colour)
 
-    def grid(self, rng: Generator, x: float, y: float, wide: float, high: float, colour: Colour) -> None:
-        """Draw a house with windows, or a shelf with books."""
-        self.fill(x, y, wide, high, colour)
-        columns, rows = 2 + int(rng.random() * 5), 2 + int(rng.random() * 4)
-        inner = cloth_colour(rng) if happens(rng, 0.3) else colour * np.float32(between(rng, 0.35, 1.35))
+    def blob(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
+        h = self.height
+        self._draw.ellipse(((x - rx) * h, (y - ry) * h, (x + rx) * h, (y + ry) * h), fill=self._ink(colour))
+
+    def shape(self, corners: list[tuple[float, float]], colour: Colour) -> None:
+        self._draw.polygon([(x * self.height, y * self.height) for x, y in corners], fill=self._ink(colour))
+
+
+def _street(rng: Generator, drop: _Backdrop) -> None:
+    horizon, x = between(rng, 0.45, 0.8), -0.1
+    while x < drop.wide:
+        wide, high = between(rng, 0.2, 0.55), between(rng, -0.3, 0.35)
+        colour = _wall(rng)
+        drop.box(x, high, x + wide, horizon, colour)
+        glass = colour * np.float32(between(rng, 0.35, 1.35))
+        columns, rows = 2 + int(rng.random() * 3), 3 + int(rng.random() * 4)
         for column, row in np.ndindex(columns, rows):
-            left, up = x + wide * (column + 0.25) / columns, y + high * (row + 0.25) / rows
-            self.fill(left, up, wide * 0.5 / columns, high * 0.55 / rows, inner)
+            left, up = x + wide * (column + 0.25) / columns, high + (horizon - high) * (row + 0.25) / rows
+            drop.box(left, up, left + wide * 0.5 / columns, up + (horizon - high) * 0.55 / rows, glass)
+        x += wide
+    drop.ground(horizon, _hsv(rng, (0, 1), 0.08, (0.3, 0.7)))
+    if happens(rng, 0.5):  # a car
+        x, wide, colour = between(rng, -0.1, drop.wide), between(rng, 0.25, 0.5), cloth_colour(rng)
+        drop.box(x, horizon - 0.1, x + wide, horizon + 0.06, colour)
+        drop.box(x + wide * 0.2, horizon - 0.17, x + wide * 0.75, horizon - 0.1, colour * np.float32(0.5))
+        for wheel in (0.2, 0.8):
+            drop.blob(x + wide * wheel, horizon + 0.06, 0.04, 0.04, np.array([25, 25, 28], np.float32))
+
+
+def _room(rng: Generator, drop: _Backdrop) -> None:
+    floor = between(rng, 0.62, 0.95)
+    drop.ground(floor, _hsv(rng, (0.04, 0.12), (0.1, 0.6), (0.25, 0.7)))
+    drop.box(0, floor - 0.025, drop.wide, floor, _wall(rng))
+    for _ in range(1 + int(rng.random() * 4)):  # pictures and shelves
+        x, y = between(rng, -0.1, drop.wide), between(rng, 0.0, 0.5)
+        wide, high = between(rng, 0.1, 0.4), between(rng, 0.1, 0.5)
+        drop.box(x, y, x + wide, y + high, _wall(rng))
+        drop.box(x + 0.02, y + 0.02, x + wide - 0.02, y + high - 0.02, _wall(rng))
+        shelves = 2 + int(rng.random() * 3) if happens(rng, 0.5) else 0
+        for shelf in range(shelves):
+            low, at = y + high * (shelf + 1) / shelves, x + 0.025
+            while at < x + wide - 0.04:
+                step = between(rng, 0.012, 0.04)
+                drop.box(at, low - between(rng, 0.03, 0.09), at + step, low - 0.01, cloth_colour(rng))
+                at += step
+    if happens(rng, 0.5):  # a sofa
+        x, wide, seat = between(rng, -0.2, drop.wide - 0.1), between(rng, 0.25, 0.6), between(rng, 0.55, 0.75)
+        colour = cloth_colour(rng)
+        drop.box(x, seat - 0.18, x + wide, floor + 0.06, colour)
+        drop.box(x, seat, x + wide, seat + 0.012, colour * np.float32(0.6))
+
+
+def _green(rng: Generator, drop: _Backdrop) -> None:
+    ground = between(rng, 0.5, 0.85)
+    drop.ground(ground, _hsv(rng, (0.08, 0.32), (0.2, 0.6), (0.3, 0.7)))
+    for _ in range(14):
+        colour = _hsv(rng, (0.17, 0.38), (0.25, 0.7), (0.15, 0.6))
+        x, y = between(rng, 0, drop.wide), between(rng, 0, ground)
+        drop.blob(x, y, between(rng, 0.05, 0.2), between(rng, 0.05, 0.16), colour)
+    for _ in range(int(rng.random() * 4)):
+        x, wide = between(rng, 0, drop.wide), between(rng, 0.01, 0.05)
+        drop.box(x, -0.1, x + wide, ground + 0.03, _hsv(rng, 0.07, (0.2, 0.5), (0.15, 0.4)))
+
+
+def _open_air(rng: Generator, drop: _Backdrop) -> None:
+    horizon = between(rng, 0.35, 0.75)
+    ground = hsv(*one_of(rng, [(0.11, 0.3, 0.75), (0.55, 0.4, 0.5), (0.3, 0.4, 0.45), (0.6, 0.05, 0.9)]))
+    drop.ground(horizon, jitter(rng, ground, 10))
+    for _ in range(5):
+        x, wide, high = between(rng, 0, drop.wide), between(rng, 0.1, 0.4), between(rng, 0.02, 0.12)
+        drop.blob(x, horizon, wide, high, jitter(rng, ground * np.float32(0.7), 12))
+
+
+def _clutter(rng: Generator, drop: _Backdrop) -> None:
+    for _ in range(22):
+        x, y = between(rng, -0.1, drop.wide), between(rng, -0.1, 1.0)
+        wide, high = between(rng, 0.04, 0.35), between(rng, 0.04, 0.35)
+        colour = cloth_colour(rng)
+        if happens(rng, 0.4):
+            drop.box(x, y, x + wide, y + high, colour)
+        elif happens(rng, 0.5):
+            drop.blob(x, y, wide * 0.5, high * 0.6, colour)
+        else:
+            drop.shape([(x, y), (x + wide, y + between(rng, -0.1, 0.1)), (x + wide * 0.6, y + high)], colour)
+
+
+def _crowd(rng: Generator, drop: _Backdrop) -> None:
+    _street(rng, drop)
+    for _ in range(7):
+        x, top, size = between(rng, 0, drop.wide), between(rng, 0.15, 0.5), between(rng, 0.3, 0.6)
+        coat, legs = cloth_colour(rng), cloth_colour(rng)
+        drop.box(x - size * 0.06, top + size * 0.5, x + size * 0.06, top + size, legs)
+        drop.blob(x, top + size * 0.33, size * 0.12, size * 0.2, coat)
+        drop.blob(x, top + size * 0.06, size * 0.055, size * 0.075, skin(rng).base)
+
+
+def _plain(rng: Generator, drop: _Backdrop) -> None:
+    drop.ground(between(rng, 0.8, 1.1), _wall(rng))
+
+
+_SCENES: Mapping[Callable[[Generator, _Backdrop], None], float] = {
+    _street: 0.2,
+    _room: 0.22,
+    _green: 0.14,
+    _open_air: 0.1,
+    _clutter: 0.14,
+    _crowd: 0.1,
+    _plain: 0.1,
+}
 
 
 def backdrop(rng: Generator, height: int, width: int) -> Field:
     """Return a background, float32 (height, width, 3), 0..255."""
     # Drawn at half size: scenery is out of focus anyway, and half the pixels are a quarter of the time.
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    sketch, horizon = _Sketch(rows, columns, _sky(rng) if happens(rng, 0.2) else _wall(rng)), between(rng, 0.4, 0.95)
-    sketch.fill(0, horizon, sketch.wide, 1.1, _hsv(rng, (0, 1), (0.02, 0.35), (0.3, 0.8)))
-    for shape, share, most, foot, width_span, height_span, colour_of in _THINGS:
-        for _ in range(1 + int(rng.random() * most) if happens(rng, share) else 0):
-            x, wide, high = between(rng, -0.2, sketch.wide), between(rng, *width_span), between(rng, *height_span)
-            box = x, horizon + between(rng, *foot) - high, wide, high
-            if shape in ("grid", "person"):
-                getattr(sketch, shape)(rng, *box, colour_of(rng))
-            else:
-                sketch.fill(*box, colour_of(rng), round_=shape == "blob")
+    scene = weighted(rng, _SCENES)
+    drop = _Backdrop(rows, columns, _hsv(rng, 0.57, (0.05, 0.5), (0.6, 0.95)) if scene is _open_air else _wall(rng))
+    scene(rng, drop)
     blur = between(rng, 0.0, 0.016) if happens(rng, 0.7) else between(rng, 0.016, 0.04)
-    image = sketch.image.filter(ImageFilter.BoxBlur(blur * rows * 0.5)) if blur * rows > 0.6 else sketch.image
+    image = drop.image.filter(ImageFilter.BoxBlur(blur * rows * 0.5)) if blur * rows > 0.6 else drop.image
     colour = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
     grain = smooth_noise(rng, height, width, 7) * np.float32(0.06)
-    grain += smooth_noise(rng, height, width, 48) * np.float32(between(rng, 0.0, 0.05))
+    grain += smooth_noise(rng, height, width, 48) * np.float32(between(rng, 0.0, 0.14 if scene is _green else 0.035))
     slope = np.float32(between(rng, -0.25, 0.25)) * (np.arange(height, dtype=np.float32) / height - 0.5)
     return np.asarray(colour * (1 + grain + slope[:, None])[:, :, None], np.float32)
 
