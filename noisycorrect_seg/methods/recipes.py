@@ -12,7 +12,7 @@ from noisycorrect_seg.methods.elr import PixelEarlyLearning
 
 KIND = "segmentation"
 PAPER = RECIPES["paper"]
-PLAIN_MASKS = PLAIN.replace(lr=PAPER.lr, batch_size=PAPER.batch_size)
+PLAIN_MASKS = PLAIN.replace(lr=PAPER.lr, batch_size=PAPER.batch_size, kinds=(KIND,))
 
 # Where most of a mask is right, its labels are better than predictions, and a class that is not learnt yet fades if
 # evidence is trusted for it (docs/results/robustness-masks.md). So a pixel changes only where another class is all but
@@ -24,11 +24,12 @@ RECIPES.register(
         rates=OneCosine(),
         average=EveryStep(),
         correction=AtCycleEnd(momentum=0.7, trust="confident"),
+        kinds=(KIND,),
         reference="noisycorrect: pixels change only where another class is all but certain",
     ),
 )
 for _name in ("ce", "ema", "swa"):
-    RECIPES.register(f"{_name}/{KIND}", RECIPES[_name].replace(lr=PAPER.lr, batch_size=PAPER.batch_size))
+    RECIPES.register(f"{_name}/{KIND}", RECIPES[_name].replace(lr=PAPER.lr, batch_size=PAPER.batch_size, kinds=(KIND,)))
 RECIPES.register(
     f"elr/{KIND}",
     PLAIN_MASKS.replace(
@@ -41,7 +42,6 @@ RECIPES.register(
     "adele",
     PLAIN_MASKS.replace(
         objective=AdaptiveEarlyLearning(),
-        kinds=(KIND,),
         reference="Liu et al. 2022, Adaptive Early-Learning Correction for Segmentation from Noisy Annotations, "
         "arXiv:2110.03740",
     ),
