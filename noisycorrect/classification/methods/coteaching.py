@@ -84,8 +84,7 @@ class CoTeaching(TwinObjective):
     Raises
     ------
     InvalidInputError
-        If a number is out of range; at the start of a run, if the model is no
-        :class:`~noisycorrect.correction.twin.TwinNetworks` or a sample has no label.
+        If a number is out of range; at the start of a run, if the noise rate is missing or a sample has no label.
 
     Examples
     --------

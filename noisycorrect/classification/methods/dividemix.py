@@ -235,8 +235,7 @@ class DivideMix(TwinObjective):
     Raises
     ------
     InvalidInputError
-        If a number is out of range; in a run, if the model is no
-        :class:`~noisycorrect.correction.twin.TwinNetworks`, or inputs cannot be mixed.
+        If a number is out of range; in a run, if inputs cannot be mixed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Baselines that change the labels: label smoothing and bootstrapping; what all classification objectives share."""
+"""Methods that change the labels: label smoothing and bootstrapping; what all classification objectives share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def classification_task(setup: Setup) -> Classification:
         raise InvalidInputError(
             "a classification task with this objective",
             got=type(setup.task).__name__,
-            fix="leave objective= out, or train a classifier",
+            fix="pass a recipe for its kind of labels",
         )
     return setup.task
 
