@@ -161,6 +161,10 @@ class Progress(Callback):
         self.console = console
         self._bar: Bar | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Progress:
+        """Return one that shows on the same console, which cannot be copied."""
+        return type(self)(enabled=self.enabled, console=self.console)
+
     def on_fit_begin(self, run: Run) -> None:
         """Show the bar."""
         if not self.enabled or not distributed.is_main() or run.done:
