@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
+from noisycorrect.cycle.averages import AtCycleEnds
 from noisycorrect.data.batches import Batch
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number, whole_number
@@ -26,7 +27,8 @@ class Callback:
     """Sees a run; :meth:`~noisycorrect.training.run.Run.stop` lets it end, with a whole result.
 
     Subclasses override what they need. Every rank calls every method; one that writes or shows does so on the main
-    rank. State that a resumed run has to have goes through :meth:`state_dict`.
+    rank. State that a resumed run has to have goes through :meth:`state_dict`. A callback only looks: a run with it
+    gives bit for bit what the run without it gives.
 
     Examples
     --------
@@ -37,7 +39,10 @@ class Callback:
     """
 
     def on_fit_begin(self, run: Run) -> None:
-        """See a run that is about to train; ``run.epoch`` epochs are done, if it is resumed."""
+        """See a run that is about to train; ``run.epoch`` epochs are done, if it is resumed.
+
+        The state of an earlier run is to be forgotten if there are none; :meth:`load_state_dict` comes before.
+        """
 
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         """See a batch after its step."""
@@ -52,7 +57,7 @@ class Callback:
         """See a run after an epoch's state was written, if it has a folder: a process that ends here loses nothing."""
 
     def on_fit_end(self, run: Run) -> None:
-        """See a run that is over."""
+        """See a run that is over, be it by an error."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values that a resumed run goes on with."""
@@ -77,13 +82,16 @@ class Callbacks(Callback):
     """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
-        self.all: list[Any] = list(callbacks)
-        for callback in self.all:
-            if not isinstance(callback, Callback):
-                got = callback.__name__ if isinstance(callback, type) else repr(callback)
-                raise InvalidInputError(
-                    "callbacks to be Callback objects", got=got, fix='pass objects, such as EarlyStopping("val_nll")'
-                )
+        several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str)
+        self.all: list[Any] = list(callbacks) if several else [callbacks]
+        wrong = [callback for callback in self.all if not isinstance(callback, Callback)]
+        if wrong or not several:
+            found = [*wrong, *self.all][0]
+            raise InvalidInputError(
+                "callbacks to be a list of Callback objects",
+                got=f"the class {found.__name__}" if isinstance(found, type) else repr(found),
+                fix='pass objects in a list, such as [EarlyStopping("val_nll")]',
+            )
         if not any(isinstance(callback, Progress) for callback in self.all):
             self.all.insert(0, Progress())
 
@@ -137,7 +145,8 @@ class Callbacks(Callback):
 class Progress(Callback):
     """Shows how far a run is: a bar on a terminal, elsewhere a line an epoch; and a line for each cycle's record.
 
-    It is there without being asked for; pass ``Progress(enabled=False)`` for silence.
+    It is there without being asked for; pass ``Progress(enabled=False)`` for silence. Of the validation metrics a line
+    has the task's main one; all are in the history.
 
     Parameters
     ----------
@@ -152,16 +161,22 @@ class Progress(Callback):
         self.console = console
         self._bar: Bar | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Progress:
+        """Return one that shows on the same console, which cannot be copied."""
+        return type(self)(enabled=self.enabled, console=self.console)
+
     def on_fit_begin(self, run: Run) -> None:
         """Show the bar."""
-        self._console = self.console or Console(stderr=True, soft_wrap=True, highlight=False)
         if not self.enabled or not distributed.is_main() or run.done:
             return
-        share = len(distributed.shard(len(run.store)))
-        self._bar = samples_progress(console=self._console)
+        console = self.console or Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bar = samples_progress(console=console)
+        self._share = len(distributed.shard(len(run.store)))
+        total = run.schedule.epochs * self._share
+        self._line: TaskID = self._bar.add_task(self._described(run), total=total, completed=run.epoch * self._share)
+        if run.epoch:
+            self._print(f"going on after epoch {run.epoch}/{run.schedule.epochs}")
         self._bar.start()
-        total, completed = run.schedule.epochs * share, run.epoch * share
-        self._line: TaskID = self._bar.add_task(self._described(run), total=total, completed=completed)
 
     def on_batch_end(self, run: Run, batch: Batch) -> None:
         """Move the bar on."""
@@ -172,38 +187,57 @@ class Progress(Callback):
         """Say how the epoch was."""
         if self._bar is None:
             return
-        self._bar.update(self._line, description=self._described(run))
-        if not self._console.is_terminal:
-            self._print(f"epoch {run.epoch}/{run.schedule.epochs}", run.epoch_record(), leave=("epoch",))
+        # Counted batches miss a last one of a single sample, which nobody trains on.
+        self._bar.update(self._line, description=self._described(run), completed=run.epoch * self._share)
+        if not self._bar.console.is_terminal:
+            record = run.epoch_record()
+            values = {name: value for name, value in record.items() if name not in ("cycle", "epoch")}
+            self._print(f"epoch {run.epoch}/{run.schedule.epochs}", values)
 
     def on_cycle_end(self, run: Run) -> None:
         """Say how the cycle was."""
-        if self._bar is not None:
-            leave = ("cycle", "epoch", "loss", "lr")
-            self._print(f"cycle {run.cycle}/{run.schedule.cycles} done", run.history[-1], leave=leave)
+        if self._bar is None:
+            return
+        record, main = run.history[-1], run.task.main_metric
+        names = ("agreement", "changed", "mean_trust", "label_accuracy", f"val_{main}", f"val_clean_{main}")
+        values = {name: record[name] for name in names if name in record}
+        self._print(f"{self._phase(run)} done in {record['seconds']:.1f} s", values)
 
     def on_fit_end(self, run: Run) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        """Take the bar away, and say so if the run was stopped."""
+        if self._bar is None:
+            return
+        if run.stopped:
+            self._print(f"stopped after epoch {run.epoch}/{run.schedule.epochs}")
+        self._bar.stop()
+        self._bar = None
 
-    def _print(self, head: str, record: Mapping[str, float], leave: tuple[str, ...]) -> None:
-        values = [f"{name} {value:.4g}" for name, value in record.items() if name not in leave and value == value]
-        self._console.print(", ".join([head, *values]))
+    def _print(self, head: str, values: Mapping[str, float] | None = None) -> None:
+        assert self._bar is not None
+        known = {name: value for name, value in (values or {}).items() if not math.isnan(value)}
+        text = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
+        self._bar.console.print(f"{head}: {text}" if text else head)
 
     @staticmethod
-    def _described(run: Run) -> str:
+    def _phase(run: Run) -> str:
+        if not run.schedule.cycles:
+            return "training"
+        return f"cycle {run.cycle}/{run.schedule.cycles}" if run.cycle else "initial phase"
+
+    @classmethod
+    def _described(cls, run: Run) -> str:
+        """Return what stands before the bar: the epoch that runs now, and the loss of the last one."""
         loss = "" if math.isnan(run.loss) else f", loss {run.loss:.3g}"
         epoch = min(run.epoch + 1, run.schedule.epochs)
         cycle = run.schedule.cycle(epoch - 1)
-        return f"cycle {cycle}/{run.schedule.cycles}, epoch {epoch}/{run.schedule.epochs}{loss}"
+        return f"epoch {epoch}/{run.schedule.epochs}{f', cycle {cycle}/{run.schedule.cycles}' if cycle else ''}{loss}"
 
 
 class EarlyStopping(Callback):
     """Stops a run whose model no longer gets better on the validation set, whose labels may be as noisy as the others.
 
-    The model, or its average, is measured after every epoch, one forward pass over the validation set.
+    What is measured is the model that the run would return: after every epoch, one forward pass over the validation
+    set; or, of a recipe that averages weights at the ends of cycles, as the paper's does, after every cycle.
 
     Parameters
     ----------
@@ -211,14 +245,26 @@ class EarlyStopping(Callback):
         What gets better: ``"val_accuracy"``, ``"val_nll"``, ``"val_mean_iou"``, ... A loss or likelihood (``loss`` or
         ``nll`` in its name) gets better downwards.
     patience : int
-        Epochs without improvement before the run is stopped, at least 1.
+        Measurements without improvement before the run is stopped, at least 1.
     min_delta : float
         Least improvement that counts, >= 0.
 
     Raises
     ------
     InvalidInputError
-        If a number is out of range; in a run, if there is no validation set or no such metric.
+        If a number is out of range; when a run starts, if there is no validation set or no such metric.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from noisycorrect import SelfCorrector
+    >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    >>> labels = (inputs[:, 0] > 0).long()
+    >>> stopping = EarlyStopping("val_accuracy", patience=2)
+    >>> corrector = SelfCorrector(
+    ...     torch.nn.Linear(5, 2), num_classes=2, recipe="ce", epochs=90, callbacks=[stopping])
+    >>> corrector.fit((inputs, labels), (inputs, labels)).history[-1]["epoch"] < 90
+    True
     """
 
     def __init__(self, metric: str = "val_accuracy", *, patience: int = 5, min_delta: float = 0.0) -> None:
@@ -229,15 +275,31 @@ class EarlyStopping(Callback):
         self.best = -math.inf
         self.waited = 0
 
-    def on_epoch_end(self, run: Run) -> None:
-        """Measure, and stop a run that has waited long enough."""
+    def on_fit_begin(self, run: Run) -> None:
+        """See whether there is what is to be measured, before hours of training."""
+        if not run.epoch:
+            self.best, self.waited = -math.inf, 0
+        if run.done:
+            return
         scores = {**run.epoch_record(), **run.validate()}
         if self.metric not in scores:
             raise InvalidInputError(
-                f"the metric {self.metric!r} to stop by",
-                got=f"{', '.join(scores)}",
-                fix="pass val= to fit, or another metric",
+                f"a metric to stop by, one of {', '.join(scores)}",
+                got=repr(self.metric),
+                fix="pass val= to fit" if run.data.val is None else "pass one of them",
             )
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Measure, and stop a run that has waited long enough."""
+        if not isinstance(run.recipe.average, AtCycleEnds):
+            self._look(run, {**run.epoch_record(), **run.validate()})
+
+    def on_cycle_end(self, run: Run) -> None:
+        """Do it now, if the model has changed only now."""
+        if isinstance(run.recipe.average, AtCycleEnds):
+            self._look(run, run.history[-1])
+
+    def _look(self, run: Run, scores: Mapping[str, float]) -> None:
         value = -scores[self.metric] if self.falls else scores[self.metric]
         if value > self.best + self.min_delta:
             self.best, self.waited = value, 0
@@ -247,7 +309,7 @@ class EarlyStopping(Callback):
             run.stop()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value so far, and the epochs since."""
+        """Return the best value so far, and the measurements since."""
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -261,37 +323,54 @@ class CSVLog(Callback):
     Parameters
     ----------
     path : path-like
-        Of the file, replaced as a whole after each epoch.
+        Of the file, replaced as a whole after each epoch. A value that a row lacks is an empty field.
+
+    Raises
+    ------
+    InvalidInputError
+        In a run, if the file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.rows: list[dict[str, float]] = []
 
+    def on_fit_begin(self, run: Run) -> None:
+        """Replace the file of an earlier run; one that is resumed goes on."""
+        if not run.epoch:
+            self.rows = []
+        self._write(run)
+
     def on_epoch_end(self, run: Run) -> None:
         """Add a row."""
         self.rows.append(run.epoch_record())
-        self._write()
+        self._write(run)
 
     def on_cycle_end(self, run: Run) -> None:
         """Complete the row with the cycle's record."""
-        self.rows[-1] = {**run.history[-1]}
-        self._write()
+        self._write(run)
 
-    def _write(self) -> None:
+    def on_fit_end(self, run: Run) -> None:
+        """Complete the last row of a run that was stopped."""
+        self._write(run)
+
+    def _write(self, run: Run) -> None:
         if not distributed.is_main():
             return
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        cycles = {record["epoch"]: record for record in run.history}
+        rows = [cycles.get(row["epoch"], row) for row in self.rows]
+        names = list(dict.fromkeys(name for row in rows for name in row))
         try:
             with replace_atomically(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-                writer.writeheader()
-                writer.writerows({key: value for key, value in row.items() if value == value} for row in self.rows)
+                if names:
+                    writer.writeheader()
+                writer.writerows({key: value for key, value in row.items() if value == value} for row in rows)
         except OSError as error:
             raise InvalidInputError(f"to write {self.path}", got=str(error), fix="choose another file") from error
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows."""
+        """Return the epochs' rows."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -322,13 +401,20 @@ class TensorBoard(Callback):
         self._open = SummaryWriter
         self._writer: Any = None
 
+    def on_fit_begin(self, run: Run) -> None:
+        """Open the file; what a killed run wrote after its last checkpoint is hidden."""
+        if distributed.is_main() and not run.done:
+            self._writer = self._open(str(self.folder), purge_step=run.epoch + 1)
+
     def on_epoch_end(self, run: Run) -> None:
         """Write loss and rate."""
-        self._write(run.epoch_record(), run.epoch)
+        self._write(run.epoch_record())
 
     def on_cycle_end(self, run: Run) -> None:
-        """Write the cycle's record."""
-        self._write(run.history[-1], run.epoch)
+        """Write what the cycle's record has beside them."""
+        epoch_names = run.epoch_record()
+        record = {name: value for name, value in run.history[-1].items() if name not in epoch_names}
+        self._write({"epoch": run.epoch, **record})
 
     def on_fit_end(self, run: Run) -> None:
         """Close the file."""
@@ -336,11 +422,9 @@ class TensorBoard(Callback):
             self._writer.close()
             self._writer = None
 
-    def _write(self, record: Mapping[str, float], epoch: int) -> None:
-        if not distributed.is_main():
-            return
+    def _write(self, record: Mapping[str, float]) -> None:
         if self._writer is None:
-            self._writer = self._open(str(self.folder))
+            return
         for name, value in record.items():
-            if name != "epoch" and value == value:
-                self._writer.add_scalar(name, value, epoch)
+            if name != "epoch" and not math.isnan(value):
+                self._writer.add_scalar(name, value, record["epoch"])

@@ -185,8 +185,8 @@ class SelfCorrector:
         data = self._data(train, val, unlabeled, canonical, clean_labels, val_clean_labels)
         with self._opened(data, resume) as run:
             run.rehearse()
-            self.callbacks.on_fit_begin(run)
             try:
+                self.callbacks.on_fit_begin(run)
                 while not run.done:
                     with run.next_epoch() as batches:
                         for batch in batches:
@@ -202,6 +202,7 @@ class SelfCorrector:
                         run.record(run.correction.at_cycle_end(run))  # Eq. 7: the next generation of labels
                         run.average.restart(run.student, run.optimizer)
                         self.callbacks.on_cycle_end(run)
+                        run.complete()
                     run.save(callbacks=self.callbacks.state_dict())
                     self.callbacks.on_checkpoint(run)
             finally:
@@ -290,6 +291,7 @@ def _made_recipe(
     if not isinstance(found, Recipe):
         fix = 'pass a name such as "paper", or a Recipe'
         raise InvalidInputError("recipe to be a name or a Recipe", got=repr(recipe), fix=fix)
+    RECIPES.suited(found, kind)
     if optimizer is not None:
         found = found.replace(optimizer=optimizer, lr=lr)
     elif lr is not None:

@@ -270,6 +270,7 @@ class Recipe:
             "lr": self.lr,
             "batch_size": self.batch_size,
             "clip_grad_norm": self.clip_grad_norm,
+            "weight_decay": self.weight_decay,
         }
 
 
@@ -284,20 +285,30 @@ class RecipeRegister(Register[Recipe]):
         InvalidInputError
             If there is none, or none for the kind.
         """
-        if f"{name}/{kind}" in self:
-            return self[f"{name}/{kind}"]
-        recipe = self[name]
+        recipe: Any = self[f"{name}/{kind}" if f"{name}/{kind}" in self else name]
+        if not isinstance(recipe, Recipe):
+            fix = "register Recipe(...), an object"
+            raise InvalidInputError(f"the recipe {name!r} to be a Recipe", got=repr(recipe), fix=fix)
+        return self.suited(recipe, kind)
+
+    def suited(self, recipe: Recipe, kind: str) -> Recipe:
+        """Return the recipe if it is for a kind of labels.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is not; the message names those that are.
+        """
         if recipe.kinds and kind not in recipe.kinds:
-            others = ", ".join(sorted(repr(other) for other in self if "/" not in other and self._suits(other, kind)))
+            found = {name: other for name, other in self._things.items() if isinstance(other, Recipe)}
+            known = sorted({name.split("/")[0] for name, other in found.items() if kind in (other.kinds or (kind,))})
+            own = next((repr(name) for name, other in found.items() if other is recipe), "a Recipe")
             raise InvalidInputError(
                 f"a recipe for labels of the kind {kind!r}",
-                got=f"{name!r}, which is for {', '.join(map(repr, recipe.kinds))}",
-                fix=f"pass one of {others}, or a Recipe of your own",
+                got=f"{own}, which is for {', '.join(map(repr, recipe.kinds))}",
+                fix=f"pass one of {', '.join(map(repr, known))}, or a Recipe of your own",
             )
         return recipe
-
-    def _suits(self, name: str, kind: str) -> bool:
-        return not self[name].kinds or kind in self[name].kinds or f"{name}/{kind}" in self
 
 
 RECIPES = RecipeRegister("recipe", group="noisycorrect.recipes")

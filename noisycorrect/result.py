@@ -39,7 +39,7 @@ class CorrectionResult:
 
         - ``cycle``, ``epoch`` (epochs done), ``loss`` (mean of the last epoch; early-learning regularisation takes it
           below 0), ``lr`` (of the last batch), ``seconds`` (since the last record), ``sample_passes`` (so far: forward
-          1, backward 2); of the robust preset ``correcting``, 1 from the start of correction on: all 0 says that it
+          1, backward 2); of the robust recipe ``correcting``, 1 from the start of correction on: all 0 says that it
           never started;
         - ``val_*``: metrics of the model on the validation set against its given labels, ``val_clean_*`` against
           clean ones;

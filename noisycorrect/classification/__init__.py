@@ -11,7 +11,6 @@ from noisycorrect.classification.methods import (
     Mixup,
     SparseOverParameterization,
     SymmetricCrossEntropy,
-    recipes,  # noqa: F401 - registers them
 )
 from noisycorrect.classification.task import Classification
 from noisycorrect.correction.twin import TwinNetworks

@@ -181,7 +181,7 @@ def given_labels(setup: Setup, name: str, *, unlabeled: bool) -> Tensor:
         If labels are masks; if `unlabeled` is False and a sample has no label.
     """
     if setup.given is None:
-        raise InvalidInputError(f"class labels for {name}", got="masks", fix="use another objective for masks")
+        raise InvalidInputError(f"class labels for {name}", got="masks", fix="use another recipe")
     given = setup.given.long()
     missing = int((given < 0).sum())
     if missing and not unlabeled:

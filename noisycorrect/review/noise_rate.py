@@ -113,7 +113,7 @@ class NoiseEstimate:
         elif self.interval[1] - self.interval[0] > UNDECIDED_WIDTH:
             sentences.append(
                 "The evidence is undecided, so the interval is wide: a network that memorised wrong labels agrees with "
-                'them. Train with preset="robust", or for fewer epochs.'
+                'them. Train with recipe="robust", or for fewer epochs.'
             )
         if clean:
             sentences.append("Your labels look clean, unless the network has memorised their errors.")

@@ -12,9 +12,9 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 logger = logging.getLogger("noisycorrect")
@@ -31,7 +31,7 @@ class RateColumn(ProgressColumn):
 
 
 def samples_progress(*, enabled: bool = True, console: Console | None = None) -> Progress:
-    """Return a progress bar that counts samples, with rate and remaining time; silent off a terminal.
+    """Return a progress bar that counts samples, with their rate and the remaining time; silent off a terminal.
 
     Parameters
     ----------
@@ -49,11 +49,10 @@ def samples_progress(*, enabled: bool = True, console: Console | None = None) ->
     console = console or Console(stderr=True)
     return Progress(
         TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        BarColumn(),  # the only column that gives way on a narrow terminal
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        RateColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
         console=console,
         disable=not (enabled and console.is_terminal),
     )

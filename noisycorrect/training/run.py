@@ -66,7 +66,7 @@ class Run:
     epoch : int
         Epochs done.
     stopped : bool
-        Whether somebody has stopped it.
+        Whether it ends before its schedule does, because somebody has stopped it.
     """
 
     def __init__(
@@ -102,6 +102,9 @@ class Run:
         self.epoch = 0
         self.stopped = False
         self.loss = math.nan
+        self._asked_to_stop = False
+        self._published: Metrics | None = None  # at the cycle's end that was last
+        self._recorded_as_last = False
         self._clock = time.perf_counter()
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
@@ -169,8 +172,11 @@ class Run:
         )
 
     def stop(self) -> None:
-        """Let the run end with this epoch, as if it ended a cycle; the result is whole. For callbacks, on any rank."""
-        self.stopped = True
+        """Let the run end with this epoch, as if it ended a cycle; the result is whole. For callbacks, on any rank.
+
+        Before an epoch or after its checkpoint, ``this`` is the next one.
+        """
+        self._asked_to_stop = True
 
     # ---------------------------------------------------------------- the steps of the loop
 
@@ -299,7 +305,19 @@ class Run:
             **self.validate(),
         }
         self._clock = now
+        self._published, self._recorded_as_last = metrics, self.done
         self.history.append(record)
+
+    def complete(self) -> None:
+        """Do what the end of a run takes beside that of a cycle, if a callback stopped it when the cycle had ended."""
+        if not self.stopped or self._recorded_as_last:
+            return
+        if self._recalibrated != self.epoch:
+            self.recalibrate()
+        published = self.correction.at_cycle_end(self) if self._published is None else self._published
+        earlier = self.history.pop()
+        self.record(published)
+        self.history[-1]["seconds"] += earlier["seconds"]
 
     def _compared(self, metrics: Metrics) -> dict[str, float]:
         """Compare the labels of this generation with those of the last one, and with the clean ones, if there are."""
@@ -340,14 +358,11 @@ class Run:
         }
 
     def agree_to_stop(self) -> None:
-        """Let all ranks stop if one does."""
-        if distributed.world_size() > 1:
-            self.stopped = bool(distributed.all_reduce_sum(torch.tensor(float(self.stopped))) > 0)
+        """Stop, on all ranks, if somebody asked for it on one."""
+        self.stopped = bool(distributed.all_reduce_sum(torch.tensor(float(self._asked_to_stop))) > 0)
 
     def result(self) -> CorrectionResult:
         """Return what the run has come to."""
-        if self.stopped and self._recalibrated != self.epoch:  # stopped at a cycle's end, which was not to be the last
-            self.recalibrate()
         return CorrectionResult(self.model.eval(), self.store, self.history, self.sample_passes)
 
     # ---------------------------------------------------------------- stopping and going on

@@ -1,7 +1,9 @@
-"""Baselines of parsing with noisy masks, as objectives of :class:`noisycorrect.SelfCorrector`."""
+"""Methods of parsing with noisy masks, as objectives and recipes of :class:`noisycorrect.SelfCorrector`."""
 
-from noisycorrect_seg.methods import recipes  # noqa: F401 - registers them
+from noisycorrect.support.register import import_folder
 from noisycorrect_seg.methods.adele import AdaptiveEarlyLearning
 from noisycorrect_seg.methods.elr import PixelEarlyLearning
 
 __all__ = ["AdaptiveEarlyLearning", "PixelEarlyLearning"]
+
+import_folder(__name__, __path__)

@@ -18,11 +18,13 @@ from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import TRAINING_PASSES, Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Objective
+from noisycorrect.recipe import RECIPES
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.methods.frames import parsing_task
+from noisycorrect_seg.methods.recipes import KIND, PLAIN_MASKS
 
 LEAST_EPOCHS = 4  # one point more than the curve has parameters
 LEAST_PROB = 1e-8
@@ -277,3 +279,14 @@ class AdaptiveEarlyLearning(Objective):
         both = torch.bincount(labels[labels == hits], minlength=classes)
         each = torch.bincount(labels, minlength=classes) + torch.bincount(hits, minlength=classes)
         self._met += torch.stack([both, each - both])
+
+
+RECIPES.register(
+    "adele",
+    PLAIN_MASKS.replace(
+        objective=AdaptiveEarlyLearning(),
+        kinds=(KIND,),
+        reference="Liu et al. 2022, Adaptive Early-Learning Correction for Segmentation from Noisy Annotations, "
+        "arXiv:2110.03740",
+    ),
+)

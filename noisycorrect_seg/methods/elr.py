@@ -14,9 +14,11 @@ from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Objective
+from noisycorrect.recipe import RECIPES
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.methods.frames import into_canonical, onto_crops, parsing_task
+from noisycorrect_seg.methods.recipes import KIND, PLAIN_MASKS
 
 
 class PixelEarlyLearning(Objective):
@@ -100,3 +102,13 @@ def _labeled_share(given: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the share of labelled pixels around each place of a smaller map, float32 (B, *size)."""
     labeled = (given != IGNORE_INDEX).float().unsqueeze(1)
     return nn.functional.adaptive_avg_pool2d(labeled, size).squeeze(1)
+
+
+RECIPES.register(
+    f"elr/{KIND}",
+    PLAIN_MASKS.replace(
+        objective=PixelEarlyLearning(),
+        reference="Liu et al. 2020, Early-Learning Regularization Prevents Memorization of Noisy Labels, "
+        "arXiv:2007.00151, for pixels",
+    ),
+)

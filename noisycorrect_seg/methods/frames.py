@@ -25,7 +25,7 @@ def parsing_task(setup: Setup) -> HumanParsing:
     """
     if not isinstance(setup.task, HumanParsing):
         raise InvalidInputError(
-            "the task HumanParsing", got=type(setup.task).__name__, fix="use noisycorrect.classification's baselines"
+            "the task HumanParsing", got=type(setup.task).__name__, fix="use a recipe for class labels"
         )
     return setup.task
 

@@ -1,4 +1,4 @@
-"""Recipes for masks: the robust one, plain training, and methods of the literature."""
+"""Recipes for masks: the robust one, and plain training, which methods of the literature start from."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from noisycorrect.cycle.averages import EveryStep
 from noisycorrect.cycle.rates import OneCosine
 from noisycorrect.cycle.schedule import Shares
 from noisycorrect.recipe import PLAIN, RECIPES, Recipe
-from noisycorrect_seg.methods.adele import AdaptiveEarlyLearning
-from noisycorrect_seg.methods.elr import PixelEarlyLearning
 
 KIND = "segmentation"
 PAPER = RECIPES["paper"]
-PLAIN_MASKS = PLAIN.replace(lr=PAPER.lr, batch_size=PAPER.batch_size)
+PLAIN_MASKS = PLAIN.replace(lr=PAPER.lr, batch_size=PAPER.batch_size, kinds=(KIND,))
 
 # Where most of a mask is right, its labels are better than predictions, and a class that is not learnt yet fades if
 # evidence is trusted for it (docs/results/robustness-masks.md). So a pixel changes only where another class is all but
@@ -24,25 +22,9 @@ RECIPES.register(
         rates=OneCosine(),
         average=EveryStep(),
         correction=AtCycleEnd(momentum=0.7, trust="confident"),
+        kinds=(KIND,),
         reference="noisycorrect: pixels change only where another class is all but certain",
     ),
 )
 for _name in ("ce", "ema", "swa"):
-    RECIPES.register(f"{_name}/{KIND}", RECIPES[_name].replace(lr=PAPER.lr, batch_size=PAPER.batch_size))
-RECIPES.register(
-    f"elr/{KIND}",
-    PLAIN_MASKS.replace(
-        objective=PixelEarlyLearning(),
-        reference="Liu et al. 2020, Early-Learning Regularization Prevents Memorization of Noisy Labels, "
-        "arXiv:2007.00151, for pixels",
-    ),
-)
-RECIPES.register(
-    "adele",
-    PLAIN_MASKS.replace(
-        objective=AdaptiveEarlyLearning(),
-        kinds=(KIND,),
-        reference="Liu et al. 2022, Adaptive Early-Learning Correction for Segmentation from Noisy Annotations, "
-        "arXiv:2110.03740",
-    ),
-)
+    RECIPES.register(f"{_name}/{KIND}", RECIPES[_name].replace(lr=PAPER.lr, batch_size=PAPER.batch_size, kinds=(KIND,)))

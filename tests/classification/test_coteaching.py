@@ -5,15 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from noisycorrect import Classification
+from noisycorrect import Classification, Correction
 from noisycorrect.classification.methods.coteaching import CoTeaching, exchange_loss, remember_rate
-from noisycorrect.classification.methods.twin import TwinNetworks
+from noisycorrect.correction.part import Setup
+from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
-from noisycorrect.objective import Setup
 from noisycorrect.support.errors import InvalidInputError
 
 COUNT, CLASSES = 12, 3
+GIVEN = Correction()  # labels stay as they are given
 
 
 def setup(given, epochs=20):
@@ -76,14 +77,14 @@ def test_the_objective_is_the_algorithm(epoch, keep):
     objective.start(setup(samples.given))
     objective.start_epoch(epoch, networks)
     losses = [cross_entropies(own, samples.given) for own in networks(samples.input)]
-    assert objective.loss(networks, samples).item() == pytest.approx(taught(losses, keep), rel=1e-12)
+    assert objective.loss(networks, samples, GIVEN).item() == pytest.approx(taught(losses, keep), rel=1e-12)
 
 
 def test_each_network_learns_from_the_others_samples_alone():
     objective, networks, samples = CoTeaching(0.5, warmup_epochs=1), twin(), batch()
     objective.start(setup(samples.given))
     objective.start_epoch(1, networks)
-    objective.loss(networks, samples).backward()
+    objective.loss(networks, samples, GIVEN).backward()
     losses = [cross_entropies(own, samples.given) for own in networks(samples.input)]
     for own, other in ((0, 1), (1, 0)):
         chosen = sorted(range(COUNT), key=lambda i: losses[other][i])[: COUNT // 2]
@@ -98,7 +99,7 @@ def test_the_warmup_takes_half_of_a_short_run():
     objective.start(setup(samples.given, epochs=6))
     objective.start_epoch(3, networks)
     losses = [cross_entropies(own, samples.given) for own in networks(samples.input)]
-    assert objective.loss(networks, samples).item() == pytest.approx(taught(losses, 6), rel=1e-12)
+    assert objective.loss(networks, samples, GIVEN).item() == pytest.approx(taught(losses, 6), rel=1e-12)
 
 
 def test_one_sample_is_always_kept():
@@ -107,7 +108,7 @@ def test_one_sample_is_always_kept():
     objective.start(setup(samples.given))
     objective.start_epoch(5, networks)
     expected = sum(cross_entropies(own, one.given)[0] for own in networks(one.input))
-    assert objective.loss(networks, one).item() == pytest.approx(expected, rel=1e-12)
+    assert objective.loss(networks, one, GIVEN).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_it_costs_two_networks_and_knows_itself():
@@ -128,3 +129,5 @@ def test_other_bad_input_is_refused():
         CoTeaching(0.2).start(setup(torch.tensor([0, -1, 1])))
     with pytest.raises(InvalidInputError, match="class labels for CoTeaching; got masks"):
         CoTeaching(0.2).start(setup(None))
+    with pytest.raises(InvalidInputError, match="the noise rate that co-teaching needs to know; got None"):
+        CoTeaching().start(setup(torch.tensor([0, 1])))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from watching import QUIET
 
-from noisycorrect import Classification, SelfCorrector, noise
+from noisycorrect import Classification, Correction, SelfCorrector, noise
 from noisycorrect.classification.methods import dividemix
 from noisycorrect.classification.methods.dividemix import (
     DivideMix,
@@ -18,13 +19,15 @@ from noisycorrect.classification.methods.dividemix import (
     semi_supervised_loss,
     sharpen,
 )
-from noisycorrect.classification.methods.twin import TwinNetworks
+from noisycorrect.correction.part import Setup
+from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
-from noisycorrect.objective import Setup
+from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import InvalidInputError
 
 COUNT, CLASSES = 10, 3
+GIVEN = Correction()  # labels stay as they are given
 
 
 def random(*shape, seed=0):
@@ -211,7 +214,7 @@ def test_the_objective_is_the_algorithm(views, monkeypatch):
     monkeypatch.setattr(dividemix, "mix", mixed)
     torch.manual_seed(5)
     reference = copy.deepcopy(networks)
-    found = objective.loss(networks, samples).item()
+    found = objective.loss(networks, samples, GIVEN).item()
 
     inputs = [samples.input, samples.input + 0.5][:views]
     ends = [copy.deepcopy(network).eval() for network in (reference.first, reference.second)]
@@ -259,13 +262,13 @@ def test_the_warmup_is_cross_entropy(penalty):
         known = [(prob, int(label)) for prob, label in zip(probs, samples.given, strict=True) if label >= 0]
         expected -= sum(math.log(prob[label]) for prob, label in known) / len(known)
         expected += penalty * sum(p * math.log(p) for prob in probs for p in prob) / len(probs)
-    assert objective.loss(networks, samples).item() == pytest.approx(expected, rel=1e-10)
+    assert objective.loss(networks, samples, GIVEN).item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_guesses_leave_modes_statistics_and_gradients_to_training():
     samples, networks = batch(), twin().train()
     objective = started(DivideMix(warmup_epochs=1), samples, networks, epoch=1)
-    objective.loss(networks, samples).backward()
+    objective.loss(networks, samples, GIVEN).backward()
     assert all(module.training for module in networks.modules())
     assert networks.first[1].num_batches_tracked == networks.second[1].num_batches_tracked == 1
     assert all(parameter.grad.abs().sum() > 0 for parameter in (networks.first[0].weight, networks.second[0].weight))
@@ -276,7 +279,7 @@ def test_autocast_does_not_lose_the_gradient_of_guessed_weights():
     objective = started(DivideMix(warmup_epochs=1), samples, networks.double(), epoch=1)
     networks.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = objective.loss(networks, samples)
+        loss = objective.loss(networks, samples, GIVEN)
     loss.backward()
     assert all(parameter.grad is not None for parameter in networks.parameters())
 
@@ -287,7 +290,7 @@ def test_samples_without_a_label_are_used_as_unlabelled_ones():
     assert objective.clean_probs[:, 0].tolist() == [1, 1, 1, 0, 1] * 2
     objective = started(DivideMix(warmup_epochs=1), samples, networks, epoch=1)
     assert objective.clean_probs[3].tolist() == [0, 0]
-    assert torch.isfinite(objective.loss(networks, samples))
+    assert torch.isfinite(objective.loss(networks, samples, GIVEN))
 
 
 def test_lengths_and_weights_follow_the_paper():
@@ -311,10 +314,8 @@ def test_passes_are_those_that_a_run_takes():
     twin_model = TwinNetworks.of(Counting(4, CLASSES), seed=1)
     for augment, passes in ((None, 6 + 2 * 10), (lambda batch: batch + 0.1, 6 + 2 * 18)):
         forwards.update(samples=0, with_gradient=0)
-        run = SelfCorrector(
-            twin_model, num_classes=CLASSES, objective=DivideMix(augment=augment, warmup_epochs=1), init_epochs=3,
-            cycles=0, aggregate=False, refine=False, batch_size=10, lr=0.01,
-        )  # fmt: skip
+        recipe = PLAIN.replace(objective=DivideMix(augment=augment, warmup_epochs=1), batch_size=10, lr=0.01)
+        run = SelfCorrector(twin_model, num_classes=CLASSES, recipe=recipe, epochs=3, callbacks=[QUIET])
         result = run.fit((inputs, given))
         assert result.sample_passes == 20 * passes
         rehearsal = 2 * 20
@@ -329,13 +330,10 @@ def test_it_beats_cross_entropy_where_many_labels_are_wrong():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, CLASSES))
-    settings = {
-        "num_classes": CLASSES, "init_epochs": 20, "cycles": 0, "aggregate": False, "refine": False, "lr": 0.1,
-        "batch_size": 30,
-    }  # fmt: skip
-    plain = SelfCorrector(model, **settings).fit((inputs, given)).model
-    objective = DivideMix(warmup_epochs=3, ramp_epochs=5)
-    found = SelfCorrector(TwinNetworks.of(model, 1), objective=objective, **settings).fit((inputs, given)).model
+    settings = {"num_classes": CLASSES, "epochs": 20, "lr": 0.1, "batch_size": 30, "callbacks": [QUIET]}
+    plain = SelfCorrector(model, recipe="ce", **settings).fit((inputs, given)).model
+    recipe = PLAIN.replace(objective=DivideMix(warmup_epochs=3, ramp_epochs=5))
+    found = SelfCorrector(TwinNetworks.of(model, 1), recipe=recipe, **settings).fit((inputs, given)).model
     score = {
         name: (net(inputs).argmax(1) == clean).float().mean().item() for name, net in (("ce", plain), ("dm", found))
     }
@@ -373,7 +371,7 @@ def test_inputs_that_cannot_be_mixed_are_refused(inputs):
     samples, networks = batch(), twin()
     objective = started(DivideMix(warmup_epochs=1), samples, networks, epoch=1)
     with pytest.raises(InvalidInputError, match="a floating tensor as input for DivideMix"):
-        objective.loss(networks, Batch(samples.index, inputs, samples.given, samples.trust))
+        objective.loss(networks, Batch(samples.index, inputs, samples.given, samples.trust), GIVEN)
 
 
 def test_masks_are_refused():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import Dataset
+from watching import QUIET, AfterEpoch
 
 from noisycorrect import SelfCorrector, noise
 from noisycorrect.classification.methods.prune_retrain import prune_retrain, prune_retrain_epochs
@@ -31,7 +32,7 @@ def network():
 
 
 def run(train, model=None, **settings):
-    defaults = {"num_classes": CLASSES, "epochs": 5, "folds": 3, "lr": 0.1, "batch_size": 10}
+    defaults = {"num_classes": CLASSES, "epochs": 5, "folds": 3, "lr": 0.1, "batch_size": 10, "callbacks": [QUIET]}
     return prune_retrain(model or network(), train, **{**defaults, **settings})
 
 
@@ -40,11 +41,8 @@ def test_wrong_labels_are_left_out_and_the_rest_is_trained_on():
     model = network()
     before = copy.deepcopy(model.state_dict())
     seen = []
-
-    def note(model, record):
-        seen.append(record["epoch"])
-
-    result = run((inputs, given), model, val=(inputs, clean), epochs=10, on_epoch=note)
+    note = AfterEpoch(lambda run: seen.append(run.epoch))
+    result = run((inputs, given), model, val=(inputs, clean), epochs=10, callbacks=[QUIET, note])
     wrong = (given != clean).numpy()
     assert (result.kept == ~wrong).mean() > 0.9
     assert (result.model(inputs).argmax(1) == clean).float().mean() > 0.9
@@ -74,10 +72,12 @@ def test_a_sample_is_predicted_by_a_model_that_has_not_seen_it():
     count = 60
     inputs, given = torch.eye(count), torch.randint(2, (count,), generator=torch.Generator().manual_seed(0))
     model = nn.Linear(count, 2)
-    result = prune_retrain(model, (inputs, given), num_classes=2, epochs=40, folds=3, lr=1.0, batch_size=20)
-    known = SelfCorrector(
-        model, num_classes=2, init_epochs=40, cycles=0, lr=1.0, batch_size=20, aggregate=False, refine=False
-    ).fit((inputs, given))
+    result = prune_retrain(
+        model, (inputs, given), num_classes=2, epochs=40, folds=3, lr=1.0, batch_size=20, callbacks=[QUIET]
+    )
+    known = SelfCorrector(model, num_classes=2, recipe="ce", epochs=40, lr=1.0, batch_size=20, callbacks=[QUIET]).fit(
+        (inputs, given)
+    )
     assert (known.model(inputs).argmax(1) == given).all()
     unseen = (result.probs.argmax(1) == given).float().mean()
     assert unseen < 0.7

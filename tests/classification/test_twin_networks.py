@@ -1,17 +1,20 @@
 """Two networks in one module: outputs, fresh weights, a run with BatchNorm, resuming, two ranks."""
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from spawn import run_processes
 from torch import nn
+from watching import QUIET, Kill
 
-from noisycorrect import SelfCorrector
+from noisycorrect import RECIPES, Classification, Schedule, SelfCorrector
 from noisycorrect.classification.methods.coteaching import CoTeaching
 from noisycorrect.classification.methods.dividemix import DivideMix
-from noisycorrect.classification.methods.twin import InputPair, TwinNetworks, reinitialised, twin_networks
+from noisycorrect.correction.part import Setup
+from noisycorrect.correction.twin import InputPair, TwinNetworks, reinitialised, twin_networks
+from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import InvalidInputError
 
 CLASSES = 3
@@ -33,10 +36,11 @@ def blobs(count=60):
     return inputs, torch.where(wrong, (clean + 1) % CLASSES, clean)
 
 
-def corrector(objective, *, norm=True, **settings):
-    defaults = {"init_epochs": 4, "cycles": 0, "lr": 0.1, "batch_size": 20, "aggregate": False, "refine": False}
-    twin = TwinNetworks.of(network(norm).double() if settings.pop("double", False) else network(norm), seed=1)
-    return SelfCorrector(twin, num_classes=CLASSES, objective=objective, **{**defaults, **settings})
+def corrector(objective, *, norm=True, double=False, recipe=PLAIN, callbacks=(), model=None, **settings):
+    twin = TwinNetworks.of(network(norm).double() if double else network(norm), seed=1)
+    recipe = recipe.replace(objective=objective, lr=0.1, batch_size=20)
+    settings = {"epochs": None if isinstance(recipe.schedule, Schedule) else 4, **settings}
+    return SelfCorrector(model or twin, num_classes=CLASSES, recipe=recipe, callbacks=[QUIET, *callbacks], **settings)
 
 
 def test_training_gives_both_logits_and_evaluation_the_log_of_the_mean_probability():
@@ -112,28 +116,38 @@ def test_what_cannot_be_two_networks_is_refused():
         TwinNetworks.of(model, seed=-1)
     with pytest.raises(InvalidInputError, match=r"logits \(N, K\); got shape \(2,\)"):
         TwinNetworks(nn.Identity(), nn.Identity())(torch.zeros(2))
-    with pytest.raises(InvalidInputError, match="a model of two networks for this objective; got Sequential"):
+    with pytest.raises(InvalidInputError, match="a model of two networks; got Sequential"):
         twin_networks(model)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
 def test_objectives_of_two_networks_refuse_one(objective):
-    single = corrector(objective)
-    single.model = network()
-    with pytest.raises(InvalidInputError, match="a model of two networks"):
-        single.fit(blobs())
+    given = blobs()[1]
+    objective = copy.deepcopy(objective)
+    objective.start(Setup(Classification(CLASSES), given, 60, 4, torch.device("cpu"), 0, lambda model: None))
+    with pytest.raises(InvalidInputError, match="a model of two networks; got Sequential"):
+        objective.start_epoch(0, network())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
+def test_a_run_makes_the_second_of_two_networks(objective):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    made = corrector(objective, model=model, seed=5).fit(blobs()).model
+    given = corrector(objective, model=TwinNetworks.of(model, seed=5), seed=5).fit(blobs()).model
+    assert isinstance(made, TwinNetworks)
+    for name, value in made.state_dict().items():
+        assert torch.equal(value, given.state_dict()[name]), name
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_averaging_recalibration_and_refinement_work_with_two_networks():
-    result = corrector(OBJECTIVES[0], cycles=2, cycle_epochs=1, aggregate=True, refine=True).fit(blobs(), blobs())
+    recipe = RECIPES["paper"].replace(schedule=Schedule(init_epochs=4, cycles=2, cycle_epochs=1))
+    result = corrector(OBJECTIVES[0], recipe=recipe).fit(blobs(), blobs())
     assert result.labels.generation == 2
     assert result.model.first[1].running_mean.abs().sum() > 0
     torch.testing.assert_close(result.model(blobs()[0]).exp().sum(1), torch.ones(60))
     assert result.history[-1]["val_accuracy"] > 0.5
-
-
-class StopError(Exception):
-    pass
 
 
 def states(result):
@@ -142,13 +156,9 @@ def states(result):
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
 def test_a_resumed_run_is_the_uninterrupted_one(objective, tmp_path):
-    def stop(model, record):
-        if record["epoch"] == 2:
-            raise StopError
-
     whole = states(corrector(objective).fit(blobs()))
-    with pytest.raises(StopError):
-        corrector(objective, run_dir=tmp_path, on_epoch=stop).fit(blobs())
+    with pytest.raises(KeyboardInterrupt):
+        corrector(objective, run_dir=tmp_path, callbacks=[Kill(2)]).fit(blobs())
     resumed = states(corrector(objective, run_dir=tmp_path).fit(blobs(), resume=True))
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
@@ -164,10 +174,7 @@ def fit_on_ranks(folder):
     return outcomes
 
 
-def test_two_ranks_keep_the_same_networks(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
-    from spawn import run_processes
-
+def test_two_ranks_keep_the_same_networks(tmp_path):
     one, other = run_processes(fit_on_ranks, 2, tmp_path, tmp_path)
     for (mine, passes), (theirs, other_passes), objective in zip(one, other, OBJECTIVES, strict=True):
         assert passes == other_passes == round(60 * sum(objective.passes(epoch, 4) for epoch in range(4)))

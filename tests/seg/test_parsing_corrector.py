@@ -7,8 +7,9 @@ import pytest
 import torch
 from spawn import run_processes
 from torch import nn
+from watching import QUIET, Kill
 
-from noisycorrect import CorrectionResult, SelfCorrector
+from noisycorrect import RECIPES, AtCycleEnd, CorrectionResult, Schedule, SelfCorrector
 from noisycorrect.data.batches import LabelView
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.classes import Classes
@@ -20,6 +21,11 @@ from noisycorrect_seg.task import HumanParsing
 
 SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
 SIZE = (24, 20)
+PAPER = RECIPES["paper"]
+
+
+def task_of(loss=None):
+    return HumanParsing(SHAPES, size=SIZE, loss=loss)
 
 
 class Squares:
@@ -77,23 +83,28 @@ def net(norm=True):
         return Net(norm)
 
 
-def corrector(norm=True, **options):
-    loss = options.pop("loss", None)
-    schedule = {"init_epochs": 4, "cycles": 2, "cycle_epochs": 1, "lr": 0.1, "batch_size": 4} | options
-    task = HumanParsing(SHAPES, size=SIZE, loss=loss)
-    return SelfCorrector(net(norm), task=task, verbose=False, **schedule)
+def recipe(*lengths, **correction):
+    """Return the paper's recipe with other lengths, and rules of correction."""
+    return PAPER.replace(schedule=Schedule(*lengths), correction=AtCycleEnd(**correction), lr=0.1, batch_size=4)
 
 
-def fit(source=None, *, run_dir=None, **options):
+def corrector(*, model=None, loss=None, lengths=(4, 2, 1), callbacks=(), run_dir=None, **correction):
+    return SelfCorrector(
+        model or net(), task=task_of(loss), recipe=recipe(*lengths, **correction), callbacks=[QUIET, *callbacks],
+        run_dir=run_dir,
+    )  # fmt: skip
+
+
+def fit(source=None, **options):
     source = source or Squares(damaged=(0, 1))
     train = ParsingDataset(source, SIZE, augment=True)
     clean = [source.clean(index) for index in range(len(source))]
-    return corrector(run_dir=run_dir, **options).fit(train, ParsingDataset(Squares(4), SIZE), clean_labels=clean)
+    return corrector(**options).fit(train, ParsingDataset(Squares(4), SIZE), clean_labels=clean)
 
 
 def test_masks_are_refined_in_the_images_own_frame():
     source = Squares(damaged=(0, 1))
-    result = fit(source, keep_generations=None)
+    result = fit(source, keep=None)
     store = result.labels
     assert store.frame == SIZE
     assert store.generations == (0, 1, 2)
@@ -117,8 +128,12 @@ def test_no_warning_of_augmented_predictions_and_the_canonical_view_is_the_data_
             seen.append(True)
             return super().canonical()
 
-    corrector(init_epochs=1, cycles=1).fit(Spy(Squares(), SIZE, augment=True))
+    corrector(lengths=(1, 1, 1)).fit(Spy(Squares(), SIZE, augment=True))
     assert seen
+
+
+def nearest_loss(output, targets):
+    return cross_entropy(nn.functional.interpolate(output.parsing, SIZE), targets)
 
 
 def test_class_balanced_trust_keeps_a_class_that_the_model_never_predicts():
@@ -129,17 +144,8 @@ def test_class_balanced_trust_keeps_a_class_that_the_model_never_predicts():
 
     kept = {}
     for trust in ("paper", "class-balanced"):
-        task = HumanParsing(SHAPES, size=SIZE, loss=lambda output, targets: cross_entropy(output.parsing.sum() * 0 + torch.nn.functional.interpolate(output.parsing, SIZE), targets))  # fmt: skip # noqa: E501
         run = SelfCorrector(
-            Blind(),
-            task=task,
-            init_epochs=1,
-            cycles=3,
-            cycle_epochs=1,
-            lr=1e-3,
-            batch_size=4,
-            trust=trust,
-            verbose=False,
+            Blind(), task=task_of(nearest_loss), recipe=recipe(1, 3, 1, trust=trust).replace(lr=1e-3), callbacks=[QUIET]
         )
         result = run.fit(ParsingDataset(Squares(), SIZE, augment=True))
         pairs = list(zip(result.labels.given(), result.labels.labels(), strict=True))
@@ -166,17 +172,14 @@ def test_images_without_a_mask_are_trained_on_their_evidence():
 
 
 def test_a_run_does_not_go_on_with_another_task(tmp_path):
-    def stop(model, record):
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        fit(run_dir=tmp_path / "run", on_epoch=stop)
+        fit(run_dir=tmp_path / "run", callbacks=[Kill(1)])
     with pytest.raises(CheckpointError, match="task="):
         fit(run_dir=tmp_path / "run", loss=mean_loss)
     train = ParsingDataset(Squares(damaged=(0, 1)), (20, 20))
     other = SelfCorrector(
-        net(), task=HumanParsing(SHAPES, size=(20, 20)), init_epochs=4, cycles=2, cycle_epochs=1, lr=0.1, batch_size=4,
-        run_dir=tmp_path / "run", verbose=False,
+        net(), task=HumanParsing(SHAPES, size=(20, 20)), recipe=recipe(4, 2, 1), run_dir=tmp_path / "run",
+        callbacks=[QUIET],
     )  # fmt: skip
     with pytest.raises(CheckpointError, match="frame"):
         other.fit(train)
@@ -184,7 +187,7 @@ def test_a_run_does_not_go_on_with_another_task(tmp_path):
 
 def test_a_data_set_of_other_classes_is_refused():
     for classes in ("lip", SHAPES.names[:2], Classes("shapes", SHAPES.names)):
-        run = SelfCorrector(net(), task=HumanParsing(classes, size=SIZE), epochs=2, verbose=False)
+        run = SelfCorrector(net(), task=HumanParsing(classes, size=SIZE), epochs=2, callbacks=[QUIET])
         with pytest.raises(InvalidInputError, match=r"pass HumanParsing\(source.classes\)"):
             run.fit(ParsingDataset(Squares(), SIZE))
 
@@ -198,12 +201,8 @@ def test_mean_trust_counts_what_classes_are_trusted_more():
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
     whole = fit(run_dir=tmp_path / "whole")
 
-    def stop(model, record):
-        if record["epoch"] == 5:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        fit(run_dir=tmp_path / "stopped", on_epoch=stop)
+        fit(run_dir=tmp_path / "stopped", callbacks=[Kill(5)])
     resumed = fit(run_dir=tmp_path / "stopped")
     for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -222,7 +221,7 @@ def test_results_of_masks_are_saved_and_loaded(tmp_path):
 
 def mean_loss(output, targets):
     """Return a loss that is a mean over images of equal size, so that ranks can share a batch exactly."""
-    return cross_entropy(torch.nn.functional.interpolate(output.parsing, SIZE, mode="bilinear"), targets)
+    return cross_entropy(nn.functional.interpolate(output.parsing, SIZE, mode="bilinear"), targets)
 
 
 class Full(Squares):
@@ -234,11 +233,7 @@ class Full(Squares):
 
 def fit_ranks(run_dir):
     source = Full(13)  # the thirteenth is a batch of one, which nobody trains on
-    task = HumanParsing(SHAPES, size=SIZE, loss=mean_loss)
-    run = SelfCorrector(
-        net(norm=False), task=task, init_epochs=2, cycles=2, cycle_epochs=1, lr=0.1, batch_size=4, verbose=False,
-        run_dir=run_dir, trust="class-balanced",
-    )  # fmt: skip
+    run = corrector(model=net(norm=False), loss=mean_loss, lengths=(2, 2, 1), trust="class-balanced", run_dir=run_dir)
     result = run.fit(ParsingDataset(source, SIZE), clean_labels=[source.clean(index) for index in range(len(source))])
     history = [{key: value for key, value in record.items() if key != "seconds"} for record in result.history]
     return result.model.state_dict(), result.labels.refined(), result.labels.trust(0).floor, history

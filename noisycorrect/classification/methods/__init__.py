@@ -8,6 +8,7 @@ from noisycorrect.classification.methods.over_parameterization import SparseOver
 from noisycorrect.classification.methods.robust_losses import GeneralizedCrossEntropy, SymmetricCrossEntropy
 from noisycorrect.classification.methods.targets import Bootstrap, LabelSmoothing
 from noisycorrect.classification.methods.transition import ForwardCorrection
+from noisycorrect.support.register import import_folder
 
 __all__ = [
     "Bootstrap",
@@ -21,3 +22,5 @@ __all__ = [
     "SparseOverParameterization",
     "SymmetricCrossEntropy",
 ]
+
+import_folder(__name__, __path__)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.twin import TwinObjective
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
@@ -84,8 +85,7 @@ class CoTeaching(TwinObjective):
     Raises
     ------
     InvalidInputError
-        If a number is out of range; at the start of a run, if the model is no
-        :class:`~noisycorrect.correction.twin.TwinNetworks` or a sample has no label.
+        If a number is out of range; at the start of a run, if the noise rate is missing or a sample has no label.
 
     Examples
     --------
@@ -133,3 +133,11 @@ class CoTeaching(TwinObjective):
         given = batch.given.long().expand(2, -1)
         losses = F.cross_entropy(wide.flatten(0, 1), given.flatten(), reduction="none").reshape(2, -1)
         return exchange_loss(losses, max(1, round(self._kept_share * len(batch))))
+
+
+register_method(
+    "coteaching",
+    CoTeaching(),  # the noise rate is the user's to know
+    "Han et al. 2018, Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, "
+    "arXiv:1804.06872",
+)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.twin import TwinObjective
 from noisycorrect.classification.task import soft_cross_entropy
 from noisycorrect.correction.base import Correction
@@ -235,8 +236,7 @@ class DivideMix(TwinObjective):
     Raises
     ------
     InvalidInputError
-        If a number is out of range; in a run, if the model is no
-        :class:`~noisycorrect.correction.twin.TwinNetworks`, or inputs cannot be mixed.
+        If a number is out of range; in a run, if inputs cannot be mixed.
 
     Examples
     --------
@@ -373,3 +373,10 @@ def _mixable(inputs: Any, model: nn.Module) -> Tensor:
         )
     wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), inputs.dtype)
     return inputs.to(wanted)
+
+
+register_method(
+    "dividemix",
+    DivideMix(),
+    "Li et al. 2020, DivideMix: Learning with Noisy Labels as Semi-supervised Learning, arXiv:2002.07394",
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.targets import classification_task, labeled_mean, logits_and_targets
 from noisycorrect.classification.task import soft_cross_entropy
 from noisycorrect.correction.base import Correction
@@ -108,3 +109,10 @@ class EarlyLearningRegularization(Objective):
     def memory(self) -> dict[str, Tensor]:
         """Return the temporal average, float32 (N, K)."""
         return {"average": self.average}
+
+
+register_method(
+    "elr",
+    EarlyLearningRegularization(),
+    "Liu et al. 2020, Early-Learning Regularization Prevents Memorization of Noisy Labels, arXiv:2007.00151",
+)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.targets import classification_task
 from noisycorrect.classification.task import soft_cross_entropy
 from noisycorrect.correction.base import Correction
@@ -99,3 +100,6 @@ class Mixup(Objective):
         targets = mix(task.targets(batch), partner, weight)
         mixed = dataclasses.replace(batch, input=mix(batch.input, partner, weight))
         return soft_cross_entropy(task.forward(model, mixed), targets)
+
+
+register_method("mixup", Mixup(), "Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization, arXiv:1710.09412")

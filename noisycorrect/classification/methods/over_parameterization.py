@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.targets import (
     check_labeled,
     classification_task,
@@ -147,3 +148,10 @@ class SparseOverParameterization(Objective):
     def memory(self) -> dict[str, Tensor]:
         """Return u, float32 (N, 1), and v, float32 (N, K)."""
         return {"u": self.u, "v": self.v}
+
+
+register_method(
+    "sop",
+    SparseOverParameterization(),
+    "Liu et al. 2022, Robust Training under Label Noise by Over-parameterization, arXiv:2202.14026",
+)

@@ -7,6 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.targets import classification_task, labeled_mean, logits_and_targets
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
@@ -150,3 +151,9 @@ class SymmetricCrossEntropy(Objective):
         """Return the symmetric cross-entropy of a batch."""
         logits, targets = logits_and_targets(self.setup, model, batch)
         return symmetric_cross_entropy(logits, targets, self.alpha, self.beta, self.log_zero)
+
+
+register_method(
+    "gce", GeneralizedCrossEntropy(), "Zhang and Sabuncu 2018, Generalized Cross Entropy Loss, arXiv:1805.07836"
+)
+register_method("sce", SymmetricCrossEntropy(), "Wang et al. 2019, Symmetric Cross Entropy, arXiv:1908.06112")

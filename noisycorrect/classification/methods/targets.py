@@ -1,4 +1,4 @@
-"""Baselines that change the labels: label smoothing and bootstrapping; what all classification objectives share."""
+"""Methods that change the labels: label smoothing and bootstrapping; what all classification objectives share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.task import Classification, soft_cross_entropy
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
@@ -27,7 +28,7 @@ def classification_task(setup: Setup) -> Classification:
         raise InvalidInputError(
             "a classification task with this objective",
             got=type(setup.task).__name__,
-            fix="leave objective= out, or train a classifier",
+            fix="pass a recipe for its kind of labels",
         )
     return setup.task
 
@@ -206,3 +207,12 @@ class Bootstrap(Objective):
     def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the bootstrapping loss of a batch."""
         return bootstrap_loss(*logits_and_targets(self.setup, model, batch), self.trust, self.kind)
+
+
+register_method("ls", LabelSmoothing(), "Szegedy et al. 2016, Rethinking the Inception Architecture, arXiv:1512.00567")
+for _kind in BOOTSTRAP_TRUST:
+    register_method(
+        f"bootstrap-{_kind}",
+        Bootstrap(_kind),
+        "Reed et al. 2015, Training Deep Neural Networks on Noisy Labels with Bootstrapping, arXiv:1412.6596",
+    )

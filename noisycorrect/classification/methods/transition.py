@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.targets import classification_task, labeled_mean, logits_and_targets
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
@@ -159,3 +160,6 @@ class ForwardCorrection(Objective):
         """Restore what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         self.transition = state["transition"].to(self.transition.device)
+
+
+register_method("forward", ForwardCorrection(), "Patrini et al. 2017, a Loss Correction Approach, arXiv:1609.03683")

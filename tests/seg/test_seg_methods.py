@@ -1,4 +1,4 @@
-"""Baselines of parsing with noisy masks: formulas against slow oracles, what is remembered, and whole runs."""
+"""Methods of parsing with noisy masks: formulas against slow oracles, what is remembered, and whole runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from watching import QUIET, Kill
 
-from noisycorrect import SelfCorrector
+from noisycorrect import RECIPES, Correction, SelfCorrector
 from noisycorrect.classification.task import Classification
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
-from noisycorrect.objective import Setup
+from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingDataset
@@ -26,6 +28,7 @@ from noisycorrect_seg.task import HumanParsing
 
 SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
 SIZE = (16, 12)
+GIVEN = Correction()  # masks stay as they are given
 TASK = HumanParsing(SHAPES, size=SIZE, loss=ParsingLoss(lovasz=False, edge=False, consistency=False))
 
 
@@ -165,7 +168,7 @@ def test_elr_on_pixels_is_the_papers_formula():
     before = torch.rand(6, 3, 8, 6) * 0.3
     objective.average.copy_(before)
     logits = torch.randn(2, 3, 8, 6)
-    loss = objective.loss(lambda image: logits, crops)
+    loss = objective.loss(lambda image: logits, crops, GIVEN)
 
     probs = logits.double().softmax(1)
     canonical, seen = into_canonical(
@@ -203,10 +206,10 @@ def test_elr_remembers_rows_of_float32_and_pulls_the_network():
         "average": ((6, 3, 4, 3), torch.float32)
     }
     model, crops = net().train(), batch()
-    objective.loss(model, crops).backward()
+    objective.loss(model, crops, GIVEN).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
     first = objective.average[1].sum()
-    objective.loss(model, crops)
+    objective.loss(model, crops, GIVEN)
     assert objective.average[1].sum() > first > 0
     assert objective.average.sum(1).max() <= 1 + 1e-5
 
@@ -311,7 +314,7 @@ def test_adele_counts_intersection_and_union_of_its_mean_prediction():
     crops.given[0, :3] = 255
     logits = torch.zeros(2, 3, *SIZE)
     logits[:, 1, :, :6] = 5.0
-    objective.loss(lambda image: logits, crops)
+    objective.loss(lambda image: logits, crops, GIVEN)
     found = logits.argmax(1)
     for number in range(3):
         own, predicted = crops.given == number, (found == number) & (crops.given != 255)
@@ -327,7 +330,7 @@ def test_adele_sees_its_scales_and_counts_their_area():
         return torch.nn.functional.avg_pool2d(image, 2)
 
     objective = started(AdaptiveEarlyLearning(scales=(0.5, 1.0, 1.5)))
-    loss = objective.loss(model, batch())
+    loss = objective.loss(model, batch(), GIVEN)
     assert sorted(sizes) == [(8, 6), (16, 12), (24, 18)]
     assert torch.isfinite(loss)
     assert objective.passes(0, 4) == pytest.approx(3 * (0.25 + 1 + 2.25))
@@ -346,18 +349,10 @@ def test_adele_refuses_numbers_out_of_range(wrong):
 # ---------------------------------------------------------------- whole runs
 
 
-class StopError(Exception):
-    pass
-
-
-def fit(objective, run_dir=None, stop=None, **options):
-    def on_epoch(model, record):
-        if record["epoch"] == stop:
-            raise StopError
-
+def fit(objective, run_dir=None, stop=None):
     run = SelfCorrector(
-        net(), task=TASK, objective=objective, init_epochs=6, cycles=0, aggregate=False, refine=False, batch_size=3,
-        lr=0.2, verbose=False, run_dir=run_dir, on_epoch=on_epoch, device="cpu", **options,
+        net(), task=TASK, recipe=PLAIN.replace(objective=objective), epochs=6, batch_size=3, lr=0.2, run_dir=run_dir,
+        callbacks=[QUIET, Kill(stop)], device="cpu",
     )  # fmt: skip
     return run.fit(ParsingDataset(Squares(), SIZE, augment=True), ParsingDataset(Squares(), SIZE))
 
@@ -367,7 +362,7 @@ def fit(objective, run_dir=None, stop=None, **options):
 )
 def test_a_resumed_run_is_the_run_that_was_not_stopped(make, tmp_path, monkeypatch):
     def stopped_and_resumed(folder):
-        with pytest.raises(StopError):
+        with pytest.raises(KeyboardInterrupt):
             fit(make(), folder, stop=5)
         return fit(make(), folder)
 
@@ -382,7 +377,16 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(make, tmp_path, monkeypat
 
 
 def test_another_objective_does_not_resume_a_run(tmp_path):
-    with pytest.raises(StopError):
+    with pytest.raises(KeyboardInterrupt):
         fit(PixelEarlyLearning(strength=1.0), tmp_path / "run", stop=1)
     with pytest.raises(CheckpointError):
         fit(PixelEarlyLearning(strength=2.0), tmp_path / "run")
+
+
+def test_methods_of_masks_are_recipes():
+    for name, kind in (("elr", PixelEarlyLearning), ("adele", AdaptiveEarlyLearning)):
+        recipe = RECIPES.of_kind(name, TASK.kind)
+        assert isinstance(recipe.objective, kind)
+        assert recipe.correction is None
+        assert recipe.average is None
+        assert recipe.passes(6, epochs=4) == round(6 * 4 * kind().passes(0, 4))

@@ -1,4 +1,4 @@
-"""Every formula of the one-network baselines against a slow float64 oracle, written as the paper has it."""
+"""Every formula of the one-network methods against a slow float64 oracle, written as the paper has it."""
 
 import math
 

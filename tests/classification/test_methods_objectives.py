@@ -1,4 +1,4 @@
-"""One-network baselines in a run: what they compute on a batch, remember, refuse, and resume."""
+"""One-network methods in a run: what they compute on a batch, remember, refuse, and resume."""
 
 import math
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from watching import QUIET, Kill
 
-from noisycorrect import Classification, SelfCorrector
+from noisycorrect import RECIPES, Classification, Correction, Schedule, SelfCorrector
 from noisycorrect.classification import (
     Bootstrap,
     EarlyLearningRegularization,
@@ -19,13 +20,15 @@ from noisycorrect.classification import (
     SymmetricCrossEntropy,
 )
 from noisycorrect.classification.methods.targets import smooth_targets
+from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
 from noisycorrect.labels.refine import one_hot
-from noisycorrect.objective import Setup
+from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import InvalidInputError
 
 COUNT, CLASSES = 36, 3
+GIVEN = Correction()  # labels stay as they are given
 MAKERS = {
     "ls": LabelSmoothing,
     "soft": Bootstrap,
@@ -67,17 +70,11 @@ def whole_batch(indices=None):
     return Batch(index, inputs[index], labels[index], Trust(torch.ones(len(index))))
 
 
-def fit(objective, run_dir=None, stop=None, unlabeled=0, **settings):
-    settings = {"init_epochs": 6, "cycles": 0, "aggregate": False, "refine": False, **settings}
+def fit(objective, run_dir=None, stop=None, unlabeled=0, recipe=PLAIN, epochs=6):
     inputs, labels = data(unlabeled)
-
-    def on_epoch(model, record):
-        if record["epoch"] == stop:
-            raise KeyboardInterrupt
-
     corrector = SelfCorrector(
-        network(), num_classes=CLASSES, objective=objective, lr=0.1, batch_size=12, run_dir=run_dir,
-        on_epoch=on_epoch, verbose=False, **settings,
+        network(), num_classes=CLASSES, recipe=recipe.replace(objective=objective), epochs=epochs, lr=0.1,
+        batch_size=12, run_dir=run_dir, callbacks=[QUIET, Kill(stop)],
     )  # fmt: skip
     try:
         result = corrector.fit((inputs, labels))
@@ -102,8 +99,8 @@ def test_a_run_is_reproducible_and_resumes(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["ls", "gce", "sce", "soft", "mixup", "forward", "elr"])
 def test_refinement_and_unlabeled_samples_work_with_it(name):
-    settings = {"init_epochs": 2, "cycles": 2, "cycle_epochs": 1, "refine": True, "aggregate": True}
-    weights, losses = fit(MAKERS[name](), unlabeled=9, **settings)
+    recipe = RECIPES["paper"].replace(schedule=Schedule(init_epochs=2, cycles=2, cycle_epochs=1))
+    weights, losses = fit(MAKERS[name](), unlabeled=9, recipe=recipe, epochs=None)
     assert all(math.isfinite(loss) for loss in losses)
     assert all(torch.isfinite(value).all() for value in weights.values())
 
@@ -157,7 +154,7 @@ def test_published_parameters_are_the_defaults():
 
 
 @every
-def test_another_parameter_is_another_run(name, tmp_path):
+def test_another_parameter_is_another_run(name):
     values = vars(objective := MAKERS[name]())
     before = objective.identity()
     setattr(objective, next(key for key, value in values.items() if isinstance(value, float)), 0.123)
@@ -167,21 +164,20 @@ def test_another_parameter_is_another_run(name, tmp_path):
 @every
 def test_a_pass_costs_what_cross_entropy_costs(name):
     objective = MAKERS[name]()
-    assert objective.networks == 1
     assert [objective.passes(epoch, 9) for epoch in range(9)] == [3.0] * 9
 
 
 def test_label_smoothing_of_a_batch():
     model, batch = network(), whole_batch()
     expected = F.cross_entropy(model(batch.input), batch.given, label_smoothing=0.1)
-    torch.testing.assert_close(start(LabelSmoothing()).loss(model, batch), expected)
+    torch.testing.assert_close(start(LabelSmoothing()).loss(model, batch, GIVEN), expected)
 
 
 def test_mixup_of_a_batch_is_the_mean_of_both_labels():
     model, batch = network(), whole_batch()
     objective = start(Mixup(alpha=0.5))
     torch.manual_seed(3)
-    found = objective.loss(model, batch)
+    found = objective.loss(model, batch, GIVEN)
     torch.manual_seed(3)
     weight = torch.distributions.Beta(0.5, 0.5).sample()
     partner = torch.randperm(COUNT)
@@ -197,7 +193,7 @@ def test_early_learning_targets_are_those_of_the_paper():
     average = torch.zeros(COUNT, CLASSES)
     for indices in ([3, 1, 4], [1, 5], [1, 3]):
         batch = whole_batch(indices)
-        found = objective.loss(model, batch)
+        found = objective.loss(model, batch, GIVEN)
         probs = model(batch.input).softmax(1)
         for row, index in enumerate(indices):
             average[index] = 0.7 * average[index] + 0.3 * probs[row].detach()
@@ -212,7 +208,7 @@ def test_early_learning_loss_of_certain_predictions_is_finite():
     model = nn.Linear(4, CLASSES)
     nn.init.zeros_(model.weight)
     model.bias.data = torch.tensor([500.0, 0.0, 0.0])
-    loss = objective.loss(model, whole_batch([0, 1]))
+    loss = objective.loss(model, whole_batch([0, 1]), GIVEN)
     loss.backward()
     assert torch.isfinite(model.bias.grad).all()
     assert objective.average[[0, 1]].max() < 1
@@ -226,7 +222,7 @@ def test_noise_variables_take_the_steps_of_gradient_descent():
     batch = whole_batch([2, 7, 11])
     u, v = objective.u[batch.index].clone(), objective.v[batch.index].clone()
     others = objective.u.clone(), objective.v.clone()
-    loss = objective.loss(model, batch)
+    loss = objective.loss(model, batch, GIVEN)
     f, y = model(batch.input).softmax(1).detach().double(), one_hot(batch.given, CLASSES)
     for row, index in enumerate(batch.index.tolist()):
         label = int(batch.given[row])
@@ -253,7 +249,7 @@ def test_noise_variables_stay_in_their_range_and_need_labels():
     with torch.no_grad():
         objective.u.fill_(0.3)
         objective.v.fill_(0.3)
-    objective.loss(model, whole_batch())
+    objective.loss(model, whole_batch(), GIVEN)
     assert objective.u.abs().max() == 1
     assert objective.v.abs().max() == 1
     with pytest.raises(InvalidInputError, match=r"a class label of every sample.*got 2 of 36"):
@@ -272,10 +268,8 @@ def test_noise_variables_take_wrong_labels_from_the_network():
         def end_epoch(self):
             seen["u"] = self.u.square().squeeze(1).clone()
 
-    SelfCorrector(
-        nn.Linear(2, 2), num_classes=2, objective=Kept(), init_epochs=40, cycles=0, aggregate=False, refine=False,
-        lr=0.1, batch_size=20, verbose=False,
-    ).fit((inputs, given))  # fmt: skip
+    recipe = PLAIN.replace(objective=Kept(), lr=0.1, batch_size=20)
+    SelfCorrector(nn.Linear(2, 2), num_classes=2, recipe=recipe, epochs=40, callbacks=[QUIET]).fit((inputs, given))
     assert seen["u"][wrong].median() > 0.9 > 0.1 > seen["u"][~wrong].median()
 
 
@@ -284,13 +278,13 @@ def test_forward_correction_estimates_once_and_then_uses_it():
     identity, probs = torch.eye(CLASSES), model(batch.input).softmax(1).detach()
     for epoch in range(6):
         objective.start_epoch(epoch, model)
-        objective.loss(model, batch)
+        objective.loss(model, batch, GIVEN)
         assert torch.equal(objective.transition, identity) == (epoch < 2)
         objective.end_epoch()
     anchors = probs.argsort(0)[math.floor(0.9 * 35)]
     torch.testing.assert_close(objective.transition, probs[anchors])
     expected = -(probs @ objective.transition).gather(1, batch.given[:, None]).log().mean()
-    torch.testing.assert_close(objective.loss(model, batch), expected)
+    torch.testing.assert_close(objective.loss(model, batch, GIVEN), expected)
     fresh = start(ForwardCorrection(percentile=0.9))
     fresh.load_state_dict(objective.state_dict())
     assert torch.equal(fresh.transition, objective.transition)
@@ -299,7 +293,7 @@ def test_forward_correction_estimates_once_and_then_uses_it():
 def test_forward_correction_leaves_out_samples_that_no_batch_had():
     model, objective = network(), start(ForwardCorrection(percentile=0.0), epochs=3)
     objective.start_epoch(0, model)
-    objective.loss(model, batch := whole_batch([0, 1, 2, 3]))
+    objective.loss(model, batch := whole_batch([0, 1, 2, 3]), GIVEN)
     objective.end_epoch()
     probs = model(batch.input).softmax(1).detach()
     torch.testing.assert_close(objective.transition, probs[probs.argsort(0)[0]])
