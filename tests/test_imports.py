@@ -13,7 +13,13 @@ LAYERS = [
     ["data"],
     ["task"],
     ["review"],
-    ["objective", "correction", "classification", "training", "presets", "result", "corrector", "baselines"],
+    ["correction"],
+    ["objective"],
+    ["recipe", "result"],
+    ["training"],
+    ["callbacks"],
+    ["corrector"],
+    ["classification"],
     ["cli"],
 ]
 SEG_LAYERS = [

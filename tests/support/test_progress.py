@@ -1,24 +1,33 @@
-"""Progress is shown on a terminal only."""
+"""A progress bar is shown on a terminal only."""
 
 import io
-import logging
+import re
 
 import torch
 from rich.console import Console
 from torch import nn
 
-from noisycorrect import SelfCorrector
+from noisycorrect import Progress, SelfCorrector
 from noisycorrect.support.progress import samples_progress
 
 
-def run(capsys):
+def run(capsys, *callbacks):
     inputs = torch.randn(32, 2)
-    SelfCorrector(nn.Linear(2, 2), num_classes=2, epochs=3).fit((inputs, (inputs[:, 0] > 0).long()))
+    SelfCorrector(nn.Linear(2, 2), num_classes=2, epochs=3, callbacks=callbacks).fit(
+        (inputs, (inputs[:, 0] > 0).long())
+    )
     return capsys.readouterr()
 
 
-def test_silent_off_a_terminal(capsys):
+def test_no_bar_off_a_terminal(capsys):
     shown = run(capsys)
+    assert shown.out == ""
+    assert "\x1b" not in shown.err
+    assert "samples/s" not in shown.err
+
+
+def test_silence_is_asked_for(capsys):
+    shown = run(capsys, Progress(enabled=False))
     assert shown.out == shown.err == ""
 
 
@@ -38,7 +47,7 @@ def test_a_terminal_sees_rate_and_remaining_time():
     assert quiet.getvalue() == ""
 
 
-def test_each_cycle_is_logged(caplog, capsys):
-    with caplog.at_level(logging.INFO, logger="noisycorrect"):
-        run(capsys)
-    assert [message.split(",")[0] for message in caplog.messages] == ["cycle 0", "cycle 1"]
+def test_each_cycle_is_told(capsys):
+    lines = run(capsys).err.splitlines()
+    assert [line.split(",")[0] for line in lines if line.startswith("cycle")] == ["cycle 0/1 done", "cycle 1/1 done"]
+    assert [line.split(",")[0] for line in lines if re.match("epoch", line)] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
