@@ -176,7 +176,9 @@ def table():
         )
         add(name, classify, recipe=recipe, epochs=epochs, **options)
 
-    def crossed(name, *, correction=None, objective=None, average=EveryStep(), **options):
+    every_step = EveryStep()
+
+    def crossed(name, *, correction=None, objective=None, average=every_step, **options):
         recipe = ROBUST.replace(
             correction=correction or CrossFitting(), objective=objective or TaskLoss(), average=average
         )
@@ -219,8 +221,8 @@ def table():
     crossed("cross-fitting early learning", correction=CrossFitting(trust="posterior"), objective=EarlyLearning(2.0))
     crossed("cross-fitting unlabeled", unlabeled=16)
     crossed("cross-fitting no averaging", average=None)
-    methods = ("ce", "ls", "mixup", "gce", "sce", "bootstrap-soft", "bootstrap-hard", "forward", "ema", "swa", "ce-wa-aug",
-               "elr", "sop", "dividemix", "prune-retrain")  # fmt: skip
+    methods = ("ce", "ls", "mixup", "gce", "sce", "bootstrap-soft", "bootstrap-hard", "forward", "ema", "swa",
+               "ce-wa-aug", "elr", "sop", "dividemix", "prune-retrain")  # fmt: skip
     for name in methods:
         add(f"method {name}", baseline, method=name)
     coteaching = RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.3))
