@@ -287,11 +287,7 @@ def _made_recipe(
     optimizer: OptimizerFactory | None,
 ) -> Recipe:
     """Return the recipe of a run: with what was passed beside it, and its budget divided."""
-    found: Any = RECIPES.of_kind(recipe, kind) if isinstance(recipe, str) else recipe
-    if not isinstance(found, Recipe):
-        fix = 'pass a name such as "paper", or a Recipe'
-        raise InvalidInputError("recipe to be a name or a Recipe", got=repr(recipe), fix=fix)
-    RECIPES.suited(found, kind)
+    found = RECIPES.of_kind(recipe, kind)
     if optimizer is not None:
         found = found.replace(optimizer=optimizer, lr=lr)
     elif lr is not None:
@@ -300,5 +296,4 @@ def _made_recipe(
         found = found.replace(batch_size=batch_size)
     schedule = found.divided(epochs)
     found.rates.warmup(schedule)  # raises if it does not fit
-    made: Recipe = found.replace(epochs=schedule.epochs)
-    return made
+    return found.replace(epochs=schedule.epochs)

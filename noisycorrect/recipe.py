@@ -16,7 +16,7 @@ from noisycorrect.correction.in_training import EvidenceInTraining
 from noisycorrect.correction.online import OnlineCorrection
 from noisycorrect.cycle.averages import AtCycleEnds, Average, EveryStep
 from noisycorrect.cycle.rates import CosineCycles, OneCosine
-from noisycorrect.cycle.schedule import EpochCycles, OnePhase, Schedule, Shares
+from noisycorrect.cycle.schedule import EpochCycles, OnePhase, Schedule, Shares, check_floor
 from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
 from noisycorrect.support.checks import finite_number, set_field, whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
@@ -156,15 +156,25 @@ class Recipe:
                 got=type(self.correction).__name__,
                 fix="pass correction=OnlineCorrection(), or objective=TaskLoss()",
             )
-        phases = not isinstance(self.schedule, OnePhase)
-        if self.correction is not None and not phases:
-            raise InvalidInputError(
-                "a schedule with cycles, at whose ends labels are refined",
-                got="OnePhase()",
-                fix="pass schedule=Shares(), or correction=None",
-            )
-        if isinstance(self.rates, CosineCycles) and self.rates.cycle_lr is not None and not phases:
-            raise InvalidInputError("no cycle_lr without cycles", got="OnePhase()", fix="leave cycle_lr out")
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        if self.epochs is not None:
+            self.divided()  # raises if the schedule has another length
+        if self.lr is not None and self.rates.min_lr is not None:
+            check_floor("lr", [self.lr], [self.rates.min_lr])
+        fixed = self.schedule if isinstance(self.schedule, Schedule) else None
+        if not isinstance(self.schedule, OnePhase) and (fixed is None or fixed.cycles):
+            return
+        got = repr(self.schedule)
+        if self.correction is not None:
+            fix = "pass schedule=Shares(), or correction=None"
+            raise InvalidInputError("a schedule with cycles, at whose ends labels are refined", got=got, fix=fix)
+        if isinstance(self.average, AtCycleEnds):
+            fix = "pass schedule=Shares(), or average=EveryStep() or None"
+            raise InvalidInputError("a schedule with cycles, at whose ends weights are averaged", got=got, fix=fix)
+        if isinstance(self.rates, CosineCycles) and self.rates.cycle_lr is not None:
+            raise InvalidInputError("no cycle_lr without cycles", got=got, fix="leave cycle_lr out")
 
     def replace(self, **parts: Any) -> Recipe:
         """Return the recipe with some parts exchanged.
@@ -277,38 +287,33 @@ class Recipe:
 class RecipeRegister(Register[Recipe]):
     """Recipes by name; ``"robust/segmentation"`` is what ``"robust"`` means for that kind of labels."""
 
-    def of_kind(self, name: str, kind: str) -> Recipe:
-        """Return the recipe of that name for a kind of labels.
+    def of_kind(self, recipe: str | Recipe, kind: str) -> Recipe:
+        """Return a recipe, or that of a name, for a kind of labels.
 
         Raises
         ------
         InvalidInputError
-            If there is none, or none for the kind.
+            If there is none of that name, or it is for other kinds.
         """
-        recipe: Any = self[f"{name}/{kind}" if f"{name}/{kind}" in self else name]
-        if not isinstance(recipe, Recipe):
-            fix = "register Recipe(...), an object"
-            raise InvalidInputError(f"the recipe {name!r} to be a Recipe", got=repr(recipe), fix=fix)
-        return self.suited(recipe, kind)
-
-    def suited(self, recipe: Recipe, kind: str) -> Recipe:
-        """Return the recipe if it is for a kind of labels.
-
-        Raises
-        ------
-        InvalidInputError
-            If it is not; the message names those that are.
-        """
-        if recipe.kinds and kind not in recipe.kinds:
-            found = {name: other for name, other in self._things.items() if isinstance(other, Recipe)}
-            known = sorted({name.split("/")[0] for name, other in found.items() if kind in (other.kinds or (kind,))})
-            own = next((repr(name) for name, other in found.items() if other is recipe), "a Recipe")
+        found: Any = recipe
+        if isinstance(recipe, str):
+            found = self[f"{recipe}/{kind}" if f"{recipe}/{kind}" in self else recipe]
+        if not isinstance(found, Recipe):
+            fix = 'pass a name such as "paper", or a Recipe'
+            raise InvalidInputError("recipe to be a name or a Recipe", got=repr(recipe), fix=fix)
+        if found.kinds and kind not in found.kinds:
+            known = sorted({name.split("/")[0] for name in self._things if self._suits(name, kind)})
+            own = next((repr(name) for name, other in self._things.items() if other is found), "a Recipe")
             raise InvalidInputError(
                 f"a recipe for labels of the kind {kind!r}",
-                got=f"{own}, which is for {', '.join(map(repr, recipe.kinds))}",
-                fix=f"pass one of {', '.join(map(repr, known))}, or a Recipe of your own",
+                got=f"{own}, which is for {', '.join(map(repr, found.kinds))}",
+                fix=f"pass one of {', '.join(map(repr, known))}, or a Recipe of your own with kinds=()",
             )
-        return recipe
+        return found
+
+    def _suits(self, name: str, kind: str) -> bool:
+        other: Any = self._things[name]
+        return isinstance(other, Recipe) and kind in (other.kinds or (kind,))
 
 
 RECIPES = RecipeRegister("recipe", group="noisycorrect.recipes")

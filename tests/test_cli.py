@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from noisycorrect import SelfCorrector, SoftLabelStore, cli
+from noisycorrect import RECIPES, Schedule, SelfCorrector, SoftLabelStore, cli
 from noisycorrect.cli import main
 from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect_seg import cli as seg_cli
@@ -105,8 +105,9 @@ def test_a_run_is_inspected_and_exported(tmp_path, capsys):
     inputs = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     labels = (inputs[:, 0] > 0).long()
     labels[:6] = 1 - labels[:6]
-    SelfCorrector(torch.nn.Linear(2, 2), num_classes=2, init_epochs=2, cycles=2, cycle_epochs=1, lr=0.5,
-                  batch_size=10, run_dir=tmp_path / "run").fit((inputs, labels))  # fmt: skip
+    recipe = RECIPES["paper"].replace(schedule=Schedule(init_epochs=2, cycles=2, cycle_epochs=1))
+    SelfCorrector(torch.nn.Linear(2, 2), num_classes=2, recipe=recipe, lr=0.5, batch_size=10,
+                  run_dir=tmp_path / "run").fit((inputs, labels))  # fmt: skip
     assert main(["issues", str(tmp_path / "run"), "--top", "3"]) == 0
     assert "of 60 (generation 2)" in capsys.readouterr().out
     for generation in (0, 1, 2):

@@ -1,59 +1,29 @@
-"""SelfCorrector as its users meet it: results, switches, data forms, seeds."""
+"""SelfCorrector as its users meet it: results, parts switched off, seeds, refusals."""
 
 import copy
-import itertools
 import math
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from tiny_runs import CLASSES, PLAIN, SHORT, EachEpoch, assert_equal_runs, blobs, corrector, network, weights
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from noisycorrect import Classification, CorrectionResult, SelfCorrector, noise
+from noisycorrect import (
+    AtCycleEnd,
+    AtCycleEnds,
+    Classification,
+    CosineCycles,
+    Recalibration,
+    Schedule,
+    SelfCorrector,
+    TaskLoss,
+)
 from noisycorrect.cycle.schedule import cyclical_lr
 from noisycorrect.data.batches import Batch
-from noisycorrect.data.datasets import is_augmented, read_given
 from noisycorrect.labels import Trust
 from noisycorrect.labels.refine import blend, one_hot
-from noisycorrect.objective import Objective
-from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError, StoreError
-from noisycorrect.training.engine import Engine, resolve_precision
-
-CLASSES = 3
-
-
-def blobs(count=120, seed=0, rate=0.3):
-    """Three well separated clusters, with wrong labels."""
-    generator = torch.Generator().manual_seed(seed)
-    clean = torch.arange(count) % CLASSES
-    inputs = torch.randn(count, 4, generator=generator) + 5 * nn.functional.one_hot(clean, 4)
-    noisy = noise.Symmetric(rate).apply(clean.numpy(), num_classes=CLASSES, seed=seed)
-    return inputs, torch.from_numpy(noisy.labels), clean
-
-
-def network(seed=0, norm=True):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers = [nn.Linear(4, 16), nn.BatchNorm1d(16) if norm else nn.Identity(), nn.ReLU(), nn.Dropout(0.1)]
-        return nn.Sequential(*layers, nn.Linear(16, CLASSES))
-
-
-def corrector(model=None, **settings):
-    defaults = {"num_classes": CLASSES, "init_epochs": 4, "cycles": 2, "cycle_epochs": 2, "lr": 0.1, "batch_size": 20}
-    return SelfCorrector(model or network(), **{**defaults, **settings})
-
-
-def weights(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def assert_equal_runs(first, second):
-    for name, value in first.model.state_dict().items():
-        assert torch.equal(value, second.model.state_dict()[name]), name
-    assert torch.equal(first.labels.refined(), second.labels.refined())
+from noisycorrect.support.errors import InvalidInputError
 
 
 def test_a_run_gives_a_model_labels_a_history_and_issues():
@@ -61,7 +31,7 @@ def test_a_run_gives_a_model_labels_a_history_and_issues():
     val_inputs, val_given, val_clean = blobs(60, seed=1)
     model = network()
     before = weights(model)
-    result = corrector(model, init_epochs=8, cycles=3, cycle_epochs=4).fit(
+    result = corrector(model, recipe=SHORT.replace(schedule=Schedule(8, 3, 4))).fit(
         (inputs, given), (val_inputs, val_given), clean_labels=clean, val_clean_labels=val_clean
     )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -90,8 +60,9 @@ def test_the_loop_is_algorithm_1_done_slowly():
     inputs, given, _ = blobs(24)
     torch.manual_seed(0)
     model = nn.Linear(4, CLASSES).double()
-    settings = {"warmup_epochs": 1, "lr": 0.3, "cycle_lr": 0.2, "min_lr": 0.01}
-    result = corrector(copy.deepcopy(model), batch_size=24, optimizer=torch.optim.SGD, **settings).fit(
+    rates = {"warmup_epochs": 1, "cycle_lr": 0.2, "min_lr": 0.01}
+    recipe = SHORT.replace(rates=CosineCycles(**rates))
+    result = corrector(copy.deepcopy(model), recipe=recipe, batch_size=24, optimizer=torch.optim.SGD, lr=0.3).fit(
         (inputs.double(), given)
     )
     slow, average = copy.deepcopy(model), None
@@ -101,7 +72,7 @@ def test_the_loop_is_algorithm_1_done_slowly():
         slow.zero_grad()
         loss = -(labels * slow(inputs.double()).log_softmax(1)).sum(1).mean()
         loss.backward()
-        lr = cyclical_lr(epoch, init_epochs=4, cycle_epochs=2, **settings)
+        lr = cyclical_lr(epoch, lr=0.3, init_epochs=4, cycle_epochs=2, **rates)
         with torch.no_grad():
             for parameter in slow.parameters():
                 parameter -= lr * parameter.grad
@@ -124,9 +95,11 @@ def test_the_loop_is_algorithm_1_done_slowly():
 def test_switches_are_the_rows_of_table_4():
     inputs, given, _ = blobs()
     rows = {
-        (aggregate, refine): corrector(aggregate=aggregate, refine=refine).fit((inputs, given))
-        for aggregate in (False, True)
-        for refine in (False, True)
+        (average is not None, correction is not None): corrector(
+            recipe=SHORT.replace(average=average, correction=correction)
+        ).fit((inputs, given))
+        for average in (None, AtCycleEnds())
+        for correction in (None, AtCycleEnd())
     }
     for (_, refine), result in rows.items():
         assert result.labels.generation == (2 if refine else 0)
@@ -139,13 +112,11 @@ def test_switches_are_the_rows_of_table_4():
 
 
 def test_plain_training_is_plain_training():
-    """Both switches off, the corrector is the ordinary PyTorch loop with the same schedule, order and dropout."""
+    """With neither part the corrector is the ordinary PyTorch loop with the same schedule, order and dropout."""
     inputs, given, _ = blobs(60)
     model = network(norm=False)[:3].append(nn.Linear(16, CLASSES))
     plain = copy.deepcopy(model)
-    result = corrector(model, aggregate=False, refine=False, batch_size=60, optimizer=torch.optim.SGD).fit(
-        (inputs, given)
-    )
+    result = corrector(model, recipe=PLAIN, batch_size=60, optimizer=torch.optim.SGD).fit((inputs, given))
     for epoch in range(8):
         lr = cyclical_lr(epoch, lr=0.1, warmup_epochs=0.4, init_epochs=4, cycle_epochs=2, cycle_lr=0.05, min_lr=0.001)
         nn.functional.cross_entropy(plain(inputs), given).backward()
@@ -169,35 +140,10 @@ def test_seed_decides_everything_and_leaves_the_callers_generator_alone():
     assert not torch.equal(first.model.state_dict()["0.weight"], other.model.state_dict()["0.weight"])
 
 
-class Records(Dataset):
-    def __init__(self, inputs, labels, form):
-        self.inputs, self.labels, self.form = inputs, labels, form
-
-    def __len__(self):
-        return len(self.inputs)
-
-    def __getitem__(self, index):
-        x, y = self.inputs[index], int(self.labels[index])
-        return {"triple": (x, y, index), "dict": {"image": x, "label": y, "index": index}, "pair": (x, y)}[self.form]
-
-
-def test_every_form_of_data_gives_the_same_run():
-    inputs, given, _ = blobs(60)
-    reference = corrector().fit((inputs, given))
-    forms = [
-        (inputs.numpy(), given.numpy()),
-        TensorDataset(inputs, given),
-        DataLoader(TensorDataset(inputs, given), batch_size=7, shuffle=True),
-        *(Records(inputs, given, form) for form in ("pair", "triple", "dict")),
-    ]
-    for data in forms:
-        assert_equal_runs(corrector().fit(data), reference)
-    assert_equal_runs(corrector(num_workers=2).fit(forms[3]), reference)
-
-
 def test_unlabeled_samples_get_labels_and_never_count_before():
     inputs, given, clean = blobs(120, rate=0.0)
-    result = corrector(init_epochs=8).fit((inputs[:90], given[:90]), unlabeled=inputs[90:])
+    recipe = SHORT.replace(schedule=Schedule(8, 2, 2))
+    result = corrector(recipe=recipe).fit((inputs[:90], given[:90]), unlabeled=inputs[90:])
     assert len(result.labels) == 120
     assert result.labels.labeled.sum() == 90
     assert torch.equal(result.labels.refined(range(90, 120)), result.labels.evidence(range(90, 120)))
@@ -222,43 +168,6 @@ def test_a_batch_without_any_label_has_zero_loss_and_gradient():
     assert torch.equal(logits.grad, torch.zeros(2, CLASSES))
 
 
-def test_any_optimizer_factory_clipping_and_augmentation():
-    inputs, given, _ = blobs(60)
-    seen = []
-
-    def augment(x):
-        seen.append(x.shape)
-        return x + 0.1 * torch.randn_like(x)
-
-    result = corrector(
-        optimizer=torch.optim.AdamW,
-        lr=0.01,
-        clip_grad_norm=1.0,
-        augment=augment,
-        restart="student",
-        evidence="exponential",
-    ).fit((inputs, given))
-    assert len(seen) == 8 * 3 + 3 * 2  # and three recalibrations
-    assert result.labels.generation == 2
-    with pytest.raises(InvalidInputError, match="to return a torch Optimizer; got Linear"):
-        corrector(optimizer=lambda parameters, lr: nn.Linear(1, 1)).fit((inputs, given))
-
-
-@pytest.mark.parametrize("method", ["fast", "exact"])
-def test_recalibration_sees_augmented_inputs_unless_told_otherwise(method):
-    inputs, given, _ = blobs(60)
-    for where, shift in (("augmented", 5), ("canonical", 0)):
-        run = corrector(augment=lambda x: x + 5, recalibration=method, recalibration_inputs=where)
-        first, norm, *_ = run.fit((inputs, given)).model
-        torch.testing.assert_close(norm.running_mean, first(inputs + shift).mean(0).detach(), rtol=1e-4, atol=1e-4)
-
-
-def test_recalibration_draws_the_same_augmentation_in_every_pass():
-    inputs, given, _ = blobs(60)
-    run = corrector(augment=lambda x: x + torch.randn(4), recalibration="exact")
-    assert_equal_runs(run.fit((inputs, given)), run.fit((inputs, given)))
-
-
 def test_own_task_and_canonical_view():
     inputs, given, _ = blobs(60)
     poisoned = inputs + 100 * torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -275,99 +184,54 @@ def test_own_task_and_canonical_view():
     torch.testing.assert_close(2 * both - first, expected, rtol=0, atol=1e-5)
 
 
-def test_save_and_load(tmp_path):
-    inputs, given, _ = blobs(60)
-    result = corrector().fit((inputs, given))
-    result.save(tmp_path / "saved")
-    loaded = CorrectionResult.load(tmp_path / "saved", network(seed=5))
-    assert_equal_runs(result, loaded)
-    assert loaded.sample_passes == result.sample_passes
-    assert [record["loss"] for record in loaded.history] == [record["loss"] for record in result.history]
-    assert math.isnan(loaded.history[0]["changed"])
-    assert loaded.find_label_issues(top=3) == result.find_label_issues(top=3)
-    with pytest.raises(InvalidInputError, match="a new or empty folder"):
-        result.save(tmp_path / "saved")
-    with pytest.raises(CheckpointError, match=r"'0.weight' of shape \(8, 4\); got \(16, 4\)"):
-        CorrectionResult.load(tmp_path / "saved", nn.Sequential(nn.Linear(4, 8)))
-    with pytest.raises(CheckpointError, match="no such file"):
-        CorrectionResult.load(tmp_path / "nothing", network())
-
-
 def test_sample_passes_count_forward_1_backward_2():
     inputs, given, _ = blobs(60)
-    assert corrector(aggregate=False, refine=False).fit((inputs, given)).sample_passes == 3 * 60 * 8
+    assert corrector(recipe=PLAIN).fit((inputs, given)).sample_passes == 3 * 60 * 8
     # three recalibrations (the initial phase's and two cycles') and two predictions
     assert corrector().fit((inputs, given)).sample_passes == 3 * 60 * 8 + 5 * 60
     assert corrector(network(norm=False)).fit((inputs, given)).sample_passes == 3 * 60 * 8 + 2 * 60
-    assert corrector(recalibration_samples=20).fit((inputs, given)).sample_passes == 3 * 60 * 8 + 3 * 20 + 2 * 60
+    few = SHORT.replace(average=AtCycleEnds(recalibration=Recalibration(samples=20)))
+    assert corrector(recipe=few).fit((inputs, given)).sample_passes == 3 * 60 * 8 + 3 * 20 + 2 * 60
 
 
-def test_a_run_learns_in_half_precision():
-    inputs, given, clean = blobs()
-    result = corrector(precision="bfloat16", init_epochs=8).fit((inputs, given), (inputs, clean))
-    assert result.history[-1]["val_accuracy"] > 0.9
-    assert result.labels.evidence().dtype is torch.float32
-
-
-def test_epoch_callback_sees_every_epoch():
+def test_a_callback_sees_every_epoch():
     inputs, given, _ = blobs(60)
     seen = []
-    corrector(on_epoch=lambda model, record: seen.append((model.training, record["epoch"], record["cycle"]))).fit(
-        (inputs, given)
-    )
+    watcher = EachEpoch(lambda run: seen.append((run.student.training, run.epoch, run.epoch_record()["cycle"])))
+    corrector(callbacks=[watcher]).fit((inputs, given))
     assert seen == [(True, epoch + 1, max(0, (epoch - 2) // 2)) for epoch in range(8)]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"preset": "papr"}, "did you mean 'paper'"),
+        ({"recipe": "papr"}, "did you mean 'paper'"),
+        ({"recipe": TaskLoss()}, "recipe to be a name or a Recipe; got <noisycorrect.*TaskLoss"),
         ({"task": "clasification"}, "did you mean 'classification'"),
         ({"num_classes": None}, "num_classes with a task's name; got None"),
         ({"num_classes": 1}, "num_classes to be a whole number >= 2; got 1"),
-        ({"epochs": 10}, "either epochs, or init_epochs, cycles and cycle_epochs; got epochs=10 and init_epochs=4"),
-        ({"init_epochs": 0}, "init_epochs to be a whole number >= 1; got 0"),
-        ({"cycle_epochs": -2}, "cycle_epochs to be a whole number >= 1; got -2"),
+        ({"epochs": 10}, r"epochs=8, the sum of Schedule\(.*\); got epochs=10; to fix: leave one of them out"),
+        ({"recipe": "paper", "epochs": 1}, "epochs to be a whole number >= 2; got 1"),
         ({"batch_size": 0}, "batch_size to be a whole number >= 1"),
         ({"lr": -1.0}, "0 <= lr; got -1.0"),
         ({"seed": -1}, "seed to be a whole number >= 0"),
-        ({"restart": "aggregat"}, "did you mean 'aggregate'"),
-        ({"recalibration": "fsat"}, "did you mean 'fast'"),
-        ({"evidence": "men"}, "did you mean 'mean'"),
-        ({"evidence_momentum": 1.0}, "0 <= evidence_momentum < 1; got 1.0"),
-        ({"keep_generations": 1}, "keep_generations to be a whole number >= 2; got 1"),
-        ({"cycle_lr": float("nan")}, "0 <= cycle_lr; got nan"),
         ({"optimizer": "adam"}, "a factory, called with the parameters; got 'adam'"),
-        ({"optimizer": torch.optim.SGD([torch.zeros(1)], lr=1.0)}, "got an object of SGD"),
+        ({"optimizer": torch.optim.SGD([torch.zeros(1)], lr=1.0)}, "called with the parameters; got SGD; to fix"),
         ({"device": "gpu"}, "a device; got 'gpu'"),
         ({"precision": "float61"}, "did you mean 'float16'"),
-        ({"clip_grad_norm": 0}, "clip_grad_norm > 0"),
-        ({"clip_grad_norm": "1"}, "0 <= clip_grad_norm; got '1'"),
-        ({"recalibration_samples": 1}, "recalibration_samples to be a whole number >= 2; got 1"),
-        ({"warmup_epochs": 4}, "warmup_epochs < init_epochs = 4; got 4"),
+        ({"recipe": SHORT.replace(rates=CosineCycles(warmup_epochs=4))}, "warmup_epochs < init_epochs = 4; got 4"),
+        (
+            {"recipe": SHORT.replace(rates=CosineCycles(min_lr=0.05)), "lr": 0.04},
+            "lr >= min_lr; got lr=0.04, min_lr=0.05",
+        ),
+        ({"recipe": "ce-wa-aug"}, "augment= with the recipe 'ce-wa-aug'; got None"),
+        ({"callbacks": [EachEpoch]}, "callbacks to be a list of Callback objects; got the class EachEpoch"),
         ({"task": Classification(4)}, "num_classes=4, as in the task; got 3"),
     ],
 )
 def test_bad_settings_are_refused_before_any_data_is_read(settings, message):
     with pytest.raises(InvalidInputError, match=message):
         corrector(**settings)
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([0, 1, 3, 2], "labels in 0..2 .* got 3 at index 2; to fix: correct the label or pass num_classes=4"),
-        ([0, 1, -2, 2], "got -2 at index 2"),
-        ([1, 2, 3, 1], "seem to start at 1: subtract 1"),
-        ([0.0, 1.0, 2.0, 1.0], "labels to be whole numbers; got float"),
-        ([0.0, 1.0, float("nan"), 1.0], "with NaN"),
-        ([[0, 1]] * 4, r"labels of shape \(N,\)"),
-        ([0, 1, 0, 1], "labels of each of 3 classes; got none of class 2; to fix: .*allow_empty_classes=True"),
-    ],
-)
-def test_bad_labels(labels, message):
-    with pytest.raises(InvalidInputError, match=message):
-        corrector().fit((torch.zeros(4, 4), torch.tensor(labels)))
 
 
 def test_wrong_data_and_outputs():
@@ -409,315 +273,12 @@ class _Pair(nn.Module):
         return self.layer(x), x
 
 
-def test_nan_loss_names_epoch_batch_and_the_last_good_checkpoint(tmp_path):
-    inputs, given, _ = blobs(60)
-
-    class Explodes(nn.Linear):
-        calls = 0
-
-        def forward(self, x):
-            Explodes.calls += self.training
-            return super().forward(x) * (float("nan") if Explodes.calls == 5 else 1.0)
-
-    run = tmp_path / "run"
-    with pytest.raises(
-        NonFiniteLossError, match=f"got nan in epoch 2, batch 2;.*last good checkpoint: epoch 1 in {run}"
-    ):
-        corrector(Explodes(4, CLASSES), run_dir=run).fit((inputs, given))
-    assert (run / "checkpoint.pt").exists()
-    Explodes.calls = 100
-    assert corrector(Explodes(4, CLASSES), run_dir=run).fit((inputs, given)).labels.generation == 2
-
-
-class Shrinking(Records):
-    """Loses samples after it was read."""
-
-    reads = 0
-
-    def __len__(self):
-        return 60 if Shrinking.reads < 100 else 59
-
-    def __getitem__(self, index):
-        Shrinking.reads += 1
-        return super().__getitem__(index)
-
-
-def test_data_that_shrinks_or_relabels_is_noticed():
-    inputs, given, _ = blobs(60)
-    with pytest.raises(InvalidInputError, match="60 samples, as at the start of the run; got 59"):
-        corrector().fit(Shrinking(inputs, given, "pair"))
-    data = Records(inputs, given.clone(), "pair")
-
-    def relabel(model, record):
-        data.labels[7] = (data.labels[7] + 1) % CLASSES
-
-    with pytest.raises(InvalidInputError, match="at index 7, as at the start of the run"):
-        corrector(on_epoch=relabel).fit(data)
-
-
-def test_full_disk_keeps_the_labels_and_the_checkpoint(tmp_path, monkeypatch):
-    inputs, given, _ = blobs(60)
-    run = tmp_path / "run"
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    def stop_writing(model, record):
-        if record["epoch"] == 6:
-            monkeypatch.setattr("noisycorrect.labels.store.publish", full)
-
-    with pytest.raises(StoreError, match="No space left on device.*to fix"):
-        corrector(run_dir=run, on_epoch=stop_writing).fit((inputs, given))
-    monkeypatch.undo()
-    result = corrector(run_dir=run).fit((inputs, given), resume=True)
-    assert_equal_runs(result, corrector().fit((inputs, given)))
-
-
-@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel])
-def test_wrapped_models_train_like_bare_ones(wrap, tmp_path):
-    inputs, given, _ = blobs(60)
-    settings = {"optimizer": torch.optim.SGD, "lr": 0.1}
-    bare = corrector(**settings).fit((inputs, given))
-    result = corrector(wrap(network()), run_dir=tmp_path, **settings).fit((inputs, given))
-    assert_equal_runs(result, bare)
-    resumed = corrector(wrap(network()), run_dir=tmp_path, **settings).fit((inputs, given))
-    assert_equal_runs(resumed, bare)
-
-
 def test_numpys_numbers_and_dtypes_are_welcome(tmp_path):
     inputs, given, _ = blobs(60)
     plain = corrector(lr=0.1).fit((inputs, given))
-    settings = {"num_classes": np.int64(3), "cycles": np.int64(2), "lr": np.float64(0.1), "run_dir": tmp_path}
+    schedule = Schedule(init_epochs=4, cycles=np.int64(2), cycle_epochs=2)
+    recipe = SHORT.replace(schedule=schedule, batch_size=np.int32(20))
+    settings = {"num_classes": np.int64(3), "recipe": recipe, "lr": np.float64(0.1), "run_dir": tmp_path}
     result = corrector(**settings).fit((inputs.double().numpy(), given.numpy().astype(np.uint8)))
     assert_equal_runs(result, plain)
     assert_equal_runs(corrector(**settings).fit((inputs.double().numpy(), given.numpy())), plain)
-
-
-def test_weights_that_explode_in_the_last_batch_are_not_checkpointed(tmp_path):
-    inputs, given, _ = blobs(60)
-    with pytest.raises(NonFiniteLossError, match="NaN or infinity in .* after epoch 1; .*last good checkpoint: none"):
-        corrector(nn.Linear(4, 3), lr=1e38, warmup_epochs=0, batch_size=60, run_dir=tmp_path).fit((inputs * 1e9, given))
-    assert not (tmp_path / "checkpoint.pt").exists()
-
-
-class Jittered(Records):
-    def __getitem__(self, index):
-        x, y = super().__getitem__(index)
-        return x + torch.randn(4), y
-
-
-def test_augmented_items_without_a_canonical_view_are_warned_of():
-    inputs, given, _ = blobs(60)
-    state = torch.get_rng_state()
-    with pytest.warns(UserWarning, match="pass canonical= to fit"):
-        corrector().fit(Jittered(inputs, given, "pair"))
-    corrector().fit(Jittered(inputs, given, "pair"), canonical=(inputs, given))
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-class Targets(Records):
-    """Knows its labels, and counts how often its items are read."""
-
-    reads = 0
-
-    @property
-    def targets(self):
-        return self.labels.tolist()
-
-    def __getitem__(self, index):
-        Targets.reads += 1
-        return super().__getitem__(index)
-
-
-def test_targets_save_reading_every_item():
-    inputs, given, _ = blobs(60)
-    Targets.reads = 0
-    result = corrector(init_epochs=1, cycles=0).fit(Targets(inputs, given, "pair"))
-    assert np.array_equal(result.labels.given(), given.numpy())
-    assert Targets.reads < 60 + 60 + 60 + 60  # a look, a rehearsal, training, recalibration: no pass for the labels
-    liar = Targets(inputs, given, "pair")
-    liar.labels = given.flip(0)
-    Records.__init__(liar, inputs, given, "pair")
-    assert np.array_equal(corrector(init_epochs=1, cycles=0).fit(liar).labels.given(), given.numpy())
-
-
-class Exact(Records):
-    """Gives what it is told to, as tensors."""
-
-    def __getitem__(self, index):
-        return self.inputs[index], self.labels[index]
-
-
-def test_labels_from_workers_hold_no_file_descriptors():
-    inputs, given, _ = blobs(600)
-    data = Exact(inputs, given, "pair")
-    del data.labels
-    data.labels = Hidden(given)
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    labels = read_given(data, num_workers=2)
-    assert len(list(Path("/proc/self/fd").iterdir())) < before + 50
-    assert [int(label) for label in labels] == given.tolist()
-
-
-class Hidden:
-    """A list of labels that does not look like one."""
-
-    def __init__(self, labels):
-        self.labels = labels
-
-    def __getitem__(self, index):
-        return self.labels[index].clone()
-
-
-class Lazy(Records):
-    """Opens what it reads from at the first reading, as data sets of one big file do."""
-
-    opened = False
-
-    def __getitem__(self, index):
-        self.opened = True
-        return super().__getitem__(index)
-
-
-def test_with_workers_the_main_process_reads_nothing():
-    inputs, given, _ = blobs(60)
-    train, val = Lazy(inputs, given, "pair"), Lazy(inputs, given, "pair")
-    corrector(num_workers=2, init_epochs=1, cycles=1).fit(train, val)
-    assert not train.opened
-    assert not val.opened
-
-
-def test_canonical_samples_in_another_order_are_noticed():
-    inputs, given, _ = blobs(60)
-    with pytest.raises(InvalidInputError, match="its canonical view must give the same label"):
-        corrector().fit((inputs, given), canonical=(inputs.flip(0), given.flip(0)))
-
-
-class Crops(Records):
-    reads = 0
-
-    def __getitem__(self, index):
-        Crops.reads += 1
-        return {"image": [self.inputs[index]] * (1 + Crops.reads % 2), "label": int(self.labels[index])}
-
-
-def test_what_counts_as_augmented():
-    inputs, given, _ = blobs(60)
-    assert is_augmented(Crops(inputs, given, "pair"))
-    assert is_augmented(Jittered(inputs, given, "pair"))
-    assert not is_augmented(Records(inputs * float("nan"), given, "pair"))
-    assert not is_augmented(Records(inputs, given, "dict"), num_workers=2)
-
-
-def test_frozen_parameters_may_be_infinite():
-    inputs, given, _ = blobs(60)
-    model = nn.Linear(4, 3)
-    model.register_parameter("mask", nn.Parameter(torch.tensor([0.0, -math.inf]), requires_grad=False))
-    assert corrector(model).fit((inputs, given)).labels.generation == 2
-
-
-def test_a_rate_in_a_tensor_resumes(tmp_path):
-    inputs, given, _ = blobs(60)
-
-    def adam(parameters):
-        return torch.optim.Adam(parameters, lr=torch.tensor(0.01), foreach=False)
-
-    def stop(model, record):
-        if record["epoch"] == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        corrector(optimizer=adam, lr=None, run_dir=tmp_path, on_epoch=stop).fit((inputs, given))
-    resumed = corrector(optimizer=adam, lr=None, run_dir=tmp_path).fit((inputs, given), resume=True)
-    assert_equal_runs(resumed, corrector(optimizer=adam, lr=None).fit((inputs, given)))
-
-
-class Versioned(nn.Linear):
-    """Notices with which version its state was saved."""
-
-    _version = 2
-    seen = None
-
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args):
-        Versioned.seen = local_metadata.get("version")
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
-
-
-def test_saved_models_keep_the_versions_of_their_modules(tmp_path):
-    inputs, given, _ = blobs(60)
-    corrector(Versioned(4, 3)).fit((inputs, given)).save(tmp_path / "saved")
-    CorrectionResult.load(tmp_path / "saved", Versioned(4, 3))
-    assert Versioned.seen == 2
-
-
-def test_results_of_compiled_models_load_into_plain_ones_and_back(tmp_path):
-    inputs, given, _ = blobs(60)
-    compiled = torch.compile(network(), backend="eager")
-    result = corrector(compiled, aggregate=False).fit((inputs, given))
-    result.save(tmp_path / "saved")
-    plain = CorrectionResult.load(tmp_path / "saved", network(seed=3))
-    again = CorrectionResult.load(tmp_path / "saved", torch.compile(network(seed=4), backend="eager"))
-    for name, value in plain.model.state_dict().items():
-        assert torch.equal(again.model.state_dict()[f"_orig_mod.{name}"], value)
-
-
-@pytest.mark.parametrize("form", ["array", "one-tuple", "dict"])
-def test_unlabeled_samples_in_the_forms_people_have(form):
-    inputs, given, _ = blobs(60)
-    more = {"array": inputs.numpy(), "one-tuple": TensorDataset(inputs), "dict": [{"input": x} for x in inputs]}[form]
-    labeled = (inputs, given) if form == "array" else Records(inputs, given, "pair")
-    result = corrector().fit(labeled, unlabeled=more)
-    assert result.labels.labeled.sum() == 60
-    assert len(result.labels) == 120
-    assert_equal_runs(corrector().fit(labeled, unlabeled=more, canonical=labeled), result)
-    with pytest.raises(InvalidInputError, match=r"unlabeled inputs of dtype torch.float32.*; got torch.uint8"):
-        corrector().fit((inputs, given), unlabeled=torch.zeros(5, 4, dtype=torch.uint8))
-    with pytest.raises(InvalidInputError, match=r"unlabeled inputs of shape \(N, 4\); got \(5, 7\)"):
-        corrector().fit((inputs, given), unlabeled=torch.zeros(5, 7))
-
-
-def test_precision_auto_is_full_on_cpu():
-    assert resolve_precision("auto", torch.device("cpu")) is None
-    assert Engine(Classification(2), torch.device("cpu")).scaler.is_enabled() is False
-
-
-class Recorder(Objective):
-    """Plain training that notes the weights after every step, outside of the copy that a run makes of it."""
-
-    steps: ClassVar[list] = []
-
-    def after_step(self, model):
-        self.steps.append(model.weight.detach().double().clone())
-
-
-def test_weights_are_averaged_after_every_step():
-    inputs = torch.randn(96, 5, generator=torch.Generator().manual_seed(0))
-    deployed, Recorder.steps = [], []
-    result = SelfCorrector(
-        nn.Linear(5, 2), num_classes=2, init_epochs=2, cycles=1, cycle_epochs=3, lr=0.5, batch_size=32, verbose=False,
-        aggregation="exponential", aggregation_decay=0.9, refine=False, objective=Recorder(),
-        on_epoch=lambda model, record: deployed.append((model.training, model.weight.clone())),
-    ).fit((inputs, (inputs[:, 0] > 0).long()))  # fmt: skip
-    average = Recorder.steps[0]
-    for count, weight in enumerate(Recorder.steps[1:], start=1):
-        decay = min(0.9, count / (count + 1))
-        average = decay * average + (1 - decay) * weight
-    assert len(Recorder.steps) == 15
-    assert torch.allclose(result.model.weight.double(), average, atol=1e-6)
-    assert [training for training, _ in deployed] == [False] * 5
-    assert torch.equal(deployed[-1][1], result.model.weight)
-
-
-@pytest.mark.parametrize(("name", "peaks"), [("cyclical", 2), ("cosine", 1)])
-def test_one_cosine_for_the_whole_run(name, peaks):
-    inputs, rates = torch.randn(64, 5), []
-    SelfCorrector(
-        nn.Linear(5, 2), num_classes=2, init_epochs=4, cycles=1, cycle_epochs=4, warmup_epochs=0, lr=0.5, batch_size=32,
-        lr_schedule=name, verbose=False, on_epoch=lambda _, record: rates.append(record["lr"]),
-    ).fit((inputs, (inputs[:, 0] > 0).long()))  # fmt: skip
-    assert sum(later > earlier for earlier, later in itertools.pairwise(rates)) == peaks - 1
-
-
-def test_an_average_of_steps_is_no_point_to_start_from():
-    with pytest.raises(InvalidInputError, match='expected restart="student" with aggregation="exponential"'):
-        SelfCorrector(nn.Linear(2, 2), num_classes=2, epochs=4, aggregation="exponential", restart="aggregate")

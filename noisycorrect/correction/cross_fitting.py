@@ -69,7 +69,7 @@ class CrossFitting(EvidenceInTraining):
 
     The loss is twice the mean over the batch: each network has half of it, and learns at the rate of a network that is
     alone. Compute: 3 passes through the own network and 1 through the other. A model that is not
-    :class:`CrossFittedNetworks` becomes the first of the two; the second is a copy with fresh weights.
+    two networks already becomes the first of the two; the second is a copy with fresh weights.
 
     Parameters
     ----------
@@ -119,7 +119,10 @@ class CrossFitting(EvidenceInTraining):
 
     def prepare(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the two networks that are trained."""
-        return model if isinstance(unwrap(model), CrossFittedNetworks) else CrossFittedNetworks.of(model, seed)
+        inner = unwrap(model)
+        if isinstance(inner, TwinNetworks) and not isinstance(inner, CrossFittedNetworks):
+            return CrossFittedNetworks(inner.first, inner.second)
+        return model if isinstance(inner, CrossFittedNetworks) else CrossFittedNetworks.of(model, seed)
 
     def start(self, setup: Setup) -> None:
         """Make the evidence, uniform over the classes, and divide the samples."""

@@ -56,7 +56,7 @@ class MemorisationWatch:
         self.held_out[rows] = True
         self.last = float(LATEST_START * epochs)
         self.begun = False
-        self.lowest: Tensor | None = None  # surprise at each held-out label in the best epoch so far
+        self.lowest: Tensor | None = None  # surprise at each held-out label in the last epoch, the best so far
         self.surprise: list[float] = []  # its mean, one an epoch
 
     def has_begun(self, epoch: int, evidence: Tensor) -> bool:
@@ -70,8 +70,7 @@ class MemorisationWatch:
             fall = self.lowest - surprise
             error = float(fall.std(correction=0)) / len(fall) ** 0.5
             self.begun = float(fall.mean()) <= SIGNIFICANT * error
-        if self.lowest is None or self.surprise[-1] < float(self.lowest.mean()):
-            self.lowest = surprise
+        self.lowest = surprise  # unless memorisation has begun, and nothing is asked any more, its mean has fallen
         return self.begun
 
     def kept(self, epoch: int, index: Tensor) -> Tensor | None:

@@ -114,7 +114,7 @@ class OnlineCorrection(EvidenceInTraining):
 
     def _hold_out(self, batch: Batch) -> None:
         """Hide the labels that are held out of the loss at first."""
-        kept = None if self.watch is None or self.correcting else self.watch.kept(self.epoch, batch.index)
+        kept = None if self.watch is None else self.watch.kept(self.epoch, batch.index)
         if kept is None:
             return
         labeled = batch.given >= 0

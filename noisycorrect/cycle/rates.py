@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from noisycorrect.cycle.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, CyclicalLR, Schedule
+from noisycorrect.cycle.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, CyclicalLR, Schedule, check_floor
 from noisycorrect.support.checks import finite_number, set_field
 from noisycorrect.support.errors import InvalidInputError
 
@@ -26,6 +26,11 @@ class CosineCycles:
         Peak of the cycles. Default: half of the recipe's `lr`.
     min_lr : float, optional
         Floor. Default: a hundredth of `lr`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is negative, or `cycle_lr` is below `min_lr`.
     """
 
     warmup_epochs: float | None = None
@@ -34,6 +39,8 @@ class CosineCycles:
 
     def __post_init__(self) -> None:
         _check_rates(self)
+        if self.cycle_lr is not None and self.min_lr is not None:
+            check_floor("cycle_lr", [self.cycle_lr], [self.min_lr])
 
     def warmup(self, schedule: Schedule) -> float:
         """Return the warm-up epochs of a run."""
@@ -62,6 +69,11 @@ class OneCosine:
         Default: a twentieth of all epochs, and at most half of the initial phase.
     min_lr : float, optional
         Floor. Default: a hundredth of the recipe's `lr`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is negative.
     """
 
     warmup_epochs: float | None = None

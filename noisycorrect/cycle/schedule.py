@@ -283,10 +283,10 @@ class CyclicalLR(LRScheduler):
         self.init_epochs = init_epochs
         self.cycle_epochs = cycle_epochs
         self.min_lrs = _one_per_group("min_lr", min_lr, [peak / 100 for peak in peaks])
-        _check_floor("lr", peaks, self.min_lrs)
+        check_floor("lr", peaks, self.min_lrs)
         halves = [max(peak / 2, floor) for peak, floor in zip(peaks, self.min_lrs, strict=True)]
         self.cycle_lrs = _one_per_group("cycle_lr", cycle_lr, halves)
-        _check_floor("cycle_lr", self.cycle_lrs, self.min_lrs)
+        check_floor("cycle_lr", self.cycle_lrs, self.min_lrs)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
@@ -340,7 +340,8 @@ def _one_per_group(name: str, value: float | Sequence[float] | None, default: li
     return values
 
 
-def _check_floor(name: str, peaks: Sequence[float], floors: Sequence[float]) -> None:
+def check_floor(name: str, peaks: Sequence[float], floors: Sequence[float]) -> None:
+    """Raise an InvalidInputError if a peak of that name lies below its floor, `min_lr`."""
     for peak, floor in zip(peaks, floors, strict=True):
         if floor > peak:
             raise InvalidInputError(

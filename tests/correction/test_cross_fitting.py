@@ -6,19 +6,29 @@ import math
 import pytest
 import torch
 from spawn import run_processes
+from tiny_runs import QUIET, Kill
 from torch import nn
 
-from noisycorrect import Classification, SelfCorrector
-from noisycorrect.classification import TwinNetworks
-from noisycorrect.classification.methods.twin import InputPair
-from noisycorrect.correction.cross_fitting import CrossFittedNetworks, CrossFitting, halves
+from noisycorrect import (
+    RECIPES,
+    Classification,
+    CrossFitting,
+    EarlyLearning,
+    OneCosine,
+    Schedule,
+    SelfCorrector,
+    TaskLoss,
+)
+from noisycorrect.correction.cross_fitting import CrossFittedNetworks, halves
+from noisycorrect.correction.part import Setup
+from noisycorrect.correction.twin import InputPair, TwinNetworks
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
 from noisycorrect.labels.trust import STEP_RULES
-from noisycorrect.objective import Setup
 from noisycorrect.support.errors import InvalidInputError
 
 CLASSES = 3
+CROSSED = RECIPES["robust"].replace(correction=CrossFitting(), objective=TaskLoss())
 
 
 def data(count=24, seed=0):
@@ -41,17 +51,19 @@ def twin(norm=None):
     return CrossFittedNetworks.of(network(norm), seed=1)
 
 
-def corrector(model=None, **settings):
-    settings = {"epochs": 8, "batch_size": 8, "lr": 0.1, "verbose": False, "objective": CrossFitting()} | settings
-    return SelfCorrector(twin() if model is None else model, num_classes=CLASSES, preset="robust", **settings)
+def corrector(model=None, *, parts=None, callbacks=(), **settings):
+    recipe = CROSSED.replace(**(parts or {}))
+    settings = {"epochs": 8, "batch_size": 8, "lr": 0.1, "callbacks": [QUIET, *callbacks]} | settings
+    return SelfCorrector(twin() if model is None else model, num_classes=CLASSES, recipe=recipe, **settings)
 
 
-def started(given, *, objective=None, correcting=False):
-    """An objective as a run has it before the first step."""
-    objective = CrossFitting(start=0.0 if correcting else 0.5) if objective is None else objective
+def started(given, *, correcting=False):
+    """A correction and its objective as a run has them before the first step."""
+    correction, objective = CrossFitting(start=0.0 if correcting else 0.5), TaskLoss()
     setup = Setup(Classification(CLASSES), given, len(given), 4, torch.device("cpu"), 0, lambda _: None)
+    correction.start(setup)
     objective.start(setup)
-    return objective
+    return correction, objective
 
 
 def batch_of(rows, inputs, given):
@@ -118,11 +130,15 @@ def test_the_whole_run_is_the_formulas(unlabelled):
     given = torch.where(torch.arange(15) < 15 - unlabelled, given, -1)
     model = twin().double()
     networks = [(net.weight.detach().tolist(), net.bias.detach().tolist()) for net in (model.first, model.second)]
-    objective = CrossFitting(momentum=0.6, start=0.4, trust="agreement", early_learning=2.0, input_dropout=0.0)
-    result = SelfCorrector(
-        model, num_classes=CLASSES, init_epochs=2, cycles=1, cycle_epochs=3, lr=0.1, batch_size=15, warmup_epochs=0,
-        preset="robust", objective=objective, aggregate=False, verbose=False, optimizer=torch.optim.SGD,
-    ).fit((inputs.double(), given))  # fmt: skip
+    parts = {
+        "schedule": Schedule(init_epochs=2, cycles=1, cycle_epochs=3),
+        "rates": OneCosine(warmup_epochs=0),
+        "average": None,
+        "correction": CrossFitting(momentum=0.6, start=0.4, trust="agreement", input_dropout=0.0),
+        "objective": EarlyLearning(2.0),
+    }
+    settings = {"batch_size": 15, "optimizer": torch.optim.SGD, "epochs": None}
+    result = corrector(model, parts=parts, **settings).fit((inputs.double(), given))
     evidence = slow_run(inputs.tolist(), given.tolist(), halves(given, seed=0).tolist(), networks, epochs=5)
     for net, (weight, bias) in zip((result.model.first, result.model.second), networks, strict=True):
         torch.testing.assert_close(net.weight.tolist(), weight, rtol=1e-5, atol=1e-7)
@@ -140,7 +156,7 @@ def test_a_label_does_not_reach_the_network_that_speaks_of_it():
     seen = []
     for changed in (False, True):
         labels = torch.where((halves(given, seed=0) == 0) & changed, (given + 1) % CLASSES, given)
-        result = corrector(objective=CrossFitting(start=0.99), aggregate=False).fit((inputs, labels))
+        result = corrector(parts={"correction": CrossFitting(start=0.99), "average": None}).fit((inputs, labels))
         seen.append(result.labels.evidence())
     first = halves(given, seed=0) == 0
     assert torch.equal(seen[0][first], seen[1][first])
@@ -158,7 +174,7 @@ def test_halves_divide_the_labelled_and_the_others():
 
 @pytest.mark.parametrize("rule", STEP_RULES)
 def test_trust_is_that_of_the_rule(rule):
-    result = corrector(objective=CrossFitting(trust=rule)).fit(data())
+    result = corrector(parts={"correction": CrossFitting(trust=rule)}).fit(data())
     evidence, given = result.labels.evidence(), data()[1]
     expected = Trust.fitted(rule, given, evidence).of(given, evidence)
     torch.testing.assert_close(result.labels.trust().weight, expected)
@@ -171,30 +187,30 @@ def test_trust_is_that_of_the_rule(rule):
 def test_a_batch_may_hold_little_of_a_half(sizes):
     """With BatchNorm, which cannot train on one sample, and none may be left without a gradient."""
     inputs, given = data()
-    model, objective = twin(nn.BatchNorm1d).train(), started(given, correcting=True)
-    objective.start_epoch(0, model)
-    of_half = [(objective.half == number).nonzero().flatten() for number in (0, 1)]
+    model, (correction, objective) = twin(nn.BatchNorm1d).train(), started(given, correcting=True)
+    correction.start_epoch(0, model)
+    of_half = [(correction.half == number).nonzero().flatten() for number in (0, 1)]
     rows = torch.cat([of_half[0][: sizes[0]], of_half[1][: sizes[1]]]).flip(0)
-    objective.loss(model, batch_of(rows, inputs, given)).backward()
+    objective.loss(model, batch_of(rows, inputs, given), correction).backward()
     for net, own in zip((model.first, model.second), sizes, strict=True):
         slopes = torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
         assert (slopes.abs().sum() > 0) == (own > 0)
         assert net[1].num_batches_tracked == 1
-    uniform = (objective.evidence == 1 / torch.tensor(CLASSES, dtype=torch.float32)).all(1)
+    uniform = (correction.evidence == 1 / torch.tensor(CLASSES, dtype=torch.float32)).all(1)
     assert sorted(rows.tolist()) == (~uniform).nonzero().flatten().tolist()
 
 
 def test_held_out_predictions_leave_modes_and_statistics_to_training():
     inputs, given = data()
-    model, objective = twin(nn.BatchNorm1d).train(), started(given)
-    objective.start_epoch(0, model)
+    model, (correction, objective) = twin(nn.BatchNorm1d).train(), started(given)
+    correction.start_epoch(0, model)
     reference = copy.deepcopy(model)
     expected = {0: reference.second.eval()(inputs).softmax(1), 1: reference.first.eval()(inputs).softmax(1)}
-    objective.input_dropout = 0.0
-    objective.loss(model, batch_of(torch.arange(24), inputs, given))
-    said = (objective.evidence - 0.7 / CLASSES) / 0.3
+    correction.input_dropout = 0.0
+    objective.loss(model, batch_of(torch.arange(24), inputs, given), correction)
+    said = (correction.evidence - 0.7 / CLASSES) / 0.3
     for number, probs in expected.items():
-        own = objective.half == number
+        own = correction.half == number
         torch.testing.assert_close(said[own], probs[own].detach(), rtol=1e-4, atol=1e-6)
         net = (model.first, model.second)[number]
         hidden = net[0](inputs[own]).detach()
@@ -204,10 +220,10 @@ def test_held_out_predictions_leave_modes_and_statistics_to_training():
 
 def test_autocast_does_not_lose_the_gradient_of_weights_that_predicted():
     inputs, given = data()
-    model, objective = twin().train(), started(given)
-    objective.start_epoch(0, model)
+    model, (correction, objective) = twin().train(), started(given)
+    correction.start_epoch(0, model)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = objective.loss(model, batch_of(torch.arange(24), inputs, given))
+        loss = objective.loss(model, batch_of(torch.arange(24), inputs, given), correction)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
@@ -222,7 +238,7 @@ def test_passes_are_those_that_a_run_takes():
             return super().forward(inputs)
 
     model = CrossFittedNetworks.of(Counting(4, CLASSES), seed=1)
-    result = corrector(model, batch_size=24, aggregate=False).fit(data())
+    result = corrector(model, batch_size=24, parts={"average": None}).fit(data())
     rehearsal = 2 * 24
     assert result.sample_passes == 4 * 24 * 8
     assert forwards["samples"] - rehearsal + 2 * forwards["with_gradient"] == result.sample_passes
@@ -238,9 +254,9 @@ def test_inputs_may_be_several_tensors():
     model = twin()
     nested = CrossFittedNetworks(*(Two(4, CLASSES) for _ in range(2)))
     nested.load_state_dict(model.state_dict())
-    settings = {"objective": CrossFitting(input_dropout=0.0)}
-    plain = corrector(model, **settings).fit((inputs, given))
-    result = corrector(nested, **settings).fit(list(zip(items, given.tolist(), strict=True)))
+    parts = {"correction": CrossFitting(input_dropout=0.0)}
+    plain = corrector(model, parts=parts).fit((inputs, given))
+    result = corrector(nested, parts=parts).fit(list(zip(items, given.tolist(), strict=True)))
     torch.testing.assert_close(result.labels.evidence(), plain.labels.evidence())
 
 
@@ -257,15 +273,11 @@ def test_networks_take_halves_of_different_lengths():
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
-    def stop(model, record):
-        if record["epoch"] == 5:
-            raise KeyboardInterrupt
-
-    objective = CrossFitting(early_learning=1.0)
-    whole = corrector(objective=objective, run_dir=tmp_path / "whole").fit(data())
+    parts = {"objective": EarlyLearning(1.0)}
+    whole = corrector(parts=parts, run_dir=tmp_path / "whole").fit(data())
     with pytest.raises(KeyboardInterrupt):
-        corrector(objective=objective, run_dir=tmp_path / "stopped", on_epoch=stop).fit(data())
-    resumed = corrector(objective=objective, run_dir=tmp_path / "stopped").fit(data(), resume=True)
+        corrector(parts=parts, run_dir=tmp_path / "stopped", callbacks=[Kill(5)]).fit(data())
+    resumed = corrector(parts=parts, run_dir=tmp_path / "stopped").fit(data(), resume=True)
     for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(one, other)
     assert torch.equal(whole.labels.evidence(), resumed.labels.evidence())
@@ -276,8 +288,9 @@ def ranks_fit(run_dir):
     inputs, given = data(31)  # the last sample is left out; batches have few of a half
     model = twin(nn.LayerNorm).double()
     settings = {"batch_size": 6, "epochs": 4, "run_dir": run_dir}
-    objective = CrossFitting(input_dropout=0.0, early_learning=1.0)  # each rank would drop others
-    result = corrector(model, objective=objective, **settings).fit((inputs.double(), given))
+    correction = CrossFitting(input_dropout=0.0)  # each rank would drop others
+    parts = {"correction": correction, "objective": EarlyLearning(1.0)}
+    result = corrector(model, parts=parts, **settings).fit((inputs.double(), given))
     return result.model.state_dict(), result.labels.evidence(), result.labels.trust().weight, result.sample_passes
 
 
@@ -305,8 +318,8 @@ def test_evidence_sees_wrong_labels_that_a_network_has_learnt_by_heart():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = CrossFittedNetworks.of(nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, CLASSES)), seed=1)
-    objective = CrossFitting(start=0.99, input_dropout=0.0)
-    result = corrector(model, objective=objective, epochs=30, batch_size=20, aggregate=False).fit((inputs, given))
+    parts = {"correction": CrossFitting(start=0.99, input_dropout=0.0), "average": None}
+    result = corrector(model, parts=parts, epochs=30, batch_size=20).fit((inputs, given))
     half, rows = halves(given, seed=0), torch.arange(120)
     both = torch.stack([net(inputs).softmax(1) for net in (result.model.first, result.model.second)]).detach()
     own, other = both[half, rows], both[1 - half, rows]
@@ -317,8 +330,7 @@ def test_evidence_sees_wrong_labels_that_a_network_has_learnt_by_heart():
 
 def test_it_knows_itself():
     assert CrossFitting(momentum=0.5, trust="relative").identity() == {
-        "name": "CrossFitting", "momentum": 0.5, "begin": 0.1, "early_learning": 0.0, "input_dropout": 0.2,
-        "trust": "relative",
+        "name": "CrossFitting", "momentum": 0.5, "begin": 0.1, "input_dropout": 0.2, "trust": "relative",
     }  # fmt: skip
 
 
@@ -329,7 +341,6 @@ def test_it_knows_itself():
         ({"momentum": 1.0}, "momentum"),
         ({"start": 1.0}, "start"),
         ({"start": "auto"}, "start"),
-        ({"early_learning": -1}, "early_learning"),
         ({"input_dropout": 1.0}, "input_dropout"),
     ],
 )
@@ -339,11 +350,9 @@ def test_bad_settings_are_refused(settings, message):
 
 
 @pytest.mark.parametrize("model", [network(), TwinNetworks.of(network(), seed=1)])
-def test_other_models_are_refused(model):
-    with pytest.raises(InvalidInputError, match=r"two networks.*got (Linear|TwinNetworks)"):
-        corrector(model).fit(data())
-
-
-def test_masks_are_refused():
-    with pytest.raises(InvalidInputError, match="class labels for CrossFitting; got masks"):
-        CrossFitting().start(Setup(Classification(2), None, 4, 3, torch.device("cpu"), 0, lambda _: None))
+def test_another_model_becomes_two_networks(model):
+    parts = {"correction": CrossFitting(input_dropout=0.0)}
+    result = corrector(model, seed=1, parts=parts).fit(data())
+    assert isinstance(result.model, CrossFittedNetworks)
+    both = corrector(CrossFittedNetworks.of(network(), seed=1), seed=1, parts=parts).fit(data())
+    assert torch.equal(result.labels.evidence(), both.labels.evidence())

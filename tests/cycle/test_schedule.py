@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noisycorrect import CyclicalLR, Schedule
+from noisycorrect import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
 from noisycorrect.support.errors import InvalidInputError
 
 PAPER = {"warmup_epochs": 10, "init_epochs": 100, "cycle_epochs": 10, "cycle_lr": 3.5e-3, "min_lr": 7e-5}
@@ -118,6 +118,12 @@ def test_a_rate_held_in_a_tensor_is_changed_in_place():
         ({"cycle_epochs": 0}, "cycle_epochs > 0; got"),
         ({"cycle_lr": [1.0, 2.0]}, "one for each of 1 parameter groups"),
         ({"min_lr": -1.0}, "min_lr >= 0"),
+        (
+            {"min_lr": 8e-3, "cycle_lr": 9e-3},
+            "lr >= min_lr; got lr=0.007, min_lr=0.008; to fix: raise lr",
+        ),
+        ({"min_lr": 8e-3, "cycle_lr": None}, "lr >= min_lr; got lr=0.007, min_lr=0.008"),
+        ({"min_lr": 5e-3}, "cycle_lr >= min_lr; got cycle_lr=0.0035, min_lr=0.005"),
     ],
 )
 def test_bad_arguments(change, message):
@@ -139,7 +145,7 @@ def test_schedule_says_where_cycles_end():
 
 @given(st.integers(2, 2000))
 def test_budget_is_spent_whole_in_about_the_papers_proportions(epochs):
-    schedule = Schedule.from_budget(epochs)
+    schedule = Shares().divided(epochs)
     assert schedule.epochs == epochs
     assert 1 <= schedule.cycles <= 5
     assert abs(schedule.init_epochs - epochs * 2 / 3) <= 2.5  # five cycles, each rounded by half an epoch at most
@@ -147,10 +153,59 @@ def test_budget_is_spent_whole_in_about_the_papers_proportions(epochs):
         assert schedule.cycles == 5
 
 
-@pytest.mark.parametrize("epochs", [1, 0, -3, 2.5, True, None])
-def test_budgets_too_small_or_no_number(epochs):
-    with pytest.raises(InvalidInputError, match=r"whole number >= 2.*to fix"):
-        Schedule.from_budget(epochs)
+@given(st.integers(2, 500), st.floats(0.05, 0.95), st.integers(1, 9))
+def test_any_shares_spend_the_budget_whole(epochs, init_share, cycles):
+    schedule = Shares(init_share=init_share, cycles=cycles).divided(epochs)
+    assert schedule.epochs == epochs
+    assert 1 <= schedule.cycles <= cycles
+    if schedule.cycle_epochs > 1:
+        assert schedule.cycles == cycles
+    if schedule.init_epochs > schedule.cycles:  # else rounding has no room: every cycle has an epoch at least
+        assert abs(schedule.init_epochs - epochs * init_share) <= 0.5 * schedule.cycles + 1
+
+
+@given(st.integers(1, 500), st.floats(0.05, 0.95))
+def test_cycles_of_an_epoch_and_one_phase_spend_the_budget_whole(epochs, init_share):
+    schedule = EpochCycles(init_share).divided(epochs)
+    assert schedule.epochs == epochs
+    assert schedule.cycle_epochs == 1
+    assert abs(schedule.init_epochs - max(1, init_share * epochs)) <= 0.5
+    assert OnePhase().divided(epochs) == Schedule(epochs, 0, 1)
+
+
+@pytest.mark.parametrize("division", [Shares(), OnePhase(), EpochCycles()])
+def test_the_default_budget_is_the_papers(division):
+    assert division.divided(None).epochs == 150
+
+
+@pytest.mark.parametrize(
+    ("division", "least"), [(Shares(), 2), (Shares(init_share=0.1), 2), (OnePhase(), 1), (EpochCycles(), 1)]
+)
+@pytest.mark.parametrize("epochs", [None, 0, -3, 2.5, True])
+def test_budgets_too_small_or_no_number(division, least, epochs):
+    with pytest.raises(InvalidInputError, match=rf"epochs to be a whole number >= {least}.*to fix"):
+        division.divided(least - 1 if epochs is None else epochs)
+
+
+def test_a_fixed_schedule_has_no_budget_to_divide():
+    schedule = Schedule(3, 2, 2)
+    assert schedule.divided(None) is schedule.divided(7) is schedule
+    with pytest.raises(InvalidInputError, match=r"epochs=7, the sum of Schedule\(.*; got epochs=8; to fix: leave one"):
+        schedule.divided(8)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "message"),
+    [
+        (Shares, {"init_share": 1.0}, "0 <= init_share < 1; got 1.0"),
+        (Shares, {"init_share": -0.1}, "0 <= init_share < 1; got -0.1"),
+        (Shares, {"cycles": 0}, "cycles to be a whole number >= 1; got 0"),
+        (EpochCycles, {"init_share": 1.5}, "0 <= init_share < 1; got 1.5"),
+    ],
+)
+def test_bad_divisions(make, settings, message):
+    with pytest.raises(InvalidInputError, match=message):
+        make(**settings)
 
 
 @pytest.mark.parametrize(

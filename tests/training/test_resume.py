@@ -12,13 +12,27 @@ import torch._dynamo  # torch's optimizers import it when they are first made: a
 from torch import nn
 from torch.utils.data import Dataset
 
-from noisycorrect import Classification, SelfCorrector, SoftLabelStore
+from noisycorrect import (
+    RECIPES,
+    AtCycleEnd,
+    Classification,
+    EveryStep,
+    OneCosine,
+    Progress,
+    Schedule,
+    SelfCorrector,
+    SoftLabelStore,
+)
+from noisycorrect.classification.methods.targets import LabelSmoothing
 from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, RunInUseError, StoreError
 from noisycorrect.support.files import locked
+from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.run import Run
 
 COUNT, CLASSES, KILLS = 240, 4, 10
+LONG = RECIPES["paper"].replace(schedule=Schedule(init_epochs=12, cycles=6, cycle_epochs=2))
+SHORT = LONG.replace(schedule=Schedule(init_epochs=1, cycles=1, cycle_epochs=1))
 
 
 class Augmented(Dataset):
@@ -48,9 +62,8 @@ def network(width=16):
 
 def fit(run_dir, resume="auto", model=None, data=None, **settings):
     torch.set_num_threads(1)
-    defaults = {
-        "num_classes": CLASSES, "init_epochs": 12, "cycles": 6, "cycle_epochs": 2, "lr": 0.1, "batch_size": 32
-    }  # fmt: skip
+    quiet = [Progress(enabled=False)]
+    defaults = {"num_classes": CLASSES, "recipe": LONG, "lr": 0.1, "batch_size": 32, "callbacks": quiet}
     corrector = SelfCorrector(model or network(), **{**defaults, **settings}, run_dir=run_dir)
     return corrector.fit(data or Augmented(), canonical=Augmented(0), resume=resume)
 
@@ -101,21 +114,33 @@ def test_killed_at_ten_random_moments(tmp_path, reference):
     assert len(died_after) >= 5, "the kills should have struck at different epochs"
 
 
-@pytest.mark.parametrize("step", ["aggregate", "recalibrate", "refine", "record", "restart_from_aggregate", "save"])
+STEPS = {
+    "average": (RunningAverage, "at_cycle_end"),
+    "recalibrate": (Run, "recalibrate"),
+    "refine": (AtCycleEnd, "at_cycle_end"),
+    "record": (Run, "record"),
+    "restart": (RunningAverage, "restart"),
+    "save": (Run, "save"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("time", [1, 3])
 def test_dying_before_or_after_any_step_of_a_cycle_changes_nothing(tmp_path, monkeypatch, reference, step, when, time):
-    original, calls = getattr(Run, step), []
+    owner, name = STEPS[step]
+    original, calls = getattr(owner, name), []
 
-    def dying(self, *args):
+    def dying(self, *args, **more):
         calls.append(1)
         if len(calls) == time and when == "before":
             raise KeyboardInterrupt
-        original(self, *args)
+        found = original(self, *args, **more)
         if len(calls) == time:
             raise KeyboardInterrupt
+        return found
 
-    monkeypatch.setattr(Run, step, dying)
+    monkeypatch.setattr(owner, name, dying)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path)
     monkeypatch.undo()
@@ -134,40 +159,47 @@ def test_a_finished_run_is_returned_again(tmp_path, reference):
 def test_resume_says_what_it_wants(tmp_path):
     with pytest.raises(CheckpointError, match=r"a checkpoint in .*; got none"):
         fit(tmp_path, resume=True)
-    fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+    fit(tmp_path, recipe=SHORT)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(CheckpointError, match=r"no checkpoint in .*; got one of an earlier run"):
         fit(tmp_path, resume=False)
     with pytest.raises(CheckpointError, match=r"schedule={'init_epochs': 1.*as in the run that is to be resumed"):
         fit(tmp_path)
     with pytest.raises(CheckpointError, match=r"seed=0, as in the run.*; got 1"):
-        fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1, seed=1)
-    short = {"init_epochs": 1, "cycles": 1, "cycle_epochs": 1}
+        fit(tmp_path, recipe=SHORT, seed=1)
     with pytest.raises(CheckpointError, match=r"optimizer=.SGD.*'momentum': 0.9.*; got .SGD.*'momentum': 0,"):
-        fit(tmp_path, optimizer=torch.optim.SGD, **short)
+        fit(tmp_path, recipe=SHORT, optimizer=torch.optim.SGD)
     with pytest.raises(CheckpointError, match=r"clip_grad_norm=None, as in the run.*; got 1.0"):
-        fit(tmp_path, clip_grad_norm=1.0, **short)
+        fit(tmp_path, recipe=SHORT.replace(clip_grad_norm=1.0))
+    with pytest.raises(CheckpointError, match=r"average=.AtCycleEnds.*, as in the run.*; got .EveryStep\(decay=0.9,"):
+        fit(tmp_path, recipe=SHORT.replace(average=EveryStep(0.9)))
+    with pytest.raises(CheckpointError, match=r"correction={.*'trust': 'paper'.*, as in the run.*'class-balanced'"):
+        fit(tmp_path, recipe=SHORT.replace(correction=AtCycleEnd(trust="class-balanced")))
+    with pytest.raises(CheckpointError, match=r"rates='CosineCycles\(.*, as in the run.*; got 'OneCosine"):
+        fit(tmp_path, recipe=SHORT.replace(rates=OneCosine()))
+    with pytest.raises(CheckpointError, match=r"objective={'name': 'TaskLoss'}, as in the run.*'LabelSmoothing'"):
+        fit(tmp_path, recipe=SHORT.replace(objective=LabelSmoothing()))
     with pytest.raises(CheckpointError, match=r"precision='None', as in the run.*; got 'torch.bfloat16'"):
-        fit(tmp_path, precision="bfloat16", **short)
+        fit(tmp_path, recipe=SHORT, precision="bfloat16")
     with pytest.raises(CheckpointError, match=r"'0.weight' of shape \(8, 6\); got \(16, 6\)"):
-        fit(tmp_path, model=network(8), init_epochs=1, cycles=1, cycle_epochs=1)
+        fit(tmp_path, recipe=SHORT, model=network(8))
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
 def test_labels_of_another_data_set_are_refused(tmp_path):
-    fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+    fit(tmp_path, recipe=SHORT)
     other = Augmented()
     other.labels = other.labels.flip(0)
     with pytest.raises(StoreError, match="fingerprint"):
-        fit(tmp_path, data=other, init_epochs=1, cycles=1, cycle_epochs=1)
+        fit(tmp_path, recipe=SHORT, data=other)
     task = Classification(5, allow_empty_classes=True)
     with pytest.raises(StoreError, match=r"a label store of 5 classes .*; got one of 4"):
-        fit(tmp_path, num_classes=None, task=task, init_epochs=1, cycles=1, cycle_epochs=1)
+        fit(tmp_path, recipe=SHORT, num_classes=None, task=task)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "version"])
 def test_damaged_or_untrusted_checkpoints_are_refused_and_kept(tmp_path, damage):
-    fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+    fit(tmp_path, recipe=SHORT)
     path = tmp_path / "checkpoint.pt"
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:1000])
@@ -181,7 +213,7 @@ def test_damaged_or_untrusted_checkpoints_are_refused_and_kept(tmp_path, damage)
         save_checkpoint(path, {**load_checkpoint(path), "version": 99})
     content = path.read_bytes()
     with pytest.raises(CheckpointError, match=r"expected .*; got .*; to fix: "):
-        fit(tmp_path, init_epochs=1, cycles=1, cycle_epochs=1)
+        fit(tmp_path, recipe=SHORT)
     assert path.read_bytes() == content
 
 
@@ -198,12 +230,12 @@ def test_a_run_that_died_before_its_first_checkpoint_may_have_new_settings(tmp_p
     def dying(self, *args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "train_epoch", dying)
+    monkeypatch.setattr(Run, "next_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path)
     monkeypatch.undo()
     (tmp_path / ".checkpoint.pt.1-f.part").write_bytes(b"left by a kill")
-    result = fit(tmp_path, evidence="exponential", keep_generations=None, resume=False)
+    result = fit(tmp_path, recipe=LONG.replace(correction=AtCycleEnd(momentum=0.7, keep=None)), resume=False)
     assert result.labels.generations == (0, 1, 2, 3, 4, 5, 6)
     assert not list(tmp_path.glob(".*.part"))
 
@@ -224,7 +256,7 @@ def test_two_processes_on_one_folder(tmp_path):
 
 def test_generations_stay_by_choice(tmp_path):
     fit(tmp_path / "two")
-    fit(tmp_path / "all", keep_generations=None)
+    fit(tmp_path / "all", recipe=LONG.replace(correction=AtCycleEnd(keep=None)))
     assert SoftLabelStore.open(tmp_path / "two" / "labels").generations == (0, 5, 6)
     assert SoftLabelStore.open(tmp_path / "all" / "labels").generations == (0, 1, 2, 3, 4, 5, 6)
 
@@ -242,4 +274,5 @@ def test_how_many_generations_stay_may_change_on_resume(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path)
     monkeypatch.undo()
-    assert fit(tmp_path, keep_generations=None).labels.generations == (0, 3, 4, 5, 6)
+    resumed = fit(tmp_path, recipe=LONG.replace(correction=AtCycleEnd(keep=None)))
+    assert resumed.labels.generations == (0, 3, 4, 5, 6)

@@ -3,12 +3,14 @@
 import pytest
 import torch
 from spawn import run_processes
+from tiny_runs import QUIET, Kill
 from torch import nn
 
-from noisycorrect import SelfCorrector, SoftLabelStore
-from noisycorrect.correction.online import OnlineCorrection
+from noisycorrect import RECIPES, OnlineCorrection, Schedule, SelfCorrector, SoftLabelStore
 from noisycorrect.support.errors import InvalidInputError
 
+LENGTHS = Schedule(init_epochs=3, cycles=2, cycle_epochs=2)
+PAPER = RECIPES["paper"].replace(schedule=LENGTHS)
 COUNT, CLASSES = 61, 3  # 61 = 5 batches of 12 and one sample over: ranks of different sizes
 
 
@@ -26,16 +28,11 @@ def network(norm):
         return nn.Sequential(nn.Linear(4, 8), middle, nn.Tanh(), nn.Linear(8, CLASSES))
 
 
-def fit(run_dir, norm=False, fail_after=None, unlabeled=0, objective=None):
+def fit(run_dir, norm=False, fail_after=None, unlabeled=0, recipe=PAPER):
     inputs, labels = data(unlabeled)
-
-    def stop(model, record):
-        if record["epoch"] == fail_after:
-            raise KeyboardInterrupt
-
     corrector = SelfCorrector(
-        network(norm).double(), num_classes=CLASSES, init_epochs=3, cycles=2, cycle_epochs=2, lr=0.1, batch_size=12,
-        run_dir=run_dir, on_epoch=stop, objective=objective,
+        network(norm).double(), num_classes=CLASSES, recipe=recipe, lr=0.1, batch_size=12, run_dir=run_dir,
+        callbacks=[QUIET, Kill(fail_after)],
     )  # fmt: skip
     try:
         result = corrector.fit((inputs, labels), (inputs, labels), clean_labels=labels)
@@ -63,9 +60,10 @@ def test_two_ranks_equal_one(tmp_path):
 
 
 def test_two_ranks_gather_the_evidence_of_one(tmp_path):
-    objective = OnlineCorrection(input_dropout=0.0)  # each rank would drop others
-    alone = fit(tmp_path / "alone", unlabeled=20, objective=objective)
-    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, objective):
+    correction = OnlineCorrection(input_dropout=0.0)  # each rank would drop others
+    recipe = RECIPES["robust"].replace(schedule=LENGTHS, correction=correction)
+    alone = fit(tmp_path / "alone", unlabeled=20, recipe=recipe)
+    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, recipe):
         assert_close(rank, alone)
 
 
