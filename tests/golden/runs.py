@@ -43,6 +43,7 @@ from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
 PAPER, ROBUST = RECIPES["paper"], RECIPES["robust"]
 LENGTHS = Schedule(init_epochs=3, cycles=3, cycle_epochs=2)
 QUIET = Progress(enabled=False)
+STEPS = EveryStep()
 
 
 class Kill(Callback):
@@ -176,7 +177,7 @@ def table():
         )
         add(name, classify, recipe=recipe, epochs=epochs, **options)
 
-    def crossed(name, *, correction=None, objective=None, average=EveryStep(), **options):
+    def crossed(name, *, correction=None, objective=None, average=STEPS, **options):
         recipe = ROBUST.replace(
             correction=correction or CrossFitting(), objective=objective or TaskLoss(), average=average
         )
@@ -219,8 +220,10 @@ def table():
     crossed("cross-fitting early learning", correction=CrossFitting(trust="posterior"), objective=EarlyLearning(2.0))
     crossed("cross-fitting unlabeled", unlabeled=16)
     crossed("cross-fitting no averaging", average=None)
-    methods = ("ce", "ls", "mixup", "gce", "sce", "bootstrap-soft", "bootstrap-hard", "forward", "ema", "swa", "ce-wa-aug",
-               "elr", "sop", "dividemix", "prune-retrain")  # fmt: skip
+    methods = (
+        "ce", "ls", "mixup", "gce", "sce", "bootstrap-soft", "bootstrap-hard", "forward", "ema", "swa", "ce-wa-aug",
+        "elr", "sop", "dividemix", "prune-retrain",
+    )  # fmt: skip
     for name in methods:
         add(f"method {name}", baseline, method=name)
     coteaching = RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.3))
