@@ -14,7 +14,7 @@ ROOMS = {
         ["support"],
         ["cycle", "labels"],
         ["data", "review"],
-        ["task", "result"],
+        ["task", "result", "outputs"],
         ["correction"],
         ["objective"],
         ["recipe"],

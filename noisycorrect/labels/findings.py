@@ -57,7 +57,7 @@ class NoiseCounts:
     Attributes
     ----------
     joint : ndarray, shape (K, K)
-        Counts of [given, most probable class].
+        Counts of [given, most probable class]; K is 2 where each part of a label is there or not.
     resamples : ndarray, shape (B, K, K)
         The same in resamples of the set (of whole samples, where the parts of one are alike).
     units : ndarray, shape (K,)
@@ -68,6 +68,8 @@ class NoiseCounts:
         Mean probability of the evidence's most probable class.
     rates : tuple of float
         Rates at kept generations that the interval has to reach to.
+    names : tuple of str
+        What messages call the K classes; empty for "class 0" and so on.
     """
 
     joint: np.ndarray
@@ -76,3 +78,4 @@ class NoiseCounts:
     readings: dict[str, float]
     certainty: float
     rates: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
