@@ -1,29 +1,95 @@
-"""What tasks share whose outputs are distributions over classes: running a model, a loss, scores."""
+"""What tasks share whose model returns logits: running it, a loss, scores."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels import LabelKind
+from noisycorrect.labels.codec import codec_named
 from noisycorrect.support import distributed
+from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 
 
-def model_output(model: nn.Module, inputs: Any) -> Any:
-    """Return a model's output for the input of a batch; a floating tensor is taken to the dtype of the parameters.
+class LogitsTask(ABC):
+    """A task whose model returns one tensor of logits; a subclass is a :class:`~noisycorrect.task.Task`.
 
-    Examples
-    --------
-    >>> model_output(nn.Linear(2, 1), torch.zeros(3, 2, dtype=torch.float64)).dtype
-    torch.float32
+    Attributes are those of a task. A subclass says how logits become a loss, probabilities and metrics, and what given
+    labels are.
+
+    Parameters
+    ----------
+    num_classes : int
+        K, at least 2.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two classes.
     """
-    wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    if isinstance(inputs, Tensor) and inputs.is_floating_point() and wanted is not None:
-        inputs = inputs.to(wanted)  # numpy's arrays are float64 where nobody asked for it
-    return model(inputs)
+
+    kind: type[LabelKind]
+    codec = "float32"
+    main_metric = "accuracy"
+    prediction_passes = 1
+    frame: Any = None
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = whole_number("num_classes", num_classes, least=2)
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that a run and the run that resumes it must share."""
+        return {"num_classes": self.num_classes}
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Return the model's output for a batch; a floating input is taken to the dtype of the parameters."""
+        wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+        inputs = batch.input
+        if isinstance(inputs, Tensor) and inputs.is_floating_point() and wanted is not None:
+            inputs = inputs.to(wanted)  # numpy's arrays are float64 where nobody asked for it
+        return model(inputs)
+
+    def check_output(self, output: Any, batch: Batch) -> None:
+        """Raise an InvalidInputError unless `output` are logits of the batch: neither another shape nor probabilities.
+
+        Probabilities sum to 1 over the classes.
+        """
+        logits = self.logits(output, batch)
+        sums = logits.float().sum(1)
+        rounding = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 2e-2
+        if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=rounding):
+            got = "probabilities: rows >= 0 that sum to 1"
+            raise InvalidInputError("logits", got=got, fix="drop the model's last Softmax")
+
+    def logits(self, output: Any, batch: Batch | None) -> Tensor:
+        """Return the logits (B, K, ...) of an output, or raise an InvalidInputError; of no batch its length is any."""
+        rows = "N" if batch is None else str(len(batch))
+        shape = tuple(output.shape) if isinstance(output, Tensor) else None
+        if shape is None or len(shape) != 2 or shape[1] != self.num_classes or (batch and shape[0] != len(batch)):
+            raise InvalidInputError(
+                f"logits of shape ({rows}, {self.num_classes})",
+                got=type(output).__name__ if shape is None else f"shape {shape}",
+                fix="make num_classes= and the model's last layer agree",
+            )
+        return output  # type: ignore[no-any-return]
+
+    def evidence(self, batch: Batch) -> Tensor | None:
+        """Return the decoded evidence of a batch, float32 (B, K, ...); None before the first generation."""
+        return None if batch.evidence is None else codec_named(self.codec).decode(batch.evidence)
+
+    @abstractmethod
+    def probs(self, output: Any) -> Tensor:
+        """Return class probabilities, float32 (B, K, ...)."""
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the model's class probabilities for a batch, float32 (B, K, ...)."""
+        return self.probs(self.forward(model, batch))
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

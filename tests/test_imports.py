@@ -21,7 +21,7 @@ ROOMS = {
         ["training"],
         ["callbacks"],
         ["corrector"],
-        ["classification"],
+        ["classification", "multilabel", "tokens"],
         ["cli"],
     ],
     "noisycorrect_seg": [

@@ -57,7 +57,7 @@ def counted_parts(blocks: Iterable[tuple[Tensor, Tensor]], num_classes: int, sam
         own += float(evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
         certain += float(evidence.amax(1)[known].double().sum())
         pairs = torch.where(known, given * num_classes + evidence.argmax(1), cells).flatten(1)
-        for some in pairs.split(max(1, COUNTS_AT_ONCE // (cells + 1))):
+        for some in torch.split(pairs, max(1, COUNTS_AT_ONCE // (cells + 1))):  # type: ignore[no-untyped-call]
             counts = _counts(some, cells)
             joint += counts.sum(0)
             drawn += weights[:, done : done + len(some)].astype(np.float64) @ counts
