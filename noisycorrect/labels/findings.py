@@ -17,9 +17,8 @@ class LabelReview:
     index : ndarray of int64, shape (n,)
         Positions of the labelled samples.
     given, suggested : ndarray of int64, shape (n,)
-        The given label, and the most probable class of the evidence. Of a label of many parts: the pair that most of
-        its contradicted parts have; without a contradicted part, its most frequent class both times; -1 without a
-        labelled part.
+        The given label, and the most probable class of the evidence. Of a label of many parts: those of the part, or
+        of the contradicted parts, that its kind puts first; -1 for none.
     quality : ndarray of float32, shape (n,)
         Label quality in [0, 1].
     share : ndarray of float64, shape (n,)

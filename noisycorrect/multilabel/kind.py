@@ -161,9 +161,8 @@ class MultiLabels(LabelKind):
         Named are the numbers of labels: given k and suggested -1 says that the most doubtful label is k, which is given
         and which the evidence denies; given -1 and suggested k that k is missing.
         """
-        given, both = torch.from_numpy(self.array[rows]), two_classes(evidence)
-        place, quality, share = most_doubtful(given, both, score)
-        classes = torch.stack([given, both.argmax(1)]).gather(2, place.expand(2, -1).unsqueeze(2)).squeeze(2)
+        given = torch.from_numpy(self.array[rows])
+        place, classes, quality, share = most_doubtful(given, two_classes(evidence), score)
         found, suggested = torch.where(classes == 1, place, -1).numpy()
         return LabelReview(rows, found, suggested, quality, share, share > 0)
 

@@ -57,7 +57,7 @@ def counted_parts(blocks: Iterable[tuple[Tensor, Tensor]], num_classes: int, sam
         own += float(evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
         certain += float(evidence.amax(1)[known].double().sum())
         pairs = torch.where(known, given * num_classes + evidence.argmax(1), cells).flatten(1)
-        for some in torch.split(pairs, max(1, COUNTS_AT_ONCE // (cells + 1))):  # type: ignore[no-untyped-call]
+        for some in torch.split(pairs, max(1, COUNTS_AT_ONCE // (cells + 1))):
             counts = _counts(some, cells)
             joint += counts.sum(0)
             drawn += weights[:, done : done + len(some)].astype(np.float64) @ counts
@@ -78,8 +78,8 @@ def _counts(cells: Tensor, number: int) -> np.ndarray:
     return counts.reshape(len(cells), -1)[:, :number].double().numpy()
 
 
-def most_doubtful(given: Tensor, evidence: Tensor, score: str) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Return the most doubtful part of each label, the label's quality, and the share of contradicted parts.
+def most_doubtful(given: Tensor, evidence: Tensor, score: str) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+    """Return the most doubtful part of each label and its classes, the label's quality, and what is contradicted of it.
 
     The quality of a label is that of its worst part (Wang & Mueller 2022, "Detecting Label Errors in Token
     Classification Data", worst-token score).
@@ -97,6 +97,8 @@ def most_doubtful(given: Tensor, evidence: Tensor, score: str) -> tuple[Tensor, 
     -------
     place : Tensor, shape (N,), int64
         The part of least quality, among the contradicted ones if there are any.
+    classes : Tensor, shape (2, N), int64
+        Its given class, and the most probable one.
     quality : ndarray of float32, shape (N,)
         In [0, 1].
     share : ndarray of float64, shape (N,)
@@ -105,12 +107,15 @@ def most_doubtful(given: Tensor, evidence: Tensor, score: str) -> tuple[Tensor, 
     Examples
     --------
     >>> evidence = torch.tensor([[[0.6, 0.1], [0.4, 0.9]]])
-    >>> most_doubtful(torch.tensor([[0, 0]]), evidence, "self-confidence")
-    (tensor([1]), array([0.1], dtype=float32), array([0.5]))
+    >>> place, classes, quality, share = most_doubtful(torch.tensor([[0, 0]]), evidence, "self-confidence")
+    >>> place.tolist(), classes.tolist(), share.tolist()
+    ([1], [[0], [1]], [0.5])
     """
     known = (given >= 0) & (given < evidence.shape[1])
     quality = label_quality(given, evidence, score=score)
-    wrong = known & (evidence.argmax(1) != given)
+    suggested = evidence.argmax(1)
+    wrong = known & (suggested != given)
     share = wrong.sum(1).double() / known.sum(1).clamp(min=1)
     place = (quality - 2 * wrong.float() + 2 * (~known).float()).argmin(1)
-    return place, quality.amin(1).float().numpy(), share.numpy()
+    classes = torch.stack([given, suggested]).gather(2, place.expand(2, -1).unsqueeze(2)).squeeze(2)
+    return place, classes, quality.amin(1).float().numpy(), share.numpy()

@@ -22,13 +22,13 @@ from noisycorrect.support.errors import InvalidInputError
 IGNORED = -100  # PyTorch's ignore_index
 
 
-def checked_sequences(labels: Any, num_classes: int, name: str) -> list[np.ndarray]:
-    """Return labels as int64 arrays (L_i,), or raise an InvalidInputError.
+def checked_sequences(labels: Any, num_classes: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels as one int64 array (P,), and the length of each sequence, or raise an InvalidInputError.
 
     Examples
     --------
     >>> checked_sequences([[0, 1], [-100]], 2, "labels")
-    [array([0, 1]), array([-100])]
+    (array([   0,    1, -100]), array([2, 1]))
     """
     checked_num_classes(num_classes)
     fix = f"pass classes in 0..{num_classes - 1} for each token, {IGNORED} for one to ignore"
@@ -39,11 +39,12 @@ def checked_sequences(labels: Any, num_classes: int, name: str) -> list[np.ndarr
         if each.ndim != 1 or each.dtype.kind not in "iu" or not len(each):
             got = f"{each.dtype} of shape {each.shape} at index {index}"
             raise InvalidInputError(f"{name} to be sequences of whole numbers", got=got, fix=fix)
-        wrong = each[((each < UNLABELED) | (each >= num_classes)) & (each != IGNORED)]
-        if len(wrong):
-            expected, got = f"{name} in 0..{num_classes - 1}", f"{wrong[0]} at index {index}"
-            raise InvalidInputError(expected, got=got, fix=fix)
-    return [each.astype(np.int64) for each in sequences]
+    flat, lengths = np.concatenate(sequences).astype(np.int64), np.array([len(each) for each in sequences])
+    wrong = np.flatnonzero(((flat < UNLABELED) | (flat >= num_classes)) & (flat != IGNORED))
+    if len(wrong):
+        got = f"{flat[wrong[0]]} at index {np.searchsorted(np.cumsum(lengths), wrong[0], 'right')}"
+        raise InvalidInputError(f"{name} in 0..{num_classes - 1}", got=got, fix=fix)
+    return flat, lengths
 
 
 def refined_tokens(given: Tensor, evidence: Tensor, trust: Trust) -> Tensor:
@@ -98,24 +99,19 @@ class TokenLabels(LabelKind):
 
     def __init__(self, given: Any, num_classes: int, *, frame: Any = None) -> None:
         self.frame = self.checked_frame(frame)
-        sequences = checked_sequences(given, num_classes, "labels")
-        self.flat: np.ndarray = np.concatenate(sequences)
-        self.lengths = np.array([len(each) for each in sequences])
+        self.flat, self.lengths = checked_sequences(given, num_classes, "labels")
+        self._starts = np.cumsum(self.lengths) - self.lengths
         self.num_classes = int(num_classes)
-        self.labeled = self._counts(self.flat >= 0) > 0
+        self.labeled = np.logical_or.reduceat(self.flat >= 0, self._starts)
         self.labeled.flags.writeable = False
         digest = hashlib.sha256(f"{self.name} {num_classes}".encode())
         digest.update(self.lengths.tobytes() + self.flat.tobytes())
         self.fingerprint = digest.hexdigest()
 
     @classmethod
-    def checked_clean(cls, labels: Any, num_classes: int, length: int, name: str) -> list[np.ndarray]:
-        """Return clean labels as int64 arrays (L_i,), or raise an InvalidInputError."""
+    def checked_clean(cls, labels: Any, num_classes: int, length: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return clean labels as one int64 array and their lengths, or raise an InvalidInputError."""
         return checked_sequences(super().checked_clean(labels, num_classes, length, name), num_classes, name)
-
-    def _counts(self, tokens: np.ndarray) -> np.ndarray:
-        """Return how many of some tokens each sequence has, int64 (N,)."""
-        return np.add.reduceat(tokens.astype(np.int64), np.cumsum(self.lengths) - self.lengths)
 
     def _split(self, values: Any, rows: np.ndarray) -> list[Any]:
         """Return (n, ..., L) as n arrays or tensors, each as long as its sequence."""
@@ -125,7 +121,7 @@ class TokenLabels(LabelKind):
         """Return given labels at positions (n,), int64 (n, L), -100 after the end of each; as long as the longest."""
         lengths = self.lengths[rows]
         places = np.arange(lengths.max(initial=1) if length is None else length)
-        index = (np.cumsum(self.lengths)[rows] - lengths)[:, None] + places
+        index = self._starts[rows][:, None] + places
         inside = places < lengths[:, None]
         return torch.from_numpy(np.where(inside, self.flat[np.where(inside, index, 0)], IGNORED))
 
@@ -176,20 +172,20 @@ class TokenLabels(LabelKind):
 
     def quality(self, labels: LabelReader, clean: Any) -> dict[str, float]:
         """Return ``label_accuracy``, the share of tokens that are labelled as in `clean`; ignored ones left out."""
-        found = np.concatenate([token for rows in self.blocks() for token in labels(rows)])
-        if [len(each) for each in clean] != self.lengths.tolist():
-            fix = "pass a clean label, or -100, for each token"
-            raise InvalidInputError("clean labels of the sequences' lengths", got="others", fix=fix)
-        truth = np.concatenate(clean)
+        truth, lengths = clean
+        if not np.array_equal(lengths, self.lengths):
+            index = int(np.flatnonzero(lengths != self.lengths)[0])
+            expected, got = f"{self.lengths[index]} clean labels at index {index}", str(lengths[index])
+            raise InvalidInputError(expected, got=got, fix=f"pass a class, or {IGNORED}, for each token")
+        found = np.concatenate([each for rows in self.blocks() for each in labels(rows)])
         known = (truth >= 0) & (self.flat != IGNORED)
         return {"label_accuracy": float((found == truth)[known].mean()) if known.any() else float("nan")}
 
     def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:
         """Return what the evidence says of some sequences; the pair of classes is that of the most doubtful token."""
         given = self.padded(rows, evidence.shape[2])
-        place, quality, share = most_doubtful(given, evidence, score)
-        pair = torch.stack([given, evidence.argmax(1)]).gather(2, place.expand(2, -1).unsqueeze(2)).squeeze(2)
-        found, suggested = pair.numpy()
+        _, classes, quality, share = most_doubtful(given, evidence, score)
+        found, suggested = classes.numpy()
         return LabelReview(rows, found, suggested, quality, share, share > 0)
 
     def noise(self, evidence: EvidenceReader, earlier: EvidenceReader | None) -> NoiseCounts:

@@ -78,7 +78,7 @@ class TokenLabeling(LogitsTask):
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` are sequences of classes, none of them too long to train on."""
         name = "labels" if training else "validation labels"
-        longest = max(map(len, checked_sequences(given, self.num_classes, name)))
+        longest = int(checked_sequences(given, self.num_classes, name)[1].max())
         if training and self.max_length is not None and longest > self.max_length:
             fix = f"cut the sequences, or pass max_length={longest}"
             raise InvalidInputError(f"sequences of at most {self.max_length} tokens", got=str(longest), fix=fix)

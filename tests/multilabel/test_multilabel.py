@@ -11,10 +11,20 @@ import torch
 from spawn import run_processes
 from torch import nn
 
-from noisycorrect import Callback, CorrectionResult, InvalidInputError, MultiLabel, SelfCorrector, SoftLabelStore
+from noisycorrect import (
+    RECIPES,
+    AtCycleEnd,
+    Callback,
+    CorrectionResult,
+    InvalidInputError,
+    MultiLabel,
+    SelfCorrector,
+    SoftLabelStore,
+)
 from noisycorrect.cli import main
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Rule, Trust
+from noisycorrect.labels.trust import CYCLE_RULES
 from noisycorrect.multilabel.task import MultiLabelMetrics, soft_binary_cross_entropy
 from noisycorrect.review.issues import find_label_issues
 
@@ -146,6 +156,15 @@ def test_every_recipe_that_knows_no_kind_trains_it(recipe):
     assert result.history[-1]["val_macro_f1"] > 0.5
 
 
+@pytest.mark.parametrize("trust", CYCLE_RULES)
+def test_every_trust_at_the_ends_of_cycles_refines_them(trust):
+    result = fit(recipe=RECIPES["paper"].replace(correction=AtCycleEnd(trust=trust)))
+    _, given, clean = data(0)
+    assert result.history[-1]["label_accuracy"] >= (given == clean).double().mean().item()
+    assert 0 < result.history[-1]["mean_trust"] <= 1
+    assert result.labels.generation > 1
+
+
 def test_a_recipe_for_another_kind_says_so():
     with pytest.raises(InvalidInputError, match=r"kind 'multilabel'; got 'robust', .* one of 'ce', .*'paper'"):
         SelfCorrector(network(), task="multilabel", num_classes=K, recipe="robust")
@@ -153,9 +172,10 @@ def test_a_recipe_for_another_kind_says_so():
 
 def test_inputs_without_labels_are_labelled():
     inputs, given, clean = data(0)
-    for labels in (given, given.float()):
+    rows = list(zip(inputs[60:], given[60:].float(), strict=True))
+    for train in ((inputs[60:], given[60:]), (inputs[60:], given[60:].float()), rows):
         corrector = SelfCorrector(network(), task="multilabel", num_classes=K, epochs=12, lr=0.1, batch_size=32)
-        result = corrector.fit((inputs[60:], labels[60:]), unlabeled=inputs[:60])
+        result = corrector.fit(train, unlabeled=inputs[:60])
         assert not result.labels.labeled[-60:].any()
         assert (result.labels.labels(range(180, 240)) == clean[:60].numpy()).mean() > 0.85
 

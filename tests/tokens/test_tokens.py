@@ -11,10 +11,11 @@ from spawn import run_processes
 from torch import nn
 from torch.utils.data import Dataset
 
-from noisycorrect import Callback, InvalidInputError, SelfCorrector, SoftLabelStore, TokenLabeling
+from noisycorrect import RECIPES, AtCycleEnd, Callback, InvalidInputError, SelfCorrector, SoftLabelStore, TokenLabeling
 from noisycorrect.cli import main
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Rule, Trust
+from noisycorrect.labels.trust import CYCLE_RULES
 from noisycorrect.review.issues import find_label_issues
 from noisycorrect.tokens import pad_sequences
 
@@ -138,8 +139,8 @@ def test_ignored_and_unknown_tokens():
     assert not store.refined(0)[0][:, 1].any()
     clean = store.kind.checked_clean([[0, 0, -100], [0]], 2, 2, "clean_labels")
     assert store.kind.quality(store.labels, clean) == {"label_accuracy": 0.5}
-    with pytest.raises(InvalidInputError, match="clean labels of the sequences' lengths"):
-        store.kind.quality(store.labels, [[1, 0], [0]])
+    with pytest.raises(InvalidInputError, match="3 clean labels at index 0; got 2"):
+        store.kind.quality(store.labels, store.kind.checked_clean([[1, 0], [0]], 2, 2, "clean_labels"))
 
 
 def test_an_issue_names_the_pair_of_its_most_doubtful_token():
@@ -185,6 +186,15 @@ def test_a_run_cleans_noisy_labels(seed):
 @pytest.mark.parametrize("recipe", ["paper", "ce", "ema", "swa"])
 def test_every_recipe_that_knows_no_kind_trains_it(recipe):
     assert fit(recipe=recipe, epochs=24).history[-1]["val_accuracy"] > 0.65
+
+
+@pytest.mark.parametrize("trust", CYCLE_RULES)
+def test_every_trust_at_the_ends_of_cycles_refines_them(trust):
+    result = fit(recipe=RECIPES["paper"].replace(correction=AtCycleEnd(trust=trust)), epochs=24)
+    sentences, last = Sentences(), result.history[-1]
+    assert last["label_accuracy"] >= accuracy(sentences.labels_of, sentences)
+    assert 0 < last["mean_trust"] <= 1
+    assert result.labels.generation > 1
 
 
 def test_models_may_return_classes_first():
