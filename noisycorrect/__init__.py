@@ -20,6 +20,7 @@ from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.cycle.schedule import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.multilabel import MultiLabel
 from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
 from noisycorrect.recipe import RECIPES, Recipe, register_recipe
 from noisycorrect.result import CorrectionResult
@@ -34,6 +35,7 @@ from noisycorrect.support.errors import (
     StoreError,
 )
 from noisycorrect.task import Task
+from noisycorrect.tokens import TokenLabeling
 
 __version__ = "0.2.0.dev0"
 
@@ -56,6 +58,7 @@ __all__ = [
     "EveryStep",
     "InvalidInputError",
     "LabelIssue",
+    "MultiLabel",
     "NoiseEstimate",
     "NoisyCorrectError",
     "NonFiniteLossError",
@@ -75,6 +78,7 @@ __all__ = [
     "Task",
     "TaskLoss",
     "TensorBoard",
+    "TokenLabeling",
     "WeightAggregator",
     "find_label_issues",
     "noise",

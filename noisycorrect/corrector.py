@@ -255,10 +255,10 @@ class SelfCorrector:
         return data
 
     def _val_clean(self, labels: Any, length: int) -> Tensor:
-        if self.task.kind.parts is not None:
+        if not self.task.kind.stacked:
             raise InvalidInputError(
-                "val_clean_labels for class labels only",
-                got=f"labels of {self.task.kind.parts}",
+                "val_clean_labels only of kinds whose labels make one array",
+                got=f"labels of the kind {self.task.kind.name!r}",
                 fix="pass a val set with the clean labels",
             )
         array = self.task.kind.checked_clean(labels, self.task.num_classes, length, "val_clean_labels")

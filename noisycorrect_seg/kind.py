@@ -20,6 +20,7 @@ from noisycorrect.labels.given import checked_num_classes
 from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind, LabelReader
 from noisycorrect.labels.mapped import MappedArray
 from noisycorrect.labels.trust import Trust
+from noisycorrect.review.parts import counted_parts
 from noisycorrect.support.errors import InvalidInputError, StoreError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.geometry.frame import Size
@@ -28,8 +29,6 @@ from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask
 from noisycorrect_seg.review import mask_quality, reviewed
 
 LEVEL = 6  # of zlib
-RESAMPLES = 200  # each is a joint of K x K
-_SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
 
 
 class MaskLabels(LabelKind):
@@ -208,33 +207,11 @@ class MaskLabels(LabelKind):
     def noise(self, evidence: EvidenceReader, earlier: EvidenceReader | None) -> NoiseCounts:
         """Return how the pixels of given masks and evidence differ, at the resolution of the evidence.
 
-        Neighbours are alike, so whole masks are drawn for the bootstrap. There is no reading by ``likelihood``: mask
-        noise lies along borders and does not depend on the class alone. Whatever the evidence blurs near borders counts
-        as disagreement. The generation before is left out: a pass over all masks takes too long.
+        Whatever the evidence blurs near borders counts as disagreement. The generation before is left out: a pass over
+        all masks takes too long.
         """
-        classes, masks = self.num_classes, int(self.labeled.sum())
-        weights = np.random.default_rng(_SEED).multinomial(masks, np.full(masks, 1 / masks), size=RESAMPLES)
-        drawn, joint = np.zeros((RESAMPLES, classes**2)), np.zeros(classes**2)
-        holders = np.zeros(classes)  # masks that have a class
-        own, certain, done = 0.0, 0.0, 0
-        for rows, maps in self.labeled_blocks(evidence):
-            given = self.on_evidence(rows, maps.shape[2:])
-            known = given < classes
-            pairs = (given * classes + maps.argmax(1)).numpy()
-            own += float(maps.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
-            certain += float(maps.amax(1)[known].double().sum())
-            for row, mask in enumerate(pairs):  # one count a mask
-                counts = np.bincount(mask[known[row].numpy()], minlength=classes**2)
-                joint += counts
-                drawn += np.multiply.outer(weights[:, done + row], counts)
-                holders += counts.reshape(classes, classes).any(0)
-            done += len(rows)
-        if not joint.any():
-            raise InvalidInputError("labelled pixels", got="none", fix="pass masks that do not ignore every pixel")
-        table, total = joint.reshape(classes, classes), joint.sum()
-        readings = {"contradicted": float(1 - table.trace() / total), "expected": float(1 - own / total)}
-        boxes = drawn.reshape(-1, classes, classes)
-        return NoiseCounts(table, boxes[boxes.any((1, 2))], holders, readings, float(certain / total))
+        blocks = ((self.on_evidence(rows, maps.shape[2:]), maps) for rows, maps in self.labeled_blocks(evidence))
+        return counted_parts(blocks, self.num_classes, int(self.labeled.sum()), self.parts)
 
     def quality(self, labels: LabelReader, clean: Any) -> dict[str, float]:
         """Return ``label_accuracy`` (of pixels) and ``label_mean_iou`` of masks beside clean ones, in [0, 1]."""

@@ -12,7 +12,6 @@ from tiny_runs import CLASSES, blobs, corrector, network
 from torch import nn
 from torch.optim import SGD, AdamW
 
-import noisycorrect_seg  # noqa: F401 - registers its recipes
 from noisycorrect import (
     RECIPES,
     AtCycleEnd,
@@ -37,6 +36,8 @@ from noisycorrect import (
     TaskLoss,
 )
 from noisycorrect.classification import GeneralizedCrossEntropy
+from noisycorrect.classification.kind import ClassLabels
+from noisycorrect_seg.kind import MaskLabels
 
 PAPER, ROBUST, PLAIN = RECIPES["paper"], RECIPES["robust"], RECIPES["ce"]
 

@@ -14,8 +14,8 @@ from benchmarks.parsing.study import MODEL, NETWORK, RUN
 from benchmarks.parsing.tables import Grid, markdown_table
 from benchmarks.report import write_report
 from noisycorrect.support import distributed
-from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.training.run import CHECKPOINT
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets import ParsingSource

@@ -8,7 +8,6 @@ import numpy as np
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.datasets import ParsingSource, SourceView
 from noisycorrect_seg.datasets.ccp import group_table
 from noisycorrect_seg.noise import MaskNoise

@@ -44,6 +44,7 @@ class ClassLabels(LabelKind):
     """
 
     name = "classification"
+    stacked = True
 
     def __init__(self, given: Any, num_classes: int, *, frame: Any = None) -> None:
         self.frame = self.checked_frame(frame)

@@ -15,8 +15,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "export",
         help="write a run's refined labels as plain files",
-        description="Write refined labels into a new folder: labels.npy, int64 (N,), -1 for none; or, of masks, one "
-        "grey PNG of class indices a sample, named by its position, 255 where the given mask ignores.",
+        description="Write refined labels into a new folder, as their kind has them: labels.npy, int64 (N,) or (N, K), "
+        "-1 for none; of sequences all tokens one after the other, and lengths.npy; of masks one grey PNG of class "
+        "indices a sample, named by its position, 255 where the given mask ignores.",
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder, a saved result, or a label store")
     parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")

@@ -104,11 +104,13 @@ class WithUnlabeled(Dataset[Any]):
                     got=f"further fields {sorted(extra)}",
                     fix="leave them out, or put all samples into one data set, some without a label",
                 )
-            return inputs, int(label) if np.ndim(label) == 0 else label  # numbers of all sorts make one batch
+            # Numbers of all sorts make one batch, and so do arrays.
+            return inputs, int(label) if np.ndim(label) == 0 else torch.as_tensor(label)
         item = self.unlabeled[index - len(self.labeled)]
         if isinstance(item, Mapping):
             item = next((item[key] for key in INPUT_KEYS if key in item), item)
-        return (item[0] if isinstance(item, (tuple, list)) else item), self.missing
+        missing = self.missing if np.ndim(self.missing) == 0 else torch.as_tensor(self.missing)
+        return (item[0] if isinstance(item, (tuple, list)) else item), missing
 
 
 def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> MapStyleDataset:

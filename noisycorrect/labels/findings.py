@@ -17,9 +17,8 @@ class LabelReview:
     index : ndarray of int64, shape (n,)
         Positions of the labelled samples.
     given, suggested : ndarray of int64, shape (n,)
-        The given label, and the most probable class of the evidence. Of a label of many parts: the pair that most of
-        its contradicted parts have; without a contradicted part, its most frequent class both times; -1 without a
-        labelled part.
+        The given label, and the most probable class of the evidence. Of a label of many parts: those of the part, or
+        of the contradicted parts, that its kind puts first; -1 for none.
     quality : ndarray of float32, shape (n,)
         Label quality in [0, 1].
     share : ndarray of float64, shape (n,)
@@ -57,7 +56,7 @@ class NoiseCounts:
     Attributes
     ----------
     joint : ndarray, shape (K, K)
-        Counts of [given, most probable class].
+        Counts of [given, most probable class]; K is 2 where each part of a label is there or not.
     resamples : ndarray, shape (B, K, K)
         The same in resamples of the set (of whole samples, where the parts of one are alike).
     units : ndarray, shape (K,)
@@ -68,6 +67,8 @@ class NoiseCounts:
         Mean probability of the evidence's most probable class.
     rates : tuple of float
         Rates at kept generations that the interval has to reach to.
+    names : tuple of str
+        What messages call the K classes; empty for "class 0" and so on.
     """
 
     joint: np.ndarray
@@ -76,3 +77,4 @@ class NoiseCounts:
     readings: dict[str, float]
     certainty: float
     rates: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()

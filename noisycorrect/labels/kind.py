@@ -44,6 +44,11 @@ class LabelKind(ABC):
         What a label consists of, in the plural (``"pixels"``). None: a label is one class.
     unlabeled : int
         What stands in labels where there is none.
+    stacked : bool
+        Whether the labels of all samples make one array, and batches carry its rows.
+    codecs : tuple of str
+        Names of the codecs that can hold the evidence; empty for all. One that lets classes sum to 1 is not for
+        probabilities that are independent.
     compared : int or None
         At most so many samples, evenly spaced, tell how many labels have changed. None: all.
     num_classes : int
@@ -75,6 +80,8 @@ class LabelKind(ABC):
     predictions: ClassVar[str] = "(n, K)"
     parts: ClassVar[str | None] = None
     unlabeled: ClassVar[int] = -1
+    stacked: ClassVar[bool] = False
+    codecs: ClassVar[tuple[str, ...]] = ()
     compared: ClassVar[int | None] = None
 
     num_classes: int
@@ -105,6 +112,13 @@ class LabelKind(ABC):
     @abstractmethod
     def take(self, rows: np.ndarray) -> Any:
         """Return a copy of the given labels at positions (n,)."""
+
+    def learnt(self, rows: np.ndarray, *, evidence: bool) -> int:
+        """Return how many labels of the samples at positions (n,) a mean loss is over.
+
+        Here those samples that have one; all of them once there is `evidence`, which labels every sample.
+        """
+        return len(rows) if evidence else int(self.labeled[rows].sum())
 
     @property
     def class_indices(self) -> np.ndarray | None:
@@ -174,7 +188,7 @@ class LabelKind(ABC):
         Returns
         -------
         Tensor, shape (n, K, ...), or list of n Tensors
-            Float32; zero where nothing is known or the given label ignores.
+            Float32; zero where nothing is known or the given label ignores; NaN instead where 0 is a label.
         """
 
     def labels(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> Any:

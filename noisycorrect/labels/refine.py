@@ -156,8 +156,10 @@ def align_to_prior(evidence: Tensor, frequency: Tensor, prior: Tensor) -> Tensor
     return aligned / aligned.sum(1, keepdim=True).clamp(min=1e-12)
 
 
-def check_probs(probs: Tensor, num_classes: int) -> None:
+def check_probs(probs: Tensor, num_classes: int, *, independent: bool = False) -> None:
     """Raise unless `probs` are finite class probabilities of shape (N, K, ...), each in [0, 1] and summing to 1.
+
+    Those of `independent` classes need not sum to anything.
 
     Raises
     ------
@@ -174,7 +176,10 @@ def check_probs(probs: Tensor, num_classes: int) -> None:
         raise InvalidInputError(
             "finite probabilities", got="NaN or infinity", fix="lower the learning rate or clip gradients"
         )
-    if probs.numel() and (probs.min() < 0 or ((probs.sum(1) - 1).abs() > 1e-3).any()):
+    if independent and probs.numel() and (probs.min() < 0 or probs.max() > 1):
+        got = f"values from {probs.min():.3g} to {probs.max():.3g}"
+        raise InvalidInputError("probabilities in [0, 1]", got=got, fix="apply sigmoid to logits first")
+    if not independent and probs.numel() and (probs.min() < 0 or ((probs.sum(1) - 1).abs() > 1e-3).any()):
         raise InvalidInputError(
             "probabilities in [0, 1] that sum to 1",
             got=f"values from {probs.min():.3g}, sums from {probs.sum(1).min():.3g} to {probs.sum(1).max():.3g}",

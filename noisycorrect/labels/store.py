@@ -106,13 +106,17 @@ class SoftLabelStore(ReadableLabels):
         _check_options(evidence, momentum, keep)
         made_of = _checked_kind(kind)
         num_classes = checked_num_classes(num_classes)
+        codec = codec_named(codec or made_of.codec).name
+        if made_of.codecs and codec not in made_of.codecs:
+            fix = f"pass one of {', '.join(map(repr, made_of.codecs))}, or leave codec= out"
+            raise InvalidInputError(f"a codec that holds evidence about {made_of.name}", got=repr(codec), fix=fix)
         labels = made_of(given, num_classes, frame=frame)
         manifest = Manifest(
             kind=made_of.name,
             length=len(labels),
             num_classes=num_classes,
             fingerprint=labels.fingerprint,
-            codec=codec_named(codec or made_of.codec).name,
+            codec=codec,
             evidence=evidence,
             momentum=momentum,
             keep=None if keep is None else int(keep),

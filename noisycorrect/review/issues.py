@@ -26,11 +26,12 @@ class LabelIssue:
     index : int
         Position in the data set.
     given, suggested : int
-        The given label, and the most probable class of the evidence. Of a label of many parts, such as a mask: the
-        pair that most of its contradicted parts have.
+        The given label, and the most probable class of the evidence. Of a label of many parts: the pair that its kind
+        puts first, of a mask that of most contradicted pixels, of a sequence that of the most doubtful token. Of labels
+        that are there or not: k and -1 if label k should not be there, -1 and k if it is missing.
     score : float
-        Label quality in [0, 1]: the evidence's probability of the given label; of a mask, the soft minimum over its
-        pixels. Low is suspicious.
+        Label quality in [0, 1]: the evidence's probability of the given label; of many parts the least one, of a mask
+        the soft minimum over its pixels. Low is suspicious.
     share : float
         Share of the labelled parts (pixels of a mask) that the evidence gives another class; 1 for a class label.
     """

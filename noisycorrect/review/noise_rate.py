@@ -57,6 +57,8 @@ class NoiseEstimate:
         not learnt the classes, and what it contradicts says more of it than of the labels: the rate is then too high.
     held_out : bool
         Whether the evidence came from models that had not seen the labels: the rate is then the reading by likelihood.
+    names : tuple of str
+        What the verdict calls the K classes unless told otherwise; empty for "class 0" and so on.
     """
 
     rate: float
@@ -72,6 +74,7 @@ class NoiseEstimate:
     unit: str = "labels"
     certainty: float = 1.0
     held_out: bool = False
+    names: tuple[str, ...] = ()
 
     def verdict(self, class_names: Sequence[str] | None = None) -> str:
         """Return the estimate in one paragraph.
@@ -79,7 +82,7 @@ class NoiseEstimate:
         Parameters
         ----------
         class_names : sequence of str, optional
-            K names; default: "class 0" and so on.
+            K names; default: :attr:`names`, or "class 0" and so on.
 
         Raises
         ------
@@ -93,7 +96,7 @@ class NoiseEstimate:
         About 10 % (4 to 16 %) of your labels disagree with the evidence. Most confused: cat labelled dog (17 % of cat).
         Look at those 10 labels first.
         """
-        names = _checked_names(class_names, len(self.transition))
+        names = _checked_names(class_names or self.names or None, len(self.transition))
         rate, low, high = (_percent(value) for value in (self.rate, *self.interval))
         what = "are estimated to be wrong" if self.held_out else "disagree with the evidence"
         sentences = [f"About {rate} % ({low} to {high} %) of your {self.unit} {what}."]
@@ -307,7 +310,7 @@ def _in_sample(counts: NoiseCounts, level: float, unit: str) -> NoiseEstimate:
     contradicted = round(total - float(joint.trace()))
     found = _made(joint, transition, ends, rate, interval, level, readings, contradicted, unit)
     low, high = min(found.interval[0], *counts.rates, 1.0), max(found.interval[1], *counts.rates, 0.0)
-    return replace(found, interval=(low, high), certainty=counts.certainty)
+    return replace(found, interval=(low, high), certainty=counts.certainty, names=counts.names)
 
 
 def _held_out(

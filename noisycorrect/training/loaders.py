@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
@@ -99,10 +98,6 @@ class RunLoaders:
         """Return the batches of this rank's contiguous shard."""
         shard, step = distributed.shard(length), self.prediction_batch
         return [list(shard[start : start + step]) for start in range(0, len(shard), step)]
-
-    def labeled(self, indices: torch.Tensor, *, whole: bool) -> int:
-        """Return how many samples have a label: all if `whole`, because evidence labels every one."""
-        return len(indices) if whole else int(self.store.labeled[indices.numpy()].sum())
 
     def _sharded(self, length: int, batch_size: int, seed: int, *, full: bool) -> ShardedBatches:
         rank, ranks = distributed.rank(), distributed.world_size()

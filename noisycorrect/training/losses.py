@@ -31,7 +31,7 @@ class EpochLosses:
         self._counts: list[int] = []
 
     def add(self, loss: Tensor, labeled: int) -> None:
-        """Take in a batch's mean loss, and of how many samples it is the mean.
+        """Take in a batch's mean loss, and of how many labels it is the mean.
 
         Raises
         ------
@@ -44,7 +44,7 @@ class EpochLosses:
             self._check()
 
     def mean(self) -> float:
-        """Return the mean loss of the labelled samples, over all ranks; NaN if there were none."""
+        """Return the mean loss of what is labelled, over all ranks; NaN if nothing was."""
         total = sum(loss.item() * count for loss, count in zip(self._losses, self._counts, strict=True))
         sums = torch.tensor([total, sum(self._counts)], dtype=torch.float64)
         total, labeled = distributed.all_reduce_sum(sums).tolist()

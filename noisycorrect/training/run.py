@@ -225,16 +225,17 @@ class Run:
             yield batch
 
     def _weigh(self, number: int, batch: Batch) -> None:
-        """Note how many samples of the batch have a label, and their share of the global batch's, times the ranks.
+        """Note over how many labels the batch's mean loss is, and their share of the global batch's, times the ranks.
 
         A mean over the ranks is then the mean over the global batch.
         """
         whole = self.correction.learns_unlabeled
         whole = self.store.generation > 0 if whole is None else whole  # evidence labels every sample
-        self._labeled, self._rank_share = self.loaders.labeled(batch.index, whole=whole), 1.0
-        if distributed.world_size() > 1:
-            total = self.loaders.labeled(self.loaders.train_batches.batch(number), whole=whole)
-            self._rank_share = self._labeled * distributed.world_size() / max(1, total)
+        kind, ranks = self.store.kind, distributed.world_size()
+        self._labeled, self._rank_share = kind.learnt(batch.index.numpy(), evidence=whole), 1.0
+        if ranks > 1:
+            total = kind.learnt(self.loaders.train_batches.batch(number).numpy(), evidence=whole)
+            self._rank_share = self._labeled * ranks / max(1, total)
 
     def step(self, loss: Tensor) -> None:
         """Take one step of the optimizer."""

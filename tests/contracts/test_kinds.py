@@ -19,9 +19,11 @@ from noisycorrect import SoftLabelStore
 from noisycorrect.classification.kind import ClassLabels
 from noisycorrect.labels import CODECS, KINDS, LabelKind, Trust
 from noisycorrect.labels.compare import changed_share
+from noisycorrect.multilabel.kind import MultiLabels
 from noisycorrect.review.issues import SCORES, find_label_issues, review_labels, sample_quality
 from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect.support.errors import InvalidInputError, StoreError
+from noisycorrect.tokens.kind import TokenLabels
 from noisycorrect_seg.kind import MaskLabels
 
 N, K = 6, 3
@@ -33,7 +35,8 @@ class Made:
     """A kind with given labels of N samples, what is wrong with others, and the evidence that agrees with all labels.
 
     `given` are one a sample; `flawed` is the same with another label at sample 1, `wrong` are labels that are none.
-    `evidence` (N, K, ...) gives each given label a probability of 1.
+    `evidence` (N, K, ...) gives each given label a probability of 1. `wider` are the labels as those of K + 1 classes,
+    `independent` says that these do not sum to 1.
     """
 
     kind: type[LabelKind]
@@ -42,6 +45,11 @@ class Made:
     wrong: list[tuple[list[Any], str]]
     evidence: Tensor
     frame: Any = None
+    wider: list[Any] | None = None
+    independent: bool = False
+
+    def hard(self, soft: Tensor) -> np.ndarray:
+        return ((soft > 0.5).long() if self.independent else soft.argmax(0)).numpy()
 
     def store(self, given: list[Any] | None = None) -> SoftLabelStore:
         return SoftLabelStore.create(None, given or self.given, K, kind=self.kind, codec="float32", frame=self.frame)
@@ -73,7 +81,28 @@ def masks() -> Made:
     return Made(MaskLabels, given, flawed, wrong, evidence)
 
 
-MAKERS = {ClassLabels.name: classes, MaskLabels.name: masks}
+def entries() -> Made:
+    given: list[Any] = [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1], [0, 1, 1]]
+    evidence = torch.tensor(given).float()
+    given[UNLABELED] = [-1, -1, -1]
+    wrong = [([[0, 1, 2]], "got 2 at index 0, label 2"), ([[0, 1]], "got shape"), ([], "got shape")]
+    wider = [[*row, 0] for row in given]
+    flawed = [given[0], [1, 0, 1], *given[2:]]
+    return Made(MultiLabels, given, flawed, wrong, evidence, wider=wider, independent=True)
+
+
+def tokens() -> Made:
+    classes = np.random.default_rng(0).integers(K, size=(N, 4))
+    given: list[Any] = [classes[row, :length] for row, length in enumerate((3, 2, 1, 2, 4, 3))]
+    evidence = torch.eye(K)[torch.from_numpy(classes)].permute(0, 2, 1)
+    given[UNLABELED] = np.full(4, -1)
+    flawed = [*given]
+    flawed[1] = (given[1] + 1) % K
+    wrong = [([[0], [1, K]], "got 3 at index 1"), ([[0.5]], "whole numbers"), ([], "at least one sequence")]
+    return Made(TokenLabels, given, flawed, wrong, evidence)
+
+
+MAKERS = {ClassLabels.name: classes, MaskLabels.name: masks, MultiLabels.name: entries, TokenLabels.name: tokens}
 
 
 @pytest.fixture(params=MAKERS)
@@ -148,7 +177,7 @@ def test_given_labels_cannot_be_altered(made: Made) -> None:
 def test_fingerprints_tell_labels_their_order_and_classes_apart(made: Made) -> None:
     swapped = [made.given[1], made.given[0], *made.given[2:]]
     prints = {held(made, given).fingerprint for given in (made.given, made.flawed, swapped, made.given[:-1])}
-    prints.add(made.kind(made.given, K + 1, frame=made.frame).fingerprint)
+    prints.add(made.kind(made.wider or made.given, K + 1, frame=made.frame).fingerprint)
     assert len(prints) == 5
     assert made.kind.fingerprint_of(made.given, K) == (held(made).fingerprint, N)
 
@@ -199,7 +228,8 @@ def test_before_any_evidence_refined_labels_are_the_given_ones(made: Made) -> No
     for row in np.flatnonzero(store.labeled).tolist():
         assert np.array_equal(labels[row], made.given[row])
         assert torch.equal(refined[row].amax(0), torch.ones_like(refined[row][0]))
-    assert not refined[UNLABELED].any()
+    nothing = refined[UNLABELED]
+    assert nothing.isnan().all() if made.independent else not nothing.any()  # 0 says that a label is not there
     assert (np.asarray(labels[UNLABELED]) == made.kind.unlabeled).all()
     first = store.kind.first_evidence(2)
     assert first is None or first.shape == (2, *made.evidence.shape[1:])
@@ -208,7 +238,9 @@ def test_before_any_evidence_refined_labels_are_the_given_ones(made: Made) -> No
 def test_refined_labels_are_probabilities_between_given_label_and_evidence(made: Made) -> None:
     store, other = made.predicted(made.flawed, generations=3), made.predicted(generations=3)
     for one in store.refined():
-        torch.testing.assert_close(one.sum(0), torch.ones_like(one[0]))
+        assert ((one >= 0) & (one <= 1)).all()
+        if not made.independent:
+            torch.testing.assert_close(one.sum(0), torch.ones_like(one[0]))
         assert one.dtype == torch.float32
     flawed, right = store.refined(1)[0], other.refined(1)[0]
     # Weight 1/4 on the wrong label, 3/4 on evidence that gives the right one 0.9 + 0.1/3.
@@ -220,7 +252,7 @@ def test_refined_labels_are_probabilities_between_given_label_and_evidence(made:
 def test_hard_labels_are_the_most_probable_refined_ones(made: Made) -> None:
     store = made.predicted(made.flawed, generations=3)
     for label, soft in zip(store.labels(), store.refined(), strict=True):
-        assert np.array_equal(label, soft.argmax(0).numpy())
+        assert np.array_equal(label, made.hard(soft))
     assert np.array_equal(store.labels(1)[0], made.given[1])
 
 
@@ -310,7 +342,8 @@ def test_quality_beside_clean_labels(made: Made) -> None:
     store = made.store(made.flawed)
     clean = made.kind.checked_clean(made.given, K, N, "clean_labels")
     found = store.kind.quality(store.labels, clean)
-    assert found["label_accuracy"] == pytest.approx(4 / 5)  # the sample without a label is not compared
+    size = [np.size(label) if row != UNLABELED else 0 for row, label in enumerate(made.given)]  # it is not compared
+    assert found["label_accuracy"] == pytest.approx(1 - size[1] / sum(size))
     right = made.store()
     assert set(right.kind.quality(right.labels, clean).values()) == {1.0}
     read = functools.partial(made.predicted(made.flawed, generations=3).labels, generation=3)
@@ -335,6 +368,12 @@ def test_a_store_is_opened_by_the_name_of_its_kind(made: Made) -> None:
     by_name = SoftLabelStore.create(None, made.given, K, kind=made.kind.name, frame=made.frame)
     assert (by_name.kind.fingerprint, by_name.codec.name) == (store.kind.fingerprint, made.kind.codec)
     again.check_given(made.given, K)
+    for name in CODECS:
+        try:
+            assert SoftLabelStore.create(None, made.given, K, kind=made.kind, codec=name).codec.name == name
+        except InvalidInputError as error:
+            assert name not in made.kind.codecs
+            assert made.kind.codec in str(error)  # noqa: PT017
     with pytest.raises(StoreError, match="given labels"):
         again.check_given(made.flawed, K)
 

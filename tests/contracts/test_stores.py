@@ -18,12 +18,15 @@ from torch import Tensor
 
 from noisycorrect.labels import Rule, SoftLabelStore, Trust
 from noisycorrect.labels.compare import changed_share
+from noisycorrect.multilabel.kind import MultiLabels
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
+from noisycorrect.tokens.kind import TokenLabels
 from noisycorrect_seg.kind import MaskLabels
 
 SAMPLES, CLASSES, SIZE = 7, 4, (36, 32)  # maps large enough to be compressed
 MOMENTUM = 0.6
 UNLABELED = (2, 6)
+LENGTHS = (3, 5, 1, 2, 6, 4, 6)  # of sequences
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,27 @@ class Variant:
     def masks(self) -> bool:
         return self.kind == MaskLabels.name
 
+    @property
+    def tokens(self) -> bool:
+        return self.kind == TokenLabels.name
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a label is one of the classes, whose probabilities sum to 1."""
+        return self.kind != MultiLabels.name
+
     def given(self) -> Any:
         rng = np.random.default_rng(0)
+        if self.kind == MultiLabels.name:
+            entries = rng.integers(0, 2, (SAMPLES, CLASSES))
+            entries[list(UNLABELED) if self.unlabeled else []] = -1
+            return entries
+        if self.tokens:
+            sequences = [rng.choice([0, 1, 2, 3, -100], size=length) for length in LENGTHS]
+            for index, own in enumerate(sequences):
+                own[0] = index % CLASSES
+                own[:] = -1 if self.unlabeled and index in UNLABELED else own
+            return sequences
         if not self.masks:
             labels = rng.integers(0, CLASSES, SAMPLES)
             labels[list(UNLABELED) if self.unlabeled else []] = -1
@@ -54,7 +76,13 @@ class Variant:
     @functools.cache  # noqa: B019 - a handful of frozen variants
     def probs(self, generation: int) -> Tensor:
         generator = torch.Generator().manual_seed(generation)
-        return torch.randn(SAMPLES, CLASSES, *(SIZE if self.masks else ()), generator=generator).mul(2).softmax(1)
+        shape = SIZE if self.masks else (max(LENGTHS),) if self.tokens else ()
+        logits = torch.randn(SAMPLES, CLASSES, *shape, generator=generator).mul(2)
+        return logits.softmax(1) if self.exclusive else logits.sigmoid()
+
+    def cut(self, values: Any, index: int) -> Any:
+        """Return what belongs to a sample of values (K, ...) about it: of a sequence its length."""
+        return values[:, : LENGTHS[index]] if self.tokens else values
 
     def create(self, folder: Path, **options: Any) -> SoftLabelStore:
         fields = {"kind": self.kind, "codec": self.codec, "evidence": self.evidence, "momentum": MOMENTUM}
@@ -73,6 +101,10 @@ VARIANTS = [
     Variant("segmentation", "sqrt-uint8", "exponential"),
     Variant("segmentation", "float32"),
     Variant("segmentation", "float32", unlabeled=True),
+    Variant("multilabel", "float32"),
+    Variant("multilabel", "float32", "exponential", unlabeled=True),
+    Variant("tokens", "float32", unlabeled=True),
+    Variant("tokens", "sqrt-uint8", "exponential"),
 ]
 
 
@@ -121,7 +153,8 @@ def onehot_oracle(variant: Variant) -> np.ndarray:
     for index, label in enumerate(variant.given()):
         if label is not None:
             for k in range(CLASSES):
-                out[index, k] = np.asarray(label) == k
+                one = np.asarray(label) == k if variant.exclusive else max(0, label[k])
+                variant.cut(out[index], index)[k] = one
     return out
 
 
@@ -142,7 +175,8 @@ def same(left: Any, right: Any) -> bool:
         return same(left.weight, right.weight) and (left.floor, left.rule) == (right.floor, right.rule) == (None, None)
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))
-    return np.array_equal(np.asarray(left), np.asarray(right))
+    left, right = np.asarray(left), np.asarray(right)
+    return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
 
 
 # -------------------------------------------------------------------- what can be read
@@ -163,10 +197,12 @@ def test_generation_0_is_the_given_labels(store: SoftLabelStore, variant: Varian
             np.testing.assert_array_equal(store.labels(index)[0], label)
             assert store.refined(index)[0].shape == (CLASSES, *label.shape)
         if expected[index]:
-            np.testing.assert_array_equal(np.asarray(store.refined(index)[0]), onehot_oracle(variant)[index])
+            onehot = variant.cut(onehot_oracle(variant)[index], index)
+            np.testing.assert_array_equal(np.asarray(store.refined(index)[0]), onehot)
     if not variant.masks:
-        assert store.given().dtype == store.labels().dtype == np.int64
         assert same(store.labels(), variant.given())
+        assert all(label.dtype == np.int64 for label in (*store.given(), *store.labels()))
+    if variant.kind == "classification":
         assert torch.equal(store.evidence(), torch.zeros(SAMPLES, CLASSES))
     else:
         with pytest.raises(StoreError, match="generation >= 1; got generation 0"):
@@ -184,18 +220,22 @@ def test_evidence_trust_and_refined_labels_after_three_cycles(store: SoftLabelSt
     evidence, tolerance = store.evidence(), gathered_error(store, variant, 3)
     assert (evidence.dtype, trust.dtype) == (torch.float32, torch.float32)
     assert evidence.shape == variant.probs(1).shape
-    np.testing.assert_allclose(evidence.sum(1).numpy(), 1, atol=1e-5)
+    if variant.exclusive:
+        np.testing.assert_allclose(evidence.sum(1).numpy(), 1, atol=1e-5)
     np.testing.assert_allclose(evidence.numpy(), evidence_oracle(variant, 3), rtol=0, atol=tolerance)
     onehot, refined = onehot_oracle(variant), store.refined()
     for index in range(SAMPLES):
         weight = 0.25 * store.labeled[index]
-        expected = weight * onehot[index] + (1 - weight) * evidence_oracle(variant, 3)[index]
-        ignored = (np.asarray(variant.given()[index]) == 255) if variant.masks else np.array(False)
+        expected = variant.cut(weight * onehot[index] + (1 - weight) * evidence_oracle(variant, 3)[index], index)
+        ignores = 255 if variant.masks else -100
+        ignored = np.asarray(variant.given()[index]) == ignores
         assert refined[index].dtype == torch.float32
-        np.testing.assert_allclose(refined[index].sum(0).numpy(), 1.0 - ignored, atol=1e-5)
         np.testing.assert_allclose(refined[index].numpy(), expected * ~ignored, rtol=0, atol=tolerance)
-        label = store.labels(index)[0]
-        np.testing.assert_array_equal(label, np.where(ignored, 255, refined[index].argmax(0).numpy()))
+        found = (refined[index] > 0.5).long()
+        if variant.exclusive:
+            np.testing.assert_allclose(refined[index].sum(0).numpy(), 1.0 - ignored, atol=1e-5)
+            found = refined[index].argmax(0)
+        np.testing.assert_array_equal(store.labels(index)[0], np.where(ignored, ignores, found.numpy()))
 
 
 def test_earlier_generations_stay_readable(store: SoftLabelStore, variant: Variant) -> None:
@@ -325,7 +365,7 @@ def test_the_order_of_writing_does_not_matter(variant: Variant, tmp_path: Path) 
 def wrong_probs(variant: Variant) -> dict[str, tuple[Any, Tensor, str]]:
     probs = variant.probs(1)
     unsummed, nan = probs.clone(), probs.clone()
-    unsummed[3] *= 1.01
+    unsummed[3] = unsummed[3] * 1.01 if variant.exclusive else 1.01
     nan[1] = torch.nan
     everything = range(SAMPLES)
     return {
@@ -337,7 +377,7 @@ def wrong_probs(variant: Variant) -> dict[str, tuple[Any, Tensor, str]]:
         "fractions": (np.arange(7.0), probs, "whole numbers, for 7 predictions; got float64"),
         "few indices": (range(6), probs, r"7 indices, .*got int64 of shape \(6,\)"),
         "classes": (everything, probs[:, :3], r"shape \(N, 4, \.\.\.\); got shape \(7, 3.*num_classes"),
-        "logits": (everything, probs.log(), "softmax"),
+        "logits": (everything, probs.log(), "softmax|sigmoid"),
         "sum": (everything, unsummed, r"1\.01"),
         "nan": (everything, nan, "got NaN"),
         "dimensions": (everything, probs[..., None], r"shape \(n, K.*this store is one for"),
@@ -387,7 +427,7 @@ def test_an_exception_in_the_block_leaves_the_store_as_it_was(
 def test_a_writer_outlives_an_error_that_is_caught(store: SoftLabelStore, variant: Variant) -> None:
     probs = variant.probs(1)
     with store.new_generation() as writer:
-        with pytest.raises(InvalidInputError, match="softmax"):
+        with pytest.raises(InvalidInputError, match="softmax|sigmoid"):
             writer.write(range(SAMPLES), probs * 2)
         writer.write(range(SAMPLES), probs)
     np.testing.assert_allclose(store.evidence(), probs, atol=gathered_error(store, variant, 1))
@@ -418,7 +458,7 @@ def test_a_trust_rule_sets_the_weight_and_is_checked(store: SoftLabelStore, vari
 
     with store.new_generation(trust=rule) as writer:
         writer.write(range(SAMPLES), variant.probs(1))
-    given = store.labeled.tolist() if variant.masks else list(variant.given())
+    given = store.labeled.tolist() if store.kind.class_indices is None else list(variant.given())
     assert seen == [(given, tuple(variant.probs(1).shape), 1)]
     np.testing.assert_array_equal(store.trust().weight.numpy(), 0.875 * store.labeled)
     with (
@@ -459,11 +499,16 @@ def test_floor_and_rule_are_kept_with_their_generation(store: SoftLabelStore, va
     assert torch.equal(store.trust().floor, floor)  # type: ignore[arg-type]
     assert store.trust(generation=0).floor is store.trust(generation=0).rule is None
     one = variant.given()[0]
-    expected = np.zeros(variant.probs(1)[0].shape)
     evidence = store.evidence(0)[0].double().numpy()
+    if not variant.exclusive:
+        agreement = np.where(one == 1, evidence, 1 - evidence)
+        weight = np.maximum(0.5 * agreement, floor.numpy())
+        np.testing.assert_allclose(store.refined(0)[0], weight * one + (1 - weight) * evidence, atol=1e-5)
+        return
+    expected = variant.cut(np.zeros(variant.probs(1)[0].shape), 0)
     for place in np.ndindex(expected.shape[1:]):
         label = int(np.asarray(one)[place])
-        if label == 255:
+        if label in (255, -100):
             continue
         own = evidence[(slice(None), *place)]
         weight = max(0.5 * own[label], float(floor[label]))

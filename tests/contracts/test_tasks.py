@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisycorrect import Classification
+from noisycorrect import Classification, MultiLabel, TokenLabeling
 from noisycorrect.corrector import TASKS
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import CODECS, SoftLabelStore, Trust
@@ -33,7 +33,24 @@ def parsing():
     return task, logits, given, torch.rand(COUNT, K, *MAP, generator=generator).softmax(1)
 
 
-MAKERS = {"classification": classification, "parsing": parsing}
+def multilabel():
+    """Return the same of labels that are there or not."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(COUNT, K, generator=generator, requires_grad=True)
+    given = torch.randint(2, (COUNT, K), generator=generator)
+    return MultiLabel(K), logits, given, torch.rand(COUNT, K, generator=generator)
+
+
+def tokens():
+    """Return the same of sequences."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(COUNT, 5, K, generator=generator, requires_grad=True)
+    given = torch.randint(K, (COUNT, 5), generator=generator)
+    return TokenLabeling(K), logits, given, torch.rand(COUNT, K, 5, generator=generator).softmax(1)
+
+
+MAKERS = {"classification": classification, "parsing": parsing, "multilabel": multilabel, "tokens": tokens}
+INDEPENDENT = MultiLabel.kind  # K labels that are there or not, instead of one of K classes
 
 
 def test_every_named_task_is_under_contract():
@@ -73,12 +90,14 @@ def test_loss_is_a_finite_scalar_with_a_gradient_and_changes_no_argument(made):
         assert torch.equal(old, new)
 
 
-def test_probabilities_are_float32_and_sum_to_one(made):
+def test_probabilities_are_float32_and_those_of_classes_sum_to_one(made):
     task, output, _, _ = made
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         probs = task.probs(output.detach().to(dtype))
         assert probs.dtype is torch.float32
-        torch.testing.assert_close(probs.sum(1), torch.ones_like(probs.sum(1)))
+        assert ((probs >= 0) & (probs <= 1)).all()
+        if task.kind is not INDEPENDENT:
+            torch.testing.assert_close(probs.sum(1), torch.ones_like(probs.sum(1)))
 
 
 def test_full_trust_ignores_evidence_and_no_trust_ignores_the_given_label(made):
@@ -130,16 +149,22 @@ def test_metrics_stream_and_leave_out_what_has_no_label(made):
 def test_class_recall_is_the_share_of_labels_that_were_predicted(made):
     task, output, given, _ = made
     metrics = task.metrics()
-    given = torch.where(given == 2, 1, given)
-    metrics.update(task.probs(output.detach()), given)
-    scores = output.detach()
+    if task.kind is INDEPENDENT:
+        given[:, 2] = 0
+    else:
+        given = torch.where(given == 2, 1, given)
+    probs = task.probs(output.detach())
+    metrics.update(probs, given)
     if task.frame is not None:
-        scores = torch.nn.functional.interpolate(task.probs(scores), SIZE, mode="bilinear", align_corners=True)
-    found = scores.argmax(1)
+        probs = torch.nn.functional.interpolate(probs, SIZE, mode="bilinear", align_corners=True)
     recall = metrics.class_recall()
     assert torch.isnan(recall[2])
     for label in (0, 1, 3):
-        assert recall[label].item() == pytest.approx((found[given == label] == label).double().mean().item())
+        if task.kind is INDEPENDENT:
+            own, found = given[:, label] == 1, probs[:, label] > 0.5
+        else:
+            own, found = given == label, probs.argmax(1) == label
+        assert recall[label].item() == pytest.approx(found[own].double().mean().item())
 
 
 def test_predict_is_forward_and_probs(made):

@@ -263,7 +263,7 @@ def test_bad_masks_and_clean_labels_are_refused():
         corrector().fit(train, clean_labels=[np.zeros((3, 3), np.uint8)] * 2)
     with pytest.raises(InvalidInputError, match="clean_labels to be a sequence of labels"):
         corrector().fit(train, clean_labels=iter([]))
-    with pytest.raises(InvalidInputError, match="val_clean_labels for class labels only"):
+    with pytest.raises(InvalidInputError, match="val_clean_labels only of kinds .*; got .*segmentation"):
         corrector().fit(train, train, val_clean_labels=[])
     with pytest.raises(InvalidInputError, match=r"make the data set's size and HumanParsing"):
         corrector().fit(ParsingDataset(Squares(), (10, 10)))

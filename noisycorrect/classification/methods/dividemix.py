@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.twin import TwinObjective
-from noisycorrect.classification.task import soft_cross_entropy
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import TRAINING_PASSES, Setup
 from noisycorrect.correction.twin import InputPair, TwinNetworks, given_labels, twin_networks
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import one_hot
+from noisycorrect.outputs import soft_cross_entropy
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating

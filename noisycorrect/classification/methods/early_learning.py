@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.targets import classification_task, labeled_mean, logits_and_targets
-from noisycorrect.classification.task import soft_cross_entropy
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Objective
+from noisycorrect.outputs import soft_cross_entropy
 from noisycorrect.support.checks import finite_number
 
 LEAST_PROB = 1e-4  # of the authors' published code: log(1 - <p, t>) and its gradient stay finite

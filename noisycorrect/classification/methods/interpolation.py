@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from noisycorrect.classification.methods.method import register_method
 from noisycorrect.classification.methods.targets import classification_task
-from noisycorrect.classification.task import soft_cross_entropy
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Objective
+from noisycorrect.outputs import soft_cross_entropy
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 

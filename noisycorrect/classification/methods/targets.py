@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.classification.methods.method import register_method
-from noisycorrect.classification.task import Classification, soft_cross_entropy
+from noisycorrect.classification.task import Classification
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Objective
+from noisycorrect.outputs import soft_cross_entropy
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 

@@ -1,0 +1,121 @@
+"""Labels of many parts (pixels, tokens, entries) beside the evidence: how many differ, and which is most doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noisycorrect.labels.findings import NoiseCounts
+from noisycorrect.review.issues import label_quality
+from noisycorrect.support.errors import InvalidInputError
+
+RESAMPLES = 200  # each is a joint of K x K
+COUNTS_AT_ONCE = 2**21  # 16 MB of int64
+_SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
+
+
+def counted_parts(blocks: Iterable[tuple[Tensor, Tensor]], num_classes: int, samples: int, parts: str) -> NoiseCounts:
+    """Return how the parts of given labels and evidence differ over a whole set.
+
+    The parts of one sample are alike, so whole samples are drawn for the bootstrap. There is no reading by
+    ``likelihood``, whose model of the noise is one of independent labels.
+
+    Parameters
+    ----------
+    blocks : iterable of (Tensor, Tensor)
+        Given labels, int64 (n, ...), in which anything but 0..K-1 is left out, and evidence about them, (n, K, ...).
+    num_classes : int
+        K.
+    samples : int
+        How many there are in all blocks.
+    parts : str
+        What messages call the parts.
+
+    Raises
+    ------
+    InvalidInputError
+        If no part is labelled.
+
+    Examples
+    --------
+    >>> evidence = torch.tensor([[[0.9, 0.2, 0.2], [0.1, 0.8, 0.8]]])
+    >>> counted_parts([(torch.tensor([[0, 0, -1]]), evidence)], 2, 1, "tokens").joint
+    array([[1., 1.],
+           [0., 0.]])
+    """
+    draws = np.random.default_rng(_SEED)
+    even = np.full(samples, 1 / samples)
+    weights = np.stack([draws.multinomial(samples, even).astype(np.uint16) for _ in range(RESAMPLES)])
+    cells = num_classes**2
+    drawn, joint, holders = np.zeros((RESAMPLES, cells)), np.zeros(cells), np.zeros(num_classes)
+    own, certain, done = 0.0, 0.0, 0
+    for given, evidence in blocks:
+        known = (given >= 0) & (given < num_classes)
+        own += float(evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
+        certain += float(evidence.amax(1)[known].double().sum())
+        pairs = torch.where(known, given * num_classes + evidence.argmax(1), cells).flatten(1)
+        for some in torch.split(pairs, max(1, COUNTS_AT_ONCE // (cells + 1))):
+            counts = _counts(some, cells)
+            joint += counts.sum(0)
+            drawn += weights[:, done : done + len(some)].astype(np.float64) @ counts
+            holders += counts.reshape(-1, num_classes, num_classes).any(1).sum(0)
+            done += len(some)
+    if not joint.any():
+        raise InvalidInputError(f"labelled {parts}", got="none", fix=f"pass labels that say something of their {parts}")
+    table, total = joint.reshape(num_classes, num_classes), joint.sum()
+    readings = {"contradicted": float(1 - table.trace() / total), "expected": float(1 - own / total)}
+    boxes = drawn.reshape(-1, num_classes, num_classes)
+    return NoiseCounts(table, boxes[boxes.any((1, 2))], holders, readings, float(certain / total))
+
+
+def _counts(cells: Tensor, number: int) -> np.ndarray:
+    """Return how often each of so many cells occurs in each row, float64 (n, number); the cell after them is none."""
+    rows = torch.arange(len(cells)).unsqueeze(1) * (number + 1)
+    counts = torch.bincount((rows + cells).flatten(), minlength=len(cells) * (number + 1))
+    return counts.reshape(len(cells), -1)[:, :number].double().numpy()
+
+
+def most_doubtful(given: Tensor, evidence: Tensor, score: str) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+    """Return the most doubtful part of each label and its classes, the label's quality, and what is contradicted of it.
+
+    The quality of a label is that of its worst part (Wang & Mueller 2022, "Detecting Label Errors in Token
+    Classification Data", worst-token score).
+
+    Parameters
+    ----------
+    given : Tensor, shape (N, P), int64
+        Anything but 0..K-1 is no label.
+    evidence : Tensor, shape (N, K, P)
+        In [0, 1].
+    score : str
+        See :func:`~noisycorrect.review.issues.label_quality`.
+
+    Returns
+    -------
+    place : Tensor, shape (N,), int64
+        The part of least quality, among the contradicted ones if there are any.
+    classes : Tensor, shape (2, N), int64
+        Its given class, and the most probable one.
+    quality : ndarray of float32, shape (N,)
+        In [0, 1].
+    share : ndarray of float64, shape (N,)
+        Share of the labelled parts that the evidence gives another class.
+
+    Examples
+    --------
+    >>> evidence = torch.tensor([[[0.6, 0.1], [0.4, 0.9]]])
+    >>> place, classes, quality, share = most_doubtful(torch.tensor([[0, 0]]), evidence, "self-confidence")
+    >>> place.tolist(), classes.tolist(), share.tolist()
+    ([1], [[0], [1]], [0.5])
+    """
+    known = (given >= 0) & (given < evidence.shape[1])
+    quality = label_quality(given, evidence, score=score)
+    suggested = evidence.argmax(1)
+    wrong = known & (suggested != given)
+    share = wrong.sum(1).double() / known.sum(1).clamp(min=1)
+    place = (quality - 2 * wrong.float() + 2 * (~known).float()).argmin(1)
+    classes = torch.stack([given, suggested]).gather(2, place.expand(2, -1).unsqueeze(2)).squeeze(2)
+    return place, classes, quality.amin(1).float().numpy(), share.numpy()

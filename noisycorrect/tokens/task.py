@@ -1,0 +1,133 @@
+"""Sequence labelling: any model that returns logits for each token of a padded batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from noisycorrect.data.batches import Batch
+from noisycorrect.data.datasets import split_fields
+from noisycorrect.labels import LabelKind
+from noisycorrect.outputs import ClassMetrics, LogitsTask, soft_cross_entropy
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.tokens.kind import IGNORED, TokenLabels, checked_sequences, refined_tokens
+
+
+def pad_sequences(items: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a padded batch of sequences of lengths of their own: the `collate_fn` of token labels.
+
+    Parameters
+    ----------
+    items : sequence of (inputs, labels) or (inputs, labels, index)
+        Inputs, a tensor (L_i, ...) or a mapping of such, are padded with zeros; labels (L_i,) with -100.
+
+    Examples
+    --------
+    >>> pad_sequences([(torch.tensor([5, 6]), [0, 1]), (torch.tensor([7]), [2])])
+    (tensor([[5, 6],
+            [7, 0]]), tensor([[   0,    1],
+            [   2, -100]]))
+    """
+    inputs, labels, index, _ = zip(*map(split_fields, items), strict=True)
+    first = inputs[0]
+    padded = {key: _padded([each[key] for each in inputs], 0) for key in first} if isinstance(first, Mapping) else None
+    batch = _padded(inputs, 0) if padded is None else padded, _padded(labels, IGNORED)
+    return batch if index[0] is None else (*batch, torch.as_tensor(index))
+
+
+def _padded(values: Sequence[Any], filler: float) -> Tensor:
+    return pad_sequence([torch.as_tensor(each) for each in values], batch_first=True, padding_value=filler)
+
+
+class TokenLabeling(LogitsTask):
+    """The task of labelling each token of a sequence. Pass ``collate_fn=pad_sequences`` to the corrector.
+
+    Parameters
+    ----------
+    num_classes : int
+        K, at least 2.
+    max_length : int, optional
+        Tokens of the longest sequence: evidence is as long. Default: that of the training set, when it is checked.
+    classes_first : bool
+        Whether the model returns logits (B, K, L), as convolutions do, instead of (B, L, K).
+
+    Examples
+    --------
+    >>> TokenLabeling(num_classes=2).probs(torch.zeros(1, 3, 2)).shape
+    torch.Size([1, 2, 3])
+    """
+
+    kind: type[LabelKind] = TokenLabels
+
+    def __init__(self, num_classes: int, max_length: int | None = None, *, classes_first: bool = False) -> None:
+        super().__init__(num_classes)
+        self.max_length = None if max_length is None else whole_number("max_length", max_length, least=1)
+        self.length = self.max_length or 0
+        self.classes_first = classes_first
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a run and the run that resumes it must share: classes and length."""
+        return {**super().identity(), "length": self.length}
+
+    def check_given(self, given: Any, *, training: bool = True) -> None:
+        """Raise an InvalidInputError unless `given` are sequences of classes, none of them too long to train on."""
+        name = "labels" if training else "validation labels"
+        longest = int(checked_sequences(given, self.num_classes, name)[1].max())
+        if training and self.max_length is not None and longest > self.max_length:
+            fix = f"cut the sequences, or pass max_length={longest}"
+            raise InvalidInputError(f"sequences of at most {self.max_length} tokens", got=str(longest), fix=fix)
+        if training and self.max_length is None:
+            self.length = longest
+
+    def logits(self, output: Any, batch: Batch | None) -> Tensor:
+        """Return the logits (B, K, L) of an output, or raise an InvalidInputError."""
+        shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+        tokens = shape[2 if self.classes_first else 1] if len(shape) == 3 else -1
+        classes = shape[1 if self.classes_first else 2] if len(shape) == 3 else -1
+        if classes != self.num_classes or (batch and (shape[0], tokens) != batch.given.shape):
+            rows, length = ("N", "L") if batch is None else batch.given.shape
+            wanted = (rows, self.num_classes, length) if self.classes_first else (rows, length, self.num_classes)
+            raise InvalidInputError(
+                f"logits of shape ({', '.join(map(str, wanted))})",
+                got=f"shape {shape}" if isinstance(output, Tensor) else type(output).__name__,
+                fix=f"return them so, or pass TokenLabeling(..., classes_first={not self.classes_first})",
+            )
+        return output if self.classes_first else output.transpose(1, 2)  # type: ignore[no-any-return]
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Return the batch's refined labels, float32 (B, K, L) (SCHP, Eq. 7)."""
+        given, evidence = batch.given.long(), self.evidence(batch)
+        if evidence is None:
+            evidence = torch.zeros(len(given), self.num_classes, given.shape[1], device=given.device)
+        return refined_tokens(given, evidence[..., : given.shape[1]], batch.trust)
+
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy over the tokens that have a label, or evidence."""
+        return soft_cross_entropy(self.logits(output, batch), self.targets(batch))
+
+    def probs(self, output: Any) -> Tensor:
+        """Return class probabilities, float32 (B, K, L)."""
+        return self.logits(output, None).float().softmax(1)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return class probabilities, float32 (B, K, longest sequence); alike for all classes after the batch's end."""
+        probs = super().predict(model, batch)
+        return F.pad(probs, (0, max(0, self.length - probs.shape[2])), value=1 / self.num_classes)
+
+    def metrics(self) -> TokenMetrics:
+        """Return fresh metrics: accuracy, mean_accuracy, nll, of tokens."""
+        return TokenMetrics(self.num_classes)
+
+
+class TokenMetrics(ClassMetrics):
+    """Metrics of tokens; predictions may be longer than the labels."""
+
+    def update(self, probs: Tensor, labels: Tensor) -> None:
+        """Take in predictions (n, K, L) and padded labels (n, L'); negative labels are left out."""
+        super().update(probs[..., : labels.shape[1]], labels)
