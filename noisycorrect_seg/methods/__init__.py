@@ -1,4 +1,4 @@
-"""Methods of the literature for masks: objectives and recipes of :class:`noisycorrect.SelfCorrector`."""
+"""Baselines of parsing with noisy masks, as objectives of :class:`noisycorrect.SelfCorrector`."""
 
 from noisycorrect_seg.methods import recipes  # noqa: F401 - registers them
 from noisycorrect_seg.methods.adele import AdaptiveEarlyLearning
