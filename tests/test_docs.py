@@ -125,6 +125,18 @@ def test_every_recipe_is_in_the_documents():
         assert f"`{name.split('/')[0]}`" in methods, name
 
 
+def test_what_recipes_cost_is_what_the_table_says():
+    rows = re.findall(r"^\| (`[^|]*)\| (\d[^|]*)\|", TEXTS[ROOT / "docs" / "how-to-choose.md"], re.MULTILINE)
+    names = [(name, cost) for names, cost in rows for name in re.findall(r"`([\w/-]+)`", names)]
+    costs = dict(reversed(names))  # a later row of the same name is a variant
+    assert {name for name in RECIPES if "/" not in name} <= costs.keys()
+    for name in RECIPES:
+        longer, shorter = (RECIPES[name].passes(10_000, epochs=epochs) for epochs in (90, 89))
+        # Statistics and predictions cost the same in both, if as many cycles end.
+        cost = costs.get(name, costs[name.split("/")[0]])
+        assert (longer - shorter) / 10_000 in map(float, re.findall(r"\d+(?:\.\d+)?", cost)), name
+
+
 def test_the_two_commands_are_in_the_makefile():
     makefile = (ROOT / "Makefile").read_text()
     for target in ("demo", "test"):
