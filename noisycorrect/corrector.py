@@ -151,7 +151,7 @@ class SelfCorrector:
         train : Dataset, pair of arrays, or DataLoader
             Map-style data set of ``(input, label)``, ``(input, label, index)`` or dicts (``input``, ``image`` or ``x``;
             ``label``, ``given``, ``y`` or ``target``), or ``(inputs, labels)``. Labels are taken from its ``targets``
-            or ``labels`` if it has them, else every item is read once. Of a DataLoader only the data set is used.
+            or ``labels`` if it has them, else every item is read once. Only a DataLoader's dataset is used.
         val : same, optional
             Validation set; measured at the end of each cycle.
         unlabeled : data set of inputs, or array, optional
@@ -159,8 +159,8 @@ class SelfCorrector:
             one, or a dict; they follow the training set, with trust 0.
         canonical : data set, optional
             The training set without augmentation, for predictions; the unlabelled inputs may follow. Needed if the
-            items of `train` are augmented when they are read and the run predicts them: an objective that keeps
-            evidence takes it from training, augmented. Default: ``train.canonical()`` where there is one.
+            items of `train` are augmented when they are read and the run predicts them: a correction with evidence
+            of every step takes it from training, augmented. Default: ``train.canonical()`` where there is one.
         clean_labels, val_clean_labels : array-like of int, optional
             True labels, for measuring only: the history then says how good refined labels and model are against them.
             For masks `clean_labels` is a sequence of masks, and `val` should have clean ones.

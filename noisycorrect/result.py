@@ -31,7 +31,7 @@ class CorrectionResult:
     Attributes
     ----------
     model : nn.Module
-        The aggregated and recalibrated model, in evaluation mode; the trained one if aggregation was off.
+        The averaged and recalibrated model, in evaluation mode; the trained one if the recipe averages nothing.
     labels : SoftLabelStore
         Given labels, evidence and refined labels of every training sample, unlabelled ones last.
     history : list of dict
@@ -43,7 +43,7 @@ class CorrectionResult:
           never started;
         - ``val_*``: metrics of the model on the validation set against its given labels, ``val_clean_*`` against
           clean ones;
-        - ``agreement``: share of given labels that the model predicts (the evidence, if the objective keeps it);
+        - ``agreement``: share of given labels that the model predicts (the evidence, if it is one of every step);
           ``changed``: share of refined labels whose most probable class is another than a generation ago;
           ``mean_trust``: mean weight on the given labels; ``label_accuracy``: share of refined labels (pixels of masks)
           that are the clean ones, and for masks ``label_mean_iou``. NaN, which JSON files call null, where a cycle did

@@ -146,7 +146,7 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
     Parameters
     ----------
     data : Dataset, (inputs, labels) pair of arrays, TensorDataset, or DataLoader
-        Of a DataLoader only the data set is taken, and only if it visits every sample once in order or shuffled: the
+        Only a DataLoader's dataset is used. The loader has to visit every sample once, in order or shuffled: the
         corrector has to know each sample's index.
     name : str
         What messages call it.
