@@ -30,13 +30,13 @@ from torch import nn
 
 import noisycorrect
 from benchmarks import methods
-from benchmarks.augmentation import crop_and_mirror
-from benchmarks.cells import cell_config, cell_key, plain, read_cell
+from benchmarks.lab.augmentation import crop_and_mirror
+from benchmarks.lab.cells import cell_config, cell_key, plain, read_cell
 from benchmarks.cifar10n_report import write_results
-from benchmarks.datasets import Benchmark, load
-from benchmarks.networks import build
-from benchmarks.protocol import Problem, accuracy, label_scores, noise_model
-from benchmarks.study import print_table
+from benchmarks.lab.datasets import Benchmark, load
+from benchmarks.lab.networks import build
+from benchmarks.lab.protocol import Problem, accuracy, label_scores, noise_model
+from benchmarks.lab.rows import print_table
 from noisycorrect import SelfCorrector, noise
 from noisycorrect.baselines import BASELINES, PRUNE_RETRAIN, baseline_passes, fit_baseline
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
@@ -272,7 +272,7 @@ def run_cell(cell: Cell, data: Benchmark, folder: Path, clock: Clock) -> dict[st
     Returns
     -------
     dict
-        ``test_accuracy`` of the last epoch; the scores of :func:`benchmarks.protocol.label_scores`; ``noise_rate``;
+        ``test_accuracy`` of the last epoch; the scores of :func:`benchmarks.lab.protocol.label_scores`; ``noise_rate``;
         ``networks``, ``baseline`` and ``note`` of the method; ``samples``, ``sample_passes``; ``seconds`` of training,
         over all calls; ``history``; ``device``.
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import methods
-from benchmarks.cells import Record
-from benchmarks.figures import study_figures
-from benchmarks.report import write_report
-from benchmarks.study import Row, distinct, study_markdown, summarise
+from benchmarks.lab.cells import Record
+from benchmarks.lab.figures import study_figures
+from benchmarks.lab.report import write_report
+from benchmarks.lab.rows import Row, distinct, study_markdown, summarise
 
 TITLE = "CIFAR-10N, whole"
 PUBLISHED_SOURCE = "recomputed from the per-epoch logs of KlemenVovk/noisy-labels (ReScience C 2026)"

@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.cells import read_records
-from benchmarks.report import new_figure, write_report
-from benchmarks.study import distinct
+from benchmarks.lab.cells import read_records
+from benchmarks.lab.report import new_figure, write_report
+from benchmarks.lab.rows import distinct
 from noisycorrect import SoftLabelStore
 from noisycorrect.labels.masks import given_on_evidence, refined_mask
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError

@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import noisycorrect
-from benchmarks.cells import CellsFailedError, Record, run_cells
-from benchmarks.datasets import Benchmark, load
-from benchmarks.methods import fingerprint
-from benchmarks.networks import build
-from benchmarks.protocol import noise_model
-from benchmarks.report import new_figure, write_report
-from benchmarks.study import distinct
-from benchmarks.suites import RECIPES, Recipe
+from benchmarks.lab.cells import CellsFailedError, Record, run_cells
+from benchmarks.lab.datasets import Benchmark, load
+from benchmarks.lab.methods import fingerprint
+from benchmarks.lab.networks import build
+from benchmarks.lab.protocol import noise_model
+from benchmarks.lab.report import new_figure, write_report
+from benchmarks.lab.rows import distinct
+from benchmarks.lab.suites import RECIPES, Recipe
 from noisycorrect import SelfCorrector, noise
 from noisycorrect.presets import PRESETS
 from noisycorrect.review.issues import SCORES, detection_scores

@@ -25,9 +25,9 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import Dataset
 
 from benchmarks import speed_network, speed_parsing
-from benchmarks.measurement import Measurement, figure, markdown, paired, print_rows
-from benchmarks.networks import small_cnn
-from benchmarks.report import write_report
+from benchmarks.lab.measurement import Measurement, figure, markdown, paired, print_rows
+from benchmarks.lab.networks import small_cnn
+from benchmarks.lab.report import write_report
 from benchmarks.runs import correction_run
 from noisycorrect import Classification, SoftLabelStore, recalibrate_batchnorm
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader

@@ -17,7 +17,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks.cells import CellsFailedError, cell_config, cell_key, plain, read_cell, run_cells
+from benchmarks.lab.cells import CellsFailedError, cell_config, cell_key, plain, read_cell, run_cells
 from noisycorrect.support.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +115,7 @@ import functools, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = {paths!r}
-from benchmarks.cells import run_cells
+from benchmarks.lab.cells import run_cells
 import test_cells
 if __name__ == "__main__":
     run = functools.partial(test_cells.slowly, Path({log!r}), {seconds})

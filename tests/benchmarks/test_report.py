@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.figures import study_figures, write_study
-from benchmarks.report import command_line, environment, write_report
-from benchmarks.study import mean_and_std, print_table, study_markdown, summarise
+from benchmarks.lab.figures import study_figures, write_study
+from benchmarks.lab.report import command_line, environment, write_report
+from benchmarks.lab.rows import mean_and_std, print_table, study_markdown, summarise
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
 

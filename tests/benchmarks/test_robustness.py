@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from benchmarks import methods, robustness
-from benchmarks.datasets import load
-from benchmarks.methods import TRAINING, correction_passes, epochs_at_equal_passes, method_names
-from benchmarks.protocol import Watcher, accuracy, make_problem, noise_model
+from benchmarks.lab.datasets import load
+from benchmarks.lab.methods import TRAINING, correction_passes, epochs_at_equal_passes, method_names
+from benchmarks.lab.protocol import Watcher, accuracy, make_problem, noise_model
 from noisycorrect.baselines import BASELINES, baseline_passes
 
 TOY = ["--subset", "200", "--epochs", "3", "--seeds", "2", "--processes", "1"]

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from benchmarks import robustness
-from benchmarks.augmentation import crop_and_mirror, disturb_features, shift_flat_images
-from benchmarks.datasets import Benchmark, load
-from benchmarks.methods import ablation_names, method_names
-from benchmarks.suites import QUICK, RECIPES, SUITES, augmentations
+from benchmarks.lab.augmentation import crop_and_mirror, disturb_features, shift_flat_images
+from benchmarks.lab.datasets import Benchmark, load
+from benchmarks.lab.methods import ablation_names, method_names
+from benchmarks.lab.suites import QUICK, RECIPES, SUITES, augmentations
 from noisycorrect.support.errors import InvalidInputError
 
 

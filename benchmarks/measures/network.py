@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measurement import Measurement
+from benchmarks.lab.measurement import Measurement
 from benchmarks.speed_parsing import CLASSES, SIDE, parsing_batch, per_class_lovasz
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.losses import ParsingLoss, balanced_edge_loss, edge_targets

@@ -1,10 +1,11 @@
-"""Sources for studies of mask noise: classes put together so that a small network can learn them, and noise put on."""
+"""Sources for studies on few cores: images made smaller, classes put together, and noise put on masks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
 from noisycorrect.labels.given import IGNORE_INDEX
 from noisycorrect.support.errors import InvalidInputError
@@ -59,7 +60,70 @@ def group_table(classes: Classes, groups: Mapping[str, Sequence[str]]) -> np.nda
     return table
 
 
-class Grouped:
+class Wrapped:
+    """A source that shows another one's images and masks, unless a subclass says otherwise.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Kept as ``.source``.
+    """
+
+    def __init__(self, source: ParsingSource) -> None:
+        self.source = source
+        self.classes: Classes = source.classes
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, RGB uint8 (H, W, 3)."""
+        return self.source.image(index)
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return its mask, uint8 (H, W), or None."""
+        return self.source.mask(index)
+
+    def name(self, index: int) -> str:
+        """Return its name."""
+        return self.source.name(index)
+
+
+class Shrunk(Wrapped):
+    """A source whose images are made smaller when they are read: averaged images, masks by nearest pixel.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Kept as ``.source``.
+    size : (int, int)
+        Height and width of a network's input.
+    factor : float
+        An image becomes at most so many times larger than it is in that input; no image grows.
+    """
+
+    def __init__(self, source: ParsingSource, size: tuple[int, int], factor: float) -> None:
+        super().__init__(source)
+        self.size = size
+        self.factor = factor
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, RGB uint8 (H, W, 3)."""
+        return self._resized(self.source.image(index), Image.Resampling.BOX)
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return its given mask, uint8 (H, W), or None."""
+        mask = self.source.mask(index)
+        return None if mask is None else self._resized(mask, Image.Resampling.NEAREST)
+
+    def _resized(self, array: np.ndarray, how: Image.Resampling) -> np.ndarray:
+        height, width = array.shape[:2]
+        scale = min(1.0, self.factor * min(self.size[0] / height, self.size[1] / width))
+        size = max(2, round(width * scale)), max(2, round(height * scale))
+        return np.array(Image.fromarray(array).resize(size, how))
+
+
+class Grouped(Wrapped):
     """A source whose classes are put together; groups have no left and right.
 
     Parameters
@@ -71,28 +135,17 @@ class Grouped:
     """
 
     def __init__(self, source: ParsingSource, groups: Mapping[str, Sequence[str]]) -> None:
-        self.source = source
+        super().__init__(source)
         self.classes = Classes("grouped", tuple(groups), ())
         self._table = group_table(source.classes, groups)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def image(self, index: int) -> np.ndarray:
-        """Return an image, RGB uint8 (H, W, 3)."""
-        return self.source.image(index)
 
     def mask(self, index: int) -> np.ndarray | None:
         """Return its mask of groups, uint8 (H, W), or None."""
         mask = self.source.mask(index)
         return None if mask is None else self._table[mask]
 
-    def name(self, index: int) -> str:
-        """Return its name."""
-        return self.source.name(index)
 
-
-class Injected:
+class Injected(Wrapped):
     """A source with noise on its masks, drawn once; images are kept in memory, too.
 
     Parameters
@@ -111,8 +164,7 @@ class Injected:
     """
 
     def __init__(self, source: ParsingSource, noise: MaskNoise, seed: int) -> None:
-        self.source = source
-        self.classes = source.classes
+        super().__init__(source)
         self.images = [source.image(index) for index in range(len(source))]
         self.clean: list[np.ndarray] = []
         for index in range(len(source)):
@@ -122,9 +174,6 @@ class Injected:
             self.clean.append(mask)
         self.given = noise.apply(self.clean, classes=source.classes, seed=seed, images=self.images).masks
 
-    def __len__(self) -> int:
-        return len(self.source)
-
     def image(self, index: int) -> np.ndarray:
         """Return an image, RGB uint8 (H, W, 3)."""
         return self.images[index]
@@ -132,7 +181,3 @@ class Injected:
     def mask(self, index: int) -> np.ndarray:
         """Return its noisy mask, uint8 (H, W)."""
         return self.given[index]
-
-    def name(self, index: int) -> str:
-        """Return its name."""
-        return self.source.name(index)

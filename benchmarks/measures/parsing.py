@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.measurement import Measurement, paired
+from benchmarks.lab.measurement import Measurement, paired
 from benchmarks.runs import correction_run
 from noisycorrect import SoftLabelStore
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader

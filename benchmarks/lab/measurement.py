@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.report import new_figure
+from benchmarks.lab.report import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
