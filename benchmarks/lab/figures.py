@@ -224,5 +224,3 @@ def _draw_curves(runs_of: Mapping[str, Sequence[Curve]], colours: Mapping[str, s
     axes.set_ylabel("test accuracy, %")
     axes.locator_params(axis="x", nbins=7)
     axes.grid(axis="y", alpha=0.3)
-
-

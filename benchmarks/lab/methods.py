@@ -96,7 +96,7 @@ class Method:
         return {**self.settings, **({} if self.objective is None else {"objective": self.objective()})}
 
 
-PLAIN = {"aggregate": False, "refine": False}
+PLAIN: dict[str, Any] = {"aggregate": False, "refine": False}
 #: Parts of the robust preset left out, or others in their place: rows `robust-` and the name here.
 ROBUST_ABLATIONS: dict[str, dict[str, Any]] = {
     "no-averaging": {"aggregate": False},

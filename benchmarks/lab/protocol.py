@@ -21,8 +21,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from benchmarks.lab.datasets import Benchmark, Labels, stratified_subset
-from noisycorrect import noise
 from benchmarks.lab.methods import Outcome
+from noisycorrect import noise
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
 from noisycorrect.labels.compare import label_accuracy
 from noisycorrect.result import CorrectionResult

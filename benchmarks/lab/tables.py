@@ -120,7 +120,7 @@ def show(grid: Grid, place: Console, title: str | None = None) -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD)
     for number, name in enumerate(grid.lines[0]):
         left = number in grid.left
-        head = re.sub(r"(?<=[:=])(?=\S)|\s+", "\n", name)
+        head = re.sub(r"(?<=[:=])(?=\S)|\s+(?![^(]*\))", "\n", name)
         table.add_column(head, justify="left" if left else "right", no_wrap=not left)
     for texts in grid.lines[1:]:
         table.add_row(*(Text(t.replace("**", ""), style="bold green" if "**" in t else "") for t in texts))

@@ -112,10 +112,11 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
     processes = _processes(arguments)
     if arguments.dry_run:
         if distributed.is_main():
+            every = distinct_cells(cells)
             print_plan(
-                cells, classes, console,
-                processes=min(processes, max(1, len(distinct_cells(cells)))), ranks=distributed.world_size(),
-                device=options.device, finished=[cell for cell in distinct_cells(cells) if read_cell(options.folder, cell)],
+                cells, classes, console, processes=min(processes, max(1, len(every))),
+                ranks=distributed.world_size(), device=options.device,
+                finished=[cell for cell in every if read_cell(options.folder, cell)],
                 channels_last=options.channels_last, compiled=options.compiled,
             )  # fmt: skip
         return FINISHED

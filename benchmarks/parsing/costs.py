@@ -297,7 +297,9 @@ def _columns(ranks: int) -> dict[str, Callable[[Cell, Costs], str]]:
         "forward": lambda _, costs: duration(costs.forward_seconds),
         "time/run": lambda cell, costs: duration(costs.seconds(cell)),
         "memory": lambda cell, costs: gigabytes(costs.memory(cell, ranks)),
-        "label store": lambda cell, costs: " to ".join(map(gigabytes, costs.disk(cell))) if costs.disk(cell)[1] else "-",
+        "label store": lambda cell, costs: (
+            " to ".join(map(gigabytes, costs.disk(cell))) if costs.disk(cell)[1] else "-"
+        ),
     }
 
 

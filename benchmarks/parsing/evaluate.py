@@ -162,7 +162,10 @@ def evaluate(
     how += ", box centres cut to whole numbers as published" if official_centres else ""
     how += f", scales {', '.join(f'{scale:g}' for scale in TTA_SCALES)} and mirrors, logits averaged" if tta else ""
     payload = {"title": TITLE, "checkpoint": checkpoint.name, "how": how, "scores": scores, "iou": iou}
-    grids = figures_grid(scores), down(iou.items(), [("class", lambda one: one[0]), ("IoU, %", lambda one: _percent(one[1]))])
+    grids = (
+        figures_grid(scores),
+        down(iou.items(), [("class", lambda one: one[0]), ("IoU, %", lambda one: _percent(one[1]))]),
+    )
     note = f" {NOTE}" if tta else ""
     page = markdown(f"# {TITLE}: {checkpoint.name}", f"In the images' own frames: {how}.{note}", *grids)
     if distributed.is_main():

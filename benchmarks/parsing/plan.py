@@ -230,7 +230,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study; all that its result depends on, but for the code. Equal cells of two studies are computed once."""
+    """One run of a study; all that its result depends on, but for the code.
+
+    Equal cells of two studies are computed once.
+    """
 
     dataset: str
     method: str

@@ -15,7 +15,18 @@ from benchmarks.lab.methods import PARSING_METHODS
 from benchmarks.lab.published import LIP_SOURCE, paper_miou, paper_table
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import NOTHING, Record, Row, Spread, distinct, mean_and_std, summarise
-from benchmarks.lab.tables import Grid, bold, bullets, down, markdown, percent, short, show, signed, without_empty_columns
+from benchmarks.lab.tables import (
+    Grid,
+    bold,
+    bullets,
+    down,
+    markdown,
+    percent,
+    short,
+    show,
+    signed,
+    without_empty_columns,
+)
 from benchmarks.parsing.pictures import load_evolutions, write_evolution
 from benchmarks.parsing.plan import Variant
 from noisycorrect_seg.classes import Classes
@@ -80,19 +91,12 @@ def _rival(variant: Variant, found: Sequence[Variant]) -> Variant:
 def series_of(records: Sequence[Record], row: Row) -> Series:
     """Return the measures of a row's history after each cycle."""
     histories = [record["result"]["history"] for record in records if record["row"] == row.name]
-    found: dict[str, dict[int, Spread]] = {}
-    for name in SERIES:
-        cycles = sorted({int(entry["cycle"]) for history in histories for entry in history if entry.get(name) is not None})
-        found[name] = {
-            cycle: mean_and_std(
-                entry[name]
-                for history in histories
-                for entry in history
-                if entry["cycle"] == cycle and entry.get(name) is not None
-            )
-            for cycle in cycles
-        }
-    return found
+    found: dict[str, dict[int, list[float]]] = {name: {} for name in SERIES}
+    for entry in sorted((entry for history in histories for entry in history), key=lambda entry: entry["cycle"]):
+        for name in SERIES:
+            if entry.get(name) is not None:
+                found[name].setdefault(int(entry["cycle"]), []).append(entry[name])
+    return {name: {cycle: mean_and_std(own) for cycle, own in cycles.items()} for name, cycles in found.items()}
 
 
 def winner(rows: Sequence[Row]) -> Row | None:
@@ -256,7 +260,7 @@ def write_study(
     """
     rows = rows_of(variants, records)
     folder.mkdir(parents=True, exist_ok=True)
-    shown = []
+    shown: list[str] = []
     for row in rows:
         kept = (r["result"]["evolution"] for r in records if r["row"] == row.name and r["result"]["evolution"])
         found = next(kept, None)

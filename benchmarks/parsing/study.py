@@ -173,7 +173,7 @@ def run_together(cells: Sequence[Cell], run_one: Callable[[Any], Mapping[str, An
         record = distributed.all_gather_objects(read_cell(folder, cell))[0]
         if record is None:
             result = distributed.all_gather_objects(plain(run_one(cell)))[0]
-            record = write_cell(folder, cell, result) if distributed.is_main() else None
-            record = distributed.all_gather_objects(record)[0]
+            stored = write_cell(folder, cell, result) if distributed.is_main() else {}
+            record = distributed.all_gather_objects(stored)[0]
         records.append(record)
     return records

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import nn
 
 from benchmarks import cifar10n, cifar10n_report
-from benchmarks.lab.cells import cell_config
 from benchmarks.cifar10n import Clock, Curve, foreseen_passes, make_cells, make_problem, method_names, read_curve
+from benchmarks.lab.cells import cell_config
 from benchmarks.lab.datasets import load
 from benchmarks.lab.networks import build, resnet34
 from noisycorrect.support.errors import NonFiniteLossError

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from benchmarks import mask_robustness
+from benchmarks.lab.unet import UNet
 from benchmarks.parsing import mask_methods
 from benchmarks.parsing.grouped import GROUPS, Grouped, Injected, group_table
 from benchmarks.parsing.mask_methods import METHODS, epochs_at_equal_passes, make_corrector, planned_passes
 from benchmarks.parsing.mask_report import figures, label_grid, markdown, model_grid, summarise
 from benchmarks.parsing.mask_scores import label_scores
-from benchmarks.lab.unet import UNet
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
 from noisycorrect_seg.classes import CCP, LIP, Classes
