@@ -28,7 +28,7 @@ from benchmarks.lab.datasets import Benchmark, load
 from benchmarks.lab.experiment import add_cell_options, new_parser, run_study, seeds_of
 from benchmarks.lab.extras import require
 from benchmarks.lab.figures import Panel, dots, label_lines, panels
-from benchmarks.lab.methods import Training, fit, fit_plainly, preset_names
+from benchmarks.lab.methods import Training, fit, plain_predictions, preset_names
 from benchmarks.lab.networks import build
 from benchmarks.lab.protocol import noise_model
 from benchmarks.lab.report import write_report
@@ -140,11 +140,9 @@ def _cleanlab_logistic(cell: Cell, data: Benchmark, given: Labels) -> Ranking:
 def _cleanlab_network(cell: Cell, data: Benchmark, given: Labels) -> Ranking:
     def predict(train: Labels, held_out: Labels, fold: int) -> tuple[Probs, int]:
         inputs = data.train_inputs[torch.from_numpy(train)]
-        result = fit_plainly(_training(cell, data, inputs, given[train], FOLDS * cell.seed + fold))
-        device = next(result.model.parameters()).device
-        with torch.no_grad():
-            logits = result.model(data.train_inputs[torch.from_numpy(held_out)].to(device))
-        return logits.double().softmax(1).cpu().numpy(), result.sample_passes + len(held_out)
+        training = _training(cell, data, inputs, given[train], FOLDS * cell.seed + fold)
+        logits, passes = plain_predictions(training, data.train_inputs[torch.from_numpy(held_out)])
+        return logits.double().softmax(1).numpy(), passes
 
     probs, passes = _cross_validated(predict, given, data.num_classes, cell.seed)
     return _cleanlab(probs, given, cell.score, passes)

@@ -298,11 +298,24 @@ def fit(name: str, training: Training) -> Outcome:
     return SelfCorrector(model, **shared, augment=augment, **method.arguments()).fit(train)
 
 
-def fit_plainly(training: Training) -> CorrectionResult:
-    """Train in the paper's way without its correction: what predictions of a fold come from."""
+def plain_predictions(training: Training, held_out: Tensor) -> tuple[Tensor, int]:
+    """Train in the paper's way without its correction, and predict samples that were held out.
+
+    Returns
+    -------
+    logits : Tensor, shape (M, K)
+        On the CPU.
+    passes : int
+        Of training and predictions.
+    """
     shared: dict[str, Any] = {key: getattr(training, key) for key in _SHARED}
     shared |= {"epochs": None, "init_epochs": training.epochs, "cycles": 0}
-    return SelfCorrector(training.model, preset="paper", **shared, **PLAIN).fit((training.inputs, training.given))
+    corrector = SelfCorrector(training.model, preset="paper", **shared, **PLAIN)
+    result = corrector.fit((training.inputs, training.given))
+    device = next(result.model.parameters()).device
+    with torch.no_grad():
+        logits: Tensor = result.model(held_out.to(device))
+    return logits.cpu(), result.sample_passes + len(held_out)
 
 
 def mask_corrector(
@@ -385,7 +398,7 @@ def mask_passes(name: str, epochs: int, samples: int, batch_size: int) -> float:
     Examples
     --------
     >>> mask_passes("ce", 10, 40, 8)
-    1200
+    1200.0
     """
     corrector = mask_corrector(name, nn.Identity(), _any_masks(), epochs=epochs, lr=1e-3, batch_size=batch_size)
     return passes_of(corrector, samples, an_epoch=samples_an_epoch(samples, batch_size), validated=True)
@@ -518,3 +531,16 @@ def correction_run(
     engine, optimizer = Engine(task, torch.device("cpu")), functools.partial(SGD, momentum=0.9)
     with open_run(model, engine, Objective(), optimizer, settings, data, folder, "auto") as run:
         yield run
+
+
+def train_epoch(run: Run) -> None:
+    """Train one more epoch of a run."""
+    run.train_epoch(run.epoch, advance=lambda _: None)
+
+
+def end_cycle(run: Run) -> None:
+    """Do what a correction cycle adds to its epochs: average, recalibrate, refine, restart."""
+    run.aggregate()
+    run.recalibrate()
+    run.refine()
+    run.restart_from_aggregate()

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import Dataset
 
 from benchmarks.lab.measurement import LIP_IMAGES, Measurement, paired
-from benchmarks.lab.methods import correction_run
+from benchmarks.lab.methods import correction_run, end_cycle, train_epoch
 from benchmarks.lab.networks import small_cnn
 from noisycorrect import Classification, SoftLabelStore, recalibrate_batchnorm
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
@@ -35,22 +35,13 @@ def _images(count: int, size: int = 32) -> tuple[Tensor, Tensor]:
 
 def measure_cycle(folder: Path, repeats: int) -> list[Measurement]:
     """Measure a correction cycle's end, and a checkpoint, against plain epochs."""
-
-    def train() -> None:
-        run.train_epoch(run.epoch, advance=lambda _: None)
-
-    def correct() -> None:
-        run.aggregate()
-        run.recalibrate()
-        run.refine()
-        run.restart_from_aggregate()
-
     rows = []
     model, data = small_cnn(10), ArrayDataset(*_images(LIP_IMAGES, size=16))
     reference = f"10 plain epochs, 6-layer CNN, {LIP_IMAGES:,} images of 16 x 16"
     for samples in (8192, None):
         with correction_run(folder / str(samples), model, Classification(10), data, 64, samples) as run:
-            times = paired(correct, train, repeats)
+            train = functools.partial(train_epoch, run)
+            times = paired(functools.partial(end_cycle, run), train, repeats)
             name = "what a correction cycle adds" + ("" if samples else ", recalibrating on all samples")
             note = f"10 epochs = 10 x a measured one; recalibration, fast, on {samples or LIP_IMAGES:,} samples"
             row = Measurement(name, reference, times[0], 10 * times[1], "s", times[2] / 10, 0.05, note)

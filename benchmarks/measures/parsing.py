@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.lab.measurement import LIP_IMAGES, Measurement, median_seconds, paired
-from benchmarks.lab.methods import correction_run
+from benchmarks.lab.methods import correction_run, end_cycle, train_epoch
 from noisycorrect import SoftLabelStore
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect_seg.ace2p import ACE2P
@@ -95,15 +95,7 @@ def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
     data = ParsingDataset(SyntheticPeople(count, size=size), size, augment=True)
     model = ACE2P(CLASSES, "resnet18", width=0.5)
     with correction_run(folder / "run", model, task, data, 8, None) as run:
-
-        def epoch() -> None:
-            run.train_epoch(run.epoch, advance=lambda _: None)
-
-        def correct() -> None:
-            run.aggregate()
-            run.recalibrate()
-            run.refine()
-            run.restart_from_aggregate()
+        epoch, correct = functools.partial(train_epoch, run), functools.partial(end_cycle, run)
 
         def online() -> None:
             teacher = run.model.eval()
