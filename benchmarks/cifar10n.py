@@ -30,7 +30,7 @@ from torch import nn
 
 from benchmarks.lab import methods
 from benchmarks.lab.augmentation import crop_and_mirror
-from benchmarks.lab.cells import Record, cell_key, read_cell, write_cell
+from benchmarks.lab.cells import Record, cell_key, fields_from, read_cell, write_cell
 from benchmarks.lab.datasets import Benchmark, load
 from benchmarks.lab.experiment import FAILED, FINISHED, new_parser, usage
 from benchmarks.lab.extras import require
@@ -282,14 +282,7 @@ def _fit(cell: Cell, data: Benchmark, problem: Problem, folder: Path, curve: Cur
     model = build(cell.network, data, cell.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = methods.Training(
         model=model,
-        inputs=problem.inputs,
-        given=problem.given,
-        num_classes=data.num_classes,
-        epochs=cell.epochs,
-        lr=cell.lr,
-        batch_size=cell.batch_size,
-        seed=cell.seed,
-        noise_rate=problem.noise_rate,
+        **fields_from(methods.Training, data, problem, cell),
         augment=crop_and_mirror,
         on_epoch=curve,
         device=data.train_inputs.device,

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.lab.cells import Record
+from benchmarks.lab.cells import Record, fields_from
 from benchmarks.lab.datasets import Benchmark, load
-from benchmarks.lab.experiment import add_cell_options, new_parser, run_study, seeds_of
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, seeds_of
 from benchmarks.lab.extras import require
 from benchmarks.lab.figures import Panel, dots, label_lines, panels
 from benchmarks.lab.methods import Training, fit, plain_predictions, preset_names
@@ -34,7 +34,7 @@ from benchmarks.lab.protocol import noise_model
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Row, distinct, summarise
 from benchmarks.lab.suites import RECIPES, Recipe
-from benchmarks.lab.tables import Grid, console, down, markdown, with_deviation
+from benchmarks.lab.tables import Column, Grid, console, down, markdown, with_deviation
 from noisycorrect import noise
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import SCORES, detection_scores
@@ -192,7 +192,7 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     InvalidInputError
         If a data set, a noise, a method or a preset is unknown, a number is out of range, or cleanlab is missing.
     """
-    seeds = seeds_of(arguments, _SEEDS)
+    seeds = seeds_of(arguments)
     if arguments.dataset not in RECIPES:
         raise unknown_name("data set", arguments.dataset, RECIPES)
     recipe: Recipe = RECIPES[arguments.dataset]
@@ -202,9 +202,7 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     for spelling in spellings:
         noise_model(spelling, data)
     epochs = recipe.epochs if arguments.epochs is None else whole_number("--epochs", arguments.epochs, least=3)
-    common: dict[str, Any] = {"score": arguments.score, "epochs": epochs, "lr": recipe.lr}
-    common |= {"batch_size": recipe.batch_size, "network": recipe.network}
-    common["subset"] = arguments.subset
+    common = fields_from(Cell, recipe) | {"score": arguments.score, "epochs": epochs, "subset": arguments.subset}
     return [
         Cell(arguments.dataset, spelling, method, seed, **common)
         for seed in seeds
@@ -247,23 +245,15 @@ def page(rows: Sequence[Row]) -> str:
 
 
 def _grid(rows: Sequence[Row]) -> Grid:
-    scores = [
-        (title, lambda row, name=name: with_deviation(row[name], ".3f", missing="nan"))
-        for name, title in METRICS.items()
+    columns: list[Column[Row]] = [("method", lambda row: row.name)]
+    for metric, title in METRICS.items():
+        columns.append((title, lambda row, metric=metric: with_deviation(row[metric], ".3f", missing="nan")))  # type: ignore[misc]
+    columns += [
+        ("estimated rate, %", lambda row: with_deviation(row["estimated_rate"], ".1f", 100)),
+        ("sample passes", lambda row: f"{row.mean('sample_passes'):,.0f}" if row.has("sample_passes") else ""),
+        ("seconds", lambda row: f"{row.mean('seconds'):.1f}"),
     ]
-    return down(
-        rows,
-        [
-            ("method", lambda row: row.name),
-            *scores,
-            ("estimated rate, %", lambda row: with_deviation(row["estimated_rate"], ".1f", 100)),
-            (
-                "sample passes",
-                lambda row: with_deviation((row.mean("sample_passes"), float("nan")), ",.0f", missing=""),
-            ),
-            ("seconds", lambda row: f"{row.mean('seconds'):.1f}"),
-        ],
-    )
+    return down(rows, columns)
 
 
 def figure(rows: Sequence[Row], records: Sequence[Record]) -> Figure:
@@ -298,8 +288,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--presets", default=_PRESETS, help="presets of self-correction (default: %(default)s)")
     add("--methods", help=f"rows, with commas: {', '.join(_RANKINGS)} and presets (default: all)")
     add("--score", choices=SCORES, default=SCORES[0], help="label quality (default: %(default)s)")
-    add("--seeds", type=int, default=_SEEDS, help="number of seeds (default: %(default)s)")
-    add("--first-seed", type=int, default=0, help="the first of them (default: %(default)s)")
+    add_seed_options(parser, _SEEDS)
     add("--epochs", type=int, help="of each training (default: the data set's)")
     add_cell_options(parser, "issues")
     return parser.parse_args(words)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lab.experiment import add_cell_options, new_parser, usage
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, usage
 from benchmarks.lab.extras import require
 from benchmarks.lab.methods import PARSING_METHODS
 from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, PRESETS
@@ -40,10 +40,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     study = parser.add_argument_group("study")
     study.add_argument("--rows", help="rows, with commas (default: none,both; see below)")
     study.add_argument("--ablation", help=f"instead: {', '.join(ABLATIONS)} (Tables 4, 3, Fig. 5a, 5b, 6 of the paper)")
-    study.add_argument("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
-    study.add_argument(
-        "--first-seed", type=int, default=0, help="the first of them; 100 and up are for choosing settings"
-    )
+    add_seed_options(study, 1)
     training = parser.add_argument_group("training (defaults: the preset's)")
     training.add_argument("--preset", default="small", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     training.add_argument("--size", help="input as HEIGHTxWIDTH")

@@ -24,9 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lab import methods
-from benchmarks.lab.cells import Record
+from benchmarks.lab.cells import Record, fields_from
 from benchmarks.lab.datasets import Benchmark, load
-from benchmarks.lab.experiment import add_cell_options, new_parser, run_study, say_where, seeds_of, usage
+from benchmarks.lab.experiment import (
+    add_cell_options,
+    add_seed_options,
+    new_parser,
+    run_study,
+    say_where,
+    seeds_of,
+    usage,
+)
 from benchmarks.lab.extras import require
 from benchmarks.lab.label_study import print_study, write_study
 from benchmarks.lab.networks import NETWORKS, build
@@ -163,14 +171,7 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
     augment, own_augment = augmentations(data)
     training = methods.Training(
         model=build(cell.network, data, cell.seed),
-        inputs=problem.inputs,
-        given=problem.given,
-        num_classes=data.num_classes,
-        epochs=cell.epochs,
-        lr=cell.lr,
-        batch_size=cell.batch_size,
-        seed=cell.seed,
-        noise_rate=problem.noise_rate,
+        **fields_from(methods.Training, data, problem, cell),
         augment=augment,
         own_augment=own_augment,
         on_epoch=watcher,
@@ -209,8 +210,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--subset", type=int, help="train on so many samples only")
     add("--noise", help="noise models, such as none,symmetric:0.4,human:random1 (default: symmetric:0.4)")
     add("--methods", help=f"methods, with commas (default: {','.join(methods.DEFAULT_METHODS)}; of a suite, all)")
-    add("--seeds", type=int, help=f"number of seeds (default: {SEEDS}, or the suite's)")
-    add("--first-seed", type=int, default=0, help="the first of them (default: %(default)s)")
+    add_seed_options(parser)
     add("--epochs", type=int, help="budget in epochs of plain training")
     add("--lr", type=float, help="learning rate")
     add("--batch-size", type=int, help="samples in a batch")

@@ -91,6 +91,19 @@ def cell_config(cell: Cell) -> dict[str, Any]:
     return config
 
 
+def fields_from(kind: type[Any], *sources: Any) -> dict[str, Any]:
+    """Return what some objects have of a dataclass's fields, by name; the last one that has a field decides.
+
+    Examples
+    --------
+    >>> Point = dataclasses.make_dataclass("Point", ["x", "y"])
+    >>> Point(**fields_from(Point, Point(1, 2), dataclasses.make_dataclass("Line", ["y", "z"])(3, 4)))
+    Point(x=1, y=3)
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    return {name: getattr(source, name) for source in sources for name in names if hasattr(source, name)}
+
+
 def cell_key(cell: Cell) -> str:
     """Return the file name of a cell, without its ending: readable values, then a hash of configuration and code.
 

@@ -42,7 +42,14 @@ def add_cell_options(parser: Any, name: str) -> None:
     add_report_options(parser, name)
 
 
-def seeds_of(arguments: argparse.Namespace, default: int) -> Sequence[int]:
+def add_seed_options(parser: Any, default: int | None = None) -> None:
+    """Add which seeds are run; without a default, it is the data set's or the suite's."""
+    usual = "the data set's" if default is None else "%(default)s"
+    parser.add_argument("--seeds", type=int, default=default, help=f"number of seeds (default: {usual})")
+    parser.add_argument("--first-seed", type=int, default=0, help="first of them; from 100 on for choosing settings")
+
+
+def seeds_of(arguments: argparse.Namespace, default: int = 1) -> Sequence[int]:
     """Return the seeds that `--first-seed` and `--seeds` say.
 
     Raises

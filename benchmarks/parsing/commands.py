@@ -82,7 +82,7 @@ def make_preset(arguments: argparse.Namespace) -> Preset:
 def _study(arguments: argparse.Namespace, console: Console) -> int:
     preset = make_preset(arguments)
     rows = variants(arguments.ablation, None if arguments.rows is None else arguments.rows.split(","))
-    seeds = seeds_of(arguments, default=1)
+    seeds = seeds_of(arguments)
     if not arguments.dry_run:
         require("matplotlib")  # known before hours of training, not after
     resolve_precision(arguments.amp, resolve_device(arguments.device))

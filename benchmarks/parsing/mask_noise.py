@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.lab.cells import Record
-from benchmarks.lab.experiment import add_cell_options, new_parser, run_study, say_where, seeds_of
+from benchmarks.lab.cells import Record, fields_from
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, say_where, seeds_of
 from benchmarks.lab.methods import MASK_METHODS, check_method, mask_corrector, mask_epochs_at_equal_passes
 from benchmarks.lab.tables import console
 from benchmarks.lab.unet import UNet
@@ -119,22 +119,9 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     epochs = {
         method: mask_epochs_at_equal_passes(method, recipe.epochs, data.train, recipe.batch_size) for method in methods
     }
+    shared = fields_from(Cell, recipe, data) | {"budget": recipe.epochs, "data": data.fingerprint}
     return [
-        Cell(
-            dataset=arguments.dataset,
-            noise=spelling,
-            method=method,
-            seed=seed,
-            budget=recipe.epochs,
-            epochs=epochs[method],
-            size=recipe.size,
-            width=recipe.width,
-            lr=recipe.lr,
-            batch_size=recipe.batch_size,
-            train=data.train,
-            val=data.val,
-            data=data.fingerprint,
-        )
+        Cell(**shared | {"noise": spelling, "method": method, "seed": seed, "epochs": epochs[method]})
         for seed in seeds_of(arguments, recipe.seeds)
         for spelling in spellings
         for method in methods
@@ -192,9 +179,8 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
         network = UNet(len(train.classes), cell.width)
-    corrector = mask_corrector(
-        cell.method, network, task, epochs=cell.epochs, lr=cell.lr, batch_size=cell.batch_size, seed=cell.seed
-    )
+    how = {name: getattr(cell, name) for name in ("epochs", "lr", "batch_size", "seed")}
+    corrector = mask_corrector(cell.method, network, task, **how)
     start = time.perf_counter()
     crops = ParsingDataset(train, cell.size, augment=True, scale_factor=0.15, rotation_prob=0.0)
     result = corrector.fit(crops, ParsingDataset(val, cell.size))
@@ -216,21 +202,19 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "How well methods train on masks with injected noise.",
         epilog="Defaults are the data set's: " + "; ".join(f"{n}: {recipe}" for n, recipe in RECIPES.items()) + ".",
     )
-    parser.add_argument("--dataset", default="people", help=f"{', '.join(RECIPES)} (default: people, drawn)")
-    parser.add_argument("--data-dir", type=Path, help="folder of the data set's files; people need none")
-    parser.add_argument("--noise", help="noise models, with semicolons, such as drop:0.4;boundary:3")
-    parser.add_argument("--methods", help=f"methods, with commas (default: {','.join(MASK_METHODS)})")
-    parser.add_argument("--seeds", type=int, help="number of seeds")
-    parser.add_argument(
-        "--first-seed", type=int, default=0, help="the first of them; 100 and up are for choosing settings"
-    )
-    parser.add_argument("--size", help="input as HEIGHTxWIDTH")
-    parser.add_argument("--train", type=int, help="training images")
-    parser.add_argument("--val", type=int, help="validation images")
-    parser.add_argument("--width", type=int, help="channels of the network's first level")
-    parser.add_argument("--epochs", type=int, help="budget in epochs of the paper's self-correction")
-    parser.add_argument("--lr", type=float, help="learning rate")
-    parser.add_argument("--batch-size", type=int, help="samples in a batch")
+    add = parser.add_argument
+    add("--dataset", default="people", help=f"{', '.join(RECIPES)} (default: people, drawn)")
+    add("--data-dir", type=Path, help="folder of the data set's files; people need none")
+    add("--noise", help="noise models, with semicolons, such as drop:0.4;boundary:3")
+    add("--methods", help=f"methods, with commas (default: {','.join(MASK_METHODS)})")
+    add_seed_options(parser)
+    add("--size", help="input as HEIGHTxWIDTH")
+    add("--train", type=int, help="training images")
+    add("--val", type=int, help="validation images")
+    add("--width", type=int, help="channels of the network's first level")
+    add("--epochs", type=int, help="budget in epochs of the paper's self-correction")
+    add("--lr", type=float, help="learning rate")
+    add("--batch-size", type=int, help="samples in a batch")
     add_cell_options(parser, "mask-robustness")
     return parser.parse_args(words)
 

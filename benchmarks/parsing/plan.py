@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.lab.cells import fields_from
 from benchmarks.lab.methods import PARSING_METHODS, check_method, parsing_passes, schedule_at_equal_passes
 from noisycorrect import Schedule
 from noisycorrect.support.checks import finite_number, whole_number
@@ -296,29 +297,10 @@ def make_cells(
     cells = {}
     for variant in variants:
         schedule = schedule_at_equal_passes(variant.method, preset.schedule, data.train, preset.batch_size, ranks)
-        cells[variant.name] = [
-            Cell(
-                dataset=data.dataset,
-                method=variant.method,
-                losses=variant.losses,
-                backbone=variant.backbone or preset.backbone,
-                context=variant.context or preset.context,
-                seed=seed,
-                size=preset.size,
-                width=preset.width,
-                **dataclasses.asdict(schedule),
-                lr=preset.lr,
-                batch_size=preset.batch_size,
-                train=data.train,
-                val=data.val,
-                shrink=data.shrink,
-                noise=data.noise,
-                weights=weights,
-                precision=precision,
-                data=data.fingerprint,
-            )
-            for seed in seeds
-        ]
+        own = fields_from(Cell, preset, data, schedule)
+        own |= {name: value for name, value in fields_from(Cell, variant).items() if value is not None}
+        own |= {"data": data.fingerprint, "weights": weights, "precision": precision}
+        cells[variant.name] = [Cell(**own, seed=seed) for seed in seeds]
     return cells
 
 
