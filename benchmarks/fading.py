@@ -158,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return usage(error)
     text = page(found)
     write_report(arguments.out, found, text, lambda: {"classes": figure(found)}, stem=arguments.stem)
-    console().print(text, markup=False)
+    console().print(text, markup=False, soft_wrap=True)
     return FINISHED
 
 

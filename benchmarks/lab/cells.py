@@ -182,13 +182,16 @@ def write_cell(folder: str | os.PathLike[str], cell: Cell, result: Mapping[str, 
 
 
 def read_records(folder: str | os.PathLike[str]) -> dict[str, Record]:
-    """Return the stored records of a folder by the keys of their cells, sorted."""
-    found = {}
-    for path in sorted(Path(folder).glob("*.json")):
+    """Return the stored records of a folder by the keys of their cells, sorted; of one configuration only the newest.
+
+    Whatever their code was: a report may be made of cells that were computed before it changed.
+    """
+    newest: dict[str, tuple[str, Record]] = {}
+    for path in sorted(Path(folder).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
         record = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(record, dict) and {"config", "result"} <= record.keys():
-            found[path.stem] = record
-    return found
+            newest[json.dumps(record["config"], sort_keys=True)] = path.stem, record
+    return dict(sorted(newest.values(), key=lambda found: found[0]))
 
 
 def run_cells(

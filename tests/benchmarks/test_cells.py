@@ -18,7 +18,16 @@ import torch
 from rich.console import Console
 
 from benchmarks.lab import cells as cells_module
-from benchmarks.lab.cells import CellsFailedError, cell_config, cell_key, code_digest, plain, read_cell, run_cells
+from benchmarks.lab.cells import (
+    CellsFailedError,
+    cell_config,
+    cell_key,
+    code_digest,
+    plain,
+    read_cell,
+    read_records,
+    run_cells,
+)
 from noisycorrect.support.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +99,7 @@ def test_cells_of_another_code_are_computed_again(tmp_path: Path, log: Path, mon
     assert read_cell(tmp_path / "study", Cell()) is None, "a record of other code under this one's name"
     run_cells(grid(2), run, tmp_path / "study", processes=1)
     assert runs_by_seed(log) == [0, 0, 1, 1]
+    assert sorted(read_records(tmp_path / "study")) == sorted(map(cell_key, grid(2))), "the newest of each"
 
 
 def test_the_code_of_a_cell_is_every_source_of_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
