@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import methods, robustness
-from benchmarks.datasets import load
-from benchmarks.methods import TRAINING, correction_passes, epochs_at_equal_passes, method_names
-from benchmarks.protocol import Watcher, accuracy, make_problem, noise_model
-from noisycorrect.baselines import BASELINES, baseline_passes
+from benchmarks import robustness
+from benchmarks.lab import methods
+from benchmarks.lab.datasets import load
+from benchmarks.lab.methods import LABEL_METHODS, TRAINING_PASSES, epochs_at_equal_passes, label_passes, names_of
+from benchmarks.lab.protocol import Watcher, accuracy, make_problem, noise_model
 
 TOY = ["--subset", "200", "--epochs", "3", "--seeds", "2", "--processes", "1"]
 
@@ -42,7 +43,7 @@ def test_a_study_is_written_and_finished_cells_are_kept(tmp_path: Path, capsys: 
         assert (result["estimated_rate"] is not None) == corrects
         assert (result["issue_auroc"] is not None) == (corrects and not clean)
         assert (result["noise_rate"] == 0) == clean
-    rivals = {row["method"]: row["rival"] for row in stored["summary"]}
+    rivals = {row["name"]: row["rival"] for row in stored["summary"]}
     assert rivals == {"ce": "ce", "paper": "ce"}
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.json")}
     assert run(tmp_path, *words) == 0
@@ -60,7 +61,7 @@ def test_the_quick_suite_at_toy_size_has_every_method_on_two_noises(tmp_path: Pa
     assert {cell["result"]["networks"] for cell in stored["cells"]} == {1, 2}
     assert "coteaching (rate given)" in (tmp_path / "quick.md").read_text()
     every = robustness.make_cells(robustness.parse_arguments(["--quick"]))
-    assert len(every) == 2 * 2 * len(method_names(ablations=False))
+    assert len(every) == 2 * 2 * len(names_of(ablations=False))
     assert {cell.noise for cell in every} == {"symmetric:0.4", "pairflip:0.4"}
 
 
@@ -73,17 +74,13 @@ def test_a_cell_depends_on_its_seed_alone() -> None:
     assert once != other
 
 
-@pytest.mark.parametrize("name", sorted(set(method_names()) - {"prune-retrain"}))
+@pytest.mark.parametrize("name", sorted(set(names_of()) - {"prune-retrain"}))
 def test_a_run_makes_the_passes_that_were_foreseen(name: str) -> None:
     words = ["--subset", "120", "--seeds", "1", "--epochs", "6", "--methods", name]
     (cell,) = robustness.make_cells(robustness.parse_arguments(words))
     samples = 108
     result = robustness.run_cell(None, cell)
-    foreseen = (
-        baseline_passes(name, cell.epochs, samples, options=methods._options(name, 0.4))
-        if name in BASELINES
-        else correction_passes(name, cell.epochs, samples)
-    )
+    foreseen = label_passes(name, cell.epochs, samples)
     assert result["sample_passes"] == foreseen
     assert result["history"][-1]["sample_passes"] == foreseen
     assert [record["epoch"] for record in result["history"]] == list(range(1, cell.epochs + 1))
@@ -93,34 +90,56 @@ def test_pruning_is_reckoned_as_if_it_kept_all() -> None:
     words = ["--subset", "400", "--seeds", "1", "--epochs", "6", "--methods", "prune-retrain"]
     (cell,) = robustness.make_cells(robustness.parse_arguments(words))
     result = robustness.run_cell(None, cell)
-    assert 0.8 * baseline_passes("prune-retrain", cell.epochs, 360) < result["sample_passes"]
-    assert result["sample_passes"] <= baseline_passes("prune-retrain", cell.epochs, 360)
-    assert result["history"][0]["sample_passes"] > 4 * TRAINING * cell.epochs * 360
+    assert 0.8 * label_passes("prune-retrain", cell.epochs, 360) < result["sample_passes"]
+    assert result["sample_passes"] <= label_passes("prune-retrain", cell.epochs, 360)
+    assert result["history"][0]["sample_passes"] > 4 * TRAINING_PASSES * cell.epochs * 360
     assert 0.5 < result["issue_auroc"] < 1
 
 
 @pytest.mark.parametrize("budget", [10, 60, 150])
 @pytest.mark.parametrize("samples", [1000, 50_000])
 def test_equal_passes_round_in_favour_of_the_baselines(budget: int, samples: int) -> None:
-    most = TRAINING * budget * samples
-    for name in method_names():
+    most = TRAINING_PASSES * budget * samples
+    for name in names_of():
         epochs = epochs_at_equal_passes(name, budget, samples)
-        if name in BASELINES:
-            passes = [
-                baseline_passes(name, e, samples, options=methods._options(name, 0.4)) for e in (epochs - 1, epochs)
-            ]
-            assert passes[0] < most <= passes[1]
+        fewer, own, more = (label_passes(name, epochs + step, samples) for step in (-1, 0, 1))
+        if LABEL_METHODS[name].published:
+            assert fewer < most <= own
         else:
-            assert correction_passes(name, epochs, samples) <= most < correction_passes(name, epochs + 1, samples)
+            assert own <= most < more
 
 
 def test_ablations_are_rows_of_the_robust_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(methods.ROBUST_ABLATIONS, "no-refine", {"aggregation_decay": 0.9})
-    assert method_names()[-1] == "robust-no-refine"
-    assert "robust-no-refine" not in method_names(ablations=False)
-    assert methods.fingerprint("robust-no-refine", 50) != methods.fingerprint("robust", 50)
-    assert methods.fingerprint("ce", 50) is None
-    methods.check_method("robust-no-refine")
+    row = methods.Method(settings={"preset": "robust", "aggregation_decay": 0.9}, ablation=True)
+    monkeypatch.setitem(LABEL_METHODS, "robust-short-average", row)
+    assert names_of()[-1] == "robust-short-average"
+    assert "robust-short-average" not in names_of(ablations=False)
+    assert methods.facts("robust-short-average") == {"networks": 1, "baseline": False, "note": None}
+    methods.check_method("robust-short-average")
+    for part in methods.ROBUST_ABLATIONS:
+        assert LABEL_METHODS[f"robust-{part}"].settings["preset"] == "robust"
+
+
+def test_a_changed_method_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--methods", "ce", "--seeds", "1")
+    assert run(tmp_path, *words) == 0
+    monkeypatch.setattr("benchmarks.lab.cells.code_digest", lambda: "changed")
+    assert run(tmp_path, *words) == 0
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 2
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(tmp_path) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "pip install 'noisycorrect[plot]'" in error
+    assert not list(tmp_path.glob("cells/*.json")), "said before anything is trained"
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert robustness.main(["--task", "segmentation", "--out", str(tmp_path)]) == 2
+    assert "pip install 'noisycorrect[seg]'" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- protocol

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks import speed
+from benchmarks.measures import engine
 
 
 def test_rows_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,8 +27,8 @@ def test_rows_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_recalibration_errors_in_the_table_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "paired", lambda measured, reference, repeats: (measured(), reference(), 1.0))
-    notes = [row.note for row in speed.measure_recalibration(tmp_path, 1)]
+    monkeypatch.setattr(engine, "paired", lambda measured, reference, repeats: (measured(), reference(), 1.0))
+    notes = [row.note for row in engine.measure_recalibration(tmp_path, 1)]
     errors = [float(note.split("variance ")[1].split(",")[0]) for note in notes]
     update = float(notes[0].split("update_bn ")[1])
     assert errors[1] < 1e-6 < errors[0]
@@ -36,14 +37,14 @@ def test_recalibration_errors_in_the_table_are_measured(tmp_path: Path, monkeypa
 
 def test_pairs_are_timed_in_turns() -> None:
     calls: list[str] = []
-    _, _, ratio = speed.paired(lambda: calls.append("a"), lambda: calls.append("b"), repeats=2)
+    _, _, ratio = engine.paired(lambda: calls.append("a"), lambda: calls.append("b"), repeats=2)
     assert calls == ["a", "b"] * 3
     assert ratio > 0
 
 
 def test_smooth_maps_are_probabilities() -> None:
-    maps = speed.smooth_maps(2)
-    assert maps.shape == (2, *speed.MAP_SHAPE)
+    maps = engine.smooth_maps(2)
+    assert maps.shape == (2, *engine.MAP_SHAPE)
     torch.testing.assert_close(maps.sum(1), torch.ones(2, 119, 119))
     assert maps.min() >= 0
 

@@ -20,7 +20,8 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from benchmarks.datasets import Benchmark, Labels, stratified_subset
+from benchmarks.lab.datasets import Benchmark, Labels, stratified_subset
+from benchmarks.lab.methods import Outcome
 from noisycorrect import noise
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
@@ -102,7 +103,7 @@ def make_problem(data: Benchmark, spelling: str, seed: int) -> Problem:
 
     Examples
     --------
-    >>> from benchmarks.datasets import load
+    >>> from benchmarks.lab.datasets import load
     >>> problem = make_problem(load("digits", subset=200), "symmetric:0.4", seed=0)
     >>> len(problem.given), len(problem.val_given), round(problem.noise_rate, 2)
     (180, 20, 0.39)
@@ -228,7 +229,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def label_scores(result: CorrectionResult | PruneRetrainResult, problem: Problem) -> dict[str, Any]:
+def label_scores(result: Outcome, problem: Problem) -> dict[str, Any]:
     """Return what a run says of its training labels.
 
     Parameters

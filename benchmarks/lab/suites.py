@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmarks.augmentation import crop_and_mirror, disturb_features, shift_flat_images
-from benchmarks.datasets import Benchmark
+from benchmarks.lab.augmentation import crop_and_mirror, disturb_features, shift_flat_images
+from benchmarks.lab.datasets import Benchmark
 
 Augmentation = Callable[[Tensor], Tensor]
 
@@ -27,7 +27,7 @@ class Recipe:
     batch_size : int
         Samples in a batch.
     network : str
-        See :func:`benchmarks.networks.build`.
+        See :func:`benchmarks.lab.networks.build`.
     """
 
     epochs: int
@@ -111,7 +111,7 @@ def augmentations(data: Benchmark) -> tuple[Augmentation | None, Augmentation | 
 
     Examples
     --------
-    >>> from benchmarks.datasets import load
+    >>> from benchmarks.lab.datasets import load
     >>> shared, own = augmentations(load("digits"))
     >>> shared is None, own(load("digits").train_inputs).shape
     (True, torch.Size([1347, 64]))

@@ -20,36 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
-import noisycorrect
-from benchmarks.cells import CellsFailedError, run_cells
-from benchmarks.parsing.data import Sources, describe, load
-from benchmarks.parsing.grouped import GROUPS, Grouped, Injected
-from benchmarks.parsing.mask_methods import (
-    METHODS,
-    check_method,
-    epochs_at_equal_passes,
-    fingerprint,
-    make_corrector,
-    method_names,
-)
+from benchmarks.lab.cells import Record, fields_from
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, say_where, seeds_of
+from benchmarks.lab.methods import MASK_METHODS, check_method, mask_corrector, mask_epochs_at_equal_passes
+from benchmarks.lab.tables import console
+from benchmarks.lab.unet import UNet
+from benchmarks.parsing.data import describe, load
 from benchmarks.parsing.mask_report import print_tables, write_study
 from benchmarks.parsing.mask_scores import label_scores
-from benchmarks.parsing.plan import Data
-from benchmarks.parsing.presets import parse_size, preset_named
-from benchmarks.parsing.unet import UNet
-from noisycorrect import CorrectionResult
+from benchmarks.parsing.networks import INITIALISATION, make_task
+from benchmarks.parsing.plan import Data, parse_size, preset_named
+from benchmarks.parsing.sources import GROUPS, Grouped, Injected
 from noisycorrect.support.checks import finite_number, whole_number
-from noisycorrect.support.errors import NoisyCorrectError, unknown_name
+from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg import noise
 from noisycorrect_seg.datasets import ParsingDataset
-from noisycorrect_seg.task import HumanParsing
 
 TITLE = "Robustness to mask noise"
-INITIALISATION = 11  # what the seed is for; see noisycorrect.support.rng
 SHRINK = 1.5  # images of a folder are kept in memory, at so many times their size in the input
+LOSSES = "ce+iou"  # the task's, the same for all: the U-Net has no edge branch
 VAL_MEASURES = ("mean_iou", "pixel_accuracy", "mean_accuracy")
 
 
@@ -91,7 +82,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the study; all that its result depends on.
+    """One run of the study; all that its result depends on, but for the code.
 
     `budget` is in epochs of the paper's self-correction; `epochs` are those that the method trains at the same passes.
     """
@@ -108,9 +99,7 @@ class Cell:
     batch_size: int
     train: int
     val: int
-    settings: str  # digest of the method's
     data: str  # fingerprint of images and masks
-    version: str  # of the package
 
 
 def make_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -122,36 +111,18 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
         If a data set, its folder, a noise or a method is unknown, or a number is out of range.
     """
     recipe = make_recipe(arguments)
-    methods = arguments.methods.split(",") if arguments.methods else method_names()
+    methods = arguments.methods.split(",") if arguments.methods else list(MASK_METHODS)
     for method in methods:
-        check_method(method)
+        check_method(method, MASK_METHODS)
     data = _describe(arguments, recipe)
     spellings = [str(noise.parse(spelling)) for spelling in recipe.noises]
     epochs = {
-        method: epochs_at_equal_passes(
-            method, recipe.epochs, size=recipe.size, train=data.train, batch_size=recipe.batch_size
-        )
-        for method in methods
+        method: mask_epochs_at_equal_passes(method, recipe.epochs, data.train, recipe.batch_size) for method in methods
     }
+    shared = fields_from(Cell, recipe, data) | {"budget": recipe.epochs, "data": data.fingerprint}
     return [
-        Cell(
-            dataset=arguments.dataset,
-            noise=spelling,
-            method=method,
-            seed=seed,
-            budget=recipe.epochs,
-            epochs=epochs[method],
-            size=recipe.size,
-            width=recipe.width,
-            lr=recipe.lr,
-            batch_size=recipe.batch_size,
-            train=data.train,
-            val=data.val,
-            settings=fingerprint(method),
-            data=data.fingerprint,
-            version=noisycorrect.__version__,
-        )
-        for seed in range(arguments.first_seed, arguments.first_seed + recipe.seeds)
+        Cell(**shared | {"noise": spelling, "method": method, "seed": seed, "epochs": epochs[method]})
+        for seed in seeds_of(arguments, recipe.seeds)
         for spelling in spellings
         for method in methods
     ]
@@ -171,7 +142,7 @@ def make_recipe(arguments: argparse.Namespace) -> Recipe:
         "size": None if arguments.size is None else parse_size(arguments.size),
         "noises": None if arguments.noise is None else tuple(arguments.noise.split(";")),
     }
-    for name, least in (("train", 2), ("val", 2), ("epochs", 4), ("seeds", 1), ("width", 1), ("batch_size", 2)):
+    for name, least in (("train", 2), ("val", 2), ("epochs", 4), ("width", 1), ("batch_size", 2)):
         value = getattr(arguments, name)
         given[name] = None if value is None else whole_number("--" + name.replace("_", "-"), value, least=least)
     if arguments.lr is not None:
@@ -189,7 +160,7 @@ def load_noisy(cell: Cell, data_dir: Path | None) -> tuple[Injected, Grouped]:
     """Return a cell's training images with noisy masks, and its validation images with clean ones."""
     shrink = None if data_dir is None else SHRINK
     data = Data(cell.dataset, cell.train, cell.val, None, cell.data, shrink)
-    sources: Sources = load(cell.dataset, data_dir, data, cell.size, cell.seed)
+    sources = load(cell.dataset, data_dir, data, cell.size, cell.seed)
     train, val = (Grouped(source, GROUPS[cell.dataset]) for source in (sources.train, sources.val))
     return Injected(train, noise.parse(cell.noise), cell.seed), val
 
@@ -204,13 +175,12 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
         ``noise_rate``, ``sample_passes``, ``seconds``; see :func:`~benchmarks.parsing.mask_scores.label_scores`.
     """
     train, val = load_noisy(cell, data_dir)
-    task = HumanParsing(train.classes, size=cell.size, loss=METHODS[cell.method].task_loss())
+    task = make_task(train.classes, cell.size, LOSSES)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
         network = UNet(len(train.classes), cell.width)
-    corrector = make_corrector(
-        cell.method, network, task, epochs=cell.epochs, lr=cell.lr, batch_size=cell.batch_size, seed=cell.seed
-    )
+    how = {name: getattr(cell, name) for name in ("epochs", "lr", "batch_size", "seed")}
+    corrector = mask_corrector(cell.method, network, task, **how)
     start = time.perf_counter()
     crops = ParsingDataset(train, cell.size, augment=True, scale_factor=0.15, rotation_prob=0.0)
     result = corrector.fit(crops, ParsingDataset(val, cell.size))
@@ -219,74 +189,47 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
     return {
         "val": {name: last[f"val_{name}"] for name in VAL_MEASURES},
         "class_iou": {name: last[f"val_iou_{name}"] for name in train.classes.names},
-        **_labels(result, train, task),
+        **label_scores(result, ParsingDataset(train, task.size), task, train.given, train.clean),
         "sample_passes": result.sample_passes,
         "seconds": seconds,
     }
 
 
-def _labels(result: CorrectionResult, train: Injected, task: HumanParsing) -> dict[str, Any]:
-    return label_scores(result, ParsingDataset(train, task.size), task, train.given, train.clean)
-
-
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.robustness --task segmentation",
-        description="How well methods train on masks with injected noise.",
+    parser = new_parser(
+        "robustness --task segmentation",
+        "How well methods train on masks with injected noise.",
         epilog="Defaults are the data set's: " + "; ".join(f"{n}: {recipe}" for n, recipe in RECIPES.items()) + ".",
     )
-    parser.add_argument("--dataset", default="people", help="people (drawn, default) or ccp")
-    parser.add_argument("--data-dir", type=Path, help="folder of the data set's files; people need none")
-    parser.add_argument("--noise", help="noise models, with semicolons, such as drop:0.4;boundary:3")
-    parser.add_argument("--methods", help=f"methods, with commas (default: {','.join(method_names())})")
-    parser.add_argument("--seeds", type=int, help="number of seeds")
-    parser.add_argument(
-        "--first-seed", type=int, default=0, help="the first of them; 100 and up are for choosing settings"
-    )
-    parser.add_argument("--size", help="input as HEIGHTxWIDTH")
-    parser.add_argument("--train", type=int, help="training images")
-    parser.add_argument("--val", type=int, help="validation images")
-    parser.add_argument("--width", type=int, help="channels of the network's first level")
-    parser.add_argument("--epochs", type=int, help="budget in epochs of the paper's self-correction")
-    parser.add_argument("--lr", type=float, help="learning rate")
-    parser.add_argument("--batch-size", type=int, help="samples in a batch")
-    parser.add_argument("--processes", type=int, help="cells at a time (default: one a core; 1 on a GPU)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/mask-robustness"), help="report folder (default: %(default)s)"
-    )
-    parser.add_argument("--cells", type=Path, help="folder of the finished cells (default: cells, in the report's)")
-    parser.add_argument("--stem", default="results", help="name of the report's files (default: %(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="print a line a finished cell")
+    add = parser.add_argument
+    add("--dataset", default="people", help=f"{', '.join(RECIPES)} (default: people, drawn)")
+    add("--data-dir", type=Path, help="folder of the data set's files; people need none")
+    add("--noise", help="noise models, with semicolons, such as drop:0.4;boundary:3")
+    add("--methods", help=f"methods, with commas (default: {','.join(MASK_METHODS)})")
+    add_seed_options(parser)
+    add("--size", help="input as HEIGHTxWIDTH")
+    add("--train", type=int, help="training images")
+    add("--val", type=int, help="validation images")
+    add("--width", type=int, help="channels of the network's first level")
+    add("--epochs", type=int, help="budget in epochs of the paper's self-correction")
+    add("--lr", type=float, help="learning rate")
+    add("--batch-size", type=int, help="samples in a batch")
+    add_cell_options(parser, "mask-robustness")
     return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the study, write the report, print the tables; return the exit status."""
     arguments = parse_arguments(words)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)  # of a file, rich thinks that it is 80 characters wide
-    failed = None
-    try:
-        records = run_cells(
-            make_cells(arguments),
-            functools.partial(run_cell, arguments.data_dir),
-            arguments.cells or arguments.out / "cells",
-            arguments.processes or (1 if torch.cuda.is_available() else None),
-            verbose=arguments.verbose,
-        )
-    except CellsFailedError as error:
-        records, failed = error.finished, error
-    except NoisyCorrectError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if records:
-        print_tables(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), console)
-        console.print(f"Report: {arguments.out / arguments.stem}.md", soft_wrap=True)
-    if failed is not None:
-        print(failed, file=sys.stderr)
-    return int(failed is not None)
+
+    def report(records: list[Record]) -> None:
+        screen = console()
+        print_tables(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), screen)
+        say_where(arguments, screen)
+
+    one = functools.partial(run_cell, arguments.data_dir)
+    return run_study(arguments, functools.partial(make_cells, arguments), one, report)
 
 
 if __name__ == "__main__":
