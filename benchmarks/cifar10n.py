@@ -112,10 +112,8 @@ class Clock:
         return self.longest is None or time.monotonic() + self.longest <= self.start + 60 * self.minutes
 
 
-class Curve:
+class Curve(methods.EpochWatcher):
     """Scores each epoch and stores the curve beside the checkpoint; stops the run when the time is over.
-
-    To be called as `on_epoch`, after the epoch's checkpoint was written.
 
     Parameters
     ----------
@@ -138,15 +136,14 @@ class Curve:
         self._clock = clock
         self._last = time.monotonic()
 
-    def __call__(self, model: nn.Module, record: dict[str, float]) -> None:
-        """Score a model; `record` says after how many epochs.
+    def see(self, model: nn.Module, epoch: int) -> None:
+        """Score a model.
 
         Raises
         ------
         _TimeOverError
             If there is no time for another epoch, and one is left.
         """
-        epoch = int(record["epoch"])
         trained = time.monotonic() - self._last
         point = {"epoch": epoch, "test_accuracy": round(accuracy(model, *self._test), 4), "seconds": trained}
         self.points = [*(point for point in self.points if point["epoch"] < epoch), point]
@@ -284,10 +281,9 @@ def _fit(cell: Cell, data: Benchmark, problem: Problem, folder: Path, curve: Cur
         model=model,
         **fields_from(methods.Training, data, problem, cell),
         augment=crop_and_mirror,
-        on_epoch=curve,
+        callbacks=(curve,),
         device=data.train_inputs.device,
         run_dir=folder,
-        verbose=True,
     )
     return methods.fit(cell.method, training)
 
@@ -332,7 +328,7 @@ def describe_plan(out: Path, cells: Sequence[Cell], data: Benchmark) -> str:
     ]
     for cell in cells:
         done = "finished" if read_cell(out / "cells", cell) else f"{progress(out, cell)[0]} done"
-        passes = methods.label_passes(cell.method, cell.epochs, samples)
+        passes = methods.LABEL_METHODS[cell.method].passes(samples, cell.epochs)
         relative = passes / (methods.TRAINING_PASSES * cell.budget * samples)
         lines.append(f"  {cell.name}: {cell.epochs} epochs, {passes:,} passes, {relative:.3f} of CE's; {done}")
     return "\n".join(lines)

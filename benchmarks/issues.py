@@ -5,7 +5,7 @@
 
 Every method ranks the same noisy labels by quality; clean labels only score. cleanlab's rows rank by its label quality
 score of probabilities from five-fold cross-validation: of logistic regression, and of the network that self-correction
-trains, with the same recipe in every fold.
+trains, with the same settings in every fold.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from benchmarks.lab.datasets import Benchmark, load
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, seeds_of
 from benchmarks.lab.extras import require
 from benchmarks.lab.figures import Panel, dots, label_lines, panels
-from benchmarks.lab.methods import Training, fit, plain_predictions, preset_names
+from benchmarks.lab.methods import Training, correcting_names, fit
 from benchmarks.lab.networks import build
 from benchmarks.lab.protocol import noise_model
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Row, distinct, summarise
-from benchmarks.lab.suites import RECIPES, Recipe
+from benchmarks.lab.suites import SETTINGS
 from benchmarks.lab.tables import Column, Grid, console, down, markdown, with_deviation
 from noisycorrect import noise
 from noisycorrect.result import CorrectionResult
@@ -49,7 +49,7 @@ TITLE = "Finding wrong labels"
 FOLDS = 5
 CLEANLAB_SCORES = dict(zip(SCORES, ("self_confidence", "normalized_margin"), strict=True))
 METRICS = {"auroc": "AUROC", "average_precision": "average precision", "precision_at_errors": "precision at errors"}
-_NOISES, _SEEDS, _PRESETS = "symmetric:0.3,pairflip:0.3", 5, "paper,robust"
+_NOISES, _SEEDS, _RECIPES = "symmetric:0.3,pairflip:0.3", 5, "paper,robust"
 _COLOURS = {True: "#7F7F7F", False: "#D55E00"}  # cleanlab, self-correction
 
 Labels = NDArray[np.int64]
@@ -140,9 +140,11 @@ def _cleanlab_logistic(cell: Cell, data: Benchmark, given: Labels) -> Ranking:
 def _cleanlab_network(cell: Cell, data: Benchmark, given: Labels) -> Ranking:
     def predict(train: Labels, held_out: Labels, fold: int) -> tuple[Probs, int]:
         inputs = data.train_inputs[torch.from_numpy(train)]
-        training = _training(cell, data, inputs, given[train], FOLDS * cell.seed + fold)
-        logits, passes = plain_predictions(training, data.train_inputs[torch.from_numpy(held_out)])
-        return logits.double().softmax(1).numpy(), passes
+        result = fit("ce", _training(cell, data, inputs, given[train], FOLDS * cell.seed + fold))
+        device = next(result.model.parameters()).device
+        with torch.no_grad():
+            logits = result.model(data.train_inputs[torch.from_numpy(held_out)].to(device)).cpu()
+        return logits.double().softmax(1).numpy(), result.sample_passes + len(held_out)
 
     probs, passes = _cross_validated(predict, given, data.num_classes, cell.seed)
     return _cleanlab(probs, given, cell.score, passes)
@@ -190,19 +192,19 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     Raises
     ------
     InvalidInputError
-        If a data set, a noise, a method or a preset is unknown, a number is out of range, or cleanlab is missing.
+        If a data set, a noise, a method or a recipe is unknown, a number is out of range, or cleanlab is missing.
     """
     seeds = seeds_of(arguments)
-    if arguments.dataset not in RECIPES:
-        raise unknown_name("data set", arguments.dataset, RECIPES)
-    recipe: Recipe = RECIPES[arguments.dataset]
+    if arguments.dataset not in SETTINGS:
+        raise unknown_name("data set", arguments.dataset, SETTINGS)
+    usual = SETTINGS[arguments.dataset]
     methods = _methods(arguments)
     data = load(arguments.dataset, subset=arguments.subset)
     spellings = [str(noise.parse(spelling)) for spelling in arguments.noise.split(",")]
     for spelling in spellings:
         noise_model(spelling, data)
-    epochs = recipe.epochs if arguments.epochs is None else whole_number("--epochs", arguments.epochs, least=3)
-    common = fields_from(Cell, recipe) | {"score": arguments.score, "epochs": epochs, "subset": arguments.subset}
+    epochs = usual.epochs if arguments.epochs is None else whole_number("--epochs", arguments.epochs, least=3)
+    common = fields_from(Cell, usual) | {"score": arguments.score, "epochs": epochs, "subset": arguments.subset}
     return [
         Cell(arguments.dataset, spelling, method, seed, **common)
         for seed in seeds
@@ -212,8 +214,8 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
 
 
 def _methods(arguments: argparse.Namespace) -> list[str]:
-    asked = arguments.methods or ",".join([*_RANKINGS, arguments.presets])
-    methods, known = asked.split(","), [*_RANKINGS, *preset_names()]
+    asked = arguments.methods or ",".join([*_RANKINGS, arguments.recipes])
+    methods, known = asked.split(","), [*_RANKINGS, *correcting_names()]
     for method in methods:
         if method not in known:
             raise unknown_name("method", method, known)
@@ -232,7 +234,7 @@ def page(rows: Sequence[Row]) -> str:
         f"Labels of {config['dataset']} with injected noise, ranked by label quality ({config['score']}); mean and"
         f" standard deviation over {seeds} seeds. Precision at errors:"
         " of as many labels as are wrong. Network, rate, batches and epochs of each training are the same in every row"
-        f" ({config['network']}, {config['epochs']} epochs), the way to train is the preset's; cleanlab's rows need"
+        f" ({config['network']}, {config['epochs']} epochs), the way to train is the recipe's; cleanlab's rows need"
         f" {FOLDS} of them, or {FOLDS} logistic"
         " regressions. A sample pass is one sample forward (1) or backward (2)."
     )
@@ -285,8 +287,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dataset", default="digits", help="digits (default)")
     add("--subset", type=int, help="take so many samples only")
     add("--noise", default=_NOISES, help="noise models, with commas (default: %(default)s)")
-    add("--presets", default=_PRESETS, help="presets of self-correction (default: %(default)s)")
-    add("--methods", help=f"rows, with commas: {', '.join(_RANKINGS)} and presets (default: all)")
+    add("--recipes", default=_RECIPES, help="recipes of self-correction (default: %(default)s)")
+    add("--methods", help=f"rows, with commas: {', '.join(_RANKINGS)} and recipes (default: all)")
     add("--score", choices=SCORES, default=SCORES[0], help="label quality (default: %(default)s)")
     add_seed_options(parser, _SEEDS)
     add("--epochs", type=int, help="of each training (default: the data set's)")

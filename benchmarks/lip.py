@@ -18,14 +18,14 @@ from pathlib import Path
 
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, usage
 from benchmarks.lab.extras import require
-from benchmarks.lab.methods import PARSING_METHODS
+from benchmarks.parsing.methods import PARSING_METHODS
 from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, PRESETS
 from noisycorrect.support.errors import NoisyCorrectError
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    rows = "; ".join(f"{name}: {method.label}" for name, method in PARSING_METHODS.items())
+    rows = "; ".join(f"{name}: {recipe.reference}" for name, recipe in PARSING_METHODS.items())
     parser = new_parser("lip", "Plain training against self-correction on human parsing.", epilog=f"Rows: {rows}.")
     data = parser.add_argument_group("data")
     data.add_argument(

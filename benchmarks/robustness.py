@@ -39,7 +39,7 @@ from benchmarks.lab.extras import require
 from benchmarks.lab.label_study import print_study, write_study
 from benchmarks.lab.networks import NETWORKS, build
 from benchmarks.lab.protocol import VALIDATION_SHARE, Watcher, label_scores, make_problem, noise_model
-from benchmarks.lab.suites import QUICK, RECIPES, SUITES, Part, augmentations
+from benchmarks.lab.suites import QUICK, SETTINGS, SUITES, Part, augmentations
 from benchmarks.lab.tables import console
 from noisycorrect import noise
 from noisycorrect.support.checks import finite_number, whole_number
@@ -116,11 +116,11 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
 
 
 def _part_cells(part: Part, arguments: argparse.Namespace) -> list[Cell]:
-    if part.dataset not in RECIPES:
-        raise unknown_name("data set", part.dataset, RECIPES)
-    recipe, seeds = RECIPES[part.dataset], seeds_of(arguments, part.seeds)
+    if part.dataset not in SETTINGS:
+        raise unknown_name("data set", part.dataset, SETTINGS)
+    usual, seeds = SETTINGS[part.dataset], seeds_of(arguments, part.seeds)
     budget, lr, batch_size, network = (
-        getattr(recipe, name) if getattr(arguments, name) is None else getattr(arguments, name)
+        getattr(usual, name) if getattr(arguments, name) is None else getattr(arguments, name)
         for name in ("epochs", "lr", "batch_size", "network")
     )
     for name, value in (("--epochs", budget), ("--batch-size", batch_size)):
@@ -174,7 +174,7 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
         **fields_from(methods.Training, data, problem, cell),
         augment=augment,
         own_augment=own_augment,
-        on_epoch=watcher,
+        callbacks=(methods.QUIET, watcher),
     )
     start = time.perf_counter()
     result = methods.fit(cell.method, training)
@@ -205,7 +205,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--suite", help=f"all cells of a study: {', '.join(SUITES)}; the options below change or restrict them")
     add("--parts", help=f"parts of the suite, with commas: {', '.join(SUITES['standard'])} (default: all)")
     add("--quick", action="store_true", help="a few cells of the suite, in less than ten minutes")
-    add("--dataset", help=f"without a suite: {', '.join(RECIPES)} (default: digits)")
+    add("--dataset", help=f"without a suite: {', '.join(SETTINGS)} (default: digits)")
     add("--data-dir", type=Path, help="folder of the data set's files; digits need none")
     add("--subset", type=int, help="train on so many samples only")
     add("--noise", help="noise models, such as none,symmetric:0.4,human:random1 (default: symmetric:0.4)")

@@ -196,7 +196,7 @@ def _highlighted(rows: Sequence[Row]) -> dict[str, str]:
     names = distinct(row.name for row in rows)
     if len(names) > len(COLOURS):
         means = {name: np.nanmean([row.mean("test_accuracy") for row in rows if row.name == name]) for name in names}
-        # A row of the robust preset with a part left out, see benchmarks.lab.methods, does not stand out.
+        # A row of the robust recipe with a part left out, see benchmarks.lab.methods, does not stand out.
         corrections = distinct(row.name for row in rows if not row.baseline and not row.name.startswith("robust-"))
         baselines = distinct(row.name for row in rows if row.baseline)
         best = sorted((name for name in baselines if name != "ce"), key=lambda name: -means[name])

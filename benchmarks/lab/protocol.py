@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from benchmarks.lab.datasets import Benchmark, Labels, stratified_subset
-from benchmarks.lab.methods import Outcome
+from benchmarks.lab.methods import EpochWatcher, Outcome
 from noisycorrect import noise
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
@@ -124,8 +124,8 @@ def make_problem(data: Benchmark, spelling: str, seed: int) -> Problem:
     )
 
 
-class Watcher:
-    """Scores the model after every epoch: to be called as `on_epoch`, then to be finished with the returned model.
+class Watcher(EpochWatcher):
+    """Scores the model after every epoch; to be finished with the returned model.
 
     Parameters
     ----------
@@ -155,13 +155,13 @@ class Watcher:
         self._best: tuple[float, int, nn.Module | None] = (-1.0, 0, None)
         self._latest: tuple[float, int, nn.Module | None] = (-1.0, 0, None)
 
-    def __call__(self, model: nn.Module, record: Mapping[str, float]) -> None:
-        """Score the model of an epoch; `record` says which."""
+    def see(self, model: nn.Module, epoch: int) -> None:
+        """Score the model of an epoch."""
         start = time.perf_counter()
         self._keep_best()
         scores = {"val_accuracy": accuracy(model, *self._val), "test_accuracy": accuracy(model, *self._curve)}
-        self.history.append({"epoch": int(record["epoch"]), **scores})
-        self._latest = scores["val_accuracy"], int(record["epoch"]), copy.deepcopy(model)
+        self.history.append({"epoch": epoch, **scores})
+        self._latest = scores["val_accuracy"], epoch, copy.deepcopy(model)
         self.seconds += time.perf_counter() - start
 
     def finish(self, model: nn.Module, sample_passes: int, *, before: int = 0) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import Dataset
 
 from benchmarks.lab.measurement import LIP_IMAGES, Measurement, paired
-from benchmarks.lab.methods import correction_run, end_cycle, train_epoch
 from benchmarks.lab.networks import small_cnn
+from benchmarks.measures.steps import correction_run, end_cycle, train_epoch
 from noisycorrect import Classification, SoftLabelStore, recalibrate_batchnorm
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect.data.datasets import ArrayDataset

@@ -51,7 +51,7 @@ class Variant:
         return ", ".join(name for name, on in options.items() if on) or "float32"
 
 
-def published_objective(output: ParsingOutput, labels: Tensor) -> Tensor:
+def published_loss(output: ParsingOutput, labels: Tensor) -> Tensor:
     """Return the losses of the published training script, composed as there; its consistency term is always 0."""
     assert output.fusion is not None
     assert output.edge is not None
@@ -75,8 +75,8 @@ def _work(variant: Variant, repeats: int, answer: Any) -> None:
         images = images.to(memory_format=torch.channels_last)
     run: Any = torch.compile(model) if variant.compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    objective: Callable[[ParsingOutput, Tensor], Tensor] = (
-        published_objective if variant.published_losses else ParsingLoss()
+    loss_function: Callable[[ParsingOutput, Tensor], Tensor] = (
+        published_loss if variant.published_losses else ParsingLoss()
     )
 
     def once() -> None:
@@ -84,7 +84,7 @@ def _work(variant: Variant, repeats: int, answer: Any) -> None:
             output = run(images)
             if not variant.training:
                 return
-            loss = objective(output, labels)
+            loss = loss_function(output, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.lab.measurement import LIP_IMAGES, Measurement, median_seconds, paired
-from benchmarks.lab.methods import correction_run, end_cycle, train_epoch
+from benchmarks.measures.steps import correction_run, end_cycle, train_epoch
 from noisycorrect import SoftLabelStore
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect_seg.ace2p import ACE2P
@@ -100,7 +100,7 @@ def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
         def online() -> None:
             teacher = run.model.eval()
             with torch.no_grad():
-                for batch in run.train_loader:
+                for batch in run.loaders.train(run.epoch):
                     task.probs(teacher(batch.input))
 
         epoch()
@@ -108,7 +108,7 @@ def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
         correct()
         cycle = median_seconds(correct, repeats)
         refined = median_seconds(epoch, repeats)
-        reading = median_seconds(lambda: list(run.train_loader), repeats)
+        reading = median_seconds(lambda: list(run.loaders.train(run.epoch)), repeats)
         teaching = max(median_seconds(online, repeats) - reading, 0.0)
     ours, theirs = cycle + 10 * (refined - plain), 10 * teaching
     reference = f"10 plain epochs, ResNet-18 A-CE2P of width 0.5, {count} images of {size[0]} x {size[1]}"

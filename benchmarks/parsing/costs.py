@@ -19,8 +19,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from benchmarks.lab.methods import PARSING_METHODS, TRAINING_PASSES
+from benchmarks.lab.methods import TRAINING_PASSES
 from benchmarks.lab.tables import down, short, show
+from benchmarks.parsing.methods import PARSING_METHODS
 from benchmarks.parsing.networks import build_network, make_task, parameters, prepared
 from benchmarks.parsing.plan import Cell, distinct_cells
 from noisycorrect.labels import SoftLabelStore
@@ -72,7 +73,7 @@ class Costs:
         Weights, gradients, momentum, the average where there is one, and what autograd keeps of a batch; not the
         images.
         """
-        copies = 3 + PARSING_METHODS[cell.method].aggregates
+        copies = 3 + (PARSING_METHODS[cell.method].average is not None)
         return 4 * self.parameters * copies + self.activation_bytes * -(-cell.batch_size // ranks)
 
     def disk(self, cell: Cell) -> tuple[float, float]:
@@ -80,7 +81,7 @@ class Costs:
 
         A network that is unsure comes near the second: 65 % of it in ten epochs of CCP.
         """
-        samples = cell.train * cell.cycles if PARSING_METHODS[cell.method].refines else 0
+        samples = cell.train * cell.cycles if PARSING_METHODS[cell.method].correction else 0
         sharp, most = self.generation_bytes
         return sharp * samples, most * samples
 

@@ -23,15 +23,17 @@ import torch
 
 from benchmarks.lab.cells import Record, fields_from
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, say_where, seeds_of
-from benchmarks.lab.methods import MASK_METHODS, check_method, mask_corrector, mask_epochs_at_equal_passes
+from benchmarks.lab.methods import QUIET, check_method
 from benchmarks.lab.tables import console
 from benchmarks.lab.unet import UNet
 from benchmarks.parsing.data import describe, load
+from benchmarks.parsing.mask_methods import MASK_METHODS, mask_epochs_at_equal_passes
 from benchmarks.parsing.mask_report import print_tables, write_study
 from benchmarks.parsing.mask_scores import label_scores
 from benchmarks.parsing.networks import INITIALISATION, make_task
 from benchmarks.parsing.plan import Data, parse_size, preset_named
 from benchmarks.parsing.sources import GROUPS, Grouped, Injected
+from noisycorrect import SelfCorrector
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
@@ -45,7 +47,7 @@ VAL_MEASURES = ("mean_iou", "pixel_accuracy", "mean_accuracy")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Settings:
     """How a data set is trained on, the same for every method; `noises` and `seeds` are what runs unless told."""
 
     size: tuple[int, int]
@@ -60,8 +62,8 @@ class Recipe:
 
 
 # Annotators who take one group for another, leave parts out, or draw outlines carelessly. Pairs are places in GROUPS.
-RECIPES = {
-    "people": Recipe(
+SETTINGS = {
+    "people": Settings(
         (64, 48),
         train=200,
         val=100,
@@ -69,7 +71,7 @@ RECIPES = {
         noises=("none", "confusion:0.4:whole:pairs=2-3,3-2,4-2,5-3,6-5", "drop:0.4", "boundary:3"),
         seeds=2,
     ),
-    "ccp": Recipe(
+    "ccp": Settings(
         (96, 64),
         train=400,
         val=100,
@@ -110,34 +112,34 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     InvalidInputError
         If a data set, its folder, a noise or a method is unknown, or a number is out of range.
     """
-    recipe = make_recipe(arguments)
+    usual = make_settings(arguments)
     methods = arguments.methods.split(",") if arguments.methods else list(MASK_METHODS)
     for method in methods:
         check_method(method, MASK_METHODS)
-    data = _describe(arguments, recipe)
-    spellings = [str(noise.parse(spelling)) for spelling in recipe.noises]
+    data = _describe(arguments, usual)
+    spellings = [str(noise.parse(spelling)) for spelling in usual.noises]
     epochs = {
-        method: mask_epochs_at_equal_passes(method, recipe.epochs, data.train, recipe.batch_size) for method in methods
+        method: mask_epochs_at_equal_passes(method, usual.epochs, data.train, usual.batch_size) for method in methods
     }
-    shared = fields_from(Cell, recipe, data) | {"budget": recipe.epochs, "data": data.fingerprint}
+    shared = fields_from(Cell, usual, data) | {"budget": usual.epochs, "data": data.fingerprint}
     return [
         Cell(**shared | {"noise": spelling, "method": method, "seed": seed, "epochs": epochs[method]})
-        for seed in seeds_of(arguments, recipe.seeds)
+        for seed in seeds_of(arguments, usual.seeds)
         for spelling in spellings
         for method in methods
     ]
 
 
-def make_recipe(arguments: argparse.Namespace) -> Recipe:
-    """Return the data set's recipe with what the command line says instead.
+def make_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the data set's settings with what the command line says instead.
 
     Raises
     ------
     InvalidInputError
         If the data set is unknown or a number is out of range.
     """
-    if arguments.dataset not in RECIPES:
-        raise unknown_name("data set", arguments.dataset, RECIPES)
+    if arguments.dataset not in SETTINGS:
+        raise unknown_name("data set", arguments.dataset, SETTINGS)
     given: dict[str, Any] = {
         "size": None if arguments.size is None else parse_size(arguments.size),
         "noises": None if arguments.noise is None else tuple(arguments.noise.split(";")),
@@ -147,11 +149,11 @@ def make_recipe(arguments: argparse.Namespace) -> Recipe:
         given[name] = None if value is None else whole_number("--" + name.replace("_", "-"), value, least=least)
     if arguments.lr is not None:
         given["lr"] = finite_number("--lr", arguments.lr, above=1e-12, fix="the default suits the data set")
-    return dataclasses.replace(RECIPES[arguments.dataset], **{k: v for k, v in given.items() if v is not None})
+    return dataclasses.replace(SETTINGS[arguments.dataset], **{k: v for k, v in given.items() if v is not None})
 
 
-def _describe(arguments: argparse.Namespace, recipe: Recipe) -> Data:
-    preset = preset_named("tiny", size=recipe.size, train_limit=recipe.train, val_limit=recipe.val, shrink=SHRINK)
+def _describe(arguments: argparse.Namespace, usual: Settings) -> Data:
+    preset = preset_named("tiny", size=usual.size, train_limit=usual.train, val_limit=usual.val, shrink=SHRINK)
     data = describe(arguments.dataset, arguments.data_dir, preset)
     return dataclasses.replace(data, noise=None)  # of drawn people: their own; this study puts its noise on groups
 
@@ -180,7 +182,7 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
         torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
         network = UNet(len(train.classes), cell.width)
     how = {name: getattr(cell, name) for name in ("epochs", "lr", "batch_size", "seed")}
-    corrector = mask_corrector(cell.method, network, task, **how)
+    corrector = SelfCorrector(network, task=task, recipe=MASK_METHODS[cell.method], callbacks=[QUIET], **how)
     start = time.perf_counter()
     crops = ParsingDataset(train, cell.size, augment=True, scale_factor=0.15, rotation_prob=0.0)
     result = corrector.fit(crops, ParsingDataset(val, cell.size))
@@ -200,10 +202,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = new_parser(
         "robustness --task segmentation",
         "How well methods train on masks with injected noise.",
-        epilog="Defaults are the data set's: " + "; ".join(f"{n}: {recipe}" for n, recipe in RECIPES.items()) + ".",
+        epilog="Defaults are the data set's: " + "; ".join(f"{n}: {usual}" for n, usual in SETTINGS.items()) + ".",
     )
     add = parser.add_argument
-    add("--dataset", default="people", help=f"{', '.join(RECIPES)} (default: people, drawn)")
+    add("--dataset", default="people", help=f"{', '.join(SETTINGS)} (default: people, drawn)")
     add("--data-dir", type=Path, help="folder of the data set's files; people need none")
     add("--noise", help="noise models, with semicolons, such as drop:0.4;boundary:3")
     add("--methods", help=f"methods, with commas (default: {','.join(MASK_METHODS)})")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks.lab.figures import COLOURS, Panel, bars, panels
-from benchmarks.lab.methods import MASK_METHODS
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Record, Row, distinct, named, summarise
 from benchmarks.lab.tables import Grid, across, bold, bullets, down, markdown, percent, short, show
+from benchmarks.parsing.mask_methods import MASK_METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def label_grid(rows: Sequence[Row]) -> Grid:
 
 def page(title: str, rows: Sequence[Row]) -> str:
     """Return the page of a study."""
-    methods = bullets(f"{name}: {MASK_METHODS[name].label}" for name in distinct(row.name for row in rows))
+    methods = bullets(f"{name}: {MASK_METHODS[name].reference}" for name in distinct(row.name for row in rows))
     blocks: list[str | Grid] = [f"# {title}", PROTOCOL, methods]
     for dataset in distinct(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.lab.cells import fields_from
-from benchmarks.lab.methods import PARSING_METHODS, check_method, parsing_passes, schedule_at_equal_passes
-from noisycorrect import Schedule
+from benchmarks.lab.methods import check_method
+from benchmarks.parsing.methods import PARSING_METHODS, parsing_passes, schedule_at_equal_passes
+from noisycorrect import Schedule, Shares
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
@@ -125,7 +126,7 @@ def preset_named(name: str, **overrides: Any) -> Preset:
                 got=f"--epochs and {', '.join('--' + part.replace('_', '-') for part in parts)}",
                 fix="leave one of them out",
             )
-        given |= dataclasses.asdict(Schedule.from_budget(epochs))
+        given |= dataclasses.asdict(Shares().divided(epochs))
     return dataclasses.replace(PRESETS[name], **given)
 
 

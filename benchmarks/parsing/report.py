@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from benchmarks.lab.figures import lines, panels
-from benchmarks.lab.methods import PARSING_METHODS
 from benchmarks.lab.published import LIP_SOURCE, paper_miou, paper_table
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import NOTHING, Record, Row, Spread, distinct, mean_and_std, summarise
@@ -27,6 +26,7 @@ from benchmarks.lab.tables import (
     signed,
     without_empty_columns,
 )
+from benchmarks.parsing.methods import PARSING_METHODS
 from benchmarks.parsing.pictures import load_evolutions, write_evolution
 from benchmarks.parsing.plan import Variant
 from noisycorrect_seg.classes import Classes
@@ -124,7 +124,7 @@ def verdict(rows: Sequence[Row]) -> str:
 
 
 def _method(row: Row) -> str:
-    return PARSING_METHODS[row.config["method"]].label
+    return PARSING_METHODS[row.config["method"]].reference
 
 
 # ---------------------------------------------------------------- tables
@@ -164,10 +164,10 @@ def label_grid(rows: Sequence[Row]) -> Grid | None:
     """Return what the training labels have come to; None where no label was refined."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("row", lambda row: row.name),
-        ("pixel acc: given", lambda row: percent(row["labels_before.label_accuracy"])),
-        ("refined", lambda row: percent(row["labels_after.label_accuracy"])),
-        ("mIoU: given", lambda row: percent(row["labels_before.label_mean_iou"])),
-        ("refined", lambda row: percent(row["labels_after.label_mean_iou"])),
+        ("pixel acc: given", lambda row: percent(row["labels_before.reference_accuracy"])),
+        ("refined", lambda row: percent(row["labels_after.reference_accuracy"])),
+        ("mIoU: given", lambda row: percent(row["labels_before.reference_mean_iou"])),
+        ("refined", lambda row: percent(row["labels_after.reference_mean_iou"])),
         ("pixels changed", lambda row: percent(row["label_change"])),
     ]
     known = [row for row in rows if row.has("label_change")]

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lab.cells import Record, cell_key, plain, read_cell, write_cell
-from benchmarks.lab.methods import parsing_corrector
 from benchmarks.parsing.data import load, whole_val
+from benchmarks.parsing.methods import PARSING_METHODS
 from benchmarks.parsing.networks import build_network, make_task, parameters, prepared
 from benchmarks.parsing.pictures import evolutions, save_evolutions
 from benchmarks.parsing.plan import Cell, Data
-from noisycorrect import CorrectionResult
+from noisycorrect import CorrectionResult, Progress, SelfCorrector
 from noisycorrect.labels.compare import changed_share
 from noisycorrect.support import distributed
 from noisycorrect.support.files import write_json
@@ -85,11 +85,10 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
     if distributed.is_main():
         place.mkdir(parents=True, exist_ok=True)
         write_json(place / NETWORK, {"network": network.config, "size": cell.size, "classes": sources.classes.names})
-    corrector = parsing_corrector(
-        cell.method,
+    corrector = SelfCorrector(
         prepared(network, channels_last=options.channels_last, compiled=options.compiled),
-        make_task(sources.classes, cell.size, cell.losses),
-        cell.schedule,
+        task=make_task(sources.classes, cell.size, cell.losses),
+        recipe=PARSING_METHODS[cell.method].replace(schedule=cell.schedule),
         lr=cell.lr,
         batch_size=cell.batch_size,
         precision=cell.precision,
@@ -97,8 +96,7 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
         num_workers=options.workers,
         seed=cell.seed,
         run_dir=place / RUN,
-        keep_generations=None,  # for the pictures; the store goes with the run's folder
-        verbose=options.progress,
+        callbacks=[Progress(enabled=options.progress)],
     )
     train = ParsingDataset(sources.train, cell.size, augment=True)
     result = corrector.fit(train, ParsingDataset(sources.val, cell.size), clean_labels=sources.clean)

@@ -20,7 +20,7 @@ from benchmarks.cifar10n import Clock, Curve, make_cells, make_problem, read_cur
 from benchmarks.lab.cells import cell_config
 from benchmarks.lab.datasets import load
 from benchmarks.lab.label_study import rows_of
-from benchmarks.lab.methods import label_passes, names_of
+from benchmarks.lab.methods import LABEL_METHODS, names_of
 from benchmarks.lab.networks import build, resnet34
 from benchmarks.lab.published import CIFAR10N, CIFAR10N_SOURCE
 from noisycorrect.support.errors import NonFiniteLossError
@@ -201,7 +201,7 @@ def test_runs_make_the_passes_that_were_foreseen(folder: Path, tmp_path: Path, m
     arguments = cifar10n.parse_arguments(words(folder, tmp_path, "--methods", method, "--epochs", "4"))
     (cell,) = make_cells(arguments, data)
     result = cifar10n.run_cell(cell, data, tmp_path / "run", Clock(minutes=5))
-    assert result["sample_passes"] == label_passes(method, cell.epochs, TRAIN)
+    assert result["sample_passes"] == LABEL_METHODS[method].passes(TRAIN, cell.epochs)
     assert len(result["history"]) == cell.epochs
     assert result["note"] == ("rate given" if method == "coteaching" else None)
 
@@ -279,7 +279,7 @@ def test_a_curve_forgets_epochs_that_are_trained_again(folder: Path, tmp_path: P
     stored = [{"epoch": epoch, "test_accuracy": 2.0, "seconds": 1.0} for epoch in (1, 2, 3)]
     (tmp_path / cifar10n.CURVE).write_text(json.dumps(stored))
     curve = Curve(tmp_path, 4, data, Clock(minutes=5))
-    curve(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), {"epoch": 2.0})
+    curve.see(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), 2)
     assert [point["epoch"] for point in curve.points] == [1, 2]
     assert curve.points[0] == stored[0]
     assert 0 <= curve.points[1]["test_accuracy"] <= 1
@@ -291,8 +291,8 @@ def test_the_last_epoch_never_stops_a_run(folder: Path, tmp_path: Path) -> None:
     curve = Curve(tmp_path, 2, load("cifar10", folder), clock)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
     with pytest.raises(cifar10n._TimeOverError):
-        curve(model, {"epoch": 1.0})
-    curve(model, {"epoch": 2.0})
+        curve.see(model, 1)
+    curve.see(model, 2)
     assert len(read_curve(tmp_path)) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import issues
 
 pytest.importorskip("cleanlab")
-TOY = ["--subset", "150", "--epochs", "3", "--processes", "1", "--presets", "paper", "--noise", "symmetric:0.3"]
+TOY = ["--subset", "150", "--epochs", "3", "--processes", "1", "--recipes", "paper", "--noise", "symmetric:0.3"]
 
 
 def test_the_report_has_a_row_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +60,7 @@ def test_methods_are_those_asked_for() -> None:
 
     one = ["--noise", "pairflip:0.3"]
     assert methods(*one) == ["cleanlab-logistic", "cleanlab-network", "paper", "robust"]
-    assert methods(*one, "--presets", "robust") == ["cleanlab-logistic", "cleanlab-network", "robust"]
+    assert methods(*one, "--recipes", "robust") == ["cleanlab-logistic", "cleanlab-network", "robust"]
     assert methods(*one, "--methods", "paper") == ["paper"]
 
 
@@ -69,7 +69,7 @@ def test_methods_are_those_asked_for() -> None:
     [
         (["--dataset", "digit"], "did you mean 'digits'"),
         (["--noise", "symetric:0.3"], "did you mean 'symmetric'"),
-        (["--presets", "papers"], "did you mean 'paper'"),
+        (["--recipes", "papers"], "did you mean 'paper'"),
         (["--methods", "cleanlab"], "a known method; got 'cleanlab'"),
         (["--seeds", "0"], "--seeds"),
         (["--epochs", "1"], "--epochs"),

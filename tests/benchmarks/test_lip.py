@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from benchmarks import lip
-from benchmarks.lab import methods
 from benchmarks.parsing import study
+from noisycorrect import Progress
+from noisycorrect.training.run import Run
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 from noisycorrect_seg.inference.visualise import save_mask
@@ -89,17 +90,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(tmp_path: Path, monkeyp
     class Killed(BaseException):
         pass
 
-    def kill(_: object, record: dict[str, float]) -> None:
-        if record["epoch"] == 3:
-            raise Killed
+    class Kill(Progress):
+        def on_checkpoint(self, run: Run) -> None:
+            if run.epoch == 3:
+                raise Killed
 
-    corrector = methods.SelfCorrector
-    monkeypatch.setattr(methods, "SelfCorrector", lambda *args, **named: corrector(*args, on_epoch=kill, **named))
+    monkeypatch.setattr(study, "Progress", Kill)
     with pytest.raises(Killed):
         run(tmp_path / "killed", "--rows", "both")
     (place,) = (path.parent for path in (tmp_path / "killed").glob("cells/*/run"))
     assert lip.main([*TOY, "--out", str(tmp_path / "halfway"), "--evaluate", str(place)]) == 0, "the average so far"
-    monkeypatch.setattr(methods, "SelfCorrector", corrector)
+    monkeypatch.setattr(study, "Progress", Progress)
     assert run(tmp_path / "killed", "--rows", "both") == 0
     assert run(tmp_path / "whole", "--rows", "both") == 0
     killed, whole = (report(tmp_path / name)["cells"][0]["result"] for name in ("killed", "whole"))

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.lab import methods, published
-from benchmarks.parsing import costs, data, networks, pictures, plan, report, sources
+from benchmarks.lab import published
+from benchmarks.parsing import costs, data, methods, networks, pictures, plan, report, sources
 from noisycorrect import Schedule
 from noisycorrect.data.batches import ShardedBatches
 from noisycorrect.labels import SoftLabelStore

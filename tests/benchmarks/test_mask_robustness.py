@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.lab.methods import MASK_METHODS, mask_epochs_at_equal_passes, mask_passes
 from benchmarks.lab.unet import UNet
 from benchmarks.parsing import mask_noise
+from benchmarks.parsing.mask_methods import MASK_METHODS, mask_epochs_at_equal_passes, mask_passes
 from benchmarks.parsing.mask_report import figures, label_grid, model_grid, page, rows_of
 from benchmarks.parsing.mask_scores import label_scores
 from benchmarks.parsing.sources import GROUPS, Grouped, Injected
@@ -93,7 +93,7 @@ def test_methods_get_the_papers_passes(method, budget):
     epochs = mask_epochs_at_equal_passes(method, budget, 40, 8)
     if method == "paper":
         assert epochs == budget
-    elif MASK_METHODS[method].rival:
+    elif MASK_METHODS[method].correction is None:
         assert passes(method, epochs - 1) < allowed <= passes(method, epochs)
     else:
         assert passes(method, epochs) <= allowed < passes(method, epochs + 1) or epochs == 2
@@ -183,6 +183,8 @@ def test_a_study_runs_and_is_not_computed_twice(tmp_path, capsys, monkeypatch):
         assert (result["noise_rate"] > 0) == noisy
         assert (result["issue_auroc"] is None) == (not noisy)
         assert result["labels_before"]["label_accuracy"] == pytest.approx(1 - result["noise_rate"])
+        config = cell["config"]
+        assert result["sample_passes"] == mask_passes(config["method"], config["epochs"], 8, config["batch_size"])
     passes_of = {c["config"]["method"]: c["result"]["sample_passes"] for c in report["cells"]}
     assert passes_of["paper"] <= passes_of["ce"] < passes_of["paper"] + 3 * 8
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from torch import nn
 from benchmarks import robustness
 from benchmarks.lab import methods
 from benchmarks.lab.datasets import load
-from benchmarks.lab.methods import LABEL_METHODS, TRAINING_PASSES, epochs_at_equal_passes, label_passes, names_of
+from benchmarks.lab.methods import LABEL_METHODS, TRAINING_PASSES, epochs_at_equal_passes, names_of
+from benchmarks.lab.networks import build
 from benchmarks.lab.protocol import Watcher, accuracy, make_problem, noise_model
+from noisycorrect import EveryStep, SelfCorrector
+from noisycorrect.training.run import Run
 
 TOY = ["--subset", "200", "--epochs", "3", "--seeds", "2", "--processes", "1"]
 
@@ -80,7 +85,7 @@ def test_a_run_makes_the_passes_that_were_foreseen(name: str) -> None:
     (cell,) = robustness.make_cells(robustness.parse_arguments(words))
     samples = 108
     result = robustness.run_cell(None, cell)
-    foreseen = label_passes(name, cell.epochs, samples)
+    foreseen = LABEL_METHODS[name].passes(samples, cell.epochs)
     assert result["sample_passes"] == foreseen
     assert result["history"][-1]["sample_passes"] == foreseen
     assert [record["epoch"] for record in result["history"]] == list(range(1, cell.epochs + 1))
@@ -90,8 +95,8 @@ def test_pruning_is_reckoned_as_if_it_kept_all() -> None:
     words = ["--subset", "400", "--seeds", "1", "--epochs", "6", "--methods", "prune-retrain"]
     (cell,) = robustness.make_cells(robustness.parse_arguments(words))
     result = robustness.run_cell(None, cell)
-    assert 0.8 * label_passes("prune-retrain", cell.epochs, 360) < result["sample_passes"]
-    assert result["sample_passes"] <= label_passes("prune-retrain", cell.epochs, 360)
+    most = LABEL_METHODS["prune-retrain"].passes(360, cell.epochs)
+    assert 0.8 * most < result["sample_passes"] <= most
     assert result["history"][0]["sample_passes"] > 4 * TRAINING_PASSES * cell.epochs * 360
     assert 0.5 < result["issue_auroc"] < 1
 
@@ -102,22 +107,25 @@ def test_equal_passes_round_in_favour_of_the_baselines(budget: int, samples: int
     most = TRAINING_PASSES * budget * samples
     for name in names_of():
         epochs = epochs_at_equal_passes(name, budget, samples)
-        fewer, own, more = (label_passes(name, epochs + step, samples) for step in (-1, 0, 1))
+        fewer, own, more = (LABEL_METHODS[name].passes(samples, epochs + step) for step in (-1, 0, 1))
         if LABEL_METHODS[name].published:
             assert fewer < most <= own
         else:
             assert own <= most < more
 
 
-def test_ablations_are_rows_of_the_robust_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = methods.Method(settings={"preset": "robust", "aggregation_decay": 0.9}, ablation=True)
+def test_ablations_are_rows_of_the_robust_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = methods.Method(methods.ROBUST.replace(average=EveryStep(0.9)), ablation=True)
     monkeypatch.setitem(LABEL_METHODS, "robust-short-average", row)
     assert names_of()[-1] == "robust-short-average"
     assert "robust-short-average" not in names_of(ablations=False)
     assert methods.facts("robust-short-average") == {"networks": 1, "baseline": False, "note": None}
     methods.check_method("robust-short-average")
     for part in methods.ROBUST_ABLATIONS:
-        assert LABEL_METHODS[f"robust-{part}"].settings["preset"] == "robust"
+        recipe = LABEL_METHODS[f"robust-{part}"].recipe
+        changed = {f.name for f in fields(recipe) if getattr(recipe, f.name) != getattr(methods.ROBUST, f.name)}
+        # What takes its evidence from the ends of cycles has none in a step that an objective could learn from.
+        assert len(changed) == (2 if part == "cycle-evidence" else 1)
 
 
 def test_a_changed_method_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +187,7 @@ def scores_of(labels: list[int], returned: int, val: list[int], test: list[int])
     watcher = Watcher(problem, torch.zeros(len(test), 64), np.array(test))
     for epoch, label in enumerate(labels, start=1):
         model = Constant(label).train()
-        watcher(model, {"epoch": epoch})
+        watcher.see(model, epoch)
         assert model.training
     return watcher.finish(Constant(returned), 3000, before=1000)
 
@@ -198,6 +206,35 @@ def test_the_returned_model_stands_for_the_last_epoch() -> None:
     assert (scores["selected_epoch"], scores["selected_accuracy"], scores["test_accuracy"]) == (3, 0.75, 0.75)
     worse = scores_of([0, 0], returned=1, val=[0, 0, 1], test=[0, 0, 0, 1])
     assert (worse["selected_epoch"], worse["selected_accuracy"], worse["test_accuracy"]) == (1, 0.75, 0.25)
+
+
+@pytest.mark.parametrize("name", ["elr", "ema", "swa", "paper", "robust"])
+def test_a_watcher_sees_the_models_of_all_epochs_and_the_finished_one_at_a_cycles_end(name: str) -> None:
+    class Keeps(methods.EpochWatcher):
+        def __init__(self) -> None:
+            self.seen: dict[int, dict[str, torch.Tensor]] = {}
+            self.raw: dict[int, dict[str, torch.Tensor]] = {}
+
+        def on_epoch_end(self, run: Run) -> None:
+            shown = run.model if run.recipe.average == EveryStep() else run.student
+            self.raw[run.epoch] = copy.deepcopy(shown.state_dict())
+
+        def see(self, model: nn.Module, epoch: int) -> None:
+            self.seen[epoch] = copy.deepcopy(model.state_dict())
+
+    def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(one[key], other[key]) for key in one)
+
+    data, keeps = load("digits", subset=200), Keeps()
+    recipe = LABEL_METHODS[name].recipe
+    assert recipe is not None
+    model = build("mlp", data, seed=0)
+    corrector = SelfCorrector(model, num_classes=10, recipe=recipe, epochs=6, callbacks=[keeps, methods.QUIET])
+    result = corrector.fit((data.train_inputs, data.train_labels))
+    assert sorted(keeps.seen) == list(range(1, 7))
+    finished = {"elr": set(), "swa": set(), "ema": {6}, "robust": {6}, "paper": {4, 5, 6}}[name]
+    assert {epoch for epoch in keeps.seen if not same(keeps.seen[epoch], keeps.raw[epoch])} == finished
+    assert same(keeps.seen[6], result.model.state_dict()) == (name != "swa")
 
 
 def test_accuracy_leaves_the_modes_of_all_layers() -> None:

@@ -1,4 +1,4 @@
-"""Suites: which cells, which recipes, which augmentations, where the report goes."""
+"""Suites: which cells, which settings, which augmentations, where the report goes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks import robustness
 from benchmarks.lab.augmentation import crop_and_mirror, disturb_features, shift_flat_images
 from benchmarks.lab.datasets import Benchmark, load
 from benchmarks.lab.methods import ROBUST_ABLATIONS, names_of
-from benchmarks.lab.suites import QUICK, RECIPES, SUITES, augmentations
+from benchmarks.lab.suites import QUICK, SETTINGS, SUITES, augmentations
 from noisycorrect.support.errors import InvalidInputError
 
 
@@ -37,7 +37,7 @@ def test_the_standard_suite_has_all_parts_methods_and_seeds(images: None) -> Non
     arguments = robustness.parse_arguments(["--suite", "standard", "--data-dir", "somewhere"])
     cells = robustness.make_cells(arguments)
     plain, ablated = len(names_of(ablations=False)), len(ROBUST_ABLATIONS)
-    counts = {name: sum(cell.dataset == name for cell in cells) for name in RECIPES}
+    counts = {name: sum(cell.dataset == name for cell in cells) for name in SETTINGS}
     assert counts == {
         "digits": 5 * (7 * plain + 2 * ablated),
         "cifar10-hog": 3 * 5 * 14,
@@ -45,12 +45,12 @@ def test_the_standard_suite_has_all_parts_methods_and_seeds(images: None) -> Non
     }
     assert len(set(cells)) == len(cells)
     for cell in cells:
-        recipe = RECIPES[cell.dataset]
+        usual = SETTINGS[cell.dataset]
         assert (cell.budget, cell.lr, cell.batch_size, cell.network) == (
-            recipe.epochs,
-            recipe.lr,
-            recipe.batch_size,
-            recipe.network,
+            usual.epochs,
+            usual.lr,
+            usual.batch_size,
+            usual.network,
         )
     assert {cell.subset for cell in cells if cell.dataset != "digits"} == {10_000}
 
@@ -69,9 +69,9 @@ def test_reports_go_below_the_current_directory(words: list[str]) -> None:
     assert (arguments.out, arguments.stem, arguments.cells) == (Path("runs/robustness"), "results", None)
 
 
-def test_every_part_has_a_recipe() -> None:
+def test_every_part_has_settings() -> None:
     for suite in (*SUITES.values(), QUICK):
-        assert {part.dataset for part in suite.values()} <= set(RECIPES)
+        assert {part.dataset for part in suite.values()} <= set(SETTINGS)
     assert set(QUICK) <= set(SUITES["standard"])
 
 

@@ -1,0 +1,62 @@
+"""The rows of the mask-noise study, as recipes, and their epochs at equal sample passes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from torch.optim import AdamW
+
+from benchmarks.lab.methods import most_epochs
+from benchmarks.parsing.methods import samples_an_epoch
+from noisycorrect import RECIPES, Recipe
+from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
+from noisycorrect_seg.task import HumanParsing
+
+REFERENCE = "paper"  # whose sample passes every row gets
+_ADAM = functools.partial(AdamW, weight_decay=1e-2)  # SGD learns less from scratch in so few steps
+_SCALES = (0.7, 1.0)  # the enlarged copy of ADELE's paper alone would leave a quarter of the epochs
+
+
+def _recipe(name: str, reference: str, **parts: Any) -> Recipe:
+    return RECIPES.of_kind(name, HumanParsing.kind.name).replace(optimizer=_ADAM, reference=reference, **parts)
+
+
+#: What a row is stands in its recipe's `reference`.
+MASK_METHODS: dict[str, Recipe] = {
+    "ce": _recipe("ce", "plain training with the task's loss"),
+    "elr": _recipe(
+        "elr", "early-learning regularisation on pixels, lambda 1", objective=PixelEarlyLearning(strength=1.0)
+    ),
+    "adele": _recipe(
+        "adele",
+        f"adaptive early-learning correction, copies at {' and '.join(f'{scale:g}' for scale in _SCALES)}",
+        objective=AdaptiveEarlyLearning(scales=_SCALES),
+    ),
+    "paper": _recipe("paper", "self-correction, the paper's recipe"),
+    "robust": _recipe("robust", "self-correction, the robust recipe"),
+}
+
+
+def mask_passes(name: str, epochs: int, samples: int, batch_size: int) -> int:
+    """Return the sample passes of a row of :data:`MASK_METHODS`, validation left out.
+
+    Examples
+    --------
+    >>> mask_passes("ce", 10, 40, 8)
+    1200
+    """
+    trained = samples_an_epoch(samples, batch_size)
+    return MASK_METHODS[name].passes(samples, epochs=epochs, trained=trained, validated=True)
+
+
+def mask_epochs_at_equal_passes(name: str, budget: int, samples: int, batch_size: int) -> int:
+    """Return a method's epochs at the sample passes of the paper's self-correction over `budget` epochs.
+
+    A published method rounds up: it gets the part of an epoch that is over. Self-correction rounds down.
+    """
+    if name == REFERENCE:
+        return budget
+    passes = functools.partial(mask_passes, name, samples=samples, batch_size=batch_size)
+    allowed = mask_passes(REFERENCE, budget, samples, batch_size)
+    return most_epochs(passes, allowed, guess=budget, least=2, up=MASK_METHODS[name].correction is None)
