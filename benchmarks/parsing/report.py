@@ -164,10 +164,10 @@ def label_grid(rows: Sequence[Row]) -> Grid | None:
     """Return what the training labels have come to; None where no label was refined."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("row", lambda row: row.name),
-        ("pixel acc: given", lambda row: percent(row["labels_before.reference_accuracy"])),
-        ("refined", lambda row: percent(row["labels_after.reference_accuracy"])),
-        ("mIoU: given", lambda row: percent(row["labels_before.reference_mean_iou"])),
-        ("refined", lambda row: percent(row["labels_after.reference_mean_iou"])),
+        ("pixel acc: given", lambda row: percent(row["labels_before.label_accuracy"])),
+        ("refined", lambda row: percent(row["labels_after.label_accuracy"])),
+        ("mIoU: given", lambda row: percent(row["labels_before.label_mean_iou"])),
+        ("refined", lambda row: percent(row["labels_after.label_mean_iou"])),
         ("pixels changed", lambda row: percent(row["label_change"])),
     ]
     known = [row for row in rows if row.has("label_change")]
