@@ -51,7 +51,7 @@ class Options:
     keep_labels : bool
         Leave the run's folder, with checkpoint and label store, where it is.
     progress : bool
-        Show a bar over the samples of a run, on a terminal.
+        Show how far a run is: a bar on a terminal, elsewhere a line an epoch.
     """
 
     folder: Path
