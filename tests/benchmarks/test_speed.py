@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks import speed
 from benchmarks.measures import engine
+from benchmarks.measures.steps import correction_run, end_cycle, train_epoch
+from noisycorrect import Classification
+from noisycorrect.data.datasets import ArrayDataset
 
 
 def test_rows_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +44,19 @@ def test_pairs_are_timed_in_turns() -> None:
     _, _, ratio = engine.paired(lambda: calls.append("a"), lambda: calls.append("b"), repeats=2)
     assert calls == ["a", "b"] * 3
     assert ratio > 0
+
+
+def test_the_end_of_a_measured_cycle_refines_the_labels(tmp_path: Path) -> None:
+    inputs, labels = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    with correction_run(tmp_path / "run", model, Classification(3), ArrayDataset(inputs, labels), 4, None) as run:
+        for cycle in (1, 2):
+            before = run.student[0].weight.clone()
+            train_epoch(run)
+            assert not torch.equal(run.student[0].weight, before)
+            end_cycle(run)
+            assert run.store.generation == cycle
+            assert torch.equal(run.student[0].weight, run.model[0].weight)
 
 
 def test_smooth_maps_are_probabilities() -> None:

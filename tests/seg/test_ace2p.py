@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from noisycorrect import WeightAggregator, recalibrate_batchnorm
-from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.checkpoint import save_checkpoint
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import ACE2P, BACKBONES, CE2P, CONTEXTS, ParsingNetwork
 from noisycorrect_seg.ace2p.heads import EdgeBranch, FusionBranch
 from noisycorrect_seg.classes import Classes, classes_named

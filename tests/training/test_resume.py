@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from noisycorrect import Classification, SelfCorrector, SoftLabelStore
+from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, RunInUseError, StoreError
 from noisycorrect.support.files import locked
-from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.training.run import Run
 
 COUNT, CLASSES, KILLS = 240, 4, 10
