@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +25,7 @@ from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.modules import evaluating
 
 VALIDATION_SHARE = 0.1
 CURVE_SAMPLES = 2000  # of the test set, for curves alone: scoring all of CIFAR-10's costs a third of an epoch
@@ -212,21 +211,10 @@ def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     0.5
     """
     device = next((parameter.device for parameter in model.parameters()), inputs.device)
-    with _evaluating(model):
+    with evaluating(model):
         parts = (inputs[start : start + _EVALUATION_BATCH] for start in range(0, len(inputs), _EVALUATION_BATCH))
         predicted = [model(part.to(device)).argmax(1).cpu() for part in parts]
     return int((torch.cat(predicted) == labels).sum()) / len(labels)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
 
 
 def label_scores(result: Outcome, problem: Problem) -> dict[str, Any]:
