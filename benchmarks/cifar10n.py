@@ -19,8 +19,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,34 +28,36 @@ import torch
 from rich.console import Console
 from torch import nn
 
-import noisycorrect
-from benchmarks import methods
-from benchmarks.augmentation import crop_and_mirror
-from benchmarks.cells import cell_config, cell_key, plain, read_cell
-from benchmarks.cifar10n_report import write_results
-from benchmarks.datasets import Benchmark, load
-from benchmarks.networks import build
-from benchmarks.protocol import Problem, accuracy, label_scores, noise_model
-from benchmarks.study import print_table
-from noisycorrect import SelfCorrector, noise
-from noisycorrect.baselines import BASELINES, PRUNE_RETRAIN, baseline_passes, fit_baseline
-from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
-from noisycorrect.result import CorrectionResult
+from benchmarks.lab import methods
+from benchmarks.lab.augmentation import crop_and_mirror
+from benchmarks.lab.cells import Record, cell_key, fields_from, read_cell, write_cell
+from benchmarks.lab.datasets import Benchmark, load
+from benchmarks.lab.experiment import FAILED, FINISHED, new_parser, usage
+from benchmarks.lab.extras import require
+from benchmarks.lab.figures import study_figures
+from benchmarks.lab.label_study import SCORE, page, print_study, rows_of
+from benchmarks.lab.networks import NETWORKS, build
+from benchmarks.lab.protocol import Problem, accuracy, label_scores, noise_model
+from benchmarks.lab.published import CIFAR10N, CIFAR10N_SOURCE
+from benchmarks.lab.report import write_report
+from benchmarks.lab.rows import Row, distinct
+from benchmarks.lab.tables import Grid, percent
+from noisycorrect import noise
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import NoisyCorrectError, unknown_name
 from noisycorrect.support.files import write_json
 from noisycorrect.training.engine import resolve_device
 
+TITLE = "CIFAR-10N, whole"
 RUNS = Path("runs/cifar10n")
 CURVE = "curve.json"
 _CURVE_SAMPLES = 2000  # of the test set; the last epoch is scored on all
-_CORRECTIONS: dict[str, dict[str, Any]] = {**methods.CONTROLS, **methods.CORRECTIONS}
-_FINISHED, _FAILED, _USAGE, _LEFT = 0, 1, 2, 3  # exit status
+LEFT = 3  # exit status, beside those of :mod:`benchmarks.lab.experiment`
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run; all that its result depends on, but for the device.
+    """One run; all that its result depends on, but for code and device.
 
     `budget` is in epochs of plain training; `epochs` are those that the method trains at the same sample passes.
     """
@@ -69,9 +71,7 @@ class Cell:
     lr: float
     batch_size: int
     network: str
-    settings: str | None  # digest of self-correction's
     data: str  # digest of the labels, so that another folder's runs are not taken for this one's
-    version: str  # of the package
 
     @property
     def name(self) -> str:
@@ -112,10 +112,8 @@ class Clock:
         return self.longest is None or time.monotonic() + self.longest <= self.start + 60 * self.minutes
 
 
-class Curve:
+class Curve(methods.EpochWatcher):
     """Scores each epoch and stores the curve beside the checkpoint; stops the run when the time is over.
-
-    To be called as `on_epoch`, after the epoch's checkpoint was written.
 
     Parameters
     ----------
@@ -138,15 +136,14 @@ class Curve:
         self._clock = clock
         self._last = time.monotonic()
 
-    def __call__(self, model: nn.Module, record: dict[str, float]) -> None:
-        """Score a model; `record` says after how many epochs.
+    def see(self, model: nn.Module, epoch: int) -> None:
+        """Score a model.
 
         Raises
         ------
         _TimeOverError
             If there is no time for another epoch, and one is left.
         """
-        epoch = int(record["epoch"])
         trained = time.monotonic() - self._last
         point = {"epoch": epoch, "test_accuracy": round(accuracy(model, *self._test), 4), "seconds": trained}
         self.points = [*(point for point in self.points if point["epoch"] < epoch), point]
@@ -182,17 +179,6 @@ def run_folder(out: Path, cell: Cell) -> Path:
 # ---------------------------------------------------------------- the cells
 
 
-def method_names() -> list[str]:
-    """Return the methods that can be resumed: all but pruning, which is many trainings, and ablations.
-
-    Examples
-    --------
-    >>> {"ce", "elr", "robust"} <= set(method_names()), "prune-retrain" in method_names()
-    (True, False)
-    """
-    return [name for name in methods.method_names(ablations=False) if name != PRUNE_RETRAIN]
-
-
 def make_problem(data: Benchmark, spelling: str) -> Problem:
     """Return the whole training set with the labels of people ("human:KEY"); nothing is held out.
 
@@ -213,10 +199,10 @@ def make_cells(arguments: argparse.Namespace, data: Benchmark) -> list[Cell]:
     InvalidInputError
         If a method or a set of labels is unknown, or a number is out of range.
     """
-    names = arguments.methods.split(",")
+    names, known = arguments.methods.split(","), methods.names_of(ablations=False, resumable=True)
     for name in names:
-        if name not in method_names():
-            raise unknown_name("method that can be resumed", name, method_names())
+        if name not in known:
+            raise unknown_name("method that can be resumed", name, known)
     budget = whole_number("--epochs", arguments.epochs, least=2)
     samples = len(data.train_labels)
     epochs = {name: methods.epochs_at_equal_passes(name, budget, samples) for name in names}
@@ -230,26 +216,13 @@ def make_cells(arguments: argparse.Namespace, data: Benchmark) -> list[Cell]:
         "lr": finite_number("--lr", arguments.lr, above=1e-12, fix="0.05 to 0.1 suits these networks"),
         "batch_size": whole_number("--batch-size", arguments.batch_size, least=2),
         "network": arguments.network,
-        "version": noisycorrect.__version__,
     }
     return [
-        Cell("cifar10", spelling, name, seed, epochs=epochs[name], **common, data=digest,
-             settings=methods.fingerprint(name, epochs[name]))
+        Cell("cifar10", spelling, name, seed, epochs=epochs[name], **common, data=digest)
         for seed in range(whole_number("--seeds", arguments.seeds, least=1))
         for spelling, digest in digests.items()
         for name in names
-    ]  # fmt: skip
-
-
-def foreseen_passes(cell: Cell, samples: int) -> int:
-    """Return the sample passes that a run will make."""
-    if cell.method in BASELINES:
-        return baseline_passes(cell.method, cell.epochs, samples, options=_options(cell, noise_rate=0.5))
-    return methods.correction_passes(cell.method, cell.epochs, samples)
-
-
-def _options(cell: Cell, noise_rate: float) -> dict[str, Any]:
-    return {"noise_rate": noise_rate} if cell.method == "coteaching" else {}
+    ]
 
 
 # ---------------------------------------------------------------- one run
@@ -272,7 +245,7 @@ def run_cell(cell: Cell, data: Benchmark, folder: Path, clock: Clock) -> dict[st
     Returns
     -------
     dict
-        ``test_accuracy`` of the last epoch; the scores of :func:`benchmarks.protocol.label_scores`; ``noise_rate``;
+        ``test_accuracy`` of the last epoch; the scores of :func:`benchmarks.lab.protocol.label_scores`; ``noise_rate``;
         ``networks``, ``baseline`` and ``note`` of the method; ``samples``, ``sample_passes``; ``seconds`` of training,
         over all calls; ``history``; ``device``.
 
@@ -292,9 +265,7 @@ def run_cell(cell: Cell, data: Benchmark, folder: Path, clock: Clock) -> dict[st
         "test_accuracy": accuracy(result.model, data.test_inputs, torch.from_numpy(data.test_labels)),
         **label_scores(result, problem),
         "noise_rate": problem.noise_rate,
-        "networks": methods.networks(cell.method),
-        "baseline": methods.is_baseline(cell.method),
-        "note": methods.NOTES.get(cell.method),
+        **methods.facts(cell.method),
         "samples": len(problem.given),
         "sample_passes": result.sample_passes,
         "seconds": curve.seconds(),
@@ -303,27 +274,18 @@ def run_cell(cell: Cell, data: Benchmark, folder: Path, clock: Clock) -> dict[st
     }
 
 
-def _fit(
-    cell: Cell, data: Benchmark, problem: Problem, folder: Path, on_epoch: Callable[[nn.Module, dict[str, float]], None]
-) -> CorrectionResult | PruneRetrainResult:
+def _fit(cell: Cell, data: Benchmark, problem: Problem, folder: Path, curve: Curve) -> methods.Outcome:
     # Weights in the memory order of the cropped images, or every convolution would have to change it.
     model = build(cell.network, data, cell.seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    shared: dict[str, Any] = {
-        "num_classes": data.num_classes,
-        "epochs": cell.epochs,
-        "lr": cell.lr,
-        "batch_size": cell.batch_size,
-        "seed": cell.seed,
-        "augment": crop_and_mirror,
-        "device": data.train_inputs.device,
-        "on_epoch": on_epoch,
-        "run_dir": folder,
-        "verbose": True,
-    }
-    train = problem.inputs, problem.given
-    if cell.method in BASELINES:
-        return fit_baseline(cell.method, model, train, options=_options(cell, problem.noise_rate), **shared)
-    return SelfCorrector(model, **shared, **_CORRECTIONS[cell.method]).fit(train)
+    training = methods.Training(
+        model=model,
+        **fields_from(methods.Training, data, problem, cell),
+        augment=crop_and_mirror,
+        callbacks=(curve,),
+        device=data.train_inputs.device,
+        run_dir=folder,
+    )
+    return methods.fit(cell.method, training)
 
 
 # ---------------------------------------------------------------- the plan, and what is left
@@ -366,10 +328,52 @@ def describe_plan(out: Path, cells: Sequence[Cell], data: Benchmark) -> str:
     ]
     for cell in cells:
         done = "finished" if read_cell(out / "cells", cell) else f"{progress(out, cell)[0]} done"
-        passes = foreseen_passes(cell, samples)
-        relative = passes / (methods.TRAINING * cell.budget * samples)
+        passes = methods.LABEL_METHODS[cell.method].passes(samples, cell.epochs)
+        relative = passes / (methods.TRAINING_PASSES * cell.budget * samples)
         lines.append(f"  {cell.name}: {cell.epochs} epochs, {passes:,} passes, {relative:.3f} of CE's; {done}")
     return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- the report
+
+
+def comparison(rows: Sequence[Row]) -> tuple[str, str, Grid]:
+    """Return head, note and table of our last epochs, and published ones below them."""
+    keys = distinct(row.noise.partition(":")[2] for row in rows)
+    budget = rows[0].config["budget"]
+    plain_passes = methods.TRAINING_PASSES * budget * rows[0].first["samples"]
+    lines: list[list[Any]] = [["method", "network", "nets", "epochs", "passes, CE = 1", *keys]]
+    for label in distinct(row.label for row in rows):
+        own = {row.noise.partition(":")[2]: row for row in rows if row.label == label}
+        row = next(iter(own.values()))
+        passes = f"{row.mean('sample_passes') / plain_passes:.2f}"
+        scores = [percent(own[key][SCORE]) if key in own else "-" for key in keys]
+        lines.append([label, row.config["network"], row.networks, row.config["epochs"], passes, *scores])
+    for published in CIFAR10N:
+        passes = " to ".join(distinct(f"{cost * published.epochs / budget:.2g}" for cost in published.cost))
+        scores = [f"{published.accuracy[key]:.1f}" if key in published.accuracy else "-" for key in keys]
+        name = f"{published.method} (published)"
+        lines.append([name, published.network or "-", published.networks, published.epochs, passes, *scores])
+    note = (
+        "Test accuracy of the last epoch, in %: ours, mean ± sample standard deviation, beside published methods in"
+        f" their authors' own settings, 3 seeds, {CIFAR10N_SOURCE}. Passes: an epoch of cross-entropy is 3 a sample;"
+        f" 1 is plain training over {budget} epochs. A pass of one network is not one of another."
+    )
+    return "## Beside published methods", note, Grid([[str(text) for text in line] for line in lines], left=(0, 1))
+
+
+def write_results(out: Path, records: Sequence[Record]) -> list[Row]:
+    """Write `results.json`, `results.md` and the pictures of finished cells into a folder, and return the rows."""
+    rows = rows_of(records)
+    payload = {
+        "title": TITLE,
+        "summary": [row.plain() for row in rows],
+        "published": {"source": CIFAR10N_SOURCE, "rows": [asdict(row) for row in CIFAR10N]},
+        "cells": list(records),
+    }
+    text = page(TITLE, records, *comparison(rows))
+    write_report(out, payload, text, functools.partial(study_figures, records, rows))
+    return rows
 
 
 # ---------------------------------------------------------------- the command
@@ -392,19 +396,17 @@ def train_cells(out: Path, cells: Sequence[Cell], data: Benchmark, clock: Clock,
             failed += 1
             continue
         (out / "cells").mkdir(parents=True, exist_ok=True)
-        write_json(out / "cells" / f"{cell_key(cell)}.json", {"config": cell_config(cell), "result": plain(result)})
+        write_cell(out / "cells", cell, result)
     return failed
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cifar10n", description="Last epochs on the labels that people gave to CIFAR-10."
-    )
+    parser = new_parser("cifar10n", "Last epochs on the labels that people gave to CIFAR-10.")
     add = parser.add_argument
     add("--data-dir", type=Path, required=True, help="folder of CIFAR-10 with CIFAR-10N's labels")
     add("--labels", default="aggregate,random1", help="sets of labels, with commas (default: %(default)s)")
-    add("--network", default="preact_resnet18", help="preact_resnet18 (default), resnet34, or a small one")
+    add("--network", default="preact_resnet18", help=f"{', '.join(NETWORKS)} (default: %(default)s)")
     add("--methods", default="ce,elr,robust", help="methods, with commas (default: %(default)s)")
     add("--epochs", type=int, default=120, help="budget in epochs of plain training (default: %(default)s)")
     add("--lr", type=float, default=0.05, help="peak learning rate (default: %(default)s)")
@@ -422,28 +424,29 @@ def main(words: Sequence[str] | None = None) -> int:
     console = Console()
     show = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
+        if not arguments.dry_run:
+            require("matplotlib")
         clock = Clock(finite_number("--minutes", arguments.minutes, above=0, fix="10 is usual"))
         data = load("cifar10", arguments.data_dir)
         cells = make_cells(arguments, data)
         plan = describe_plan(arguments.out, cells, data)
     except NoisyCorrectError as error:
-        print(error, file=sys.stderr)
-        return _USAGE
+        return usage(error)
     show(plan)
     if arguments.dry_run:
-        return _FINISHED
+        return FINISHED
     device = resolve_device("auto")
     torch.backends.cudnn.benchmark = device.type == "cuda"  # all batches but the last one have one shape
     on_device = {name: getattr(data, name).to(device) for name in ("train_inputs", "test_inputs")}
     failed = train_cells(arguments.out, cells, replace(data, **on_device), clock, console)
     records = [record for cell in cells if (record := read_cell(arguments.out / "cells", cell)) is not None]
     if records:
-        print_table(write_results(arguments.out, records), console)
+        print_study(write_results(arguments.out, records), console)
         show(f"Report: {arguments.out / 'results.md'}")
     left = describe_left(arguments.out, cells)
     if left is not None:
         show(left)
-    return _FAILED if failed else _LEFT if left else _FINISHED
+    return FAILED if failed else LEFT if left else FINISHED
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ were the given mask itself, seen at the evidence's resolution: what is lost ther
 
 from __future__ import annotations
 
-import argparse
+import functools
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 
-from benchmarks.cells import read_records
-from benchmarks.report import new_figure, write_report
-from benchmarks.study import distinct
+from benchmarks.lab.cells import read_records
+from benchmarks.lab.experiment import FINISHED, add_report_options, new_parser, progress, usage
+from benchmarks.lab.extras import require
+from benchmarks.lab.figures import Panel, panels
+from benchmarks.lab.report import write_report
+from benchmarks.lab.tables import console, down, markdown
 from noisycorrect import SoftLabelStore
 from noisycorrect.labels import Trust
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect_seg.geometry.refined import given_on_evidence, refined_mask
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Counts = NDArray[np.float64]
@@ -64,18 +67,17 @@ def _count(given: NDArray[Any], refined: NDArray[Any], given_counts: Counts, kep
     kept_counts += np.bincount(given[known & (given == refined)], minlength=classes)
 
 
-def measure(folder: Path, console: Console) -> dict[str, Any]:
+def measure(folder: Path) -> dict[str, Any]:
     """Return what the refined masks of all runs in a study's folder keep of each class, pooled over seeds."""
     pooled: dict[str, dict[int, list[tuple[Counts, Counts]]]] = defaultdict(lambda: defaultdict(list))
     resolution, shares, names = None, None, None
-    for key, record in read_records(folder / "cells").items():
+    for key, record in progress(read_records(folder / "cells").items(), "runs"):
         labels = folder / "cells" / key / "run" / "labels"
         if not labels.exists():
             continue
         store = SoftLabelStore.open(labels)
         if not store.generation:
             continue
-        console.print(f"{record['config']['method']}, seed {record['config']['seed']}", highlight=False)
         names = list(record["result"]["class_iou"])
         for generation in store.generations[1:]:
             pooled[record["config"]["method"]][generation].append(kept_pixels(store, generation))
@@ -100,66 +102,65 @@ def _share(given: Any, kept: Any) -> list[float]:
     return [float(k / g) if g else float("nan") for g, k in zip(given, kept, strict=True)]
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def page(found: Mapping[str, Any]) -> str:
     """Return the table: classes down, the largest first, the last generation of each method across."""
-    methods = list(found["kept"])
-    last = {method: max(map(int, found["kept"][method])) for method in methods}
-    lines = [
-        "# What refined masks keep of each class",
-        "",
+    about = (
         "Given pixels whose refined label is still their class, in %, after the last cycle, pooled over seeds."
-        " Resolution: what would be kept if every prediction were the given mask at the evidence's resolution.",
-        "",
-        "| class | pixels, % | resolution | " + " | ".join(f"{m}, cycle {last[m]}" for m in methods) + " |",
-        "|---|---:|---:|" + "---:|" * len(methods),
+        " Resolution: what would be kept if every prediction were the given mask at the evidence's resolution."
+    )
+
+    def percent_of(shares: Sequence[float | None], place: int, digits: int = 1) -> str:
+        share = shares[place]
+        return "nan" if share is None else f"{100 * share:.{digits}f}"
+
+    columns: list[Any] = [
+        ("class", lambda place: found["classes"][place]),
+        ("pixels, %", lambda place: percent_of(found["share"], place, 2)),
+        ("resolution", lambda place: percent_of(found["resolution"], place)),
     ]
-    for place in np.argsort(found["share"])[::-1]:
-        kept = [found["kept"][method][str(last[method])][place] for method in methods]
-        numbers = [found["share"][place], found["resolution"][place], *kept]
-        texts = [f"{100 * numbers[0]:.2f}", *(f"{100 * number:.1f}" for number in numbers[1:])]
-        lines.append(f"| {found['classes'][place]} | " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
+    for method, kept in found["kept"].items():
+        last = max(kept, key=int)
+        columns.append((f"{method}, cycle {last}", functools.partial(percent_of, kept[last])))
+    return markdown("# What refined masks keep of each class", about, down(_by_size(found), columns))
+
+
+def _by_size(found: Mapping[str, Any]) -> list[int]:
+    return np.argsort(found["share"])[::-1].tolist()  # type: ignore[no-any-return]
 
 
 def figure(found: Mapping[str, Any]) -> Figure:
     """Return what is kept over the cycles, one line a class, one panel a method."""
-    methods = distinct(found["kept"])
-    drawing = new_figure(5.2 * len(methods) + 1.6, 4.4)
-    order = np.argsort(found["share"])[::-1]
-    for number, method in enumerate(methods, start=1):
-        axes = drawing.add_subplot(1, len(methods), number)
-        generations = sorted(map(int, found["kept"][method]))
-        for rank, place in enumerate(order):
-            values = [100.0, *(100 * found["kept"][method][str(g)][place] for g in generations)]
-            colour = (rank / max(1, len(order) - 1), 0.35, 1 - rank / max(1, len(order) - 1))
-            axes.plot([0, *generations], values, color=colour, marker="o", ms=3, label=found["classes"][place])
-        axes.set(title=method, xlabel="cycle", ylabel="given pixels kept, %", ylim=(-2, 102), xticks=[0, *generations])
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", alpha=0.3)
-    drawing.legend(
-        *axes.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8,
-        title="frequent to rare",
-    )  # fmt: skip
-    return drawing
+    drawn: list[Panel] = [(method, functools.partial(_draw, found, kept)) for method, kept in found["kept"].items()]
+    legend = {"loc": "outside right center", "fontsize": 8, "title": "frequent to rare"}
+    return panels(drawn, 5.2, 4.4, label="cycle", legend=legend)
+
+
+def _draw(found: Mapping[str, Any], kept: Mapping[str, Sequence[float]], axes: Axes) -> None:
+    generations, order = sorted(map(int, kept)), _by_size(found)
+    for rank, place in enumerate(order):
+        values = [100.0, *(100 * kept[str(generation)][place] for generation in generations)]
+        shade = rank / max(1, len(order) - 1)
+        colour = (shade, 0.35, 1 - shade)
+        axes.plot([0, *generations], values, color=colour, marker="o", ms=3, label=found["classes"][place])
+    axes.set(ylabel="given pixels kept, %", ylim=(-2, 102), xticks=[0, *generations])
+    axes.grid(axis="y", alpha=0.3)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure the stores of a study, write the report; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fading", description="What refined masks keep.")
+    parser = new_parser("fading", "What refined masks keep.")
     parser.add_argument("study", type=Path, help="--out of a study that kept its labels")
-    parser.add_argument("--out", type=Path, default=Path("runs/fading"), help="report folder (default: %(default)s)")
-    parser.add_argument("--stem", default="results", help="name of the report's files (default: %(default)s)")
+    add_report_options(parser, "fading")
     arguments = parser.parse_args(words)
-    console = Console()
     try:
-        found = measure(arguments.study, console)
+        require("matplotlib")
+        found = measure(arguments.study)
     except NoisyCorrectError as error:
-        print(error, file=sys.stderr)
-        return 2
-    page = markdown(found)
-    write_report(arguments.out, found, page, lambda: {"classes": figure(found)}, stem=arguments.stem)
-    console.print(page, markup=False)
-    return 0
+        return usage(error)
+    text = page(found)
+    write_report(arguments.out, found, text, lambda: {"classes": figure(found)}, stem=arguments.stem)
+    console().print(text, markup=False, soft_wrap=True)
+    return FINISHED
 
 
 if __name__ == "__main__":

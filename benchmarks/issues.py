@@ -5,17 +5,16 @@
 
 Every method ranks the same noisy labels by quality; clean labels only score. cleanlab's rows rank by its label quality
 score of probabilities from five-fold cross-validation: of logistic regression, and of the network that self-correction
-trains, with the same recipe in every fold.
+trains, with the same settings in every fold.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
+import functools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,22 +22,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 
-import noisycorrect
-from benchmarks.cells import CellsFailedError, Record, run_cells
-from benchmarks.datasets import Benchmark, load
-from benchmarks.methods import fingerprint
-from benchmarks.networks import build
-from benchmarks.protocol import noise_model
-from benchmarks.report import new_figure, write_report
-from benchmarks.study import distinct
-from benchmarks.suites import RECIPES, Recipe
-from noisycorrect import SelfCorrector, noise
-from noisycorrect.presets import PRESETS
+from benchmarks.lab.cells import Record, fields_from
+from benchmarks.lab.datasets import Benchmark, load
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, seeds_of
+from benchmarks.lab.extras import require
+from benchmarks.lab.figures import Panel, dots, label_lines, panels
+from benchmarks.lab.methods import Training, correcting_names, fit
+from benchmarks.lab.networks import build
+from benchmarks.lab.protocol import noise_model
+from benchmarks.lab.report import write_report
+from benchmarks.lab.rows import Row, distinct, summarise
+from benchmarks.lab.suites import SETTINGS
+from benchmarks.lab.tables import Column, Grid, console, down, markdown, with_deviation
+from noisycorrect import noise
+from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import SCORES, detection_scores
 from noisycorrect.support.checks import whole_number
-from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, unknown_name
+from noisycorrect.support.errors import unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ TITLE = "Finding wrong labels"
 FOLDS = 5
 CLEANLAB_SCORES = dict(zip(SCORES, ("self_confidence", "normalized_margin"), strict=True))
 METRICS = {"auroc": "AUROC", "average_precision": "average precision", "precision_at_errors": "precision at errors"}
-_NOISES, _SEEDS, _PRESETS = "symmetric:0.3,pairflip:0.3", 5, "paper,robust"
+_NOISES, _SEEDS, _RECIPES = "symmetric:0.3,pairflip:0.3", 5, "paper,robust"
 _COLOURS = {True: "#7F7F7F", False: "#D55E00"}  # cleanlab, self-correction
 
 Labels = NDArray[np.int64]
@@ -57,7 +58,10 @@ Probs = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cell:
-    """One ranking; all that its result depends on. `epochs`, `lr` and `batch_size` are those of a training."""
+    """One ranking; all that its result depends on, but for the code.
+
+    `epochs`, `lr` and `batch_size` are those of a training.
+    """
 
     dataset: str
     noise: str
@@ -69,8 +73,6 @@ class Cell:
     batch_size: int
     network: str
     subset: int | None
-    settings: str | None  # digest of the preset's
-    version: str  # of the package
 
 
 class Ranking(NamedTuple):
@@ -111,8 +113,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
 
 
 def _self_correction(cell: Cell, data: Benchmark, given: Labels) -> Ranking:
-    corrector = SelfCorrector(build(cell.network, data, cell.seed), preset=cell.method, **_training(cell, data))
-    result = corrector.fit((data.train_inputs, given))
+    result = fit(cell.method, _training(cell, data, data.train_inputs, given, cell.seed))
+    assert isinstance(result, CorrectionResult)
     quality = result.label_quality(score=cell.score).astype(np.float64)
     return Ranking(quality, result.sample_passes, result.estimate_noise().rate)
 
@@ -137,15 +139,12 @@ def _cleanlab_logistic(cell: Cell, data: Benchmark, given: Labels) -> Ranking:
 
 def _cleanlab_network(cell: Cell, data: Benchmark, given: Labels) -> Ranking:
     def predict(train: Labels, held_out: Labels, fold: int) -> tuple[Probs, int]:
-        seed = FOLDS * cell.seed + fold
-        plain = {"init_epochs": cell.epochs, "cycles": 0, "aggregate": False, "refine": False}
-        settings = {**_training(cell, data), **plain, "epochs": None, "seed": seed}
-        corrector = SelfCorrector(build(cell.network, data, seed), preset="paper", **settings)
-        result = corrector.fit((data.train_inputs[torch.from_numpy(train)], given[train]))
+        inputs = data.train_inputs[torch.from_numpy(train)]
+        result = fit("ce", _training(cell, data, inputs, given[train], FOLDS * cell.seed + fold))
         device = next(result.model.parameters()).device
         with torch.no_grad():
-            logits = result.model(data.train_inputs[torch.from_numpy(held_out)].to(device))
-        return logits.double().softmax(1).cpu().numpy(), result.sample_passes + len(held_out)
+            logits = result.model(data.train_inputs[torch.from_numpy(held_out)].to(device)).cpu()
+        return logits.double().softmax(1).numpy(), result.sample_passes + len(held_out)
 
     probs, passes = _cross_validated(predict, given, data.num_classes, cell.seed)
     return _cleanlab(probs, given, cell.score, passes)
@@ -157,11 +156,9 @@ _RANKINGS: dict[str, Callable[[Cell, Benchmark, Labels], Ranking]] = {
 }
 
 
-def _training(cell: Cell, data: Benchmark) -> dict[str, Any]:
-    return {
-        "num_classes": data.num_classes, "epochs": cell.epochs, "lr": cell.lr, "batch_size": cell.batch_size,
-        "seed": cell.seed, "verbose": False,
-    }  # fmt: skip
+def _training(cell: Cell, data: Benchmark, inputs: torch.Tensor, given: Labels, seed: int) -> Training:
+    network = build(cell.network, data, seed)
+    return Training(network, inputs, given, data.num_classes, cell.epochs, cell.lr, cell.batch_size, seed)
 
 
 def _cross_validated(
@@ -195,130 +192,89 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     Raises
     ------
     InvalidInputError
-        If a data set, a noise, a method or a preset is unknown, a number is out of range, or cleanlab is missing.
+        If a data set, a noise, a method or a recipe is unknown, a number is out of range, or cleanlab is missing.
     """
-    whole_number("--seeds", arguments.seeds, least=1)
-    if arguments.dataset not in RECIPES:
-        raise unknown_name("data set", arguments.dataset, RECIPES)
-    recipe: Recipe = RECIPES[arguments.dataset]
+    seeds = seeds_of(arguments)
+    if arguments.dataset not in SETTINGS:
+        raise unknown_name("data set", arguments.dataset, SETTINGS)
+    usual = SETTINGS[arguments.dataset]
     methods = _methods(arguments)
     data = load(arguments.dataset, subset=arguments.subset)
     spellings = [str(noise.parse(spelling)) for spelling in arguments.noise.split(",")]
     for spelling in spellings:
         noise_model(spelling, data)
-    epochs = recipe.epochs if arguments.epochs is None else whole_number("--epochs", arguments.epochs, least=3)
-    common: dict[str, Any] = {"score": arguments.score, "epochs": epochs, "lr": recipe.lr}
-    common |= {"batch_size": recipe.batch_size, "network": recipe.network}
-    common |= {"subset": arguments.subset, "version": noisycorrect.__version__}
+    epochs = usual.epochs if arguments.epochs is None else whole_number("--epochs", arguments.epochs, least=3)
+    common = fields_from(Cell, usual) | {"score": arguments.score, "epochs": epochs, "subset": arguments.subset}
     return [
-        Cell(
-            arguments.dataset,
-            spelling,
-            method,
-            seed,
-            settings=None if method in _RANKINGS else fingerprint(method, common["epochs"]),
-            **common,
-        )
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        Cell(arguments.dataset, spelling, method, seed, **common)
+        for seed in seeds
         for spelling in spellings
         for method in methods
     ]
 
 
 def _methods(arguments: argparse.Namespace) -> list[str]:
-    presets = arguments.presets.split(",")
-    if arguments.presets == _PRESETS:
-        presets = [preset for preset in presets if preset in PRESETS]
-    methods = [*_RANKINGS, *presets] if arguments.methods is None else arguments.methods.split(",")
-    known = [*_RANKINGS, *PRESETS]
+    asked = arguments.methods or ",".join([*_RANKINGS, arguments.recipes])
+    methods, known = asked.split(","), [*_RANKINGS, *correcting_names()]
     for method in methods:
         if method not in known:
             raise unknown_name("method", method, known)
     if any(method in _RANKINGS for method in methods):
-        try:
-            import cleanlab  # noqa: F401
-        except ImportError as error:
-            raise InvalidInputError("the package cleanlab", got="none", fix="pip install -e '.[dev]'") from error
+        require("cleanlab")
     return methods
 
 
 # ---------------------------------------------------------------- report
 
 
-def summarise(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return a row a noise and method: means and deviations of the scores over the seeds."""
-    rows = []
-    for noise_name, method in dict.fromkeys((r["config"]["noise"], r["config"]["method"]) for r in records):
-        own = [r["result"] for r in records if (r["config"]["noise"], r["config"]["method"]) == (noise_name, method)]
-        row: dict[str, Any] = {"noise": noise_name, "method": method, "seeds": len(own)}
-        for name in (*METRICS, "noise_rate", "estimated_rate", "sample_passes", "seconds"):
-            values = [result[name] for result in own]
-            known = None not in values
-            row[name] = statistics.fmean(values) if known else None
-            row[f"{name}_deviation"] = statistics.stdev(values) if known and len(values) > 1 else math.nan
-        rows.append(row)
-    return rows
-
-
-def markdown(rows: Sequence[Mapping[str, Any]], cells: Sequence[Record]) -> str:
+def page(rows: Sequence[Row]) -> str:
     """Return the page: a table a noise, methods down."""
-    config, seeds = cells[0]["config"], len(distinct(cell["config"]["seed"] for cell in cells))
-    lines = [
-        f"# {TITLE}",
-        "",
+    config, seeds = rows[0].config, len({seed for row in rows for seed in row.seeds})
+    about = (
         f"Labels of {config['dataset']} with injected noise, ranked by label quality ({config['score']}); mean and"
         f" standard deviation over {seeds} seeds. Precision at errors:"
         " of as many labels as are wrong. Network, rate, batches and epochs of each training are the same in every row"
-        f" ({config['network']}, {config['epochs']} epochs), the way to train is the preset's; cleanlab's rows need"
+        f" ({config['network']}, {config['epochs']} epochs), the way to train is the recipe's; cleanlab's rows need"
         f" {FOLDS} of them, or {FOLDS} logistic"
-        " regressions. A sample pass is one sample forward (1) or backward (2).",
+        " regressions. A sample pass is one sample forward (1) or backward (2)."
+    )
+    blocks: list[str | Grid] = [f"# {TITLE}", about]
+    for name in distinct(row.noise for row in rows):
+        own = [row for row in rows if row.noise == name]
+        wrong = 100 * own[0].mean("noise_rate")
+        blocks += [f"## {name}: {wrong:.1f} % of the labels wrong", _grid(own)]
+    return markdown(*blocks)
+
+
+def _grid(rows: Sequence[Row]) -> Grid:
+    columns: list[Column[Row]] = [("method", lambda row: row.name)]
+    for metric, title in METRICS.items():
+        columns.append((title, lambda row, metric=metric: with_deviation(row[metric], ".3f", missing="nan")))  # type: ignore[misc]
+    columns += [
+        ("estimated rate, %", lambda row: with_deviation(row["estimated_rate"], ".1f", 100)),
+        ("sample passes", lambda row: f"{row.mean('sample_passes'):,.0f}" if row.has("sample_passes") else ""),
+        ("seconds", lambda row: f"{row.mean('seconds'):.1f}"),
     ]
-    for name in distinct(row["noise"] for row in rows):
-        own = [row for row in rows if row["noise"] == name]
-        lines += ["", f"## {name}: {100 * own[0]['noise_rate']:.1f} % of the labels wrong", ""]
-        lines += [f"| method | {' | '.join(METRICS.values())} | estimated rate, % | sample passes | seconds |"]
-        lines += ["|---|" + "---:|" * (len(METRICS) + 3)]
-        lines += [f"| {row['method']} | {' | '.join(_numbers(row))} |" for row in own]
-    return "\n".join(lines) + "\n"
+    return down(rows, columns)
 
 
-def _numbers(row: Mapping[str, Any]) -> list[str]:
-    scores = [_with_deviation(row[name], row[f"{name}_deviation"], ".3f") for name in METRICS]
-    rate = _with_deviation(100 * row["estimated_rate"], 100 * row["estimated_rate_deviation"], ".1f")
-    passes = "" if row["sample_passes"] is None else f"{row['sample_passes']:,.0f}"
-    return [*scores, rate, passes, f"{row['seconds']:.1f}"]
-
-
-def _with_deviation(mean: float, deviation: float, form: str) -> str:
-    return f"{mean:{form}}" + (f" ± {deviation:{form}}" if math.isfinite(deviation) else "")
-
-
-def figure(rows: Sequence[Mapping[str, Any]], cells: Sequence[Record]) -> Figure:
+def figure(rows: Sequence[Row], records: Sequence[Record]) -> Figure:
     """Return dots a seed and a mean a method, a row of panels a noise: AUROC and average precision."""
-    names, methods = distinct(row["noise"] for row in rows), distinct(row["method"] for row in rows)
-    shown = list(METRICS)[:2]
-    drawing = new_figure(9, (0.9 + 0.32 * len(methods)) * len(names))
-    for down, name in enumerate(names):
-        for across, metric in enumerate(shown):
-            axes = drawing.add_subplot(len(names), len(shown), down * len(shown) + across + 1)
-            _draw(axes, name, metric, methods, cells)
-            axes.tick_params(labelleft=across == 0)
-    return drawing
+    methods = distinct(row.name for row in rows)
+    shown: list[Panel] = [
+        (name, functools.partial(_draw, name, metric, methods, records))
+        for name in distinct(row.noise for row in rows)
+        for metric in list(METRICS)[:2]
+    ]
+    return panels(shown, 4.5, 0.9 + 0.32 * len(methods), most_across=2, share_labels=True)
 
 
-def _draw(axes: Axes, noise_name: str, metric: str, methods: Sequence[str], cells: Sequence[Record]) -> None:
+def _draw(noise_name: str, metric: str, methods: Sequence[str], records: Sequence[Record], axes: Axes) -> None:
     for place, method in enumerate(methods):
-        chosen = [c for c in cells if (c["config"]["noise"], c["config"]["method"]) == (noise_name, method)]
-        values = [cell["result"][metric] for cell in chosen]
-        if values:
-            colour = _COLOURS[method in _RANKINGS]
-            axes.plot(values, [place] * len(values), "o", color=colour, ms=4, alpha=0.4, mew=0)
-            axes.plot(statistics.fmean(values), place, "o", color=colour, ms=7, mew=0)
-    axes.set_yticks(range(len(methods)), methods)
-    axes.set_ylim(len(methods) - 0.5, -0.5)
-    axes.set(title=noise_name, xlabel=METRICS[metric], axisbelow=True)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+        chosen = [r for r in records if (r["config"]["noise"], r["config"]["method"]) == (noise_name, method)]
+        dots(axes, place, [record["result"][metric] for record in chosen], _COLOURS[method in _RANKINGS])
+    label_lines(axes, methods)
+    axes.set_xlabel(METRICS[metric])
 
 
 # ---------------------------------------------------------------- command line
@@ -326,57 +282,37 @@ def _draw(axes: Axes, noise_name: str, metric: str, methods: Sequence[str], cell
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.issues", description="How well wrong labels are found, against cleanlab."
-    )
+    parser = new_parser("issues", "How well wrong labels are found, against cleanlab.")
     add = parser.add_argument
     add("--dataset", default="digits", help="digits (default)")
     add("--subset", type=int, help="take so many samples only")
     add("--noise", default=_NOISES, help="noise models, with commas (default: %(default)s)")
-    add("--presets", default=_PRESETS, help="presets of self-correction (default: of %(default)s, those there are)")
-    add("--methods", help=f"rows, with commas: {', '.join(_RANKINGS)} and presets (default: all)")
+    add("--recipes", default=_RECIPES, help="recipes of self-correction (default: %(default)s)")
+    add("--methods", help=f"rows, with commas: {', '.join(_RANKINGS)} and recipes (default: all)")
     add("--score", choices=SCORES, default=SCORES[0], help="label quality (default: %(default)s)")
-    add("--seeds", type=int, default=_SEEDS, help="number of seeds (default: %(default)s)")
-    add("--first-seed", type=int, default=0, help="the first of them (default: %(default)s)")
+    add_seed_options(parser, _SEEDS)
     add("--epochs", type=int, help="of each training (default: the data set's)")
-    add("--processes", type=int, help="cells at a time (default: one a core; 1 on a GPU)")
-    add("--out", type=Path, default=Path("runs/issues"), help="report folder (default: %(default)s)")
-    add("--stem", default="results", help="name of the report's files (default: %(default)s)")
-    add("--verbose", action="store_true", help="print a line a finished cell")
+    add_cell_options(parser, "issues")
     return parser.parse_args(words)
 
 
 def write(folder: Path, records: Sequence[Record], stem: str) -> str:
     """Write the report, and return its page."""
-    rows = summarise(records)
-    page = markdown(rows, records)
-    payload = {"title": TITLE, "summary": rows, "cells": list(records)}
-    write_report(folder, payload, page, lambda: {"scores": figure(rows, records)}, stem=stem)
-    return page
+    rows = summarise(records, "auroc")
+    text = page(rows)
+    payload = {"title": TITLE, "summary": [row.plain() for row in rows], "cells": list(records)}
+    write_report(folder, payload, text, lambda: {"scores": figure(rows, records)}, stem=stem)
+    return text
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Rank, score, write the report; return the exit status."""
     arguments = parse_arguments(words)
-    failed = None
-    try:
-        records = run_cells(
-            make_cells(arguments),
-            run_cell,
-            arguments.out / "cells",
-            arguments.processes or (1 if torch.cuda.is_available() else None),
-            verbose=arguments.verbose,
-        )
-    except CellsFailedError as error:
-        records, failed = error.finished, error
-    except NoisyCorrectError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if records:
-        Console().print(write(arguments.out, records, arguments.stem), markup=False, soft_wrap=True)
-    if failed is not None:
-        print(failed, file=sys.stderr)
-    return int(failed is not None)
+
+    def report(records: list[Record]) -> None:
+        console().print(write(arguments.out, records, arguments.stem), markup=False, soft_wrap=True)
+
+    return run_study(arguments, functools.partial(make_cells, arguments), run_cell, report)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.parsing.commands import command
-from benchmarks.parsing.presets import PRESETS
-from benchmarks.parsing.rows import ABLATIONS, METHODS
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, usage
+from benchmarks.lab.extras import require
+from benchmarks.parsing.methods import PARSING_METHODS
+from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, PRESETS
+from noisycorrect.support.errors import NoisyCorrectError
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.lip",
-        description="Plain training against self-correction on human parsing.",
-        epilog="Rows: " + "; ".join(f"{name}: {method.label}" for name, method in METHODS.items()) + ".",
-    )
+    rows = "; ".join(f"{name}: {recipe.reference}" for name, recipe in PARSING_METHODS.items())
+    parser = new_parser("lip", "Plain training against self-correction on human parsing.", epilog=f"Rows: {rows}.")
     data = parser.add_argument_group("data")
     data.add_argument(
         "--dataset", default="people", help="people (drawn, default), lip, pascal, atr, cihp, ccp, folder"
@@ -41,15 +40,12 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     study = parser.add_argument_group("study")
     study.add_argument("--rows", help="rows, with commas (default: none,both; see below)")
     study.add_argument("--ablation", help=f"instead: {', '.join(ABLATIONS)} (Tables 4, 3, Fig. 5a, 5b, 6 of the paper)")
-    study.add_argument("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
-    study.add_argument(
-        "--first-seed", type=int, default=0, help="the first of them; 100 and up are for choosing settings"
-    )
+    add_seed_options(study, 1)
     training = parser.add_argument_group("training (defaults: the preset's)")
     training.add_argument("--preset", default="small", help=f"{', '.join(PRESETS)} (default: %(default)s)")
     training.add_argument("--size", help="input as HEIGHTxWIDTH")
-    training.add_argument("--backbone", help="resnet18, resnet50, resnet101, mobilenetv2")
-    training.add_argument("--context", help="psp, aspp, ocnet")
+    training.add_argument("--backbone", help=", ".join(BACKBONES))
+    training.add_argument("--context", help=", ".join(CONTEXTS))
     training.add_argument("--width", type=float, help="factor on the channels")
     training.add_argument("--weights", type=Path, help="file of ImageNet weights for the backbone")
     training.add_argument("--epochs", type=int, help="of self-correction, divided as in the paper, 100 : 5 x 10")
@@ -64,9 +60,6 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     machine.add_argument("--compile", action="store_true", help="torch.compile the network")
     machine.add_argument("--channels-last", action="store_true", help="lay the network out channels last")
     machine.add_argument(
-        "--processes", type=int, help="runs at a time (default: one a core; 1 on a GPU, or under torchrun)"
-    )
-    machine.add_argument(
         "--dry-run", action="store_true", help="print the plan, its compute, memory and disk, and stop"
     )
     checkpoint = parser.add_argument_group("evaluation")
@@ -76,17 +69,21 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--official-centres", action="store_true", help="shift maps by half a pixel, as the published evaluator does"
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--out", type=Path, default=Path("runs/lip"), help="report folder (default: %(default)s)")
-    output.add_argument("--cells", type=Path, help="folder of the finished runs (default: cells, in the report's)")
-    output.add_argument("--stem", default="results", help="name of the report's files (default: %(default)s)")
+    add_cell_options(output, "lip")
     output.add_argument("--keep-labels", action="store_true", help="leave each run's checkpoint and refined labels")
-    output.add_argument("--verbose", action="store_true", help="print a line a finished run")
     return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
-    return command(parse_arguments(words))
+    arguments = parse_arguments(words)
+    try:
+        require("PIL")
+    except NoisyCorrectError as error:
+        return usage(error)
+    from benchmarks.parsing.commands import command
+
+    return command(arguments)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@
     python -m benchmarks.robustness --quick
     python -m benchmarks.robustness --noise symmetric:0.2,symmetric:0.4,pairflip:0.4 --methods ce,elr,robust --seeds 5
     python -m benchmarks.robustness --dataset cifar10 --data-dir DIR --subset 10000 --noise human:random1
+    python -m benchmarks.robustness --task segmentation
 
 Each finished cell is a file; a rerun computes what is missing, and several runs may share the folder. What a cell goes
-through is in :mod:`benchmarks.protocol`: test labels score, and choose nothing.
+through is in :mod:`benchmarks.lab.protocol`: test labels score, and choose nothing. Masks have a study of their own,
+:mod:`benchmarks.parsing.mask_noise`.
 """
 
 from __future__ import annotations
@@ -21,32 +23,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from rich.console import Console
-
-import noisycorrect
-from benchmarks import mask_robustness, methods
-from benchmarks.cells import CellsFailedError, run_cells
-from benchmarks.datasets import Benchmark, load
-from benchmarks.figures import write_study
-from benchmarks.methods import Training
-from benchmarks.networks import build
-from benchmarks.protocol import VALIDATION_SHARE, Watcher, label_scores, make_problem, noise_model
-from benchmarks.study import print_table
-from benchmarks.suites import QUICK, RECIPES, SUITES, Part, augmentations
+from benchmarks.lab import methods
+from benchmarks.lab.cells import Record, fields_from
+from benchmarks.lab.datasets import Benchmark, load
+from benchmarks.lab.experiment import (
+    add_cell_options,
+    add_seed_options,
+    new_parser,
+    run_study,
+    say_where,
+    seeds_of,
+    usage,
+)
+from benchmarks.lab.extras import require
+from benchmarks.lab.label_study import print_study, write_study
+from benchmarks.lab.networks import NETWORKS, build
+from benchmarks.lab.protocol import VALIDATION_SHARE, Watcher, label_scores, make_problem, noise_model
+from benchmarks.lab.suites import QUICK, SETTINGS, SUITES, Part, augmentations
+from benchmarks.lab.tables import console
 from noisycorrect import noise
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, unknown_name
 
 TITLE = "Robustness to label noise"
 SEEDS = 3
-RESULTS = Path("docs/results")  # where a whole suite's report belongs; any other report goes to
-RUNS = Path("runs/robustness")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the study; all that its result depends on.
+    """One run of the study; all that its result depends on, but for the code.
 
     `budget` is in epochs of plain training; `epochs` are those that the method trains at the same sample passes.
     """
@@ -61,9 +66,7 @@ class Cell:
     batch_size: int
     network: str
     subset: int | None
-    settings: str | None  # digest of self-correction's
     data: str  # fingerprint of labels and inputs, so that another folder's cells are not taken for this one's
-    version: str  # of the package
 
 
 def make_parts(arguments: argparse.Namespace) -> list[Part]:
@@ -72,13 +75,11 @@ def make_parts(arguments: argparse.Namespace) -> list[Part]:
     Raises
     ------
     InvalidInputError
-        If a suite or a part is unknown, nothing is left, or the number of seeds is not positive.
+        If a suite or a part is unknown, or nothing is left.
     """
-    if arguments.seeds is not None:
-        whole_number("--seeds", arguments.seeds, least=1)
     if arguments.suite is None and not arguments.quick:
         noises = tuple((arguments.noise or "symmetric:0.4").split(","))
-        return [Part(arguments.dataset or "digits", noises, arguments.seeds or SEEDS, arguments.subset)]
+        return [Part(arguments.dataset or "digits", noises, SEEDS, arguments.subset)]
     if arguments.dataset is not None:
         raise InvalidInputError("no --dataset with a suite", got=arguments.dataset, fix="choose with --parts")
     name = arguments.suite or "standard"
@@ -100,7 +101,7 @@ def make_parts(arguments: argparse.Namespace) -> list[Part]:
 
 def _overridden(part: Part, arguments: argparse.Namespace) -> Part:
     noises = part.noises if arguments.noise is None else tuple(arguments.noise.split(","))
-    return replace(part, noises=noises, seeds=arguments.seeds or part.seeds, subset=arguments.subset or part.subset)
+    return replace(part, noises=noises, subset=arguments.subset or part.subset)
 
 
 def make_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -115,11 +116,11 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
 
 
 def _part_cells(part: Part, arguments: argparse.Namespace) -> list[Cell]:
-    if part.dataset not in RECIPES:
-        raise unknown_name("data set", part.dataset, RECIPES)
-    recipe = RECIPES[part.dataset]
+    if part.dataset not in SETTINGS:
+        raise unknown_name("data set", part.dataset, SETTINGS)
+    usual, seeds = SETTINGS[part.dataset], seeds_of(arguments, part.seeds)
     budget, lr, batch_size, network = (
-        getattr(recipe, name) if getattr(arguments, name) is None else getattr(arguments, name)
+        getattr(usual, name) if getattr(arguments, name) is None else getattr(arguments, name)
         for name in ("epochs", "lr", "batch_size", "network")
     )
     for name, value in (("--epochs", budget), ("--batch-size", batch_size)):
@@ -135,15 +136,14 @@ def _part_cells(part: Part, arguments: argparse.Namespace) -> list[Cell]:
         noise_model(spelling, data)
     samples = len(data.train_labels) - round(VALIDATION_SHARE * len(data.train_labels))
     epochs = {name: methods.epochs_at_equal_passes(name, budget, samples) for name in names}
-    settings = {name: methods.fingerprint(name, epochs[name]) for name in names}
     common = {"budget": budget, "lr": lr, "batch_size": batch_size, "network": network, "subset": part.subset}
-    common |= {"data": _fingerprint(data), "version": noisycorrect.__version__}
+    common["data"] = _fingerprint(data)
     return [
-        Cell(part.dataset, spelling, name, seed, epochs=epochs[name], settings=settings[name], **common)
-        for seed in range(arguments.first_seed, arguments.first_seed + part.seeds)
+        Cell(part.dataset, spelling, name, seed, epochs=epochs[name], **common)
+        for seed in seeds
         for spelling in spellings
         for name in names
-        if arguments.methods is not None or spelling in part.ablations or name not in methods.ablation_names()
+        if arguments.methods is not None or spelling in part.ablations or not methods.LABEL_METHODS[name].ablation
     ]
 
 
@@ -152,7 +152,7 @@ def _method_names(part: Part, arguments: argparse.Namespace) -> list[str]:
         return [name.strip() for name in arguments.methods.split(",")]
     if arguments.suite is None and not arguments.quick:
         return methods.DEFAULT_METHODS
-    return list(part.methods or methods.method_names(ablations=bool(part.ablations)))
+    return list(part.methods or methods.names_of(ablations=bool(part.ablations)))
 
 
 def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
     Returns
     -------
     dict
-        The scores of :meth:`benchmarks.protocol.Watcher.finish` and :func:`benchmarks.protocol.label_scores`;
+        The scores of :meth:`benchmarks.lab.protocol.Watcher.finish` and :func:`benchmarks.lab.protocol.label_scores`;
         ``noise_rate`` of the training labels; ``networks``, ``baseline`` and ``note`` of the method;
         ``sample_passes``; ``seconds`` without scoring.
     """
@@ -169,19 +169,12 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
     problem = make_problem(data, cell.noise, cell.seed)
     watcher = Watcher(problem, data.test_inputs, data.test_labels)
     augment, own_augment = augmentations(data)
-    training = Training(
+    training = methods.Training(
         model=build(cell.network, data, cell.seed),
-        inputs=problem.inputs,
-        given=problem.given,
-        num_classes=data.num_classes,
-        epochs=cell.epochs,
-        lr=cell.lr,
-        batch_size=cell.batch_size,
-        seed=cell.seed,
-        noise_rate=problem.noise_rate,
+        **fields_from(methods.Training, data, problem, cell),
         augment=augment,
         own_augment=own_augment,
-        on_epoch=watcher,
+        callbacks=(methods.QUIET, watcher),
     )
     start = time.perf_counter()
     result = methods.fit(cell.method, training)
@@ -190,9 +183,7 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
         **watcher.finish(result.model, result.sample_passes, before=methods.passes_before_training(result)),
         **label_scores(result, problem),
         "noise_rate": problem.noise_rate,
-        "networks": methods.networks(cell.method),
-        "baseline": methods.is_baseline(cell.method),
-        "note": methods.NOTES.get(cell.method),
+        **methods.facts(cell.method),
         "sample_passes": result.sample_passes,
         "seconds": seconds,
     }
@@ -208,30 +199,23 @@ def _fingerprint(data: Benchmark) -> str:
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.robustness", description="How well methods train on labels with injected noise."
-    )
+    parser = new_parser("robustness", "How well methods train on labels with injected noise.")
     add = parser.add_argument
     add("--task", default="classification", help="segmentation: mask noise; its own options: --task segmentation -h")
     add("--suite", help=f"all cells of a study: {', '.join(SUITES)}; the options below change or restrict them")
     add("--parts", help=f"parts of the suite, with commas: {', '.join(SUITES['standard'])} (default: all)")
     add("--quick", action="store_true", help="a few cells of the suite, in less than ten minutes")
-    add("--dataset", help="without a suite: digits (default), cifar10 or cifar10-hog")
+    add("--dataset", help=f"without a suite: {', '.join(SETTINGS)} (default: digits)")
     add("--data-dir", type=Path, help="folder of the data set's files; digits need none")
     add("--subset", type=int, help="train on so many samples only")
     add("--noise", help="noise models, such as none,symmetric:0.4,human:random1 (default: symmetric:0.4)")
     add("--methods", help=f"methods, with commas (default: {','.join(methods.DEFAULT_METHODS)}; of a suite, all)")
-    add("--seeds", type=int, help=f"number of seeds (default: {SEEDS}, or the suite's)")
-    add("--first-seed", type=int, default=0, help="the first of them (default: %(default)s)")
+    add_seed_options(parser)
     add("--epochs", type=int, help="budget in epochs of plain training")
     add("--lr", type=float, help="learning rate")
     add("--batch-size", type=int, help="samples in a batch")
-    add("--network", help="mlp, small_cnn, narrow_cnn, preact_resnet18 or auto (default: the data set's)")
-    add("--processes", type=int, help="cells at a time (default: one a core; 1 on a GPU)")
-    add("--out", type=Path, help=f"report folder (default: {RESULTS} for a whole suite, else {RUNS})")
-    add("--cells", type=Path, help=f"folder of the finished cells (default: cells, in --out or in {RUNS})")
-    add("--stem", help="name of the report's files (default: robustness for a whole suite, else results)")
-    add("--verbose", action="store_true", help="print a line a finished cell")
+    add("--network", help=f"{', '.join(NETWORKS)} or auto (default: the data set's)")
+    add_cell_options(parser, "robustness")
     return parser.parse_args(words)
 
 
@@ -243,48 +227,26 @@ def _task(words: Sequence[str] | None) -> tuple[str, list[str]]:
     return found.task, rest
 
 
-def report_place(arguments: argparse.Namespace, cells: Sequence[Cell]) -> tuple[Path, str]:
-    """Return folder and stem of the report; only a whole suite's goes to the documentation by itself."""
-    words = ["--suite", str(arguments.suite)] + (["--data-dir", "."] if arguments.data_dir else [])
-    whole = arguments.suite is not None and {cell.dataset for cell in cells} == {
-        part.dataset for part in SUITES[arguments.suite].values()
-    }
-    usual = vars(parse_arguments(words))
-    free = ("data_dir", "processes", "out", "cells", "stem", "verbose")
-    whole &= all(value == usual[name] for name, value in vars(arguments).items() if name not in free)
-    folder, stem = (RESULTS, "robustness") if whole else (RUNS, "results")
-    return arguments.out or folder, arguments.stem or stem
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the study, write the report, print the table; return the exit status."""
     task, rest = _task(words)
     if task == "segmentation":
-        return mask_robustness.main(rest)
+        try:
+            require("PIL")
+        except NoisyCorrectError as error:
+            return usage(error)
+        from benchmarks.parsing import mask_noise
+
+        return mask_noise.main(rest)
     arguments = parse_arguments(rest)
-    console = Console()
-    failed = None
-    try:
-        cells = make_cells(arguments)
-        folder, stem = report_place(arguments, cells)
-        records = run_cells(
-            cells,
-            functools.partial(run_cell, arguments.data_dir),
-            arguments.cells or (arguments.out or RUNS) / "cells",
-            arguments.processes or (1 if torch.cuda.is_available() else None),
-            verbose=arguments.verbose,
-        )
-    except CellsFailedError as error:
-        records, failed = error.finished, error
-    except NoisyCorrectError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if records:
-        print_table(write_study(folder, records, title=TITLE, stem=stem), console)
-        console.print(f"Report: {folder / stem}.md", soft_wrap=True)
-    if failed is not None:
-        print(failed, file=sys.stderr)
-    return int(failed is not None)
+
+    def report(records: list[Record]) -> None:
+        screen = console()
+        print_study(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), screen)
+        say_where(arguments, screen)
+
+    one = functools.partial(run_cell, arguments.data_dir)
+    return run_study(arguments, functools.partial(make_cells, arguments), one, report)
 
 
 if __name__ == "__main__":

@@ -8,31 +8,39 @@ import dataclasses
 import functools
 import hashlib
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from benchmarks.cells import CellsFailedError, Record, cell_config, read_cell, run_cells
+from benchmarks.lab.cells import CellsFailedError, Record, cell_config, cores, read_cell, run_cells
+from benchmarks.lab.experiment import FINISHED, finished, say_where, seeds_of, usage
+from benchmarks.lab.extras import require
+from benchmarks.lab.tables import console as new_console
+from benchmarks.parsing.costs import print_plan
 from benchmarks.parsing.data import EMBEDDED, describe, load, val_images
-from benchmarks.parsing.dry_run import print_plan
 from benchmarks.parsing.evaluate import evaluate
 from benchmarks.parsing.networks import build_network
-from benchmarks.parsing.pages import write_study
-from benchmarks.parsing.plan import Cell, Data, distinct_cells, make_cells
-from benchmarks.parsing.presets import Preset, parse_size, preset_named
-from benchmarks.parsing.rows import Variant, variants
+from benchmarks.parsing.plan import (
+    Cell,
+    Data,
+    Preset,
+    Variant,
+    distinct_cells,
+    make_cells,
+    parse_size,
+    preset_named,
+    variants,
+)
+from benchmarks.parsing.report import print_tables, write_study
 from benchmarks.parsing.study import Options, run_cell, run_together
-from benchmarks.parsing.tables import print_tables
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.training.engine import resolve_device, resolve_precision
 from noisycorrect_seg.classes import Classes
 
-WIDTH = 140
 OVERRIDES = (
     "backbone", "context", "width", "epochs", "init_epochs", "cycles", "cycle_epochs", "lr", "batch_size",
     "train_limit", "val_limit", "shrink",
@@ -41,17 +49,14 @@ OVERRIDES = (
 
 def command(arguments: argparse.Namespace) -> int:
     """Do what a command line says; return the exit status: 0, 1 if runs failed, 2 for a mistake in the command."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)  # of a file, rich thinks that it is 80 characters wide
+    console = new_console()
     try:
         with process_group(arguments.device):
             if arguments.evaluate is not None:
                 return _evaluate(arguments, console)
             return _study(arguments, console)
     except NoisyCorrectError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return usage(error)
 
 
 @contextlib.contextmanager
@@ -77,15 +82,16 @@ def make_preset(arguments: argparse.Namespace) -> Preset:
 def _study(arguments: argparse.Namespace, console: Console) -> int:
     preset = make_preset(arguments)
     rows = variants(arguments.ablation, None if arguments.rows is None else arguments.rows.split(","))
-    whole_number("--seeds", arguments.seeds, least=1)
-    whole_number("--first-seed", arguments.first_seed, least=0)
+    seeds = seeds_of(arguments)
+    if not arguments.dry_run:
+        require("matplotlib")  # known before hours of training, not after
     resolve_precision(arguments.amp, resolve_device(arguments.device))
     data = describe(arguments.dataset, arguments.data_dir, preset, arguments.noise)
     cells = make_cells(
         rows,
         preset,
         data,
-        range(arguments.first_seed, arguments.first_seed + arguments.seeds),
+        seeds,
         weights=_file_name(arguments.weights),
         precision=arguments.amp,
         ranks=distributed.world_size(),
@@ -106,20 +112,18 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
     processes = _processes(arguments)
     if arguments.dry_run:
         if distributed.is_main():
-            finished = [cell for cell in distinct_cells(cells) if read_cell(options.folder, cell)]
+            every = distinct_cells(cells)
             print_plan(
-                cells, classes, console,
-                processes=min(processes, max(1, len(distinct_cells(cells)))), ranks=distributed.world_size(),
-                device=options.device, finished=finished,
+                cells, classes, console, processes=min(processes, max(1, len(every))),
+                ranks=distributed.world_size(), device=options.device,
+                finished=[cell for cell in every if read_cell(options.folder, cell)],
                 channels_last=options.channels_last, compiled=options.compiled,
             )  # fmt: skip
-        return 0
+        return FINISHED
     records, failed = _compute(cells, options, processes, verbose=arguments.verbose)
     if records and distributed.is_main():
         _report(arguments, rows, cells, records, classes, options.folder, console)
-    if failed is not None:
-        print(failed, file=sys.stderr)
-    return int(failed is not None)
+    return finished(failed)
 
 
 def _file_name(path: Path | None) -> str | None:
@@ -152,7 +156,7 @@ def _processes(arguments: argparse.Namespace) -> int:
         return whole_number("--processes", arguments.processes, least=1)
     if distributed.world_size() > 1 or resolve_device(arguments.device).type != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def _compute(
@@ -181,14 +185,12 @@ def _report(
     console: Console,
 ) -> None:
     by_config = {str(record["config"]): record for record in records}
-    found = {
-        name: [by_config[key] for key in (str(cell_config(cell)) for cell in own) if key in by_config]
-        for name, own in cells.items()
-    }
+    keys = [(name, str(cell_config(cell))) for name, own in cells.items() for cell in own]
+    found = [{"row": name, **by_config[key]} for name, key in keys if key in by_config]
     study = arguments.ablation or "correction"
     summary = write_study(arguments.out, study, rows, found, classes, folder, stem=arguments.stem)
     print_tables(study, summary, console)
-    console.print(f"Report: {arguments.out / arguments.stem}.md", soft_wrap=True, highlight=False)
+    say_where(arguments, console)
 
 
 def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
@@ -213,4 +215,4 @@ def _evaluate(arguments: argparse.Namespace, console: Console) -> int:
         out=arguments.out,
         stem=f"{arguments.stem}-evaluation",
     )
-    return 0
+    return FINISHED

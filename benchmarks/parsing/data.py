@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from benchmarks.parsing.plan import Data
-from benchmarks.parsing.presets import Preset
+from benchmarks.parsing.plan import Data, Preset
+from benchmarks.parsing.sources import Shrunk
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets import Cached, SourceView, Subset, source_named
+from noisycorrect_seg.datasets import Cached, Subset, source_named
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 
 if TYPE_CHECKING:
@@ -47,42 +46,6 @@ class Sources:
     def classes(self) -> Classes:
         """The classes of the masks."""
         return self.train.classes
-
-
-class Shrunk(SourceView):
-    """A source whose images are made smaller when they are read: averaged images, masks by nearest pixel.
-
-    Parameters
-    ----------
-    source : ParsingSource
-        Kept as ``.source``.
-    size : (int, int)
-        Height and width of a network's input.
-    factor : float
-        An image becomes at most so many times larger than it is in that input; no image grows.
-    """
-
-    def __init__(self, source: ParsingSource, size: tuple[int, int], factor: float) -> None:
-        super().__init__(source)
-        self.size = size
-        self.factor = factor
-
-    def image(self, index: int) -> np.ndarray:
-        """Return an image, RGB uint8 (H, W, 3)."""
-        image = self.source.image(index)
-        return np.array(Image.fromarray(image).resize(self._size(image), Image.Resampling.BOX))
-
-    def mask(self, index: int) -> np.ndarray | None:
-        """Return its given mask, uint8 (H, W), or None."""
-        mask = self.source.mask(index)
-        if mask is None:
-            return None
-        return np.array(Image.fromarray(mask).resize(self._size(mask), Image.Resampling.NEAREST))
-
-    def _size(self, array: np.ndarray) -> tuple[int, int]:
-        height, width = array.shape[:2]
-        scale = min(1.0, self.factor * min(self.size[0] / height, self.size[1] / width))
-        return max(2, round(width * scale)), max(2, round(height * scale))
 
 
 class _CleanMasks(Sequence[np.ndarray]):

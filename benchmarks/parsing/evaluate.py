@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.lab.report import write_report
+from benchmarks.lab.tables import Grid, down, markdown, show, with_deviation
 from benchmarks.parsing.study import MODEL, NETWORK, RUN
-from benchmarks.parsing.tables import Grid, markdown_table
-from benchmarks.report import write_report
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
@@ -163,36 +162,33 @@ def evaluate(
     how += ", box centres cut to whole numbers as published" if official_centres else ""
     how += f", scales {', '.join(f'{scale:g}' for scale in TTA_SCALES)} and mirrors, logits averaged" if tta else ""
     payload = {"title": TITLE, "checkpoint": checkpoint.name, "how": how, "scores": scores, "iou": iou}
-    grids = figures_grid(scores), [["class", "IoU, %"], *([name, _percent(value)] for name, value in iou.items())]
-    page = [f"# {TITLE}: {checkpoint.name}", "", f"In the images' own frames: {how}." + (f" {NOTE}" if tta else "")]
-    for grid in grids:
-        page += ["", *markdown_table(grid)]
+    grids = (
+        figures_grid(scores),
+        down(iou.items(), [("class", lambda one: one[0]), ("IoU, %", lambda one: _percent(one[1]))]),
+    )
+    note = f" {NOTE}" if tta else ""
+    page = markdown(f"# {TITLE}: {checkpoint.name}", f"In the images' own frames: {how}.{note}", *grids)
     if distributed.is_main():
-        write_report(out, payload, "\n".join(page) + "\n", stem=stem)
+        write_report(out, payload, page, stem=stem)
     for grid in grids:
-        _print(grid, console)
-    console.print(f"{how}." + (f" {NOTE}" if tta else ""), soft_wrap=True, highlight=False)
+        show(grid, console)
+    console.print(f"{how}.{note}", soft_wrap=True, highlight=False)
     return payload
 
 
 def figures_grid(scores: dict[str, float]) -> Grid:
     """Return the means in both conventions, named, in %."""
     names = {"": "standard: means over the classes that occur", "published_": "published: absent classes count 0"}
-    lines = [["convention", "pixel acc", "mean acc", "mIoU"]]
-    for prefix, name in names.items():
-        keys = "pixel_accuracy", f"{prefix}mean_accuracy", f"{prefix}mean_iou"
-        lines.append([name, *(_percent(scores[key]) for key in keys)])
-    return lines
-
-
-def _print(grid: Grid, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD)
-    for place, name in enumerate(grid[0]):
-        table.add_column(name, justify="right" if place else "left")
-    for line in grid[1:]:
-        table.add_row(*line)
-    console.print(table)
+    return down(
+        names.items(),
+        [
+            ("convention", lambda entry: entry[1]),
+            ("pixel acc", lambda entry: _percent(scores["pixel_accuracy"])),
+            ("mean acc", lambda entry: _percent(scores[f"{entry[0]}mean_accuracy"])),
+            ("mIoU", lambda entry: _percent(scores[f"{entry[0]}mean_iou"])),
+        ],
+    )
 
 
 def _percent(value: float) -> str:
-    return "-" if value != value else f"{100 * value:.2f}"
+    return with_deviation((value, math.nan), ".2f", 100)

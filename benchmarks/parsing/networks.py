@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.parsing.plan import Cell
-from benchmarks.parsing.rows import LOSSES
+from benchmarks.parsing.plan import FULL_LOSS, Cell
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.ace2p import ACE2P, load_imagenet
@@ -35,27 +34,28 @@ def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> 
 
 
 def parsing_loss(losses: str) -> ParsingLoss:
-    """Return the loss of a row of Table 3.
+    """Return the loss of some terms of Eq. 4, such as a row of Table 3.
 
     Raises
     ------
     InvalidInputError
-        If there is no such row.
+        If a term is unknown.
 
     Examples
     --------
     >>> parsing_loss("ce+edge").lovasz
     False
     """
-    if losses not in LOSSES:
-        raise unknown_name("row of losses", losses, LOSSES)
     terms = losses.split("+")
+    for term in terms:
+        if term not in FULL_LOSS.split("+"):
+            raise unknown_name("term of the loss", term, FULL_LOSS.split("+"))
     return ParsingLoss(edge="edge" in terms, lovasz="iou" in terms, consistency="consistency" in terms)
 
 
-def make_task(cell: Cell, classes: Classes) -> HumanParsing:
-    """Return a cell's task."""
-    return HumanParsing(classes, size=cell.size, loss=parsing_loss(cell.losses))
+def make_task(classes: Classes, size: tuple[int, int], losses: str) -> HumanParsing:
+    """Return the task with a loss of these terms."""
+    return HumanParsing(classes, size=size, loss=parsing_loss(losses))
 
 
 def prepared(network: nn.Module, *, channels_last: bool, compiled: bool) -> nn.Module:

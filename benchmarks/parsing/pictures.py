@@ -1,8 +1,8 @@
-"""Pictures of a parsing study: labels over the cycles (as the paper's Fig. 7), and curves over the cycles."""
+"""Pictures of a parsing study: labels over the cycles (as the paper's Fig. 7)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,22 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from benchmarks.parsing.summary import Row
-from benchmarks.report import new_figure
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.files import replace_atomically
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.inference.visualise import LINE_PIXELS, colour_mask, contact_sheet, legend, save_picture
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from noisycorrect_seg.datasets import ParsingSource
 
 SAMPLES = 8  # rows of the picture
 LONGEST_SIDE = 288  # of a kept image: larger ones are thinned out
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C564B")
 DIFFERENT = np.array([230, 20, 60], np.uint8)  # a pixel whose label is another than the one it is compared with
 
 
@@ -146,44 +140,3 @@ def _changed(one: Evolution) -> np.ndarray:
 def write_evolution(path: Path, found: Sequence[Evolution], classes: Classes) -> None:
     """Write the sheet as a PNG."""
     save_picture(path, evolution_picture(found, classes), "PNG")
-
-
-def curves(rows: Sequence[Row]) -> dict[str, Figure]:
-    """Draw "curves": validation mean IoU, and the quality of the refined labels where it is known, over the cycles."""
-    panels = [("val_mean_iou", "validation mIoU, %"), ("label_mean_iou", "mIoU of the training labels, %")]
-    panels.append(("label_accuracy", "pixel accuracy of the training labels, %"))
-    drawn = [(name, title) for name, title in panels if any(row.series[name] for row in rows)]
-    figure = new_figure(4.6 * len(drawn), 3.8)
-    for place, (name, title) in enumerate(drawn, start=1):
-        axes = figure.add_subplot(1, len(drawn), place)
-        _draw(axes, rows, name)
-        axes.set(title=title, xlabel="cycle (0: the initial phase)", axisbelow=True)
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(figure.axes)), frameon=False
-    )
-    return {"curves": figure}
-
-
-def _draw(axes: Axes, rows: Sequence[Row], name: str) -> None:
-    for place, row in enumerate(rows):
-        series = dict(row.series[name])
-        if name.startswith("label_") and series:
-            series = {0: row.before[name], **series}
-        if not series:
-            continue
-        cycles = sorted(series)
-        means, stds = (100 * np.array([series[cycle][which] for cycle in cycles]) for which in (0, 1))
-        colour = COLOURS[place % len(COLOURS)]
-        axes.plot(cycles, means, color=colour, label=row.name, marker="o", ms=3.5, lw=1.6)
-        axes.fill_between(
-            cycles, means - np.nan_to_num(stds), means + np.nan_to_num(stds), color=colour, alpha=0.15, lw=0
-        )
-    axes.set_xticks(range(1 + max((cycle for row in rows for cycle in row.series[name]), default=0)))
-
-
-def captions(stem: str, pictures: Mapping[str, str]) -> str:
-    """Return Markdown that shows `STEM-NAME.png` with a caption, for each name."""
-    return "".join(f"\n{caption}\n\n![{name}]({stem}-{name}.png)\n" for name, caption in pictures.items())

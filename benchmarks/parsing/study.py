@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import Record, cell_config, cell_key, plain, read_cell
+from benchmarks.lab.cells import Record, cell_key, plain, read_cell, write_cell
 from benchmarks.parsing.data import load, whole_val
+from benchmarks.parsing.methods import PARSING_METHODS
 from benchmarks.parsing.networks import build_network, make_task, parameters, prepared
 from benchmarks.parsing.pictures import evolutions, save_evolutions
 from benchmarks.parsing.plan import Cell, Data
-from benchmarks.parsing.rows import METHODS
-from noisycorrect import CorrectionResult, SelfCorrector
+from noisycorrect import CorrectionResult, Progress, SelfCorrector
 from noisycorrect.labels.compare import changed_share
 from noisycorrect.support import distributed
 from noisycorrect.support.files import write_json
@@ -51,7 +51,7 @@ class Options:
     keep_labels : bool
         Leave the run's folder, with checkpoint and label store, where it is.
     progress : bool
-        Show a bar over the samples of a run, on a terminal.
+        Show how far a run is: a bar on a terminal, elsewhere a line an epoch.
     """
 
     folder: Path
@@ -87,10 +87,8 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
         write_json(place / NETWORK, {"network": network.config, "size": cell.size, "classes": sources.classes.names})
     corrector = SelfCorrector(
         prepared(network, channels_last=options.channels_last, compiled=options.compiled),
-        task=make_task(cell, sources.classes),
-        init_epochs=cell.init_epochs,
-        cycles=cell.cycles,
-        cycle_epochs=cell.cycle_epochs,
+        task=make_task(sources.classes, cell.size, cell.losses),
+        recipe=PARSING_METHODS[cell.method].replace(schedule=cell.schedule),
         lr=cell.lr,
         batch_size=cell.batch_size,
         precision=cell.precision,
@@ -98,9 +96,7 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
         num_workers=options.workers,
         seed=cell.seed,
         run_dir=place / RUN,
-        keep_generations=None,  # for the pictures; the store goes with the run's folder
-        verbose=options.progress,
-        **METHODS[cell.method].settings,
+        callbacks=[Progress(enabled=options.progress)],
     )
     train = ParsingDataset(sources.train, cell.size, augment=True)
     result = corrector.fit(train, ParsingDataset(sources.val, cell.size), clean_labels=sources.clean)
@@ -168,7 +164,7 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
 def run_together(cells: Sequence[Cell], run_one: Callable[[Any], Mapping[str, Any]], folder: Path) -> list[Record]:
     """Compute the cells one after the other, all ranks of a process group at each; rank 0 writes the files.
 
-    The counterpart of :func:`benchmarks.cells.run_cells` under torchrun. Every rank returns all records.
+    The counterpart of :func:`benchmarks.lab.cells.run_cells` under torchrun. Every rank returns all records.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = []
@@ -177,8 +173,7 @@ def run_together(cells: Sequence[Cell], run_one: Callable[[Any], Mapping[str, An
         record = distributed.all_gather_objects(read_cell(folder, cell))[0]
         if record is None:
             result = distributed.all_gather_objects(plain(run_one(cell)))[0]
-            record = {"config": cell_config(cell), "result": result}
-            if distributed.is_main():
-                write_json(folder / f"{cell_key(cell)}.json", record)
+            stored = write_cell(folder, cell, result) if distributed.is_main() else {}
+            record = distributed.all_gather_objects(stored)[0]
         records.append(record)
     return records

@@ -17,7 +17,17 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks.cells import CellsFailedError, cell_config, cell_key, plain, read_cell, run_cells
+from benchmarks.lab import cells as cells_module
+from benchmarks.lab.cells import (
+    CellsFailedError,
+    cell_config,
+    cell_key,
+    code_digest,
+    plain,
+    read_cell,
+    read_records,
+    run_cells,
+)
 from noisycorrect.support.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +88,38 @@ def test_finished_cells_are_skipped_and_only_new_ones_computed(tmp_path: Path, l
     assert names == sorted(f"{cell_key(cell)}.json" for cell in grid(3))  # no claim and no part is left behind
 
 
+def test_cells_of_another_code_are_computed_again(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = functools.partial(note, log)
+    run_cells(grid(2), run, tmp_path / "study", processes=1)
+    monkeypatch.setattr(cells_module, "code_digest", lambda: "another")
+    assert read_cell(tmp_path / "study", Cell()) is None
+    (tmp_path / "study" / f"{cell_key(Cell())}.json").write_text(
+        json.dumps({"config": cell_config(Cell()), "code": "the first", "result": {}})
+    )
+    assert read_cell(tmp_path / "study", Cell()) is None, "a record of other code under this one's name"
+    run_cells(grid(2), run, tmp_path / "study", processes=1)
+    assert runs_by_seed(log) == [0, 0, 1, 1]
+    assert sorted(read_records(tmp_path / "study")) == sorted(map(cell_key, grid(2))), "the newest of each"
+
+
+def test_the_code_of_a_cell_is_every_source_of_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_package" / "inside"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(cells_module, "PACKAGES", ("some_package",))
+    digest, digests = code_digest.__wrapped__, []
+    for name, text in (("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", ""), ("notes.txt", "no source")):
+        (package / name).write_text(text)
+        digests.append(digest())
+    assert len(set(digests)) == 3
+    assert digests[-1] == digests[-2], "what is no source does not count"
+    (package / "a.py").rename(package / "c.py")
+    assert digest() not in digests
+    monkeypatch.undo()
+    assert cells_module.PACKAGES == ("noisycorrect", "noisycorrect_seg", "benchmarks")
+
+
 @pytest.mark.parametrize("content", ["", '{"config": {"seed": 1}, "result": {}}', "[]", "{}"])
 def test_a_file_that_is_damaged_or_of_another_configuration_is_computed_again(
     tmp_path: Path, log: Path, content: str
@@ -115,7 +157,7 @@ import functools, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = {paths!r}
-from benchmarks.cells import run_cells
+from benchmarks.lab.cells import run_cells
 import test_cells
 if __name__ == "__main__":
     run = functools.partial(test_cells.slowly, Path({log!r}), {seconds})

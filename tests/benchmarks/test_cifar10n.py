@@ -15,11 +15,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks import cifar10n, cifar10n_report
-from benchmarks.cells import cell_config
-from benchmarks.cifar10n import Clock, Curve, foreseen_passes, make_cells, make_problem, method_names, read_curve
-from benchmarks.datasets import load
-from benchmarks.networks import build, resnet34
+from benchmarks import cifar10n
+from benchmarks.cifar10n import Clock, Curve, make_cells, make_problem, read_curve
+from benchmarks.lab.cells import cell_config
+from benchmarks.lab.datasets import load
+from benchmarks.lab.label_study import rows_of
+from benchmarks.lab.methods import LABEL_METHODS, names_of
+from benchmarks.lab.networks import build, resnet34
+from benchmarks.lab.published import CIFAR10N, CIFAR10N_SOURCE
 from noisycorrect.support.errors import NonFiniteLossError
 from noisycorrect.training.engine import resolve_device
 
@@ -134,7 +137,7 @@ def test_a_finished_study_trains_nothing_more_and_is_written(folder: Path, tmp_p
         assert (result["estimated_rate"] is not None) is corrects
         assert result["history"][-1]["sample_passes"] == result["sample_passes"]
         assert result["seconds"] == pytest.approx(sum(point["seconds"] for point in result["history"]))
-    assert stored["published"]["source"] == cifar10n_report.PUBLISHED_SOURCE
+    assert stored["published"]["source"] == CIFAR10N_SOURCE
     for name in ("results.md", "results-accuracy-cifar10.png", "results-curves-cifar10.png"):
         assert (tmp_path / name).stat().st_size > 0
     checkpoints = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/checkpoint.pt")}
@@ -150,28 +153,28 @@ def test_published_last_epochs_stand_beside_ours(folder: Path, tmp_path: Path) -
     ]
     cells = make_cells(arguments, load("cifar10", folder))
     records = [{"config": cell_config(cell), "result": result} for cell, result in zip(cells, results, strict=True)]
-    rows = cifar10n_report.write_results(tmp_path, records)
-    assert [row.method for row in rows] == ["ce"]
+    rows = cifar10n.write_results(tmp_path, records)
+    assert [row.name for row in rows] == ["ce"]
     page = (tmp_path / "results.md").read_text()
     assert "| ce | narrow_cnn | 1 | 60 | 1.00 | 91.0 ± 1.4 |" in page
     assert "| ELR (published) | ResNet-34 | 1 | 120 | 2 | 92.9 |" in page
     assert "| ELR+ (published) | PreAct ResNet-18 | 2 | 400 | 27 | 95.1 |" in page
     assert "| DivideMix (published) | - | 2 | 300 | 15 to 55 | 95.3 |" in page
-    assert page.count("(published)") == len(cifar10n_report.PUBLISHED) == 8
+    assert page.count("(published)") == len(CIFAR10N) == 8
 
 
 def test_a_set_of_labels_that_nobody_published_has_a_dash() -> None:
     config = {"dataset": "cifar10", "noise": "human:random2", "method": "ce", "seed": 0, "budget": 100, "epochs": 100}
     result = {"test_accuracy": 0.5, "baseline": True, "samples": 10, "sample_passes": 3000}
     records = [{"config": {**config, "network": "resnet34"}, "result": result}]
-    table = cifar10n_report.comparison(cifar10n_report.summarise(records), records)
-    assert "| ce | resnet34 | 1 | 100 | 1.00 | 50.0 |" in table
-    assert "| CE (published) | ResNet-34 | 1 | 100 | 1 | - |" in table
+    lines = cifar10n.comparison(rows_of(records))[2].lines
+    assert ["ce", "resnet34", "1", "100", "1.00", "50.0"] in lines
+    assert ["CE (published)", "ResNet-34", "1", "100", "1", "-"] in lines
 
 
 def test_the_page_has_the_published_rows_of_the_module() -> None:
     page = (Path(__file__).parents[2] / "docs" / "cifar10n.md").read_text(encoding="utf-8")
-    for row in cifar10n_report.PUBLISHED:
+    for row in CIFAR10N:
         passes = dict.fromkeys(f"{cost * row.epochs / 120:.2g}" for cost in row.cost)
         scores = " | ".join(f"{row.accuracy[key]}" for key in ("aggregate", "random1", "worst"))
         setting = f"{row.method} | {row.network or '-'} | {row.networks} | {row.epochs}"
@@ -198,7 +201,7 @@ def test_runs_make_the_passes_that_were_foreseen(folder: Path, tmp_path: Path, m
     arguments = cifar10n.parse_arguments(words(folder, tmp_path, "--methods", method, "--epochs", "4"))
     (cell,) = make_cells(arguments, data)
     result = cifar10n.run_cell(cell, data, tmp_path / "run", Clock(minutes=5))
-    assert result["sample_passes"] == foreseen_passes(cell, TRAIN)
+    assert result["sample_passes"] == LABEL_METHODS[method].passes(TRAIN, cell.epochs)
     assert len(result["history"]) == cell.epochs
     assert result["note"] == ("rate given" if method == "coteaching" else None)
 
@@ -276,7 +279,7 @@ def test_a_curve_forgets_epochs_that_are_trained_again(folder: Path, tmp_path: P
     stored = [{"epoch": epoch, "test_accuracy": 2.0, "seconds": 1.0} for epoch in (1, 2, 3)]
     (tmp_path / cifar10n.CURVE).write_text(json.dumps(stored))
     curve = Curve(tmp_path, 4, data, Clock(minutes=5))
-    curve(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), {"epoch": 2.0})
+    curve.see(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), 2)
     assert [point["epoch"] for point in curve.points] == [1, 2]
     assert curve.points[0] == stored[0]
     assert 0 <= curve.points[1]["test_accuracy"] <= 1
@@ -288,14 +291,15 @@ def test_the_last_epoch_never_stops_a_run(folder: Path, tmp_path: Path) -> None:
     curve = Curve(tmp_path, 2, load("cifar10", folder), clock)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
     with pytest.raises(cifar10n._TimeOverError):
-        curve(model, {"epoch": 1.0})
-    curve(model, {"epoch": 2.0})
+        curve.see(model, 1)
+    curve.see(model, 2)
     assert len(read_curve(tmp_path)) == 2
 
 
 def test_all_baselines_but_pruning_can_be_resumed() -> None:
-    assert {"ce", "elr", "sop", "coteaching", "dividemix", "paper", "robust"} <= set(method_names())
-    assert "prune-retrain" not in method_names()
+    names = set(names_of(ablations=False, resumable=True))
+    assert {"ce", "elr", "sop", "coteaching", "dividemix", "paper", "robust"} <= names
+    assert "prune-retrain" not in names
 
 
 def test_resnet34_is_the_published_one(folder: Path) -> None:

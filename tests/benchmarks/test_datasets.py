@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.datasets import Benchmark, load, stratified_subset
-from benchmarks.features import hog_features
-from benchmarks.networks import build, mlp, preact_resnet18, small_cnn
+from benchmarks.lab.datasets import Benchmark, load, stratified_subset
+from benchmarks.lab.features import hog_features
+from benchmarks.lab.networks import build, mlp, preact_resnet18, small_cnn
 from noisycorrect.support.errors import InvalidInputError
 
 TRAIN, TEST = 40, 10
@@ -151,7 +151,7 @@ def test_decoded_images_are_cached_and_a_spoilt_cache_is_mended(
     stored[1].write_bytes(stored[1].read_bytes()[:5000])
     assert torch.equal(load("cifar10", jpegs).train_inputs, first.train_inputs)
 
-    monkeypatch.setattr("benchmarks.datasets._decode", None)  # a further load must not decode
+    monkeypatch.setattr("benchmarks.lab.datasets._decode", None)  # a further load must not decode
     assert torch.equal(load("cifar10", jpegs).train_inputs, first.train_inputs)
 
 
@@ -338,8 +338,8 @@ def test_hog_features_are_standardised_each_and_stored_once(
     assert list(data.human_labels) == ["aggregate"]
     assert len(list((tmp_path / "cache").glob("hog-*.npy"))) == 2
 
-    monkeypatch.setattr("benchmarks.features.orientation_votes", None)  # nothing is computed again
-    monkeypatch.setattr("benchmarks.features.hog_features", lambda images: torch.zeros(len(images), 372))
+    monkeypatch.setattr("benchmarks.lab.features.orientation_votes", None)  # nothing is computed again
+    monkeypatch.setattr("benchmarks.lab.features.hog_features", lambda images: torch.zeros(len(images), 372))
     assert torch.equal(load("cifar10-hog", jpegs).train_inputs, data.train_inputs)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.features import hog_features
+from benchmarks.lab.features import hog_features
 from noisycorrect.support.errors import InvalidInputError
 
 

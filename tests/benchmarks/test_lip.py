@@ -13,6 +13,8 @@ from PIL import Image
 
 from benchmarks import lip
 from benchmarks.parsing import study
+from noisycorrect import Progress
+from noisycorrect.training.run import Run
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 from noisycorrect_seg.inference.visualise import save_mask
@@ -42,11 +44,11 @@ def test_a_study_is_written_and_finished_runs_are_kept(tmp_path: Path, capsys: p
     assert (none["name"], both["name"]) == ("none", "both")
     assert passes(tmp_path) == {"none": 6 * EPOCH, "both": BUDGET}
     assert (none["paper"], both["paper"]) == (0.5688, 0.5862)
-    assert 0 <= none["val"]["mean_iou"][0] < 1
-    assert none["after"]["label_accuracy"][0] is None, "plain training refines nothing"
-    assert 0.5 < both["before"]["label_accuracy"][0] < 1
-    assert 0.5 < both["after"]["label_accuracy"][0] <= 1
-    assert len(both["class_iou"]) == 20
+    assert 0 <= none["measures"]["val.mean_iou"][0] < 1
+    assert "labels_after.label_accuracy" not in none["measures"], "plain training refines nothing"
+    assert 0.5 < both["measures"]["labels_before.label_accuracy"][0] < 1
+    assert 0.5 < both["measures"]["labels_after.label_accuracy"][0] <= 1
+    assert len(stored["cells"][1]["result"]["class_iou"]) == 20
     assert sorted(both["series"]["val_mean_iou"]) == ["0", "1", "2"]
     for name in ("results.md", "results-evolution.png", "results-curves.png"):
         assert (tmp_path / name).stat().st_size > 0
@@ -56,7 +58,7 @@ def test_a_study_is_written_and_finished_runs_are_kept(tmp_path: Path, capsys: p
     times = {path: path.stat().st_mtime_ns for path in cells.glob("*.json")}
     assert run(tmp_path, "--ablation", "cycles", "--stem", "again") == 0
     assert times == {path: path.stat().st_mtime_ns for path in cells.glob("*.json")}, "both studies share their runs"
-    assert report(tmp_path, "again")["summary"][1]["val"] == both["val"]
+    assert report(tmp_path, "again")["summary"][1]["measures"] == both["measures"]
 
 
 def passes(folder: Path) -> dict[str, int]:
@@ -88,17 +90,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(tmp_path: Path, monkeyp
     class Killed(BaseException):
         pass
 
-    def kill(_: object, record: dict[str, float]) -> None:
-        if record["epoch"] == 3:
-            raise Killed
+    class Kill(Progress):
+        def on_checkpoint(self, run: Run) -> None:
+            if run.epoch == 3:
+                raise Killed
 
-    corrector = study.SelfCorrector
-    monkeypatch.setattr(study, "SelfCorrector", lambda *args, **named: corrector(*args, on_epoch=kill, **named))
+    monkeypatch.setattr(study, "Progress", Kill)
     with pytest.raises(Killed):
         run(tmp_path / "killed", "--rows", "both")
     (place,) = (path.parent for path in (tmp_path / "killed").glob("cells/*/run"))
     assert lip.main([*TOY, "--out", str(tmp_path / "halfway"), "--evaluate", str(place)]) == 0, "the average so far"
-    monkeypatch.setattr(study, "SelfCorrector", corrector)
+    monkeypatch.setattr(study, "Progress", Progress)
     assert run(tmp_path / "killed", "--rows", "both") == 0
     assert run(tmp_path / "whole", "--rows", "both") == 0
     killed, whole = (report(tmp_path / name)["cells"][0]["result"] for name in ("killed", "whole"))
@@ -128,7 +130,8 @@ def test_ones_own_folder_has_no_clean_masks_and_is_measured_in_its_images(tmp_pa
     assert (cell["config"]["train"], cell["config"]["val"]) == (8, 2)
     assert cell["result"]["labels_before"] is cell["result"]["labels_after"] is None
     assert 0 <= cell["result"]["label_change"] < 0.5
-    assert stored["summary"][0]["image_frame"]["mean_iou"][0] != stored["summary"][0]["val"]["mean_iou"][0]
+    measures = stored["summary"][0]["measures"]
+    assert measures["image_frame.mean_iou"][0] != measures["val.mean_iou"][0]
     assert (tmp_path / "out" / "results-evolution.png").exists(), "the change stands for the clean masks"
     (labels,) = (tmp_path / "out").glob("cells/*/run/labels/generation-0002.h5")
     place = labels.parents[2]

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.parsing import data, measure, networks, pictures, plan, presets, reference, rows, summary, tables
+from benchmarks.lab import published
+from benchmarks.parsing import costs, data, methods, networks, pictures, plan, report, sources
 from noisycorrect import Schedule
 from noisycorrect.data.batches import ShardedBatches
 from noisycorrect.labels import SoftLabelStore
@@ -42,30 +43,30 @@ def slow_passes(method: str, schedule: Schedule, samples: int, batch_size: int, 
 )
 def test_sample_passes_are_those_of_a_slow_count(samples: int, batch_size: int, ranks: int) -> None:
     schedule = Schedule(3, 2, 2)
-    for method in rows.METHODS:
+    for method in methods.PARSING_METHODS:
         own = schedule if method != "none-cosine" else Schedule(7, 0, 1)
         counted = slow_passes(method, own, samples, batch_size, ranks)
-        assert rows.sample_passes(method, own, samples, batch_size, ranks=ranks) == counted, method
+        assert methods.parsing_passes(method, own, samples, batch_size, ranks=ranks) == counted, method
 
 
 @pytest.mark.parametrize("schedule", [Schedule(2, 1, 1), Schedule(100, 5, 10), Schedule(30, 5, 3)])
 @pytest.mark.parametrize("samples", [50, 30_462])
 def test_every_row_gets_the_passes_of_self_correction_rounded_up(schedule: Schedule, samples: int) -> None:
-    budget = rows.sample_passes("both", schedule, samples, 36)
-    for method in rows.METHODS:
-        longer = rows.schedule_at_equal_passes(method, schedule, samples, 36)
-        assert rows.sample_passes(method, longer, samples, 36) >= budget
+    budget = methods.parsing_passes("both", schedule, samples, 36)
+    for method in methods.PARSING_METHODS:
+        longer = methods.schedule_at_equal_passes(method, schedule, samples, 36)
+        assert methods.parsing_passes(method, longer, samples, 36) >= budget
         assert (longer.cycles, longer.cycle_epochs) == (schedule.cycles, schedule.cycle_epochs) or longer.cycles == 0
         if longer.epochs > schedule.epochs:
             fewer = dataclasses.replace(longer, init_epochs=longer.init_epochs - 1)
-            assert rows.sample_passes(method, fewer, samples, 36) < budget, method
-    assert rows.schedule_at_equal_passes("both", schedule, samples, 36) == schedule
+            assert methods.parsing_passes(method, fewer, samples, 36) < budget, method
+    assert methods.schedule_at_equal_passes("both", schedule, samples, 36) == schedule
 
 
 def test_the_papers_schedule_costs_plain_training_a_few_epochs_more() -> None:
-    paper = presets.preset_named("paper")
+    paper = plan.preset_named("paper")
     assert paper.schedule == Schedule(100, 5, 10)
-    longer = rows.schedule_at_equal_passes("none", paper.schedule, 30_462, paper.batch_size)
+    longer = methods.schedule_at_equal_passes("none", paper.schedule, 30_462, paper.batch_size)
     # 5 predictions are 5/3 epochs, 6 times 8,192 of 30,462 samples 0.54 epochs: 2.2, rounded up.
     assert longer.epochs == 150 + 3
 
@@ -74,27 +75,27 @@ def test_the_papers_schedule_costs_plain_training_a_few_epochs_more() -> None:
 
 
 def test_ablations_are_the_papers_rows() -> None:
-    assert [row.name for row in rows.variants(None)] == ["none", "both"]
-    assert [row.name for row in rows.variants("correction")] == ["none", "ma", "lr", "both"]
-    losses = rows.variants("losses")
-    assert [row.name for row in losses] == list(reference.TABLE_3)
+    assert [row.name for row in plan.variants(None)] == ["none", "both"]
+    assert [row.name for row in plan.variants("correction")] == ["none", "ma", "lr", "both"]
+    losses = plan.variants("losses")
+    assert [row.name for row in losses] == list(published.TABLE_3)
     assert {row.method for row in losses} == {"none"}
-    assert losses[-1].losses == rows.variants("correction")[0].losses, "Table 3 ends where Table 4 begins"
-    assert len(rows.variants("backbones")) == len(rows.BACKBONES) * 2
-    assert len(rows.variants("context", ["none", "both", "both-cb"])) == 9
+    assert losses[-1].losses == plan.variants("correction")[0].losses, "Table 3 ends where Table 4 begins"
+    assert len(plan.variants("backbones")) == len(plan.BACKBONES) * 2
+    assert len(plan.variants("context", ["none", "both", "both-cb"])) == 9
 
 
 def test_reference_rows_are_the_papers() -> None:
-    numbers = {name: reference.paper_miou("correction", name) for name in ("none", "ma", "lr", "both", "both-cb")}
+    numbers = {name: published.paper_miou("correction", name) for name in ("none", "ma", "lr", "both", "both-cb")}
     assert numbers == {"none": 56.88, "ma": 57.94, "lr": 57.44, "both": 58.62, "both-cb": None}
-    assert [reference.paper_miou("losses", name) for name in rows.LOSSES] == [53.75, 54.14, 56.33, 56.88]
+    assert [published.paper_miou("losses", name) for name in plan.LOSSES] == [53.75, 54.14, 56.33, 56.88]
     for study in ("backbones", "context"):
-        assert all(reference.paper_miou(study, row.name) is None for row in rows.variants(study))
+        assert all(published.paper_miou(study, row.name) is None for row in plan.variants(study))
 
 
 def test_each_loss_row_adds_one_term() -> None:
     terms = []
-    for name in rows.LOSSES:
+    for name in plan.LOSSES:
         loss = networks.parsing_loss(name)
         terms.append([loss.cross_entropy, loss.edge, loss.lovasz, loss.consistency])
     assert terms == [[k <= row for k in range(4)] for row in range(4)]
@@ -102,8 +103,8 @@ def test_each_loss_row_adds_one_term() -> None:
 
 def a_cell(**changes: Any) -> plan.Cell:
     few = plan.Data("people", 12, 4, "none", "-")
-    preset = presets.preset_named("tiny", **changes)
-    return plan.make_cells(rows.variants(None, ["both"]), preset, few, [0])["both"][0]
+    preset = plan.preset_named("tiny", **changes)
+    return plan.make_cells(plan.variants(None, ["both"]), preset, few, [0])["both"][0]
 
 
 def test_a_row_without_the_edge_term_has_no_edge_branch() -> None:
@@ -137,94 +138,98 @@ def test_development_seeds_have_validation_people_of_their_own() -> None:
 # ---------------------------------------------------------------- summaries and tables
 
 
-def records(values: dict[str, list[float]], *, refined: tuple[str, ...] = ("both",)) -> dict[str, list[dict[str, Any]]]:
+def records(values: dict[str, list[float]], *, refined: tuple[str, ...] = ("both",)) -> list[dict[str, Any]]:
     """Return made-up records: validation mIoU of each row, one a seed."""
-    made = {}
-    for name, scores in values.items():
-        made[name] = [
-            {
-                "config": {"seed": seed, "init_epochs": 4, "cycles": 1, "cycle_epochs": 2},
-                "result": {
-                    "val": {"mean_iou": score, "pixel_accuracy": 0.9, "mean_accuracy": 0.5, "published_mean_iou": 0.1},
-                    "image_frame": None,
-                    "class_iou": {"Background": 0.9, "Hat": None},
-                    "labels_before": {"label_accuracy": 0.8, "label_mean_iou": 0.6},
-                    "labels_after": {"label_accuracy": 0.9, "label_mean_iou": 0.7} if name in refined else None,
-                    "label_change": 0.05 if name in refined else None,
-                    "parameters": 1000,
-                    "sample_passes": 100,
-                    "seconds": 1.5,
-                    "history": [{"cycle": cycle, "val_mean_iou": score} for cycle in (0, 1)],
-                },
-            }
-            for seed, score in enumerate(scores)
-        ]
-    return made
+    return [
+        {
+            "row": name,
+            "config": {"method": name.split(", ")[-1], "seed": seed, "init_epochs": 4, "cycles": 1, "cycle_epochs": 2},
+            "result": {
+                "val": {"mean_iou": score, "pixel_accuracy": 0.9, "mean_accuracy": 0.5, "published_mean_iou": 0.1},
+                "image_frame": None,
+                "class_iou": {"Background": 0.9, "Hat": None},
+                "labels_before": {"label_accuracy": 0.8, "label_mean_iou": 0.6},
+                "labels_after": {"label_accuracy": 0.9, "label_mean_iou": 0.7} if name in refined else None,
+                "label_change": 0.05 if name in refined else None,
+                "parameters": 1000,
+                "sample_passes": 100,
+                "seconds": 1.5,
+                "history": [{"cycle": cycle, "val_mean_iou": score} for cycle in (0, 1)],
+            },
+        }
+        for name, scores in values.items()
+        for seed, score in enumerate(scores)
+    ]
 
 
-def summarised(values: dict[str, list[float]]) -> list[summary.Row]:
-    return summary.summarise("correction", rows.variants("correction"), records(values))
+def summarised(values: dict[str, list[float]], study: str | None = "correction") -> list[Any]:
+    return report.rows_of(plan.variants(study), records(values))
 
 
 def test_gains_are_paired_by_seed_and_the_highest_mean_is_bold_even_when_it_is_plain() -> None:
     found = summarised({"none": [0.50, 0.60], "ma": [0.49, 0.58], "both": [0.48, 0.59]})
     none, ma, both = found
-    assert [row.best for row in found] == [True, False, False]
+    assert report.winner(found) is none
     assert math.isnan(none.gain[0])
     assert ma.gain == pytest.approx((-0.015, math.sqrt(0.5) * 0.01))
     assert both.gain[0] == pytest.approx(-0.015)
-    text = summary.verdict(found)
+    text = report.verdict(found)
     assert text.startswith("Highest val mIoU: **none** (plain training), 1.50 points above")
     assert "less than the spread" in text
-    grid = tables.model_grid(found)
+    grid = report.model_grid("correction", found).lines
     assert [line[1].startswith("**") for line in grid[1:]] == [True, False, False]
     assert grid[2][2] == "-1.5 ± 0.7"
 
 
 def test_equal_rows_have_no_winner() -> None:
     found = summarised({"none": [0.5], "both": [0.5]})
-    assert not any(row.best for row in found)
-    assert summary.verdict(found) == "No row wins: none and both have the same val mIoU."
+    assert report.winner(found) is None
+    assert "**" not in str(report.model_grid("correction", found).lines)
+    assert report.verdict(found) == "No row wins: none and both have the same val mIoU."
 
 
 def test_a_row_alone_is_no_winner_and_unfinished_rows_are_left_out() -> None:
-    (row,) = summarised({"both": [0.5]})
-    assert not row.best
-    assert summary.verdict([row]) == ""
+    found = summarised({"both": [0.5]})
+    assert len(found) == 1
+    assert report.winner(found) is None
+    assert report.verdict(found) == ""
 
 
 def test_a_gain_needs_the_same_seed() -> None:
-    made = records({"none": [0.5], "both": [0.6, 0.9]})
-    _, both = summary.summarise("correction", rows.variants(None), made)
+    _, both = summarised({"none": [0.5], "both": [0.6, 0.9]}, None)
     assert both.gain[0] == pytest.approx(0.1)
 
 
 def test_backbones_are_compared_with_their_own_plain_training() -> None:
-    variants = rows.variants("backbones")
-    made = records({variant.name: [0.1 * place + 0.1] for place, variant in enumerate(variants)})
-    found = summary.summarise("backbones", variants, made)
-    assert found[3].baseline == "resnet50, none"
+    variants = plan.variants("backbones")
+    found = summarised({variant.name: [0.1 * place + 0.1] for place, variant in enumerate(variants)}, "backbones")
+    assert found[3].rival == "resnet50, none"
     assert found[3].gain[0] == pytest.approx(0.1)
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
     found = summarised({"none": [0.5], "both": [0.6]})
-    head = tables.model_grid(found)[0]
+    head = report.model_grid("correction", found).lines[0]
     assert "paper: mIoU" in head
+    assert "gain" in report.model_grid("backbones", found[:1]).lines[0]
+    assert "paper: mIoU" not in report.model_grid("backbones", found).lines[0]
     assert "mIoU in images" not in head
     assert "params" not in head
-    assert tables.label_grid(found[:1]) == [], "plain training refines no label"
-    labels = tables.label_grid(found)
-    assert labels[1] == ["both", "80.0", "90.0", "60.0", "70.0", "5.0"]
-    classes = tables.class_grid(found)
+    assert report.label_grid(found[:1]) is None, "plain training refines no label"
+    labels = report.label_grid(found)
+    assert labels is not None
+    assert labels.lines[1] == ["both", "80.0", "90.0", "60.0", "70.0", "5.0"]
+    classes = report.class_grid(found).lines
     assert classes[1:3] == [["Background", "90.0", "90.0"], ["Hat", "-", "-"]]
 
 
 def test_the_page_says_what_the_papers_figures_are() -> None:
-    page = tables.markdown("Title", "correction", summarised({"none": [0.5], "both": [0.6]}), {"lr": 0.05})
+    made = records({"none": [0.5], "both": [0.6]})
+    page = report.page("correction", report.rows_of(plan.variants(None), made), made)
     assert "the real LIP, not comparable with ours" in page
     assert "| both | **60.0** | +10.0 |" in page
     assert "- both: self-correction" in page
+    assert "| row | initial | cycle 1 |" in page
 
 
 # ---------------------------------------------------------------- pictures
@@ -297,19 +302,19 @@ def test_large_images_are_thinned_for_pictures() -> None:
 def test_shrunk_images_keep_mask_and_image_of_one_size() -> None:
     mask = np.zeros((100, 40), np.uint8)
     mask[:, 20:] = 1
-    small = data.Shrunk(_Plain([mask]), (50, 50), 1.5)
+    small = sources.Shrunk(_Plain([mask]), (50, 50), 1.5)
     found = small.mask(0)
     assert found is not None
     assert small.image(0).shape[:2] == found.shape == (75, 30)
     assert set(np.unique(found)) == {0, 1}
-    unchanged = data.Shrunk(_Plain([mask]), (500, 500), 1.5)
+    unchanged = sources.Shrunk(_Plain([mask]), (500, 500), 1.5)
     assert unchanged.image(0).shape[:2] == (100, 40), "no image grows"
 
 
 def test_what_autograd_keeps_is_counted_at_its_peak() -> None:
     layer = nn.Linear(8, 8)
     inputs = torch.ones(4, 8, requires_grad=True)
-    with measure.kept_for_backward(layer) as peak:
+    with costs.kept_for_backward(layer) as peak:
         layer(inputs).exp().sum().backward()
         # Inputs and exp's output, 4 x 8 floats each; the weight is none of it.
         assert peak == [2 * 4 * 8 * 4]
@@ -319,7 +324,7 @@ def test_what_autograd_keeps_is_counted_at_its_peak() -> None:
 
 def test_costs_of_a_run_are_epochs_times_samples() -> None:
     cell = a_cell()
-    costs = measure.Costs(
+    found = costs.Costs(
         1000,
         step_seconds=0.1,
         forward_seconds=0.01,
@@ -328,22 +333,22 @@ def test_costs_of_a_run_are_epochs_times_samples() -> None:
         generation_bytes=(7.0, 9.0),
     )
     # 6 epochs; 3 recalibrations and 2 predictions of 12 samples; 3 validations of 4.
-    assert costs.seconds(cell) == pytest.approx(6 * 12 * 0.1 + (5 * 12 + 3 * 4) * 0.01)
-    assert costs.memory(cell) == 4 * 4 * 1000 + 8 * 10
-    assert costs.memory(cell, ranks=4) == 4 * 4 * 1000 + 2 * 10
-    assert costs.disk(cell) == (2 * 12 * 7, 2 * 12 * 9)
-    assert costs.disk(dataclasses.replace(cell, method="ma")) == (0, 0)
+    assert found.seconds(cell) == pytest.approx(6 * 12 * 0.1 + (5 * 12 + 3 * 4) * 0.01)
+    assert found.memory(cell) == 4 * 4 * 1000 + 8 * 10
+    assert found.memory(cell, ranks=4) == 4 * 4 * 1000 + 2 * 10
+    assert found.disk(cell) == (2 * 12 * 7, 2 * 12 * 9)
+    assert found.disk(dataclasses.replace(cell, method="ma")) == (0, 0)
 
 
 def test_a_measured_step_has_costs() -> None:
-    costs = measure.measure(a_cell(), LIP, device="cpu", channels_last=True, compiled=False)
-    assert costs.step_seconds > costs.forward_seconds > 0
-    assert costs.parameters == networks.parameters(networks.build_network(a_cell(), 20))
-    assert costs.activation_bytes > 48 * 32 * 20 * 4, "the logits at full size at least"
+    found = costs.measure(a_cell(), LIP, device="cpu", channels_last=True, compiled=False)
+    assert found.step_seconds > found.forward_seconds > 0
+    assert found.parameters == networks.parameters(networks.build_network(a_cell(), 20))
+    assert found.activation_bytes > 48 * 32 * 20 * 4, "the logits at full size at least"
 
 
 def test_the_label_store_is_smaller_than_a_byte_a_probability() -> None:
-    assert 100 < measure.generation_bytes(20, (60, 40)) < 60 * 40 * 20
+    assert 100 < costs.generation_bytes(20, (60, 40)) < 60 * 40 * 20
 
 
 @pytest.mark.parametrize(
@@ -352,4 +357,4 @@ def test_the_label_store_is_smaller_than_a_byte_a_probability() -> None:
 )
 def test_presets_say_what_is_wrong(name: str, overrides: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
-        presets.preset_named(name, **overrides)
+        plan.preset_named(name, **overrides)

@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.figures import study_figures, write_study
-from benchmarks.report import command_line, environment, write_report
-from benchmarks.study import mean_and_std, print_table, study_markdown, summarise
+from benchmarks.lab import figures
+from benchmarks.lab.label_study import page, print_study, rows_of, write_study
+from benchmarks.lab.report import command_line, environment, write_report
+from benchmarks.lab.rows import mean_and_std
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
 
 def cell(method: str, seed: int, accuracy: float, noise: str = "symmetric:0.4", **more: Any) -> dict[str, Any]:
     config = {"dataset": "digits", "noise": noise, "method": method, "seed": seed, "epochs": 60}
     return {"config": config, "result": {"test_accuracy": accuracy, "sample_passes": 80880, **more}}
+
+
+def study_figures(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    return figures.study_figures(cells, rows_of(cells))
 
 
 @pytest.fixture
@@ -37,44 +42,44 @@ def study() -> list[dict[str, Any]]:
 
 
 def test_rows_hold_mean_and_sample_deviation_over_seeds(study: list[dict[str, Any]]) -> None:
-    rows = {(row.noise, row.method): row for row in summarise(study)}
+    rows = {(row.noise, row.name): row for row in rows_of(study)}
     fix = rows["symmetric:0.4", "fix"]
     assert fix.seeds == (0, 1)
-    assert (fix.accuracy_mean, fix.label_accuracy_mean, fix.seconds) == pytest.approx((0.91, 0.96, 3.0))
-    assert fix.accuracy_std == pytest.approx(0.02 / math.sqrt(2))
-    assert fix.sample_passes == 80880
-    assert math.isnan(rows["symmetric:0.4", "ce"].label_accuracy_mean)
+    measures = [fix.mean(name) for name in ("test_accuracy", "train_label_accuracy", "seconds", "sample_passes")]
+    assert measures == pytest.approx([0.91, 0.96, 3.0, 80880])
+    assert fix["test_accuracy"][1] == pytest.approx(0.02 / math.sqrt(2))
+    assert not rows["symmetric:0.4", "ce"].has("train_label_accuracy")
 
 
 def test_one_seed_has_no_deviation_and_nothing_warns() -> None:
     assert mean_and_std([0.5])[0] == 0.5
     assert math.isnan(mean_and_std([0.5])[1])
     assert all(math.isnan(value) for value in mean_and_std([]))
-    assert "| ce | **50.0** | 1 |" in study_markdown("One seed", [cell("ce", 3, 0.5)])
+    assert "| ce | **50.0** | 1 |" in page("One seed", [cell("ce", 3, 0.5)])
 
 
 def test_best_is_the_highest_mean_among_methods_of_one_network_per_noise(study: list[dict[str, Any]]) -> None:
-    best = {(row.noise, row.method) for row in summarise(study) if row.best}
+    best = {(row.noise, row.name) for row in rows_of(study) if "test_accuracy" in row.best}
     assert best == {("symmetric:0.4", "fix"), ("pairflip:0.4", "ce")}
 
 
 def test_a_separate_rate_becomes_a_part_of_the_noise() -> None:
     record = cell("ce", 0, 0.5, noise="symmetric")
     record["config"]["rate"] = 0.20
-    assert summarise([record])[0].noise == "symmetric:0.2"
+    assert rows_of([record])[0].noise == "symmetric:0.2"
 
 
 def test_cells_of_different_studies_are_not_averaged(study: list[dict[str, Any]]) -> None:
     other = cell("ce", 2, 0.9)
     other["config"]["epochs"] = 10
     with pytest.raises(InvalidInputError, match="cells of one study; got several epochs"):
-        summarise([*study, other])
+        rows_of([*study, other])
     with pytest.raises(InvalidInputError, match="each seed once"):
-        summarise([*study, study[0]])
+        rows_of([*study, study[0]])
 
 
 def test_markdown_states_the_protocol_and_shows_each_method(study: list[dict[str, Any]]) -> None:
-    text = study_markdown("Robustness", study)
+    text = page("Robustness", study)
     assert text.startswith("# Robustness\n")
     assert "after the **last epoch**" in text
     assert "over 1 to 2 seeds" in text
@@ -89,7 +94,7 @@ def test_markdown_states_the_protocol_and_shows_each_method(study: list[dict[str
 
 def test_a_study_is_written_as_json_markdown_and_pictures(tmp_path: Path, study: list[dict[str, Any]]) -> None:
     rows = write_study(tmp_path / "new", study, title="Robustness", command="python -m benchmarks.robustness")
-    assert repr(rows) == repr(summarise(study))  # NaN differs from itself
+    assert repr(rows) == repr(rows_of(study))  # NaN differs from itself
 
     text = (tmp_path / "new" / "results.json").read_text()
     assert "NaN" not in text
@@ -101,14 +106,14 @@ def test_a_study_is_written_as_json_markdown_and_pictures(tmp_path: Path, study:
     assert stored["seeds"] == [0, 1]
     assert stored["command"] == "python -m benchmarks.robustness"
     assert {"python", "torch", "noisycorrect", "cpu", "cores", "gpu", "date"} <= set(stored["environment"])
-    assert stored["summary"][0]["method"] == "ce"
-    assert stored["summary"][0]["label_accuracy_mean"] is None
+    assert stored["summary"][0]["name"] == "ce"
+    assert stored["summary"][0]["gain"] == [None, None]
 
-    page = (tmp_path / "new" / "results.md").read_text()
+    text = (tmp_path / "new" / "results.md").read_text()
     for name in ("accuracy-digits", "curves-digits"):
         assert (tmp_path / "new" / f"results-{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert f"![{name}](results-{name}.png)" in page
-    assert "```sh\npython -m benchmarks.robustness\n```" in page
+        assert f"![{name}](results-{name}.png)" in text
+    assert "```sh\npython -m benchmarks.robustness\n```" in text
 
 
 def test_any_benchmark_may_use_the_report(tmp_path: Path) -> None:
@@ -121,7 +126,7 @@ def test_any_benchmark_may_use_the_report(tmp_path: Path) -> None:
 def test_numbers_are_kept_when_pictures_cannot_be_drawn(
     tmp_path: Path, study: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(NoisyCorrectError, match="pip install"):
         write_study(tmp_path, study, title="Robustness")
     assert "62.0 ± 2.8" in (tmp_path / "results.md").read_text()
@@ -131,9 +136,9 @@ def test_numbers_are_kept_when_pictures_cannot_be_drawn(
 def test_dots_show_each_seed_the_mean_and_the_selected_epoch() -> None:
     cells = [cell("ce", seed, 0.5 + seed / 10, selected_accuracy=0.8, baseline=True) for seed in (0, 1)]
     cells += [cell("two", 0, 0.9, noise="pairflip:0.4", networks=2, baseline=True), cell("own", 0, 0.7)]
-    figures = study_figures(cells)
-    assert list(figures) == ["accuracy-digits"]
-    symmetric, pair = figures["accuracy-digits"].axes
+    drawn = study_figures(cells)
+    assert list(drawn) == ["accuracy-digits"]
+    symmetric, pair = drawn["accuracy-digits"].axes
     assert [symmetric.get_title(), pair.get_title()] == ["symmetric:0.4", "pairflip:0.4"]
     seeds, mean, selected, *own = (list(line.get_xdata()) for line in symmetric.lines)
     assert seeds == pytest.approx([50, 60])
@@ -141,7 +146,7 @@ def test_dots_show_each_seed_the_mean_and_the_selected_epoch() -> None:
     assert own == [pytest.approx([70])] * 2
     assert [label.get_text() for label in symmetric.get_yticklabels()] == ["ce", "two", "own"]
     assert list(pair.lines[0].get_ydata()) == [1]
-    legend = [text.get_text() for text in figures["accuracy-digits"].legends[0].get_texts()]
+    legend = [text.get_text() for text in drawn["accuracy-digits"].legends[0].get_texts()]
     assert legend == ["one network", "best noisy-validation epoch", "self-correction", "two networks"]
 
 
@@ -168,14 +173,14 @@ def test_differences_are_paired_with_the_best_baseline_of_one_network() -> None:
     cells += [cell("elr", seed, value, baseline=True) for seed, value in enumerate((0.6, 0.7, 0.8))]
     cells += [cell("two", seed, 0.99, baseline=True, networks=2) for seed in range(3)]
     cells += [cell("own", seed, value) for seed, value in enumerate((0.7, 0.75, 0.95))]
-    rows = {row.method: row for row in summarise(cells)}
+    rows = {row.name: row for row in rows_of(cells)}
     assert {row.rival for row in rows.values()} == {"elr"}
     differences = [0.1, 0.05, 0.15]
     mean = sum(differences) / 3
     error = math.sqrt(sum((d - mean) ** 2 for d in differences) / 2) / math.sqrt(3)
-    assert (rows["own"].difference_mean, rows["own"].difference_error) == pytest.approx((mean, error))
-    assert math.isnan(rows["elr"].difference_mean)
-    text = study_markdown("Robustness", cells)
+    assert (rows["own"].gain[0], rows["own"].gain[1] / math.sqrt(3)) == pytest.approx((mean, error))
+    assert math.isnan(rows["elr"].gain[0])
+    text = page("Robustness", cells)
     lines = ["(best baseline) | elr", "ce | -20.0 ± 5.8", "two | +29.0 ± 5.8", "own | +10.0 ± 2.9"]
     assert "".join(f"| {line} |\n" for line in lines) in text
 
@@ -183,22 +188,23 @@ def test_differences_are_paired_with_the_best_baseline_of_one_network() -> None:
 def test_the_rival_of_one_noise_keeps_its_place_among_the_differences() -> None:
     cells = [cell("ce", 0, 0.6, baseline=True), cell("elr", 0, 0.5, baseline=True)]
     cells += [cell("ce", 0, 0.5, "pairflip:0.4", baseline=True), cell("elr", 0, 0.7, "pairflip:0.4", baseline=True)]
-    text = study_markdown("Robustness", cells)
+    text = page("Robustness", cells)
     assert "| (best baseline) | ce | elr |\n| ce | - | -20.0 |\n| elr | -10.0 | - |" in text
 
 
 def test_a_difference_takes_the_seeds_that_both_have() -> None:
     cells = [cell("ce", seed, 0.5, baseline=True) for seed in (0, 1)] + [cell("own", seed, 0.8) for seed in (1, 2)]
-    row = next(row for row in summarise(cells) if row.method == "own")
-    assert row.difference_mean == pytest.approx(0.3)
-    assert math.isnan(row.difference_error)
+    row = next(row for row in rows_of(cells) if row.name == "own")
+    assert row.paired == 1
+    assert row.gain[0] == pytest.approx(0.3)
+    assert math.isnan(row.gain[1])
 
 
 def test_selection_labels_issues_and_estimates_have_tables_of_their_own() -> None:
     more = {"train_label_accuracy": 0.9, "issue_auroc": 0.98, "issue_average_precision": 0.95, "estimated_rate": 0.38}
     cells = [cell("ce", 0, 0.5, selected_accuracy=0.75, noise_rate=0.4, baseline=True, note="rate given")]
     cells += [cell("own", 0, 0.7, selected_accuracy=0.7, noise_rate=0.4, **more)]
-    text = study_markdown("Robustness", cells)
+    text = page("Robustness", cells)
     assert "| ce (rate given) | **75.0** |\n| own | 70.0 |" in text
     assert "| (truth) | 40.0 |\n| own | 38.0 |" in text
     for value in ("90.0", "98.0", "95.0"):
@@ -206,13 +212,13 @@ def test_selection_labels_issues_and_estimates_have_tables_of_their_own() -> Non
 
 
 def test_no_noise_is_called_clean() -> None:
-    assert summarise([cell("ce", 0, 0.5, noise="none")])[0].noise == "clean"
+    assert rows_of([cell("ce", 0, 0.5, noise="none")])[0].noise == "clean"
 
 
 def test_many_noises_are_printed_without_deviations_and_costs() -> None:
     screen = io.StringIO()
     cells = [cell("ce", seed, 0.5 + seed / 10, noise=f"symmetric:0.{n}") for n in range(1, 6) for seed in (0, 1)]
-    print_table(summarise(cells), Console(file=screen, width=100))
+    print_study(rows_of(cells), Console(file=screen, width=100))
     assert screen.getvalue().count("55.0") == 5
     assert "±" not in screen.getvalue()
     assert "passes" not in screen.getvalue()
@@ -220,7 +226,7 @@ def test_many_noises_are_printed_without_deviations_and_costs() -> None:
 
 def test_the_table_is_printed_per_data_set(study: list[dict[str, Any]]) -> None:
     screen = io.StringIO()
-    print_table(summarise(study), Console(file=screen, width=100))
+    print_study(rows_of(study), Console(file=screen, width=100))
     assert "digits: test accuracy after the last epoch" in screen.getvalue()
     assert "91.0 ± 1.4" in screen.getvalue()
     assert "*" not in screen.getvalue()

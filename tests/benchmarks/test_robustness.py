@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import methods, robustness
-from benchmarks.datasets import load
-from benchmarks.methods import TRAINING, correction_passes, epochs_at_equal_passes, method_names
-from benchmarks.protocol import Watcher, accuracy, make_problem, noise_model
-from noisycorrect.baselines import BASELINES, baseline_passes
+from benchmarks import robustness
+from benchmarks.lab import methods
+from benchmarks.lab.datasets import load
+from benchmarks.lab.methods import LABEL_METHODS, TRAINING_PASSES, epochs_at_equal_passes, names_of
+from benchmarks.lab.networks import build
+from benchmarks.lab.protocol import Watcher, accuracy, make_problem, noise_model
+from noisycorrect import EveryStep, SelfCorrector
+from noisycorrect.training.run import Run
 
 TOY = ["--subset", "200", "--epochs", "3", "--seeds", "2", "--processes", "1"]
 
@@ -42,7 +48,7 @@ def test_a_study_is_written_and_finished_cells_are_kept(tmp_path: Path, capsys: 
         assert (result["estimated_rate"] is not None) == corrects
         assert (result["issue_auroc"] is not None) == (corrects and not clean)
         assert (result["noise_rate"] == 0) == clean
-    rivals = {row["method"]: row["rival"] for row in stored["summary"]}
+    rivals = {row["name"]: row["rival"] for row in stored["summary"]}
     assert rivals == {"ce": "ce", "paper": "ce"}
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.json")}
     assert run(tmp_path, *words) == 0
@@ -60,7 +66,7 @@ def test_the_quick_suite_at_toy_size_has_every_method_on_two_noises(tmp_path: Pa
     assert {cell["result"]["networks"] for cell in stored["cells"]} == {1, 2}
     assert "coteaching (rate given)" in (tmp_path / "quick.md").read_text()
     every = robustness.make_cells(robustness.parse_arguments(["--quick"]))
-    assert len(every) == 2 * 2 * len(method_names(ablations=False))
+    assert len(every) == 2 * 2 * len(names_of(ablations=False))
     assert {cell.noise for cell in every} == {"symmetric:0.4", "pairflip:0.4"}
 
 
@@ -73,17 +79,13 @@ def test_a_cell_depends_on_its_seed_alone() -> None:
     assert once != other
 
 
-@pytest.mark.parametrize("name", sorted(set(method_names()) - {"prune-retrain"}))
+@pytest.mark.parametrize("name", sorted(set(names_of()) - {"prune-retrain"}))
 def test_a_run_makes_the_passes_that_were_foreseen(name: str) -> None:
     words = ["--subset", "120", "--seeds", "1", "--epochs", "6", "--methods", name]
     (cell,) = robustness.make_cells(robustness.parse_arguments(words))
     samples = 108
     result = robustness.run_cell(None, cell)
-    foreseen = (
-        baseline_passes(name, cell.epochs, samples, options=methods._options(name, 0.4))
-        if name in BASELINES
-        else correction_passes(name, cell.epochs, samples)
-    )
+    foreseen = LABEL_METHODS[name].passes(samples, cell.epochs)
     assert result["sample_passes"] == foreseen
     assert result["history"][-1]["sample_passes"] == foreseen
     assert [record["epoch"] for record in result["history"]] == list(range(1, cell.epochs + 1))
@@ -93,34 +95,59 @@ def test_pruning_is_reckoned_as_if_it_kept_all() -> None:
     words = ["--subset", "400", "--seeds", "1", "--epochs", "6", "--methods", "prune-retrain"]
     (cell,) = robustness.make_cells(robustness.parse_arguments(words))
     result = robustness.run_cell(None, cell)
-    assert 0.8 * baseline_passes("prune-retrain", cell.epochs, 360) < result["sample_passes"]
-    assert result["sample_passes"] <= baseline_passes("prune-retrain", cell.epochs, 360)
-    assert result["history"][0]["sample_passes"] > 4 * TRAINING * cell.epochs * 360
+    most = LABEL_METHODS["prune-retrain"].passes(360, cell.epochs)
+    assert 0.8 * most < result["sample_passes"] <= most
+    assert result["history"][0]["sample_passes"] > 4 * TRAINING_PASSES * cell.epochs * 360
     assert 0.5 < result["issue_auroc"] < 1
 
 
 @pytest.mark.parametrize("budget", [10, 60, 150])
 @pytest.mark.parametrize("samples", [1000, 50_000])
 def test_equal_passes_round_in_favour_of_the_baselines(budget: int, samples: int) -> None:
-    most = TRAINING * budget * samples
-    for name in method_names():
+    most = TRAINING_PASSES * budget * samples
+    for name in names_of():
         epochs = epochs_at_equal_passes(name, budget, samples)
-        if name in BASELINES:
-            passes = [
-                baseline_passes(name, e, samples, options=methods._options(name, 0.4)) for e in (epochs - 1, epochs)
-            ]
-            assert passes[0] < most <= passes[1]
+        fewer, own, more = (LABEL_METHODS[name].passes(samples, epochs + step) for step in (-1, 0, 1))
+        if LABEL_METHODS[name].published:
+            assert fewer < most <= own
         else:
-            assert correction_passes(name, epochs, samples) <= most < correction_passes(name, epochs + 1, samples)
+            assert own <= most < more
 
 
-def test_ablations_are_rows_of_the_robust_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(methods.ROBUST_ABLATIONS, "no-refine", {"aggregation_decay": 0.9})
-    assert method_names()[-1] == "robust-no-refine"
-    assert "robust-no-refine" not in method_names(ablations=False)
-    assert methods.fingerprint("robust-no-refine", 50) != methods.fingerprint("robust", 50)
-    assert methods.fingerprint("ce", 50) is None
-    methods.check_method("robust-no-refine")
+def test_ablations_are_rows_of_the_robust_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = methods.Method(methods.ROBUST.replace(average=EveryStep(0.9)), ablation=True)
+    monkeypatch.setitem(LABEL_METHODS, "robust-short-average", row)
+    assert names_of()[-1] == "robust-short-average"
+    assert "robust-short-average" not in names_of(ablations=False)
+    assert methods.facts("robust-short-average") == {"networks": 1, "baseline": False, "note": None}
+    methods.check_method("robust-short-average")
+    for part in methods.ROBUST_ABLATIONS:
+        recipe = LABEL_METHODS[f"robust-{part}"].recipe
+        changed = {f.name for f in fields(recipe) if getattr(recipe, f.name) != getattr(methods.ROBUST, f.name)}
+        # What takes its evidence from the ends of cycles has none in a step that an objective could learn from.
+        assert len(changed) == (2 if part == "cycle-evidence" else 1)
+
+
+def test_a_changed_method_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--methods", "ce", "--seeds", "1")
+    assert run(tmp_path, *words) == 0
+    monkeypatch.setattr("benchmarks.lab.cells.code_digest", lambda: "changed")
+    assert run(tmp_path, *words) == 0
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 2
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(tmp_path) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "pip install 'noisycorrect[plot]'" in error
+    assert not list(tmp_path.glob("cells/*.json")), "said before anything is trained"
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert robustness.main(["--task", "segmentation", "--out", str(tmp_path)]) == 2
+    assert "pip install 'noisycorrect[seg]'" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- protocol
@@ -160,7 +187,7 @@ def scores_of(labels: list[int], returned: int, val: list[int], test: list[int])
     watcher = Watcher(problem, torch.zeros(len(test), 64), np.array(test))
     for epoch, label in enumerate(labels, start=1):
         model = Constant(label).train()
-        watcher(model, {"epoch": epoch})
+        watcher.see(model, epoch)
         assert model.training
     return watcher.finish(Constant(returned), 3000, before=1000)
 
@@ -179,6 +206,35 @@ def test_the_returned_model_stands_for_the_last_epoch() -> None:
     assert (scores["selected_epoch"], scores["selected_accuracy"], scores["test_accuracy"]) == (3, 0.75, 0.75)
     worse = scores_of([0, 0], returned=1, val=[0, 0, 1], test=[0, 0, 0, 1])
     assert (worse["selected_epoch"], worse["selected_accuracy"], worse["test_accuracy"]) == (1, 0.75, 0.25)
+
+
+@pytest.mark.parametrize("name", ["elr", "ema", "swa", "paper", "robust"])
+def test_a_watcher_sees_the_models_of_all_epochs_and_the_finished_one_at_a_cycles_end(name: str) -> None:
+    class Keeps(methods.EpochWatcher):
+        def __init__(self) -> None:
+            self.seen: dict[int, dict[str, torch.Tensor]] = {}
+            self.raw: dict[int, dict[str, torch.Tensor]] = {}
+
+        def on_epoch_end(self, run: Run) -> None:
+            shown = run.model if run.recipe.average == EveryStep() else run.student
+            self.raw[run.epoch] = copy.deepcopy(shown.state_dict())
+
+        def see(self, model: nn.Module, epoch: int) -> None:
+            self.seen[epoch] = copy.deepcopy(model.state_dict())
+
+    def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(one[key], other[key]) for key in one)
+
+    data, keeps = load("digits", subset=200), Keeps()
+    recipe = LABEL_METHODS[name].recipe
+    assert recipe is not None
+    model = build("mlp", data, seed=0)
+    corrector = SelfCorrector(model, num_classes=10, recipe=recipe, epochs=6, callbacks=[keeps, methods.QUIET])
+    result = corrector.fit((data.train_inputs, data.train_labels))
+    assert sorted(keeps.seen) == list(range(1, 7))
+    finished = {"elr": set(), "swa": set(), "ema": {6}, "robust": {6}, "paper": {4, 5, 6}}[name]
+    assert {epoch for epoch in keeps.seen if not same(keeps.seen[epoch], keeps.raw[epoch])} == finished
+    assert same(keeps.seen[6], result.model.state_dict()) == (name != "swa")
 
 
 def test_accuracy_leaves_the_modes_of_all_layers() -> None:

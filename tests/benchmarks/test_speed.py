@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks import speed
+from benchmarks.measures import engine
+from benchmarks.measures.steps import correction_run, end_cycle, train_epoch
+from noisycorrect import Classification
+from noisycorrect.data.datasets import ArrayDataset
 
 
 def test_rows_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,8 +31,8 @@ def test_rows_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_recalibration_errors_in_the_table_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "paired", lambda measured, reference, repeats: (measured(), reference(), 1.0))
-    notes = [row.note for row in speed.measure_recalibration(tmp_path, 1)]
+    monkeypatch.setattr(engine, "paired", lambda measured, reference, repeats: (measured(), reference(), 1.0))
+    notes = [row.note for row in engine.measure_recalibration(tmp_path, 1)]
     errors = [float(note.split("variance ")[1].split(",")[0]) for note in notes]
     update = float(notes[0].split("update_bn ")[1])
     assert errors[1] < 1e-6 < errors[0]
@@ -36,14 +41,27 @@ def test_recalibration_errors_in_the_table_are_measured(tmp_path: Path, monkeypa
 
 def test_pairs_are_timed_in_turns() -> None:
     calls: list[str] = []
-    _, _, ratio = speed.paired(lambda: calls.append("a"), lambda: calls.append("b"), repeats=2)
+    _, _, ratio = engine.paired(lambda: calls.append("a"), lambda: calls.append("b"), repeats=2)
     assert calls == ["a", "b"] * 3
     assert ratio > 0
 
 
+def test_the_end_of_a_measured_cycle_refines_the_labels(tmp_path: Path) -> None:
+    inputs, labels = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    with correction_run(tmp_path / "run", model, Classification(3), ArrayDataset(inputs, labels), 4, None) as run:
+        for cycle in (1, 2):
+            before = run.student[0].weight.clone()
+            train_epoch(run)
+            assert not torch.equal(run.student[0].weight, before)
+            end_cycle(run)
+            assert run.store.generation == cycle
+            assert torch.equal(run.student[0].weight, run.model[0].weight)
+
+
 def test_smooth_maps_are_probabilities() -> None:
-    maps = speed.smooth_maps(2)
-    assert maps.shape == (2, *speed.MAP_SHAPE)
+    maps = engine.smooth_maps(2)
+    assert maps.shape == (2, *engine.MAP_SHAPE)
     torch.testing.assert_close(maps.sum(1), torch.ones(2, 119, 119))
     assert maps.min() >= 0
 

@@ -1,4 +1,4 @@
-"""Suites: which cells, which recipes, which augmentations, where the report goes."""
+"""Suites: which cells, which settings, which augmentations, where the report goes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from benchmarks import robustness
-from benchmarks.augmentation import crop_and_mirror, disturb_features, shift_flat_images
-from benchmarks.datasets import Benchmark, load
-from benchmarks.methods import ablation_names, method_names
-from benchmarks.suites import QUICK, RECIPES, SUITES, augmentations
+from benchmarks.lab.augmentation import crop_and_mirror, disturb_features, shift_flat_images
+from benchmarks.lab.datasets import Benchmark, load
+from benchmarks.lab.methods import ROBUST_ABLATIONS, names_of
+from benchmarks.lab.suites import QUICK, SETTINGS, SUITES, augmentations
 from noisycorrect.support.errors import InvalidInputError
 
 
@@ -36,8 +36,8 @@ def images(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_standard_suite_has_all_parts_methods_and_seeds(images: None) -> None:
     arguments = robustness.parse_arguments(["--suite", "standard", "--data-dir", "somewhere"])
     cells = robustness.make_cells(arguments)
-    plain, ablated = len(method_names(ablations=False)), len(ablation_names())
-    counts = {name: sum(cell.dataset == name for cell in cells) for name in RECIPES}
+    plain, ablated = len(names_of(ablations=False)), len(ROBUST_ABLATIONS)
+    counts = {name: sum(cell.dataset == name for cell in cells) for name in SETTINGS}
     assert counts == {
         "digits": 5 * (7 * plain + 2 * ablated),
         "cifar10-hog": 3 * 5 * 14,
@@ -45,15 +45,14 @@ def test_the_standard_suite_has_all_parts_methods_and_seeds(images: None) -> Non
     }
     assert len(set(cells)) == len(cells)
     for cell in cells:
-        recipe = RECIPES[cell.dataset]
+        usual = SETTINGS[cell.dataset]
         assert (cell.budget, cell.lr, cell.batch_size, cell.network) == (
-            recipe.epochs,
-            recipe.lr,
-            recipe.batch_size,
-            recipe.network,
+            usual.epochs,
+            usual.lr,
+            usual.batch_size,
+            usual.network,
         )
     assert {cell.subset for cell in cells if cell.dataset != "digits"} == {10_000}
-    assert robustness.report_place(arguments, cells) == (Path("docs/results"), "robustness")
 
 
 def test_without_a_folder_the_parts_that_need_one_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,18 +63,15 @@ def test_without_a_folder_the_parts_that_need_one_are_left_out(capsys: pytest.Ca
     assert {cell.seed for cell in cells} == {3, 4, 5, 6, 7}
 
 
-@pytest.mark.parametrize(
-    "words", [["--parts", "digits"], ["--seeds", "2"], ["--quick"], ["--methods", "ce"], ["--epochs", "9"], []]
-)
-def test_a_part_of_a_suite_does_not_replace_the_documented_results(words: list[str]) -> None:
-    arguments = robustness.parse_arguments(["--suite", "standard", *words])
-    cells = robustness.make_cells(arguments)
-    assert robustness.report_place(arguments, cells) == (Path("runs/robustness"), "results")
+@pytest.mark.parametrize("words", [["--suite", "standard"], ["--quick"], ["--task", "segmentation"], []])
+def test_reports_go_below_the_current_directory(words: list[str]) -> None:
+    arguments = robustness.parse_arguments(words)
+    assert (arguments.out, arguments.stem, arguments.cells) == (Path("runs/robustness"), "results", None)
 
 
-def test_every_part_has_a_recipe() -> None:
+def test_every_part_has_settings() -> None:
     for suite in (*SUITES.values(), QUICK):
-        assert {part.dataset for part in suite.values()} <= set(RECIPES)
+        assert {part.dataset for part in suite.values()} <= set(SETTINGS)
     assert set(QUICK) <= set(SUITES["standard"])
 
 

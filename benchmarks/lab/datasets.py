@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmarks import features
-from benchmarks.array_cache import cache_folder, cached_array
+from benchmarks.lab import features
+from benchmarks.lab.array_cache import cache_folder, cached_array
+from benchmarks.lab.extras import require
 from noisycorrect.classification.noise.human_files import read_published
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
@@ -28,7 +29,6 @@ Images = npt.NDArray[np.uint8]
 StrPath = str | os.PathLike[str]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-#: Names of the human label sets: the keys of the published CIFAR-10N file and what they are called here.
 _CIFAR_LAYOUTS = "train_jpeg.npz and test_jpeg.npz, or a folder cifar-10-batches-py"
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
@@ -101,7 +101,7 @@ def load(
     ----------
     name : str
         "digits" (ships with scikit-learn; a fixed stratified split, 75 % of it for training), "cifar10" or
-        "cifar10-hog", its features of :func:`benchmarks.features.hog_features`.
+        "cifar10-hog", its features of :func:`benchmarks.lab.features.hog_features`.
     data_dir : path-like, optional
         Folder of CIFAR-10: either `train_jpeg.npz`, `test_jpeg.npz` and `labels_*.npy`, or the public Python version
         `cifar-10-batches-py`, beside which or in which `CIFAR-10_human.pt` of CIFAR-10N may lie. Digits need none.
@@ -113,7 +113,7 @@ def load(
     standardise : bool, default True
         Remove the mean and deviation of the (kept) training inputs from all inputs; per channel, or HOG feature.
     cache_dir : path-like, optional
-        Where decoded images and features are kept; default: see :func:`benchmarks.array_cache.cache_folder`.
+        Where decoded images and features are kept; default: see :func:`benchmarks.lab.array_cache.cache_folder`.
 
     Raises
     ------
@@ -126,14 +126,9 @@ def load(
     >>> digits.train_inputs.shape, digits.num_classes, len(digits.test_labels)
     (torch.Size([200, 64]), 10, 450)
     """
-    sources: dict[str, Callable[[], _Raw]] = {
-        "digits": _digits,
-        "cifar10": lambda: _cifar10(data_dir, cache_folder(cache_dir)),
-        "cifar10-hog": lambda: _cifar10_hog(data_dir, cache_folder(cache_dir)),
-    }
-    if name not in sources:
-        raise unknown_name("data set", name, sources)
-    raw = sources[name]()
+    if name not in SOURCES:
+        raise unknown_name("data set", name, SOURCES)
+    raw = SOURCES[name](data_dir, cache_folder(cache_dir))
     index = stratified_subset(raw.train_labels, subset, seed=seed)
     train, test = _inputs(raw.train[index], raw.scale), _inputs(np.array(raw.test), raw.scale)
     mean, std = _statistics(train, per_feature=raw.per_feature)
@@ -199,7 +194,7 @@ def _statistics(train: Tensor, *, per_feature: bool) -> tuple[Tensor, Tensor]:
     return mean, torch.where(std > 0, std, torch.ones_like(std))
 
 
-def _digits() -> _Raw:
+def _digits(data_dir: StrPath | None, cache: Path) -> _Raw:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -314,6 +309,7 @@ def _decoded(path: Path, data: Images, offsets: Labels, cache: Path) -> Images:
 
 
 def _decode(data: Images, offsets: Labels, index: int, path: Path) -> Images:
+    require("PIL")
     from PIL import Image
 
     try:
@@ -389,3 +385,11 @@ def _damaged(path: Path, what: str, error: BaseException) -> InvalidInputError:
 def _same_length(what: str, labels: Labels, count: int, folder: Path) -> None:
     if len(labels) != count:
         raise InvalidInputError(f"{count} {what} in {folder}, one an image", got=str(len(labels)))
+
+
+#: Data sets by name: each is read from the folder of its files, and may keep what it computes in that of a cache.
+SOURCES: dict[str, Callable[[StrPath | None, Path], _Raw]] = {
+    "digits": _digits,
+    "cifar10": _cifar10,
+    "cifar10-hog": _cifar10_hog,
+}

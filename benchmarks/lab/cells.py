@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import functools
 import hashlib
+import importlib.util
 import json
 import logging
 import multiprocessing
@@ -31,8 +32,9 @@ from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.files import write_json
 
 Cell = Any  # a frozen dataclass or a mapping of names to plain values
-Record = dict[str, Any]  # {"config": {...}, "result": {...}}
+Record = dict[str, Any]  # {"config": {...}, "code": "...", "result": {...}}
 RunOne = Callable[[Any], Mapping[str, Any]]
+PACKAGES = ("noisycorrect", "noisycorrect_seg", "benchmarks")  # whose sources a cell's digest covers
 _log = logging.getLogger(__name__)
 
 
@@ -89,18 +91,52 @@ def cell_config(cell: Cell) -> dict[str, Any]:
     return config
 
 
+def fields_from(kind: type[Any], *sources: Any) -> dict[str, Any]:
+    """Return what some objects have of a dataclass's fields, by name; the last one that has a field decides.
+
+    Examples
+    --------
+    >>> Point = dataclasses.make_dataclass("Point", ["x", "y"])
+    >>> Point(**fields_from(Point, Point(1, 2), dataclasses.make_dataclass("Line", ["y", "z"])(3, 4)))
+    Point(x=1, y=3)
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    return {name: getattr(source, name) for source in sources for name in names if hasattr(source, name)}
+
+
 def cell_key(cell: Cell) -> str:
-    """Return the file name of a cell, without its ending: readable values, then a hash of the whole configuration.
+    """Return the file name of a cell, without its ending: readable values, then a hash of configuration and code.
 
     Examples
     --------
     >>> cell_key({"dataset": "digits", "noise": "symmetric:0.4", "method": "ce", "seed": 0})
-    'digits-symmetric_0.4-ce-0-dd650d1c10'
+    'digits-symmetric_0.4-ce-0-...'
     """
     config = cell_config(cell)
     words = [re.sub(r"[^A-Za-z0-9._]+", "_", str(value)) for value in config.values() if value is not None]
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
+    content = json.dumps([config, code_digest()], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     return "-".join([*words, ""])[:100].strip("-._") + f"-{digest}"
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of all sources that a result may depend on: a changed method computes its cells again.
+
+    Examples
+    --------
+    >>> len(code_digest())
+    16
+    """
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        found = importlib.util.find_spec(package)
+        assert found is not None
+        assert found.submodule_search_locations is not None
+        for folder in map(Path, found.submodule_search_locations):
+            for path in sorted(folder.rglob("*.py")):
+                digest.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def plain(value: Any) -> Any:
@@ -132,19 +168,30 @@ def read_cell(folder: str | os.PathLike[str], cell: Cell) -> Record | None:
         record = json.loads((Path(folder) / f"{cell_key(cell)}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(record, dict) or record.get("config") != cell_config(cell) or "result" not in record:
+    if not isinstance(record, dict) or "result" not in record:
         return None
+    same = record.get("config") == cell_config(cell) and record.get("code") == code_digest()
+    return record if same else None
+
+
+def write_cell(folder: str | os.PathLike[str], cell: Cell, result: Mapping[str, Any]) -> Record:
+    """Store the result of a cell, and return its record."""
+    record = {"config": cell_config(cell), "code": code_digest(), "result": plain(result)}
+    write_json(Path(folder) / f"{cell_key(cell)}.json", record)
     return record
 
 
 def read_records(folder: str | os.PathLike[str]) -> dict[str, Record]:
-    """Return the stored records of a folder by the keys of their cells, sorted."""
-    found = {}
-    for path in sorted(Path(folder).glob("*.json")):
+    """Return the stored records of a folder by the keys of their cells, sorted; of one configuration only the newest.
+
+    Whatever their code was: a report may be made of cells that were computed before it changed.
+    """
+    newest: dict[str, tuple[str, Record]] = {}
+    for path in sorted(Path(folder).glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
         record = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(record, dict) and {"config", "result"} <= record.keys():
-            found[path.stem] = record
-    return found
+            newest[json.dumps(record["config"], sort_keys=True)] = path.stem, record
+    return dict(sorted(newest.values(), key=lambda found: found[0]))
 
 
 def run_cells(
@@ -163,7 +210,7 @@ def run_cells(
     Parameters
     ----------
     cells : sequence of frozen dataclasses or mappings
-        The configurations; a cell is stored under a hash of its own.
+        The configurations; a cell is stored under a hash of its own and of the code.
     run_one : callable
         Computes one cell and returns its result. With several processes it must be importable by name.
     folder : path-like
@@ -195,7 +242,7 @@ def run_cells(
     if todo:
         compute = functools.partial(_compute, run_one, Path(folder))
         with _Reporter(len(keyed), len(keyed) - len(todo), verbose, console) as report:
-            outcomes = _run_all(todo, compute, min(processes or _cores(), len(todo)), report)
+            outcomes = _run_all(todo, compute, min(processes or cores(), len(todo)), report)
     records = {key: found[key] or outcomes[key].record for key in keyed}
     finished = [record for record in records.values() if record is not None]
     failures = {key: outcome.failure for key, outcome in outcomes.items() if outcome.failure is not None}
@@ -204,7 +251,8 @@ def run_cells(
     return finished
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -217,8 +265,7 @@ def _compute(run_one: RunOne, folder: Path, wait: bool, cell: Cell) -> _Outcome:
         record = read_cell(folder, cell)  # another run may have finished it since we looked
         if record is None:
             try:
-                record = {"config": cell_config(cell), "result": plain(run_one(cell))}
-                write_json(folder / f"{cell_key(cell)}.json", record)
+                record = write_cell(folder, cell, run_one(cell))
             except Exception:
                 return _Outcome(failure=traceback.format_exc(), seconds=time.perf_counter() - start)
     return _Outcome(record, seconds=time.perf_counter() - start)
@@ -272,7 +319,7 @@ def _serial() -> Iterator[_Execute]:
 def _pool(processes: int) -> Iterator[_Execute]:
     """Yield what computes cells in worker processes; on an interrupt the workers stop at once."""
     others = multiprocessing.active_children()
-    threads = max(1, _cores() // processes)
+    threads = max(1, cores() // processes)
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start_worker, (threads,))
 
     def execute(cells: Mapping[str, Cell], task: _Job) -> Iterator[tuple[str, _Outcome]]:

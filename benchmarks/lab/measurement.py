@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.report import new_figure
+from benchmarks.lab.figures import panels
+from benchmarks.lab.tables import Column, down, markdown, show
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+TITLE = "Speed and size"
+LIP_IMAGES = 30_462  # that sizes are projected to
 
 
 @dataclass(frozen=True)
@@ -62,39 +66,48 @@ def paired(measured: Callable[[], Any], reference: Callable[[], Any], repeats: i
     return statistics.median(values), statistics.median(bases), statistics.median(ratios)
 
 
-def markdown(rows: Sequence[Measurement]) -> str:
+def median_seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Return the median time of a function, without a warm-up."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _budget(row: Measurement) -> str:
+    return "" if row.budget is None else f"{row.budget:g}" + ("" if row.ratio <= row.budget else " (missed)")
+
+
+_COLUMNS: list[Column[Measurement]] = [
+    ("what", lambda row: row.name),
+    ("against", lambda row: row.reference),
+    ("measured", lambda row: f"{row.value:.3g} {row.unit}"),
+    ("reference", lambda row: f"{row.base:.3g} {row.unit}"),
+    ("ratio", lambda row: f"{row.ratio:.3g}"),
+    ("budget", _budget),
+    ("note", lambda row: row.note),
+]
+
+
+def page(rows: Sequence[Measurement]) -> str:
     """Return the table as Markdown."""
-    lines = [
-        "# Speed and size",
-        "",
-        "Ratios against a reference measured in the same run; medians. Budgets are those of docs/design.md.",
-        "",
-        "| what | against | measured | reference | ratio | budget | note |",
-        "|---|---|---:|---:|---:|---:|---|",
-    ]
-    lines += [f"| {' | '.join([row.name, row.reference, *_numbers(row), row.note])} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _numbers(row: Measurement) -> list[str]:
-    budget = "" if row.budget is None else f"{row.budget:g}" + ("" if row.ratio <= row.budget else " (missed)")
-    return [f"{row.value:.3g} {row.unit}", f"{row.base:.3g} {row.unit}", f"{row.ratio:.3g}", budget]
+    about = "Ratios against a reference measured in the same run; medians. Budgets are those of docs/design.md."
+    return markdown(f"# {TITLE}", about, down(rows, _COLUMNS, left=(0, 1, 6)))
 
 
 def print_rows(rows: Sequence[Measurement], console: Console) -> None:
     """Print the table."""
-    table = Table(title="Speed and size", box=box.SIMPLE_HEAD)
-    for name in ("what", "against", "measured", "reference", "ratio", "budget"):
-        table.add_column(name, justify="left" if name in ("what", "against") else "right")
-    for row in rows:
-        table.add_row(row.name, row.reference, *_numbers(row))
-    console.print(table)
+    show(down(rows, _COLUMNS[:-1], left=(0, 1)), console, TITLE)
 
 
 def figure(rows: Sequence[Measurement]) -> Figure:
     """Return a bar chart of the ratios, on a logarithmic axis, with the budgets as marks."""
-    drawing = new_figure(9, 0.45 * len(rows) + 1.5)
-    axes = drawing.add_subplot()
+    return panels([("", functools.partial(_draw, rows))], 9, 0.45 * len(rows) + 1)
+
+
+def _draw(rows: Sequence[Measurement], axes: Axes) -> None:
     places = list(range(len(rows)))[::-1]
     axes.barh(places, [row.ratio for row in rows], color="#0072B2", height=0.6)
     for place, row in zip(places, rows, strict=True):
@@ -105,6 +118,4 @@ def figure(rows: Sequence[Measurement]) -> Figure:
     axes.set_xscale("log")
     axes.set_yticks(places, [row.name for row in rows], fontsize=8)
     axes.set_xlabel("ratio to the reference (black: equal; orange: budget)")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.15)
-    return drawing

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +18,14 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from benchmarks.datasets import Benchmark, Labels, stratified_subset
+from benchmarks.lab.datasets import Benchmark, Labels, stratified_subset
+from benchmarks.lab.methods import EpochWatcher, Outcome
 from noisycorrect import noise
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.modules import evaluating
 
 VALIDATION_SHARE = 0.1
 CURVE_SAMPLES = 2000  # of the test set, for curves alone: scoring all of CIFAR-10's costs a third of an epoch
@@ -102,7 +102,7 @@ def make_problem(data: Benchmark, spelling: str, seed: int) -> Problem:
 
     Examples
     --------
-    >>> from benchmarks.datasets import load
+    >>> from benchmarks.lab.datasets import load
     >>> problem = make_problem(load("digits", subset=200), "symmetric:0.4", seed=0)
     >>> len(problem.given), len(problem.val_given), round(problem.noise_rate, 2)
     (180, 20, 0.39)
@@ -123,8 +123,8 @@ def make_problem(data: Benchmark, spelling: str, seed: int) -> Problem:
     )
 
 
-class Watcher:
-    """Scores the model after every epoch: to be called as `on_epoch`, then to be finished with the returned model.
+class Watcher(EpochWatcher):
+    """Scores the model after every epoch; to be finished with the returned model.
 
     Parameters
     ----------
@@ -154,13 +154,13 @@ class Watcher:
         self._best: tuple[float, int, nn.Module | None] = (-1.0, 0, None)
         self._latest: tuple[float, int, nn.Module | None] = (-1.0, 0, None)
 
-    def __call__(self, model: nn.Module, record: Mapping[str, float]) -> None:
-        """Score the model of an epoch; `record` says which."""
+    def see(self, model: nn.Module, epoch: int) -> None:
+        """Score the model of an epoch."""
         start = time.perf_counter()
         self._keep_best()
         scores = {"val_accuracy": accuracy(model, *self._val), "test_accuracy": accuracy(model, *self._curve)}
-        self.history.append({"epoch": int(record["epoch"]), **scores})
-        self._latest = scores["val_accuracy"], int(record["epoch"]), copy.deepcopy(model)
+        self.history.append({"epoch": epoch, **scores})
+        self._latest = scores["val_accuracy"], epoch, copy.deepcopy(model)
         self.seconds += time.perf_counter() - start
 
     def finish(self, model: nn.Module, sample_passes: int, *, before: int = 0) -> dict[str, Any]:
@@ -211,24 +211,13 @@ def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     0.5
     """
     device = next((parameter.device for parameter in model.parameters()), inputs.device)
-    with _evaluating(model):
+    with evaluating(model):
         parts = (inputs[start : start + _EVALUATION_BATCH] for start in range(0, len(inputs), _EVALUATION_BATCH))
         predicted = [model(part.to(device)).argmax(1).cpu() for part in parts]
     return int((torch.cat(predicted) == labels).sum()) / len(labels)
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-
-
-def label_scores(result: CorrectionResult | PruneRetrainResult, problem: Problem) -> dict[str, Any]:
+def label_scores(result: Outcome, problem: Problem) -> dict[str, Any]:
     """Return what a run says of its training labels.
 
     Parameters

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.datasets import Benchmark
+from benchmarks.lab.datasets import Benchmark
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 
@@ -144,6 +145,16 @@ def resnet34(num_classes: int, width: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
 
 
+#: Networks by name, each made from the number of values of an input and the number of classes.
+NETWORKS: dict[str, Callable[[int, int], nn.Sequential]] = {
+    "mlp": mlp,
+    "small_cnn": lambda _, classes: small_cnn(classes),
+    "narrow_cnn": lambda _, classes: small_cnn(classes, width=16),
+    "preact_resnet18": lambda _, classes: preact_resnet18(classes),
+    "resnet34": lambda _, classes: resnet34(classes),
+}
+
+
 def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
     """Return a freshly initialised network for a data set; the global random state stays as it was.
 
@@ -164,26 +175,18 @@ def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
 
     Examples
     --------
-    >>> from benchmarks.datasets import load
+    >>> from benchmarks.lab.datasets import load
     >>> build("auto", load("digits"), seed=0)(torch.zeros(2, 64)).shape
     torch.Size([2, 10])
     """
     shape = tuple(benchmark.train_inputs.shape[1:])
-    classes = benchmark.num_classes
-    makers: dict[str, Callable[[], nn.Sequential]] = {
-        "mlp": lambda: mlp(benchmark.train_inputs[0].numel(), classes),
-        "small_cnn": lambda: small_cnn(classes),
-        "narrow_cnn": lambda: small_cnn(classes, width=16),
-        "preact_resnet18": lambda: preact_resnet18(classes),
-        "resnet34": lambda: resnet34(classes),
-    }
     if name == "auto":
         name = "small_cnn" if len(shape) == 3 else "mlp"
-    if name not in makers:
-        raise unknown_name("network", name, [*makers, "auto"])
+    if name not in NETWORKS:
+        raise unknown_name("network", name, [*NETWORKS, "auto"])
     if name != "mlp" and (len(shape) != 3 or shape[0] != 3):
         raise InvalidInputError(f"images of 3 channels for {name}", got=f"inputs of shape {shape}", fix="use 'mlp'")
     # torch.manual_seed would seed every accelerator too, which fork_rng(devices=[]) does not put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return makers[name]()
+        return NETWORKS[name](math.prod(shape), benchmark.num_classes)

@@ -6,7 +6,6 @@ Rows of `python -m benchmarks.speed`.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.measurement import Measurement, paired
-from benchmarks.runs import correction_run
+from benchmarks.lab.measurement import LIP_IMAGES, Measurement, median_seconds, paired
+from benchmarks.measures.steps import correction_run, end_cycle, train_epoch
 from noisycorrect import SoftLabelStore
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect_seg.ace2p import ACE2P
@@ -28,7 +27,6 @@ from noisycorrect_seg.losses import cross_entropy, lovasz_softmax
 from noisycorrect_seg.task import HumanParsing
 
 CLASSES, SIDE = 20, 473
-LIP_IMAGES = 30_462
 STORE_BUDGET = 1.5e9 / LIP_IMAGES  # bytes an image
 
 
@@ -97,29 +95,21 @@ def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
     data = ParsingDataset(SyntheticPeople(count, size=size), size, augment=True)
     model = ACE2P(CLASSES, "resnet18", width=0.5)
     with correction_run(folder / "run", model, task, data, 8, None) as run:
-
-        def epoch() -> None:
-            run.train_epoch(run.epoch, advance=lambda _: None)
-
-        def correct() -> None:
-            run.aggregate()
-            run.recalibrate()
-            run.refine()
-            run.restart_from_aggregate()
+        epoch, correct = functools.partial(train_epoch, run), functools.partial(end_cycle, run)
 
         def online() -> None:
             teacher = run.model.eval()
             with torch.no_grad():
-                for batch in run.train_loader:
+                for batch in run.loaders.train(run.epoch):
                     task.probs(teacher(batch.input))
 
         epoch()
-        plain = _median(epoch, repeats)
+        plain = median_seconds(epoch, repeats)
         correct()
-        cycle = _median(correct, repeats)
-        refined = _median(epoch, repeats)
-        reading = _median(lambda: list(run.train_loader), repeats)
-        teaching = max(_median(online, repeats) - reading, 0.0)
+        cycle = median_seconds(correct, repeats)
+        refined = median_seconds(epoch, repeats)
+        reading = median_seconds(lambda: list(run.loaders.train(run.epoch)), repeats)
+        teaching = max(median_seconds(online, repeats) - reading, 0.0)
     ours, theirs = cycle + 10 * (refined - plain), 10 * teaching
     reference = f"10 plain epochs, ResNet-18 A-CE2P of width 0.5, {count} images of {size[0]} x {size[1]}"
     note = f"end of the cycle {cycle / plain / 10:.1%}, soft labels in its batches {refined / plain - 1:.1%}"
@@ -128,15 +118,6 @@ def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
         Measurement("a correction cycle of masks, all it adds", reference, ours, base, "s", ours / base, 0.05, note),
         Measurement("relabelling online in every batch", reference, theirs, base, "s", theirs / base, None, "teacher"),
     ]
-
-
-def _median(function: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def trained_maps(count: int = 24, epochs: int = 6) -> Tensor:
@@ -179,7 +160,7 @@ def measure_projection(folder: Path, repeats: int) -> list[Measurement]:
         size = store.bytes / count
         decoded = store.evidence().double()
         divergence = float((truth * (truth / decoded.clamp(min=1e-12)).log()).sum(1).mean())
-        read = _median(functools.partial(_read_all, store), repeats) / count
+        read = median_seconds(functools.partial(_read_all, store), repeats) / count
         note = (
             f"given masks and two generations of a small A-CE2P's predictions, mean top probability {sharpness:.2f}; "
             f"mean KL {divergence:.1e}; {LIP_IMAGES:,} images {size * LIP_IMAGES / 1e9:.2f} GB; "
@@ -242,12 +223,3 @@ def measure_crops(folder: Path, repeats: int) -> list[Measurement]:
     reference = f"without; crops of {SIDE} x {SIDE} from images in memory, warped"
     note = "no file is decoded, which would take as long again"
     return [Measurement("loader of crops with evidence", reference, value, base, "ms/sample", times[2], 1.05, note)]
-
-
-ROWS: dict[str, Callable[[Path, int], list[Measurement]]] = {
-    "lovasz": measure_lovasz,
-    "relabelling": measure_relabelling,
-    "projection": measure_projection,
-    "warp": measure_warp,
-    "crops": measure_crops,
-}

@@ -1,4 +1,4 @@
-"""What a run will cost, measured on the spot: a training step, a forward pass, memory, the label store."""
+"""What a study will cost, measured on the spot: a training step, a forward pass, memory, the label store; its plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from benchmarks.lab.methods import TRAINING_PASSES
+from benchmarks.lab.tables import down, short, show
+from benchmarks.parsing.methods import PARSING_METHODS
 from benchmarks.parsing.networks import build_network, make_task, parameters, prepared
-from benchmarks.parsing.plan import Cell
-from benchmarks.parsing.rows import METHODS
+from benchmarks.parsing.plan import Cell, distinct_cells
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.training.engine import resolve_device, resolve_precision
 from noisycorrect_seg.classes import Classes
@@ -61,7 +64,7 @@ class Costs:
     def seconds(self, cell: Cell) -> float:
         """Return the estimated time of a run, validation included, without reading the images."""
         training = self.step_seconds * cell.schedule.epochs * cell.train
-        predictions = cell.passes() - 3 * cell.schedule.epochs * cell.train
+        predictions = cell.passes() - TRAINING_PASSES * cell.schedule.epochs * cell.train
         return training + self.forward_seconds * (max(0, predictions) + (cell.cycles + 1) * cell.val)
 
     def memory(self, cell: Cell, ranks: int = 1) -> float:
@@ -70,7 +73,7 @@ class Costs:
         Weights, gradients, momentum, the average where there is one, and what autograd keeps of a batch; not the
         images.
         """
-        copies = 3 + METHODS[cell.method].aggregates
+        copies = 3 + (PARSING_METHODS[cell.method].average is not None)
         return 4 * self.parameters * copies + self.activation_bytes * -(-cell.batch_size // ranks)
 
     def disk(self, cell: Cell) -> tuple[float, float]:
@@ -78,7 +81,7 @@ class Costs:
 
         A network that is unsure comes near the second: 65 % of it in ten epochs of CCP.
         """
-        samples = cell.train * cell.cycles if METHODS[cell.method].refines else 0
+        samples = cell.train * cell.cycles if PARSING_METHODS[cell.method].correction else 0
         sharp, most = self.generation_bytes
         return sharp * samples, most * samples
 
@@ -99,7 +102,7 @@ def measure(cell: Cell, classes: Classes, *, device: str = "auto", **layout: boo
     """
     place = resolve_device(device)
     precision = resolve_precision(cell.precision, place)
-    task = make_task(cell, classes)
+    task = make_task(classes, cell.size, cell.losses)
     network = build_network(cell, len(classes)).to(place)
     size = parameters(network)
     model = prepared(network, **layout)
@@ -225,3 +228,118 @@ def generation_bytes(num_classes: int, shape: tuple[int, int]) -> float:
         with store.new_generation() as writer:
             writer.write(np.arange(MAPS), soft / soft.sum(1, keepdim=True))
         return (store.folder / f"generation-{store.generation:04d}.h5").stat().st_size / MAPS
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def print_plan(
+    cells: Mapping[str, Sequence[Cell]],
+    classes: Classes,
+    console: Console,
+    *,
+    processes: int,
+    ranks: int,
+    device: str,
+    finished: Sequence[Cell] = (),
+    **layout: bool,
+) -> None:
+    """Measure one cell of each row, and print what the study will take.
+
+    Parameters
+    ----------
+    cells : mapping of str to sequence of Cell
+        The cells by row.
+    classes : Classes
+        Of the data set.
+    console : Console
+        Where it is printed.
+    processes : int
+        Cells at a time; each is measured with its share of the cores.
+    ranks : int
+        Processes that share a batch.
+    device : str
+        As for :class:`noisycorrect.SelfCorrector`.
+    finished : sequence of Cell
+        Cells that need not be computed.
+    **layout
+        As for :func:`~benchmarks.parsing.networks.prepared`.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // processes))
+    known: dict[tuple[object, ...], Costs] = {}
+    for own in cells.values():
+        if _network_of(own[0]) not in known:
+            known[_network_of(own[0])] = measure(own[0], classes, device=device, **layout)
+    torch.set_num_threads(threads)
+    left = [cell for cell in distinct_cells(cells) if cell not in finished]
+    total = sum(known[_network_of(cell)].seconds(cell) for cell in left)
+    columns = [
+        (head, lambda entry, say=say: say(entry[1][0], known[_network_of(entry[1][0])]))
+        for head, say in _columns(ranks).items()
+    ]
+    runs = ("row", lambda entry: entry[0]), ("runs", lambda entry: str(len(entry[1])))
+    show(down(cells.items(), [*runs, *columns]), console, "Plan")
+    text = _foot(cells, len(left), total / (processes * ranks), processes, ranks)
+    console.print(text, soft_wrap=True, highlight=False)
+
+
+def _network_of(cell: Cell) -> tuple[object, ...]:
+    return cell.backbone, cell.context, cell.losses
+
+
+def _columns(ranks: int) -> dict[str, Callable[[Cell, Costs], str]]:
+    """Return what the plan says of a cell and its costs, by the heads of its columns."""
+    return {
+        "epochs": lambda cell, _: f"{cell.schedule.epochs} = {cell.init_epochs} + {cell.cycles} x {cell.cycle_epochs}",
+        "passes/run": lambda cell, _: short(cell.passes(ranks)),
+        "params": lambda _, costs: short(costs.parameters),
+        "step": lambda _, costs: duration(costs.step_seconds),
+        "forward": lambda _, costs: duration(costs.forward_seconds),
+        "time/run": lambda cell, costs: duration(costs.seconds(cell)),
+        "memory": lambda cell, costs: gigabytes(costs.memory(cell, ranks)),
+        "label store": lambda cell, costs: (
+            " to ".join(map(gigabytes, costs.disk(cell))) if costs.disk(cell)[1] else "-"
+        ),
+    }
+
+
+def _foot(cells: Mapping[str, Sequence[Cell]], left: int, seconds: float, processes: int, ranks: int) -> str:
+    every = distinct_cells(cells)
+    cell = every[0]
+    size = f"{cell.size[0]}x{cell.size[1]}"
+    text = f"{len(every)} runs, {left} to compute, {processes} at a time" + (f", {ranks} ranks each" * (ranks > 1))
+    text += f": about {duration(seconds)}.\nData: {cell.dataset}, {cell.train:,} training and {cell.val:,} validation"
+    text += f" images, input {size}, batch {cell.batch_size}, lr {cell.lr:g}"
+    text += f", noise {cell.noise}.\n" if cell.noise else ".\n"
+    text += (
+        "Step and forward: measured here, a sample, without reading images. Memory: weights, gradients, momentum,"
+        " average, and what a training batch keeps; a process, without images. Label store: all generations of a run,"
+        " if predictions are like masks of people with soft outlines, and at most; it goes when the run is done."
+    )
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text.
+
+    Examples
+    --------
+    >>> duration(0.0234), duration(42.4), duration(600), duration(36000), duration(9e5)
+    ('23.4 ms', '42.4 s', '10 min', '10 h', '10.4 days')
+    """
+    for unit, length, most in (("ms", 1e-3, 1000), ("s", 1, 100), ("min", 60, 100), ("h", 3600, 100)):
+        if seconds / length < most:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds / 86400:.3g} days"
+
+
+def gigabytes(count: float) -> str:
+    """Return a number of bytes as text.
+
+    Examples
+    --------
+    >>> gigabytes(3e6), gigabytes(2.5e9)
+    ('3.0 MB', '2.50 GB')
+    """
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measurement import Measurement
-from benchmarks.speed_parsing import CLASSES, SIDE, parsing_batch, per_class_lovasz
+from benchmarks.lab.measurement import Measurement, median_seconds
+from benchmarks.measures.parsing import CLASSES, SIDE, parsing_batch, per_class_lovasz
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.losses import ParsingLoss, balanced_edge_loss, edge_targets
 from noisycorrect_seg.outputs import ParsingOutput
@@ -53,7 +51,7 @@ class Variant:
         return ", ".join(name for name, on in options.items() if on) or "float32"
 
 
-def published_objective(output: ParsingOutput, labels: Tensor) -> Tensor:
+def published_loss(output: ParsingOutput, labels: Tensor) -> Tensor:
     """Return the losses of the published training script, composed as there; its consistency term is always 0."""
     assert output.fusion is not None
     assert output.edge is not None
@@ -77,8 +75,8 @@ def _work(variant: Variant, repeats: int, answer: Any) -> None:
         images = images.to(memory_format=torch.channels_last)
     run: Any = torch.compile(model) if variant.compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    objective: Callable[[ParsingOutput, Tensor], Tensor] = (
-        published_objective if variant.published_losses else ParsingLoss()
+    loss_function: Callable[[ParsingOutput, Tensor], Tensor] = (
+        published_loss if variant.published_losses else ParsingLoss()
     )
 
     def once() -> None:
@@ -86,19 +84,15 @@ def _work(variant: Variant, repeats: int, answer: Any) -> None:
             output = run(images)
             if not variant.training:
                 return
-            loss = objective(output, labels)
+            loss = loss_function(output, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     once()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        once()
-        times.append(time.perf_counter() - start)
+    seconds = median_seconds(once, repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    answer.send((statistics.median(times), peak))
+    answer.send((seconds, peak))
 
 
 def _measure(variant: Variant, repeats: int) -> tuple[float, float]:
@@ -169,6 +163,3 @@ def measure_compile(folder: Path, repeats: int) -> list[Measurement]:
             repeats,
         )
     ]
-
-
-ROWS: dict[str, Callable[[Path, int], list[Measurement]]] = {"network": measure_network, "compile": measure_compile}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from noisycorrect.support.errors import NoisyCorrectError
 from noisycorrect.support.files import replace_atomically, write_json
 
 if TYPE_CHECKING:
@@ -111,18 +110,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, in inches.
-
-    Raises
-    ------
-    NoisyCorrectError
-        If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NoisyCorrectError("matplotlib", got="none", fix="pip install 'noisycorrect[plot]'") from error
-    return Figure(figsize=(width, height), layout="constrained")

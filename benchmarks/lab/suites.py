@@ -1,4 +1,4 @@
-"""Recipes of the data sets, and which cells belong to a suite of the robustness study."""
+"""Settings of the data sets, and which cells belong to a suite of the robustness study."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmarks.augmentation import crop_and_mirror, disturb_features, shift_flat_images
-from benchmarks.datasets import Benchmark
+from benchmarks.lab.augmentation import crop_and_mirror, disturb_features, shift_flat_images
+from benchmarks.lab.datasets import Benchmark
 
 Augmentation = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Settings:
     """How every method trains on a data set: SGD with momentum and a common rate, tuned to none of them.
 
     Attributes
@@ -27,7 +27,7 @@ class Recipe:
     batch_size : int
         Samples in a batch.
     network : str
-        See :func:`benchmarks.networks.build`.
+        See :func:`benchmarks.lab.networks.build`.
     """
 
     epochs: int
@@ -36,10 +36,10 @@ class Recipe:
     network: str
 
 
-RECIPES: dict[str, Recipe] = {
-    "digits": Recipe(epochs=60, lr=0.05, batch_size=64, network="mlp"),
-    "cifar10": Recipe(epochs=15, lr=0.05, batch_size=128, network="narrow_cnn"),
-    "cifar10-hog": Recipe(epochs=20, lr=0.05, batch_size=128, network="mlp"),
+SETTINGS: dict[str, Settings] = {
+    "digits": Settings(epochs=60, lr=0.05, batch_size=64, network="mlp"),
+    "cifar10": Settings(epochs=15, lr=0.05, batch_size=128, network="narrow_cnn"),
+    "cifar10-hog": Settings(epochs=20, lr=0.05, batch_size=128, network="mlp"),
 }
 
 
@@ -58,7 +58,7 @@ class Part:
     subset : int or None
         Train on so many samples only, validation included; drawn with the cell's seed.
     ablations : tuple of str
-        Noise models under which the robust preset has rows with a part left out or replaced.
+        Noise models under which the robust recipe has rows with a part left out or replaced.
     methods : tuple of str or None
         Only these methods; None is all.
     needs_data : bool
@@ -111,7 +111,7 @@ def augmentations(data: Benchmark) -> tuple[Augmentation | None, Augmentation | 
 
     Examples
     --------
-    >>> from benchmarks.datasets import load
+    >>> from benchmarks.lab.datasets import load
     >>> shared, own = augmentations(load("digits"))
     >>> shared is None, own(load("digits").train_inputs).shape
     (True, torch.Size([1347, 64]))

@@ -1,10 +1,11 @@
-"""Sources for studies of mask noise: classes put together so that a small network can learn them, and noise put on."""
+"""Sources for studies on few cores: images made smaller, classes put together, and noise put on masks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
@@ -34,6 +35,40 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "bag": ("bag", "accessories"),
     },
 }
+
+
+class Shrunk(SourceView):
+    """A source whose images are made smaller when they are read: averaged images, masks by nearest pixel.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Kept as ``.source``.
+    size : (int, int)
+        Height and width of a network's input.
+    factor : float
+        An image becomes at most so many times larger than it is in that input; no image grows.
+    """
+
+    def __init__(self, source: ParsingSource, size: tuple[int, int], factor: float) -> None:
+        super().__init__(source)
+        self.size = size
+        self.factor = factor
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, RGB uint8 (H, W, 3)."""
+        return self._resized(self.source.image(index), Image.Resampling.BOX)
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return its given mask, uint8 (H, W), or None."""
+        mask = self.source.mask(index)
+        return None if mask is None else self._resized(mask, Image.Resampling.NEAREST)
+
+    def _resized(self, array: np.ndarray, how: Image.Resampling) -> np.ndarray:
+        height, width = array.shape[:2]
+        scale = min(1.0, self.factor * min(self.size[0] / height, self.size[1] / width))
+        size = max(2, round(width * scale)), max(2, round(height * scale))
+        return np.array(Image.fromarray(array).resize(size, how))
 
 
 class Grouped(SourceView):

@@ -1,0 +1,1 @@
+"""What the experiments share: cells, rows, tables, figures, data sets, networks, methods."""

@@ -1,0 +1,82 @@
+"""The rows of the parsing study, as recipes, and their schedules at equal sample passes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from benchmarks.lab.methods import PAPER, most_epochs
+from noisycorrect import AtCycleEnd, AtCycleEnds, OnePhase, Recalibration, Recipe, Schedule
+from noisycorrect.data.batches import ShardedBatches
+
+REFERENCE = "both"  # whose sample passes every row gets
+# All generations stay, for the pictures; the store goes with the run's folder.
+_EQ7, _BALANCED = AtCycleEnd(keep=None), AtCycleEnd(trust="class-balanced", keep=None)
+_CANONICAL = AtCycleEnds(recalibration=Recalibration(inputs="canonical"))
+_PAPER = PAPER.replace(correction=_EQ7)
+_PLAIN = PAPER.replace(average=None, correction=None)
+#: What a row is stands in its recipe's `reference`.
+PARSING_METHODS: dict[str, Recipe] = {
+    "none": _PLAIN.replace(reference="plain training"),
+    "ma": PAPER.replace(correction=None, reference="weights averaged"),
+    "lr": _PAPER.replace(average=None, reference="labels refined"),
+    "both": _PAPER.replace(reference="self-correction"),
+    "both-cb": PAPER.replace(correction=_BALANCED, reference="self-correction, class-balanced trust"),
+    "ma-canonical": PAPER.replace(
+        average=_CANONICAL, correction=None, reference="weights averaged, recalibrated on canonical inputs"
+    ),
+    "both-canonical": _PAPER.replace(
+        average=_CANONICAL, reference="self-correction, recalibrated on canonical inputs"
+    ),
+    "both-cb-canonical": PAPER.replace(
+        average=_CANONICAL, correction=_BALANCED, reference="class-balanced trust, recalibrated on canonical inputs"
+    ),
+    "both-student": _PAPER.replace(
+        average=AtCycleEnds(restart="student"), reference="self-correction, cycles go on from the student"
+    ),
+    "none-cosine": _PLAIN.replace(schedule=OnePhase(), reference="plain training, one cosine"),
+}  # fmt: skip
+
+
+def samples_an_epoch(samples: int, batch_size: int, ranks: int = 1) -> int:
+    """Return how many samples an epoch trains on: a last batch that leaves a rank fewer than two is left out.
+
+    Examples
+    --------
+    >>> samples_an_epoch(17, 8), samples_an_epoch(18, 8)
+    (16, 18)
+    """
+    return ShardedBatches(samples, batch_size, world_size=ranks, full=False).samples
+
+
+def parsing_passes(name: str, schedule: Schedule, samples: int, batch_size: int, *, ranks: int = 1) -> int:
+    """Return the sample passes of a row of :data:`PARSING_METHODS`, validation left out.
+
+    Examples
+    --------
+    >>> [parsing_passes(name, Schedule(4, 2, 1), 100, 10) for name in ("none", "ma", "lr", "both")]
+    [1800, 2100, 2000, 2300]
+    """
+    recipe = PARSING_METHODS[name].replace(schedule=schedule)
+    return recipe.passes(samples, trained=samples_an_epoch(samples, batch_size, ranks), validated=True)
+
+
+def schedule_at_equal_passes(name: str, schedule: Schedule, samples: int, batch_size: int, ranks: int = 1) -> Schedule:
+    """Return a row's schedule at the sample passes of self-correction over `schedule`: a longer initial phase.
+
+    Rounded up: a part of an epoch is given to the other method.
+
+    Examples
+    --------
+    >>> schedule_at_equal_passes("none", Schedule(4, 2, 1), 100, 10)
+    Schedule(init_epochs=6, cycles=2, cycle_epochs=1)
+    """
+
+    def passes(init_epochs: int) -> int:
+        longer = dataclasses.replace(schedule, init_epochs=init_epochs)
+        return parsing_passes(name, longer, samples, batch_size, ranks=ranks)
+
+    allowed = parsing_passes(REFERENCE, schedule, samples, batch_size, ranks=ranks)
+    least = schedule.init_epochs
+    longer = dataclasses.replace(schedule, init_epochs=most_epochs(passes, allowed, guess=least, least=least, up=True))
+    own = PARSING_METHODS[name].schedule
+    return own.divided(longer.epochs) if isinstance(own, OnePhase) else longer

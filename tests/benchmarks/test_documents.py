@@ -1,0 +1,55 @@
+"""The pages of docs/results are what their JSON files render to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import fading, issues
+from benchmarks.lab import label_study, measurement
+from benchmarks.lab.rows import summarise
+from benchmarks.parsing import mask_report, plan, report
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+def _parsing(found: dict[str, Any]) -> str:
+    names = dict.fromkeys(record["row"] for record in found["cells"])
+    rows = report.rows_of(plan.variants(found["study"], list(names)), found["cells"])
+    return report.page(found["study"], rows, found["cells"])
+
+
+def _speed(found: dict[str, Any]) -> str:
+    return measurement.page([measurement.Measurement(**row) for row in found["rows"]])
+
+
+def _masks(found: dict[str, Any]) -> str:
+    return mask_report.page(found["title"], mask_report.rows_of(found["cells"]))
+
+
+PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "robustness": lambda found: label_study.page(found["title"], found["cells"]),
+    "robustness-masks": _masks,
+    "robustness-masks-ccp": _masks,
+    "issues": lambda found: issues.page(summarise(found["cells"], "auroc")),
+    "fading": fading.page,
+    "lip-people": _parsing,
+    "lip-ccp": _parsing,
+    "speed": _speed,
+    "speed-parsing": _speed,
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_its_file_renders_to(name: str) -> None:
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    page = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    assert page.startswith(PAGES[name](found))
+
+
+def test_every_report_of_the_documentation_is_rendered() -> None:
+    assert {path.stem for path in RESULTS.glob("*.json")} == set(PAGES)
