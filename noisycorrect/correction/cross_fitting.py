@@ -103,7 +103,6 @@ class CrossFitting(EvidenceInTraining):
 
     step_passes = HELD_OUT_PASSES
     weight = 2.0
-    learns_unlabeled = None  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -144,10 +143,6 @@ class CrossFitting(EvidenceInTraining):
         seen = torch.where((batch.given >= 0).unsqueeze(1), held_out, (held_out + probs) / 2)
         self.aim(batch, self.remember(batch.index, seen))
         return output, batch
-
-    def record(self) -> dict[str, float]:
-        """Return nothing."""
-        return {}
 
     @torch.no_grad()
     def _held_out(self, twin: TwinNetworks, batch: Batch, own: list[Tensor]) -> Tensor:
