@@ -117,13 +117,16 @@ class SelfCorrector:
         callbacks: Iterable[Callback] = (),
     ) -> None:
         if not isinstance(model, nn.Module):
-            raise InvalidInputError("model to be an nn.Module", got=type(model).__name__, fix="pass a network")
+            raise InvalidInputError("model to be an nn.Module", got=_named(model), fix="pass a network, an object")
         self.model = model
         self.task = _made_task(task, num_classes)
         self.recipe = _made_recipe(recipe, self.task.kind.name, epochs, lr, batch_size, optimizer)
         if self.recipe.needs_augment and augment is None:
             fix = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"
             raise InvalidInputError(f"augment= with the recipe {recipe!r}", got="None", fix=fix)
+        if isinstance(augment, type) or not (augment is None or callable(augment)):
+            fix = "pass a function augment(input) -> input, or a module that was made, such as nn.Dropout(0.1)"
+            raise InvalidInputError("augment to be callable", got=repr(augment), fix=fix)
         self.augment = augment
         self.collate_fn = collate_fn
         self.num_workers = whole_number("num_workers", num_workers, least=0)
@@ -265,8 +268,15 @@ class SelfCorrector:
         return torch.from_numpy(array)
 
 
+def _named(thing: Any) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"an object of {type(thing).__name__}"
+
+
 def _made_task(task: str | Task, num_classes: int | None) -> Task:
     if not isinstance(task, str):
+        if isinstance(task, type) or not hasattr(task, "check_output"):
+            fix = 'pass "classification", or an object such as Classification(num_classes)'
+            raise InvalidInputError("task to be a name or a Task object", got=_named(task), fix=fix)
         if num_classes not in (None, task.num_classes):
             raise InvalidInputError(
                 f"num_classes={task.num_classes}, as in the task", got=repr(num_classes), fix="leave num_classes out"
@@ -274,7 +284,7 @@ def _made_task(task: str | Task, num_classes: int | None) -> Task:
         return task
     make = TASKS[task]
     if num_classes is None:
-        raise InvalidInputError("num_classes with a task's name", got="None", fix="pass num_classes=")
+        raise InvalidInputError("num_classes with a task's name", got="None", fix="pass num_classes=10, say")
     return make(num_classes)
 
 

@@ -118,6 +118,9 @@ class Recipe:
             set_field(self, "clip_grad_norm", norm)
         weight_decay = finite_number("weight_decay", self.weight_decay, above=0, fix="0 leaves the optimizer's")
         set_field(self, "weight_decay", weight_decay)
+        if not isinstance(self.kinds, tuple) or not all(isinstance(kind, str) for kind in self.kinds):
+            fix = 'pass kinds=("classification",), or () for all'
+            raise InvalidInputError("kinds to be a tuple of names", got=repr(self.kinds), fix=fix)
         self._check_combination()
 
     def _check_parts(self) -> None:
@@ -316,7 +319,12 @@ class RecipeRegister(Register[Recipe]):
         return isinstance(other, Recipe) and kind in (other.kinds or (kind,))
 
 
-RECIPES = RecipeRegister("recipe", group="noisycorrect.recipes")
+RECIPES = RecipeRegister(
+    "recipe",
+    group="noisycorrect.recipes",
+    accepts=lambda thing: isinstance(thing, Recipe),
+    expected="a Recipe object",
+)
 register_recipe = RECIPES.register
 
 register_recipe(

@@ -95,5 +95,7 @@ class Task(Protocol):
         ...
 
 
-TASKS: Register[Callable[[int], Task]] = Register("task", group="noisycorrect.tasks")
+TASKS: Register[Callable[[int], Task]] = Register(
+    "task", group="noisycorrect.tasks", accepts=callable, expected="callable with the number of classes"
+)
 """Tasks by name: each makes its task from the number of classes."""

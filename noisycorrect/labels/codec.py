@@ -144,7 +144,12 @@ class SqrtUint8:
         return single / least_total + FLOAT32_EPS
 
 
-CODECS: Register[Codec] = Register("codec", group="noisycorrect.codecs")
+CODECS: Register[Codec] = Register(
+    "codec",
+    group="noisycorrect.codecs",
+    accepts=lambda thing: not isinstance(thing, type) and callable(getattr(thing, "decode", None)),
+    expected="an object with encode and decode",
+)
 """Every codec, by the name that stands in a store's manifest."""
 
 for _codec in (Float32(), SqrtUint8(), SqrtUint8(levels=63)):

@@ -320,4 +320,9 @@ class LabelKind(ABC):
         return len(self)
 
 
-KINDS: Register[type[LabelKind]] = Register("kind of labels", group="noisycorrect.kinds")
+KINDS: Register[type[LabelKind]] = Register(
+    "kind of labels",
+    group="noisycorrect.kinds",
+    accepts=lambda thing: isinstance(thing, type) and issubclass(thing, LabelKind),
+    expected="a subclass of LabelKind",
+)

@@ -286,9 +286,9 @@ def check_has_evidence(store: SoftLabelStore) -> None:
     """Raise an InvalidInputError if a store holds given labels alone."""
     if store.generation == 0:
         raise InvalidInputError(
-            "evidence from at least one correction cycle",
-            got="generation 0",
-            fix="fit with cycles >= 1 and refine=True",
+            "evidence about the labels",
+            got="generation 0: nothing was corrected",
+            fix='train with a recipe that corrects, such as recipe="paper", for more epochs than its initial phase',
         )
 
 

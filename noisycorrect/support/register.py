@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
@@ -28,6 +28,10 @@ class Register(Mapping[str, T], Generic[T]):
         What messages call one of them, such as ``"recipe"``.
     group : str
         Group of entry points, such as ``"noisycorrect.recipes"``.
+    accepts : callable, optional
+        ``accepts(thing)``: whether it is one of them. Default: everything is.
+    expected : str
+        What messages say that it has to be.
 
     Examples
     --------
@@ -43,22 +47,38 @@ class Register(Mapping[str, T], Generic[T]):
     Known: 'plain'
     """
 
-    def __init__(self, what: str, *, group: str) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        group: str,
+        accepts: Callable[[Any], bool] = lambda thing: True,
+        expected: str = "",
+    ) -> None:
         self.what = what
         self.group = group
+        self._accepts = accepts
+        self._expected = expected
         self._things: dict[str, T] = {}
 
-    def register(self, name: str, thing: T) -> T:
-        """Add a thing under a name of its own, and return it.
+    def register(self, name: str, thing: T, *, replace: bool = False) -> T:
+        """Add a thing under a name of its own, and return it; `replace` lets it take the place of another.
 
         Raises
         ------
         InvalidInputError
-            If the name belongs to another thing.
+            If the name belongs to another thing, or this is no such thing.
         """
-        if self._things.get(name, thing) is not thing:
-            raise InvalidInputError(f"a new name for a {self.what}", got=repr(name), fix="choose another name")
-        self._things[name] = thing
+        if self._things.get(name, thing) is not thing and not replace:
+            fix = "choose another name, or pass replace=True"
+            raise InvalidInputError(f"a new name for a {self.what}", got=repr(name), fix=fix)
+        self._things[name] = self._checked(name, thing)
+        return thing
+
+    def _checked(self, name: str, thing: Any) -> Any:
+        if not self._accepts(thing):
+            got = f"the class {thing.__name__}" if isinstance(thing, type) else repr(thing)
+            raise InvalidInputError(f"the {self.what} {name!r} to be {self._expected}", got=got, fix="register one")
         return thing
 
     def __getitem__(self, name: str) -> T:
@@ -66,7 +86,7 @@ class Register(Mapping[str, T], Generic[T]):
             announced = self._announced()
             if name not in announced:
                 raise unknown_name(self.what, name, [*self._things, *announced])
-            self._things[name] = announced[name].load()
+            self._things[name] = self._checked(name, announced[name].load())
         return self._things[name]
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -25,7 +25,7 @@ from noisycorrect.recipe import Recipe
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
-from noisycorrect.support.errors import CheckpointError, NonFiniteLossError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modules import unwrap
 from noisycorrect.support.rng import derived_seed, seeded
 from noisycorrect.task import Metrics, Task
@@ -238,7 +238,20 @@ class Run:
             self._rank_share = self._labeled * ranks / max(1, total)
 
     def step(self, loss: Tensor) -> None:
-        """Take one step of the optimizer."""
+        """Take one step of the optimizer.
+
+        Raises
+        ------
+        InvalidInputError
+            If the loss is no scalar with a gradient.
+        """
+        if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
+            shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise InvalidInputError(
+                f"a scalar loss with a gradient from {type(self.objective).__name__}",
+                got=shape if isinstance(loss, Tensor) and loss.requires_grad else f"{shape} without a gradient",
+                fix="return the mean loss of the batch, and train some parameter (requires_grad)",
+            )
         self.engine.step(self.trained, self.optimizer, loss * self._rank_share)
         for part in self._parts:
             part.after_step(self.student)
