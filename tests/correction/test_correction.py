@@ -219,7 +219,7 @@ def test_masks_are_refused_before_training(correction):
 
 
 def test_masks_are_refused_before_they_are_read():
-    with pytest.raises(InvalidInputError, match="recipe for labels of the kind 'segmentation'; got one for 'classific"):
+    with pytest.raises(InvalidInputError, match="recipe for labels of the kind 'segmentation'; got 'robust', which is for 'classific"):
         SelfCorrector(nn.Conv2d(3, 2, 1), task=Masks(2), recipe=ROBUST)
 
 

@@ -25,6 +25,9 @@ KILL = """
     rng, reached = random.Random(0), []
     store = make_store(folder / "labels", kind, keep=3)
     given = (store.folder / "given.h5").read_bytes()
+    began = time.perf_counter()
+    advance(store)
+    step = time.perf_counter() - began  # of this machine, now
     for attempt in range(12):
         reading, writing = os.pipe()
         child = os.fork()
@@ -34,7 +37,7 @@ KILL = """
             while True:
                 advance(victim)
         os.read(reading, 1)
-        time.sleep(rng.uniform(0, 0.08))
+        time.sleep(rng.uniform(0, max(0.08, 4 * step)))
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
         os.close(reading), os.close(writing)

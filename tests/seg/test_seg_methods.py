@@ -385,7 +385,7 @@ def test_another_objective_does_not_resume_a_run(tmp_path):
 
 def test_methods_of_masks_are_recipes():
     for name, kind in (("elr", PixelEarlyLearning), ("adele", AdaptiveEarlyLearning)):
-        recipe = RECIPES.of_kind(name, TASK.kind)
+        recipe = RECIPES.of_kind(name, TASK.kind.name)
         assert isinstance(recipe.objective, kind)
         assert recipe.correction is None
         assert recipe.average is None
