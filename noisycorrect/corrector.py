@@ -306,4 +306,10 @@ def _made_recipe(
         found = found.replace(batch_size=batch_size)
     schedule = found.divided(epochs)
     found.rates.warmup(schedule)  # raises if it does not fit
+    if found.correction is not None and not schedule.cycles:
+        raise InvalidInputError(
+            "a cycle, at whose end labels are refined",
+            got=f"{schedule} of epochs={epochs}",
+            fix="pass more epochs, or a recipe with correction=None",
+        )
     return found.replace(epochs=schedule.epochs)

@@ -99,8 +99,12 @@ class EarlyLearning(Objective):
     ) -> None:
         self.strength = finite_number("strength", strength, above=0, fix="3 is common, 0 is off")
         self.consistency = finite_number("consistency", consistency, above=0, fix="1 is common, 0 is off")
-        if self.consistency and strong_augment is None:
-            raise InvalidInputError("strong_augment with consistency", got="None", fix="pass a callable on batches")
+        if bool(self.consistency) != (strong_augment is not None) or not callable(strong_augment or len):
+            raise InvalidInputError(
+                "both consistency and strong_augment, a callable on batches, or neither",
+                got=f"consistency={self.consistency:g}, strong_augment={strong_augment!r}",
+                fix="pass consistency=1 and a function, or leave both out",
+            )
         self.strong_augment = strong_augment
 
     def passes(self, epoch: int, epochs: int) -> float:

@@ -13,7 +13,6 @@ from torch.optim import SGD, Optimizer
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.in_training import EvidenceInTraining
-from noisycorrect.correction.online import OnlineCorrection
 from noisycorrect.cycle.averages import AtCycleEnds, Average, EveryStep
 from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.schedule import EpochCycles, OnePhase, Schedule, Shares, check_floor
@@ -123,6 +122,10 @@ class Recipe:
             raise InvalidInputError("kinds to be a tuple of names", got=repr(self.kinds), fix=fix)
         self._check_combination()
 
+        for part in (self.correction, self.objective):
+            if part is not None:
+                part.of_recipe()
+
     def _check_parts(self) -> None:
         parts: dict[str, tuple[Any, str]] = {
             "rates": (CosineCycles | OneCosine, "CosineCycles() or OneCosine()"),
@@ -153,6 +156,10 @@ class Recipe:
                 got=objective,
                 fix="pass objective=TaskLoss() or EarlyLearning(), or correction=AtCycleEnd() or None",
             )
+        views = 2 if isinstance(self.objective, EarlyLearning) and self.objective.consistency else 1
+        if views > 1 and self.correction is not None and self.correction.networks > 1:
+            fix = "pass EarlyLearning() without consistency, or correction=OnlineCorrection()"
+            raise InvalidInputError("one network with consistency", got=type(self.correction).__name__, fix=fix)
         if isinstance(self.objective, EarlyLearning) and not isinstance(self.correction, EvidenceInTraining):
             raise InvalidInputError(
                 "a correction with evidence in training beside EarlyLearning",
@@ -257,10 +264,13 @@ class Recipe:
         >>> RECIPES["elr"].passes(1000, epochs=60), RECIPES["ema"].passes(1000, epochs=60)
         (180000, 181000)
         """
-        samples = whole_number("samples", samples, least=1)
+        samples, layers = whole_number("samples", samples, least=1), whole_number("layers", layers, least=0)
         schedule, total = self.divided(epochs), 0.0
+        done = schedule.epochs if done is None else whole_number("done", done, least=0)
+        if done > schedule.epochs:
+            raise InvalidInputError(f"done <= {schedule.epochs}, the epochs", got=str(done), fix="leave done out")
         correction = self.correction or Correction()
-        for epoch in range(schedule.epochs if done is None else done):
+        for epoch in range(done):
             step = self.objective.passes(epoch, schedule.epochs) + correction.step_passes
             total += step * (samples if trained is None else trained)
             last = epoch + 1 == (done if stopped else schedule.epochs)
@@ -329,21 +339,6 @@ register_recipe = RECIPES.register
 
 register_recipe(
     "paper", Recipe(reference="Li et al. 2020, Self-Correction for Human Parsing, arXiv:1910.09777, Algorithm 1")
-)
-# Chosen on development seeds: docs/robust.md.
-register_recipe(
-    "robust",
-    Recipe(
-        schedule=Shares(init_share=0.1),
-        rates=OneCosine(),
-        average=EveryStep(),
-        correction=OnlineCorrection(),
-        objective=EarlyLearning(),
-        lr=0.05,
-        batch_size=64,
-        kinds=("classification",),
-        reference="noisycorrect: evidence of every step, trust relative to the class, early learning by certainty",
-    ),
 )
 PLAIN = Recipe(schedule=OnePhase(), average=None, correction=None, lr=0.05, batch_size=64)
 register_recipe("ce", PLAIN.replace(reference="the task's own loss: nothing against noise"))

@@ -98,7 +98,7 @@ def test_the_estimate_as_words_and_as_json(run_dir, tmp_path, capsys):
     assert main(["estimate", str(run_dir), "--level", "95"]) == 2
     SoftLabelStore.create(tmp_path / "new", [0, 1], 2)
     assert main(["estimate", str(tmp_path / "new")]) == 2
-    assert "at least one correction cycle" in capsys.readouterr().err
+    assert "evidence about the labels" in capsys.readouterr().err
 
 
 def test_a_run_is_inspected_and_exported(tmp_path, capsys):

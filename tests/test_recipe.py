@@ -286,6 +286,45 @@ def test_a_recipe_of_another_kind():
     assert SelfCorrector(network(), task=Tokens(CLASSES), recipe="paper").recipe.correction.predicts
 
 
+def test_what_would_have_no_effect_or_no_sense_is_refused():
+    shift = torch.nn.Identity()
+    for options in ({"strong_augment": shift}, {"consistency": 1.0}, {"consistency": 1.0, "strong_augment": "flip"}):
+        with pytest.raises(InvalidInputError, match="both consistency and strong_augment"):
+            EarlyLearning(**options)
+    two = EarlyLearning(consistency=1.0, strong_augment=shift)
+    with pytest.raises(InvalidInputError, match="one network with consistency; got CrossFitting"):
+        ROBUST.replace(correction=CrossFitting(), objective=two)
+    short = RECIPES["paper"].replace(schedule=EpochCycles(), average=AtCycleEnds(restart="student"))
+    with pytest.raises(InvalidInputError, match="a cycle, at whose end labels are refined"):
+        SelfCorrector(network(), num_classes=CLASSES, recipe=short, epochs=1)
+    with pytest.raises(InvalidInputError, match="kinds to be a tuple of names; got 'classification'"):
+        ROBUST.replace(kinds="classification")
+    for name, value in {"done": 99, "layers": -1, "samples": 0}.items():
+        with pytest.raises(InvalidInputError, match=name):
+            RECIPES["ce"].passes(**{"samples": 10, "epochs": 2, name: value})
+
+
+def test_an_optimizer_of_other_parameters_is_refused():
+    model = network()
+    with pytest.raises(InvalidInputError, match="got parameters of another model"):
+        corrector(model=model, optimizer=lambda parameters: SGD(model.parameters(), lr=0.1)).fit(blobs()[:2])
+
+
+def test_a_loss_without_a_gradient_is_refused():
+    class Vector(TaskLoss):
+        def loss(self, model, batch, correction):
+            return super().loss(model, batch, correction).repeat(3)
+
+    class Detached(TaskLoss):
+        def loss(self, model, batch, correction):
+            return super().loss(model, batch, correction).detach()
+
+    for objective, got in ((Vector(), r"shape \(3,\)"), (Detached(), "without a gradient")):
+        recipe = RECIPES["ce"].replace(objective=objective)
+        with pytest.raises(InvalidInputError, match=f"a scalar loss with a gradient from .*; got {got}"):
+            SelfCorrector(network(), num_classes=CLASSES, recipe=recipe, epochs=2).fit(blobs()[:2])
+
+
 def test_one_name_means_what_suits_the_kind():
     assert RECIPES.of_kind("robust", "segmentation").correction.predicts
     assert RECIPES.of_kind("robust", "classification") is ROBUST

@@ -65,6 +65,8 @@ class Correction(RunPart):
         Whether a step has evidence that an objective may learn from (:class:`~noisycorrect.EarlyLearning`).
     weight : float
         What a step's loss counts: the number of networks if each learns from its own part of a batch.
+    networks : int
+        Networks that are trained.
     learns_unlabeled : bool or None
         Whether the loss is a mean over unlabelled samples, too: ranks weigh their means by what these are over. None:
         from the first generation of labels on.
@@ -80,6 +82,7 @@ class Correction(RunPart):
     step_passes = 0.0
     teaches = False
     weight = 1.0
+    networks = 1
     learns_unlabeled: bool | None = None
     evidence_rule = "mean"
     momentum: float | None = None

@@ -103,6 +103,7 @@ class CrossFitting(EvidenceInTraining):
 
     step_passes = HELD_OUT_PASSES
     weight = 2.0
+    networks = 2
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.support import distributed
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Task
 
 TRAINING_PASSES = 3.0  # of a sample through a network: forward 1, backward 2
@@ -59,6 +60,40 @@ class RunPart:
     """
 
     setup: Setup
+    _of_recipe = False  # a recipe's own part is a value: it cannot be changed, a run's copy can
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._of_recipe:
+            raise InvalidInputError(
+                f"{type(self).__name__} of a recipe to stay as it is",
+                got=f"{name} = {value!r}",
+                fix=f"make another one, {type(self).__name__}(...), and pass it to recipe.replace",
+            )
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self._values().items())
+        return f"{type(self).__name__}({values})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def _values(self) -> dict[str, Any]:
+        """Return what it was made with: plain values and callables."""
+        kinds = (bool, int, float, str, tuple, list, type(None))
+        own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return {name: value for name, value in own.items() if isinstance(value, kinds) or callable(value)}
+
+    def of_recipe(self) -> None:
+        """Refuse any change from now on; a recipe calls it."""
+        vars(self)["_of_recipe"] = True
+
+    def of_run(self) -> None:
+        """Allow changes again; a run calls it of its copy."""
+        vars(self)["_of_recipe"] = False
 
     def prepare(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the model that is trained: the caller's, or one made of it (two networks, say)."""
@@ -87,7 +122,13 @@ class RunPart:
 
     def identity(self) -> dict[str, Any]:
         """Return plain values that a run and the run that resumes it must share."""
-        values = {name: value for name, value in vars(self).items() if isinstance(value, (bool, int, float, str))}
+        plain = (bool, int, float, str)
+        values: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, plain) and not name.startswith("_"):
+                values[name] = value
+            elif isinstance(value, (tuple, list)) and all(isinstance(entry, plain) for entry in value):
+                values[name] = list(value)
         return {"name": type(self).__name__, **values}
 
     def state_dict(self) -> dict[str, Any]:

@@ -178,10 +178,12 @@ def given_labels(setup: Setup, name: str, *, unlabeled: bool) -> Tensor:
     Raises
     ------
     InvalidInputError
-        If labels are masks; if `unlabeled` is False and a sample has no label.
+        If a label is not one class; if `unlabeled` is False and a sample has no label.
     """
     if setup.given is None:
-        raise InvalidInputError(f"class labels for {name}", got="masks", fix="use another recipe")
+        raise InvalidInputError(
+            f"class labels for {name}", got=f"those of {type(setup.task).__name__}", fix="use another recipe"
+        )
     given = setup.given.long()
     missing = int((given < 0).sum())
     if missing and not unlabeled:

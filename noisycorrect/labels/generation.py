@@ -70,6 +70,11 @@ class GenerationWriter:
         :data:`~noisycorrect.labels.trust.RULES`.
     """
 
+    # A misspelt attribute would be lost without a word.
+    __slots__ = (
+        "_accumulate", "_codec", "_codes", "_file", "_kind", "_part", "_weigh", "_weight", "_written", "floor", "rule"
+    )  # fmt: skip
+
     def __init__(
         self,
         path: Path,

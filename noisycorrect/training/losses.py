@@ -58,7 +58,7 @@ class EpochLosses:
             raise NonFiniteLossError(
                 "a finite loss",
                 got=f"{self._losses[number].item()} in epoch {self.epoch + 1}, batch {number + 1}",
-                fix="lower lr, set clip_grad_norm=, or look for NaN in the inputs",
+                fix="lower lr, pass recipe.replace(clip_grad_norm=1.0), or look for NaN in the inputs",
             )
 
 
@@ -69,5 +69,5 @@ def check_weights(model: nn.Module, epoch: int) -> None:
             raise NonFiniteLossError(
                 "finite weights",
                 got=f"NaN or infinity in {name!r} after epoch {epoch + 1}",
-                fix="lower lr or set clip_grad_norm=",
+                fix="lower lr, or pass recipe.replace(clip_grad_norm=1.0)",
             )

@@ -25,8 +25,8 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     Raises
     ------
     InvalidInputError
-        If the factory returns no optimizer, one whose steps need a closure, or one without the weight decay that the
-        recipe needs.
+        If the factory returns no optimizer, one over parameters that are not the run's, one whose steps need a
+        closure, or one without the weight decay that the recipe needs.
     """
     parameters = model.parameters()
     optimizer = recipe.optimizer(parameters) if recipe.lr is None else recipe.optimizer(parameters, lr=recipe.lr)
@@ -35,6 +35,13 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
             "optimizer(parameters) to return a torch Optimizer",
             got=type(optimizer).__name__,
             fix="pass a factory, such as torch.optim.AdamW",
+        )
+    own = {id(parameter) for parameter in model.parameters()}
+    if any(id(parameter) not in own for group in optimizer.param_groups for parameter in group["params"]):
+        raise InvalidInputError(
+            "an optimizer of the parameters that its factory is called with",
+            got="parameters of another model, which would be trained instead: a run trains a copy of yours",
+            fix="pass a factory that uses its argument, such as lambda parameters: SGD(parameters, lr=0.1)",
         )
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:

@@ -88,8 +88,10 @@ class Run:
         self.store = store
         self.seed = seed
         self.run_dir = run_dir
-        self.correction = copy.deepcopy(recipe.correction) or Correction()
+        self.correction = Correction() if recipe.correction is None else copy.deepcopy(recipe.correction)
         self.objective = copy.deepcopy(recipe.objective)
+        for part in self._parts:
+            part.of_run()
         own = copy.deepcopy(model)
         own = self.objective.prepare(self.correction.prepare(own, seed), seed)
         self.student = own.to(engine.device)

@@ -71,7 +71,8 @@ def open_run(
         if content is not None:
             run.restore(content)
             restore(content)
-            logger.info("%s: %s", run_dir, "finished before" if run.done else f"going on after epoch {run.epoch}")
+            state = "stopped" if run.stopped else "finished" if run.done else "going on"
+            logger.info("%s: %s after epoch %d of %d", run_dir, state, run.epoch, run.schedule.epochs)
         yield run
 
 

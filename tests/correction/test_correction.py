@@ -126,9 +126,21 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, trust):
 
 def test_the_parts_of_a_recipe_are_not_changed_by_a_run():
     parts = OnlineCorrection(), EarlyLearning()
+    corrector = robust(*parts)
     before = [copy.deepcopy(vars(part)) for part in parts]
-    robust(*parts).fit(data())
+    corrector.fit(data())
     assert [vars(part) for part in parts] == before
+
+
+def test_the_parts_of_a_recipe_are_values():
+    assert OnlineCorrection(momentum=0.5) == OnlineCorrection(momentum=0.5) != OnlineCorrection()
+    assert ROBUST.replace(correction=OnlineCorrection()) == ROBUST
+    assert "momentum=0.7" in repr(ROBUST)
+    with pytest.raises(InvalidInputError, match=r"to stay as it is; got momentum = 3; to fix: make another one"):
+        ROBUST.correction.momentum = 3
+    with pytest.raises(InvalidInputError, match="EarlyLearning of a recipe to stay as it is"):
+        ROBUST.objective.strength = 3
+    assert ROBUST.correction.momentum == 0.7
 
 
 def test_unlabelled_samples_learn_from_evidence_alone():
@@ -185,7 +197,7 @@ def test_bad_settings(settings, message):
     [
         ({"strength": -1}, "0 <= strength; got -1"),
         ({"consistency": -1}, "0 <= consistency; got -1"),
-        ({"consistency": 1.0}, "strong_augment with consistency; got None"),
+        ({"consistency": 1.0}, "both consistency and strong_augment"),
     ],
 )
 def test_bad_settings_of_early_learning(settings, message):
@@ -219,7 +231,7 @@ def test_masks_are_refused_before_training(correction):
 
 
 def test_masks_are_refused_before_they_are_read():
-    with pytest.raises(InvalidInputError, match="recipe for labels of the kind 'segmentation'; got 'robust', which is for 'classific"):
+    with pytest.raises(InvalidInputError, match="of the kind 'segmentation'; got 'robust', which is for"):
         SelfCorrector(nn.Conv2d(3, 2, 1), task=Masks(2), recipe=ROBUST)
 
 

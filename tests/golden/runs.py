@@ -61,7 +61,7 @@ def shifted(inputs):
 def kept(recipe):
     """Return a recipe that keeps all generations."""
     if recipe.correction is not None:
-        recipe.correction.keep = None
+        vars(recipe.correction)["keep"] = None
     return recipe
 
 

@@ -232,7 +232,7 @@ def test_what_cannot_be_estimated(given, evidence, options, message):
 def test_a_store_of_classes_reaches_to_the_generation_before():
     given, _, true = simulated(0, PAIR, count=400)
     store = SoftLabelStore.create(None, given, 3, evidence="exponential", momentum=0.0)
-    with pytest.raises(InvalidInputError, match="at least one correction cycle"):
+    with pytest.raises(InvalidInputError, match="evidence about the labels"):
         estimate_store_noise(store)
     with store.new_generation() as writer:
         writer.write(range(400), torch.eye(3)[torch.from_numpy(true)])

@@ -164,5 +164,5 @@ def test_an_unknown_score_names_the_nearest():
         label_quality(torch.tensor([0]), torch.ones(1, 2) / 2, score="entropy")
     with pytest.raises(InvalidInputError, match="top >= 0"):
         find_label_issues(store, top=-1)
-    with pytest.raises(InvalidInputError, match="at least one correction cycle"):
+    with pytest.raises(InvalidInputError, match="evidence about the labels"):
         sample_quality(SoftLabelStore.create(None, [0, 1], 2))

@@ -102,5 +102,5 @@ def test_given_on_evidence_is_a_slow_nearest_lookup():
 
 def test_masks_without_evidence_are_refused():
     store = SoftLabelStore.create(None, [np.zeros((2, 2), np.uint8)], K, kind="segmentation")
-    with pytest.raises(InvalidInputError, match="at least one correction cycle"):
+    with pytest.raises(InvalidInputError, match="evidence about the labels"):
         find_label_issues(store)
