@@ -307,7 +307,12 @@ def test_what_would_have_no_effect_or_no_sense_is_refused():
 def test_an_optimizer_of_other_parameters_is_refused():
     model = network()
     with pytest.raises(InvalidInputError, match="got parameters of another model"):
-        corrector(model=model, optimizer=lambda parameters: SGD(model.parameters(), lr=0.1)).fit(blobs()[:2])
+        corrector(model=model, optimizer=lambda parameters, lr: SGD(model.parameters(), lr=lr)).fit(blobs()[:2])
+
+
+def test_a_factory_that_takes_no_rate_is_refused():
+    with pytest.raises(InvalidInputError, match=r"optimizer\(parameters, lr=0.1\) to work; got .*lr"):
+        corrector(optimizer=lambda parameters: SGD(parameters, lr=0.1)).fit(blobs()[:2])
 
 
 def test_a_loss_without_a_gradient_is_refused():
@@ -319,7 +324,7 @@ def test_a_loss_without_a_gradient_is_refused():
         def loss(self, model, batch, correction):
             return super().loss(model, batch, correction).detach()
 
-    for objective, got in ((Vector(), r"shape \(3,\)"), (Detached(), "without a gradient")):
+    for objective, got in ((Vector(), r"shape \(3,\)"), (Detached(), ".*without a gradient")):
         recipe = RECIPES["ce"].replace(objective=objective)
         with pytest.raises(InvalidInputError, match=f"a scalar loss with a gradient from .*; got {got}"):
             SelfCorrector(network(), num_classes=CLASSES, recipe=recipe, epochs=2).fit(blobs()[:2])

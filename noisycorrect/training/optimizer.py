@@ -29,7 +29,13 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
         closure, or one without the weight decay that the recipe needs.
     """
     parameters = model.parameters()
-    optimizer = recipe.optimizer(parameters) if recipe.lr is None else recipe.optimizer(parameters, lr=recipe.lr)
+    rate = {} if recipe.lr is None else {"lr": recipe.lr}
+    try:
+        optimizer = recipe.optimizer(parameters, **rate)
+    except TypeError as error:
+        called = ", ".join(["parameters", *(f"{name}={value}" for name, value in rate.items())])
+        fix = "pass a factory such as torch.optim.AdamW or lambda parameters, lr: ...; without lr= it is called alone"
+        raise InvalidInputError(f"optimizer({called}) to work", got=str(error), fix=fix) from error
     if not isinstance(optimizer, Optimizer):
         raise InvalidInputError(
             "optimizer(parameters) to return a torch Optimizer",
