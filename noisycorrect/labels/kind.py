@@ -102,9 +102,8 @@ class LabelKind(ABC):
 
     def __init__(self, given: Any, num_classes: int, *, frame: Any = None) -> None:
         self.array = self.checked(given, num_classes, "labels")
-        self._hold(
-            np.asarray((self.array >= 0).reshape(len(self.array), -1).any(1)), num_classes, frame, given=self.array
-        )
+        labeled = np.asarray((self.array >= 0).reshape(len(self.array), -1).any(1))
+        self._hold(labeled, num_classes, frame, given=self.array)
 
     def _hold(self, labeled: np.ndarray, num_classes: int, frame: Any, **arrays: np.ndarray) -> None:
         """Set what every kind has; the arrays say all about the labels, and cannot be written to from now on."""

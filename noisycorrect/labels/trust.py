@@ -1,7 +1,14 @@
 """Trust: how much a given label weighs beside the evidence, and every rule for it.
 
-The rules are pure functions of given labels and evidence; :data:`RULES` is their one table, and :meth:`Trust.of` the
-one place where they are applied.
+The rules are pure functions; :data:`RULES` is their one table, and :meth:`Trust.of` the one place where they are applied.
+Most judge each label by what the evidence says of it, and take and return, unless they say otherwise,
+
+labels : Tensor, shape (N, ...), integer
+    Given labels; one outside 0..K-1 (unlabelled, ignored) has trust 1: there is nothing to doubt.
+evidence : Tensor, shape (N, K, ...), floating
+    Probabilities of the classes, in [0, 1].
+trust : Tensor, shape (N, ...), dtype of the evidence
+    In [0, 1].
 """
 
 from __future__ import annotations
@@ -75,17 +82,7 @@ def agreement_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     A label that the evidence shares keeps its weight, one that it contradicts gives way: blended with this trust the
     target of a wrong label is nearly the evidence alone, that of a right one nearly the label.
 
-    Parameters
-    ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1: there is nothing to doubt.
-    evidence : Tensor, shape (N, K, ...), floating
-        Evidence, in [0, 1].
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        In [0, 1].
+    Parameters and what is returned are those of the module.
 
     Examples
     --------
@@ -105,17 +102,10 @@ def confident_trust(labels: Tensor, evidence: Tensor, threshold: float = 0.9) ->
 
     Parameters
     ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
-    evidence : Tensor, shape (N, K, ...), floating
-        Evidence, in [0, 1].
+    labels, evidence : Tensor
+        See the module. What is returned is 0 or 1.
     threshold : float
         In (0.5, 1].
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        0 or 1.
 
     Examples
     --------
@@ -133,17 +123,7 @@ def relative_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     Evidence that is not sure of anything yet doubts no label much, where :func:`agreement_trust` would take weight even
     from right ones and slow learning down.
 
-    Parameters
-    ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
-    evidence : Tensor, shape (N, K, ...), floating
-        Evidence, in [0, 1].
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        In [0, 1]; 1 where the label is the evidence's own.
+    Parameters and what is returned are those of the module; trust is 1 where the label is the evidence's own.
 
     Examples
     --------
@@ -161,10 +141,8 @@ def class_agreement(given: Tensor, evidence: Tensor) -> Tensor:
 
     Parameters
     ----------
-    given : Tensor, shape (N,), int64
-        0..K-1, or -1 for an unlabelled sample, which does not count.
-    evidence : Tensor, shape (N, K)
-        In [0, 1].
+    given, evidence : Tensor, shapes (N,), int64, and (N, K)
+        See the module; an unlabelled sample does not count.
 
     Returns
     -------
@@ -190,17 +168,10 @@ def class_relative_trust(labels: Tensor, evidence: Tensor, agreement: Tensor) ->
 
     Parameters
     ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
-    evidence : Tensor, shape (N, K, ...)
-        In [0, 1].
+    labels, evidence : Tensor
+        See the module.
     agreement : Tensor, shape (K,)
         :func:`class_agreement`.
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        In [0, 1].
 
     Examples
     --------
@@ -221,10 +192,8 @@ def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 
 
     Parameters
     ----------
-    given : Tensor, shape (N,), int64
-        0..K-1, or -1 for an unlabelled sample, which does not count.
-    evidence : Tensor, shape (N, K), floating
-        In [0, 1].
+    given, evidence : Tensor, shapes (N,), int64, and (N, K)
+        See the module; an unlabelled sample does not count.
     smoothing : float
         Added to every count, > 0, so that no entry is 0.
 
@@ -256,17 +225,10 @@ def posterior_trust(given: Tensor, evidence: Tensor, transition: Tensor) -> Tens
 
     Parameters
     ----------
-    given : Tensor, shape (N,), int64
-        0..K-1, or -1 for an unlabelled sample, whose trust is 1.
-    evidence : Tensor, shape (N, K)
-        In [0, 1].
+    given, evidence : Tensor, shapes (N,) and (N, K)
+        See the module.
     transition : Tensor, shape (K, K)
         Row k: how class k is labelled.
-
-    Returns
-    -------
-    Tensor, shape (N,)
-        In [0, 1].
 
     Examples
     --------
@@ -286,17 +248,10 @@ def mixture_trust(labels: Tensor, evidence: Tensor, mixture: QualityMixture) -> 
 
     Parameters
     ----------
-    labels : Tensor, shape (N,), integer
-        Given labels; what is outside 0..K-1 counts as one that the evidence is sure of.
-    evidence : Tensor, shape (N, K), floating
-        Evidence, in [0, 1].
+    labels, evidence : Tensor, shapes (N,) and (N, K)
+        See the module; a label outside 0..K-1 counts as one that the evidence is sure of.
     mixture : QualityMixture
         Fitted to the :func:`agreement_trust` of all labels.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-        In [0, 1].
 
     Examples
     --------
@@ -304,9 +259,6 @@ def mixture_trust(labels: Tensor, evidence: Tensor, mixture: QualityMixture) -> 
     tensor([1.])
     """
     return mixture.trust(agreement_trust(labels, evidence))
-
-
-# ---------------------------------------------------------------- the table
 
 
 class RuleEntry(NamedTuple):
@@ -420,10 +372,8 @@ class Trust:
         ----------
         name : str
             A rule of :data:`RULES` that judges labels.
-        given : Tensor, shape (N,), int64
-            0..K-1, or -1 for an unlabelled sample, whose weight is 0.
-        evidence : Tensor, shape (N, K)
-            In [0, 1].
+        given, evidence : Tensor, shapes (N,), int64, and (N, K)
+            See the module; the weight of an unlabelled sample is 0.
 
         Raises
         ------
@@ -448,10 +398,8 @@ class Trust:
 
         Parameters
         ----------
-        labels : Tensor, shape (N, ...), integer
-            Given labels; what is outside 0..K-1 (unlabelled, ignored) has no floor.
-        evidence : Tensor, shape (N, K, ...), optional
-            Needed with a rule.
+        labels, evidence : Tensor
+            See the module; evidence is needed with a rule, and a label outside 0..K-1 has no floor.
 
         Returns
         -------
