@@ -229,7 +229,7 @@ class LabelKind(ABC):
 
     @classmethod
     def compose(cls, given: Tensor, evidence: Tensor | None, trust: Trust, num_classes: int) -> Tensor:
-        """Return trust x given + (1 - trust) x evidence (SCHP, Eq. 7), on the device of the labels.
+        """Return trust x given + (1 - trust) x evidence, float (n, K, ...), on the labels' device (SCHP, Eq. 7).
 
         Parameters
         ----------
@@ -241,10 +241,6 @@ class LabelKind(ABC):
             In the labels of each sample.
         num_classes : int
             K.
-
-        Returns
-        -------
-        Tensor, shape (n, K, ...), floating
 
         Examples
         --------

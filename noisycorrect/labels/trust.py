@@ -1,6 +1,6 @@
 """Trust: how much a given label weighs beside the evidence, and every rule for it.
 
-The rules are pure functions; :data:`RULES` is their one table, and :meth:`Trust.of` the one place where they are applied.
+The rules are pure functions; :data:`RULES` is their one table, :meth:`Trust.of` the one place where they are applied.
 Most judge each label by what the evidence says of it, and take and return, unless they say otherwise,
 
 labels : Tensor, shape (N, ...), integer
@@ -26,7 +26,7 @@ from noisycorrect.support.errors import unknown_name
 
 
 def paper_trust(generation: int, labeled: Tensor) -> Tensor:
-    """Trust of SCHP's Eq. 7 after `generation` = m cycles: 1/(m+1), and 0 for a sample without a label (sec. 3.4).
+    """Return the trust of SCHP's Eq. 7 after m cycles, float32 (N,): 1/(m+1), and 0 without a label (sec. 3.4).
 
     Parameters
     ----------
@@ -34,11 +34,6 @@ def paper_trust(generation: int, labeled: Tensor) -> Tensor:
         m >= 0; generation 0 trusts the given labels wholly.
     labeled : Tensor, shape (N,), bool
         Which samples have a given label.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-        In [0, 1].
 
     Examples
     --------
@@ -59,14 +54,9 @@ def class_balanced_trust(generation: int, recall: Tensor) -> Tensor:
     Parameters
     ----------
     generation : int
-        m >= 1, cycles so far.
+        m >= 1, cycles so far; what is returned is float32 (K,), in [1/(m+1), 1].
     recall : Tensor, shape (K,)
         In [0, 1]; NaN for a class without labels.
-
-    Returns
-    -------
-    Tensor, shape (K,), float32
-        In [1/(m+1), 1].
 
     Examples
     --------
@@ -142,12 +132,7 @@ def class_agreement(given: Tensor, evidence: Tensor) -> Tensor:
     Parameters
     ----------
     given, evidence : Tensor, shapes (N,), int64, and (N, K)
-        See the module; an unlabelled sample does not count.
-
-    Returns
-    -------
-    Tensor, shape (K,)
-        In [0, 1]; 0 for a class without labels.
+        See the module; an unlabelled sample does not count. What is returned is (K,), 0 for a class without labels.
 
     Examples
     --------
@@ -199,7 +184,7 @@ def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 
 
     Returns
     -------
-    Tensor, shape (K, K), dtype of `evidence`
+    Tensor, shape (K, K)
         Row k: how the samples of class k are labelled; rows sum to 1.
 
     Examples
@@ -279,10 +264,6 @@ class RuleEntry(NamedTuple):
     floor: Callable[[int, Tensor], Tensor] | None = None
 
 
-def _fitted_mixture(given: Tensor, evidence: Tensor) -> QualityMixture:
-    return QualityMixture.fit(agreement_trust(given, evidence)[given >= 0])
-
-
 RULES: dict[str, RuleEntry] = {
     "paper": RuleEntry(),
     "class-balanced": RuleEntry(floor=class_balanced_trust),
@@ -290,7 +271,9 @@ RULES: dict[str, RuleEntry] = {
     "confident": RuleEntry(lambda labels, evidence, _: confident_trust(labels, evidence)),
     "relative": RuleEntry(lambda labels, evidence, _: relative_trust(labels, evidence)),
     "class-relative": RuleEntry(class_relative_trust, class_agreement),
-    "mixture": RuleEntry(mixture_trust, _fitted_mixture),
+    "mixture": RuleEntry(
+        mixture_trust, lambda given, evidence: QualityMixture.fit(agreement_trust(given, evidence)[given >= 0])
+    ),
     "posterior": RuleEntry(posterior_trust, estimated_transition),
     "none": RuleEntry(lambda labels, evidence, _: torch.zeros_like(evidence[:, 0])),
 }
@@ -327,11 +310,6 @@ class Rule:
         judging = [name for name, entry in RULES.items() if entry.judge is not None]
         if self.name not in judging:
             raise unknown_name("rule of trust that judges labels", self.name, judging)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the rule knows something of the whole set, so that its name alone does not say all."""
-        return RULES[self.name].fit is not None
 
     def __call__(self, labels: Tensor, evidence: Tensor) -> Tensor:
         """Return the trust in each label, float32, in [0, 1]; `labels` (N, ...), `evidence` (N, K, ...)."""
@@ -399,12 +377,8 @@ class Trust:
         Parameters
         ----------
         labels, evidence : Tensor
-            See the module; evidence is needed with a rule, and a label outside 0..K-1 has no floor.
-
-        Returns
-        -------
-        Tensor, shape (N, ...), float32
-            In [0, 1]; of shape (N,) if there is neither a floor nor a rule.
+            See the module; evidence is needed with a rule, and a label outside 0..K-1 has no floor. What is returned is
+            float32, of shape (N,) if there is neither a floor nor a rule.
 
         Examples
         --------
