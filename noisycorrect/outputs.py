@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,84 +12,13 @@ from torch import Tensor, nn
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import codec_named
+from noisycorrect.labels.refine import within
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.task import Metrics
 
-
-class LogitsTask(ABC):
-    """A task whose model returns one tensor of logits; a subclass is a :class:`~noisycorrect.task.Task`.
-
-    Attributes are those of a task. A subclass says how logits become a loss, probabilities and metrics, and what given
-    labels are.
-
-    Parameters
-    ----------
-    num_classes : int
-        K, at least 2.
-
-    Raises
-    ------
-    InvalidInputError
-        If there are fewer than two classes.
-    """
-
-    kind: type[LabelKind]
-    codec = "float32"
-    main_metric = "accuracy"
-    prediction_passes = 1
-    frame: Any = None
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = whole_number("num_classes", num_classes, least=2)
-
-    def identity(self) -> dict[str, Any]:
-        """Return plain values that a run and the run that resumes it must share."""
-        return {"num_classes": self.num_classes}
-
-    def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """Return the model's output for a batch; a floating input is taken to the dtype of the parameters."""
-        wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-        inputs = batch.input
-        if isinstance(inputs, Tensor) and inputs.is_floating_point() and wanted is not None:
-            inputs = inputs.to(wanted)  # numpy's arrays are float64 where nobody asked for it
-        return model(inputs)
-
-    def check_output(self, output: Any, batch: Batch) -> None:
-        """Raise an InvalidInputError unless `output` are logits of the batch: neither another shape nor probabilities.
-
-        Probabilities sum to 1 over the classes.
-        """
-        logits = self.logits(output, batch)
-        sums = logits.float().sum(1)
-        rounding = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 2e-2
-        if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=rounding):
-            got = "probabilities: rows >= 0 that sum to 1"
-            raise InvalidInputError("logits", got=got, fix="drop the model's last Softmax")
-
-    def logits(self, output: Any, batch: Batch | None) -> Tensor:
-        """Return the logits (B, K, ...) of an output, or raise an InvalidInputError; of no batch its length is any."""
-        rows = "N" if batch is None else str(len(batch))
-        shape = tuple(output.shape) if isinstance(output, Tensor) else None
-        if shape is None or len(shape) != 2 or shape[1] != self.num_classes or (batch and shape[0] != len(batch)):
-            raise InvalidInputError(
-                f"logits of shape ({rows}, {self.num_classes})",
-                got=type(output).__name__ if shape is None else f"shape {shape}",
-                fix="make num_classes= and the model's last layer agree",
-            )
-        return output  # type: ignore[no-any-return]
-
-    def evidence(self, batch: Batch) -> Tensor | None:
-        """Return the decoded evidence of a batch, float32 (B, K, ...); None before the first generation."""
-        return None if batch.evidence is None else codec_named(self.codec).decode(batch.evidence)
-
-    @abstractmethod
-    def probs(self, output: Any) -> Tensor:
-        """Return class probabilities, float32 (B, K, ...)."""
-
-    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the model's class probabilities for a batch, float32 (B, K, ...)."""
-        return self.probs(self.forward(model, batch))
+SoftLoss = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -118,8 +47,135 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return losses.sum() / labeled.clamp(min=1)
 
 
-class ClassMetrics:
-    """Accuracy, class-averaged accuracy and mean negative log-likelihood, from sums.
+class LogitsTask:
+    """A task whose model returns one tensor of logits; a subclass is a :class:`~noisycorrect.task.Task`.
+
+    Attributes are those of a task. A subclass names its kind of labels. What else is here is for one class of K a label
+    (or a part of it): the kind's refined labels, a loss against them, softmax, accuracy.
+
+    Parameters
+    ----------
+    num_classes : int
+        K, at least 2.
+    loss : callable
+        ``loss(logits, targets)`` with soft targets (N, K, ...) -> scalar; kept as ``.soft_loss``.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two classes.
+    """
+
+    kind: type[LabelKind]
+    codec = "float32"
+    main_metric = "accuracy"
+    prediction_passes = 1
+    frame: Any = None
+
+    def __init__(self, num_classes: int, loss: SoftLoss = soft_cross_entropy) -> None:
+        self.num_classes = whole_number("num_classes", num_classes, least=2)
+        self.soft_loss = loss
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that a run and the run that resumes it must share."""
+        return {"num_classes": self.num_classes}
+
+    def check_given(self, given: Any, *, training: bool = True) -> None:
+        """Raise an InvalidInputError unless `given` are labels of the task's kind."""
+        self.kind.checked(given, self.num_classes, "labels" if training else "validation labels")
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Return the model's output for a batch; a floating input is taken to the dtype of the parameters."""
+        wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+        inputs = batch.input
+        if isinstance(inputs, Tensor) and inputs.is_floating_point() and wanted is not None:
+            inputs = inputs.to(wanted)  # numpy's arrays are float64 where nobody asked for it
+        return model(inputs)
+
+    def check_output(self, output: Any, batch: Batch) -> None:
+        """Raise an InvalidInputError unless `output` are logits of the batch: neither another shape nor probabilities.
+
+        Probabilities sum to 1 over the classes, or, of independent ones, are all in (0, 1).
+        """
+        logits = self.logits(output, batch)
+        if self.kind.independent:
+            if 0 < logits.min() < logits.max() < 1:
+                fix = "drop the model's last Sigmoid"
+                raise InvalidInputError("logits", got="values in (0, 1) alone, as probabilities are", fix=fix)
+            return
+        sums = logits.float().sum(1)
+        rounding = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 2e-2
+        if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=rounding):
+            got = "probabilities: rows >= 0 that sum to 1"
+            raise InvalidInputError("logits", got=got, fix="drop the model's last Softmax")
+
+    def logits(self, output: Any, batch: Batch | None) -> Tensor:
+        """Return the logits (B, K, ...) of an output, or raise an InvalidInputError; of no batch its length is any."""
+        wanted = ("N" if batch is None else len(batch), self.num_classes)
+        return checked_shape(output, wanted, fix="make num_classes= and the model's last layer agree")
+
+    def evidence(self, batch: Batch) -> Tensor | None:
+        """Return the decoded evidence of a batch, float32 (B, K, ...); None before the first generation."""
+        return None if batch.evidence is None else codec_named(self.codec).decode(batch.evidence)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Return the batch's refined labels, float32 (B, K, ...) (SCHP, Eq. 7)."""
+        return self.kind.compose(batch.given.long(), self.evidence(batch), batch.trust, self.num_classes)
+
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """Return the mean loss of an output against the batch's refined labels, over what has a label or evidence."""
+        return self.soft_loss(self.logits(output, batch), self.targets(batch))
+
+    def probs(self, output: Any) -> Tensor:
+        """Return class probabilities, float32 (B, K, ...)."""
+        logits = self.logits(output, None).float()
+        return logits.sigmoid() if self.kind.independent else logits.softmax(1)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the model's class probabilities for a batch, float32 (B, K, ...)."""
+        return self.probs(self.forward(model, batch))
+
+    def metrics(self) -> Metrics:
+        """Return fresh metrics: accuracy, mean_accuracy, nll."""
+        return ClassMetrics(self.num_classes)
+
+
+def checked_shape(output: Any, wanted: tuple[int | str, ...], *, fix: str) -> Tensor:
+    """Return an output if it is a tensor of a shape, in which a name is any size, or raise an InvalidInputError.
+
+    Examples
+    --------
+    >>> checked_shape(torch.zeros(2, 3), ("N", 3), fix="").shape
+    torch.Size([2, 3])
+    """
+    shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+    if len(shape) != len(wanted) or any(
+        size != own for size, own in zip(wanted, shape, strict=True) if not isinstance(size, str)
+    ):
+        got = f"shape {shape}" if isinstance(output, Tensor) else type(output).__name__
+        raise InvalidInputError(f"logits of shape ({', '.join(map(str, wanted))})", got=got, fix=fix)
+    return output  # type: ignore[no-any-return]
+
+
+class SummedMetrics:
+    """What metrics from sums share: `counts`, float64 of a shape, and the negative log-likelihood, in nats."""
+
+    def __init__(self, *shape: int) -> None:
+        self.counts = torch.zeros(shape, dtype=torch.float64)
+        self.nll = torch.zeros((), dtype=torch.float64)
+
+    def add(self, counts: Tensor, probs: Tensor) -> None:
+        """Add counts, and the probabilities of what is labelled."""
+        self.counts += counts.cpu()
+        self.nll -= probs.clamp(min=torch.finfo(torch.float32).tiny).log().sum().cpu()
+
+    def reduce(self) -> None:
+        """Add up over all ranks."""
+        self.counts, self.nll = distributed.all_reduce_sum(self.counts), distributed.all_reduce_sum(self.nll)
+
+
+class ClassMetrics(SummedMetrics):
+    """Accuracy, class-averaged accuracy and mean negative log-likelihood.
 
     Examples
     --------
@@ -130,41 +186,31 @@ class ClassMetrics:
     """
 
     def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.float64)  # [label, predicted]
-        self.nll = torch.zeros((), dtype=torch.float64)
+        super().__init__(num_classes, num_classes)  # [label, predicted]
 
     def update(self, probs: Tensor, labels: Tensor) -> None:
-        """Take in predictions (n, K, ...) and labels (n, ...); negative labels are left out."""
+        """Take in predictions (n, K, ...) and labels (n, ...); negative labels are left out, as is what has none."""
         labels = labels.to(probs.device).long()
-        known = labels >= 0
-        probs, labels = probs.movedim(1, -1)[known], labels[known]
-        if len(labels) and int(labels.max()) >= self.num_classes:
-            raise InvalidInputError(
-                f"labels in 0..{self.num_classes - 1}", got=str(int(labels.max())), fix="correct the evaluation labels"
-            )
-        pairs = labels * self.num_classes + probs.argmax(1)
-        counts = torch.bincount(pairs, minlength=self.num_classes**2).reshape(self.num_classes, -1)
-        self.confusion += counts.cpu()
-        likelihood = probs.gather(1, labels[:, None]).clamp(min=torch.finfo(torch.float32).tiny)
-        self.nll -= likelihood.log().sum().cpu()
-
-    def reduce(self) -> None:
-        """Add up over all ranks."""
-        self.confusion = distributed.all_reduce_sum(self.confusion)
-        self.nll = distributed.all_reduce_sum(self.nll)
+        known, classes = labels >= 0, len(self.counts)
+        probs = within(probs, labels).movedim(1, -1)[known]
+        labels = labels[known]
+        if len(labels) and int(labels.max()) >= classes:
+            got, fix = str(int(labels.max())), "correct the evaluation labels"
+            raise InvalidInputError(f"labels in 0..{classes - 1}", got=got, fix=fix)
+        pairs = torch.bincount(labels * classes + probs.argmax(1), minlength=classes**2)
+        self.add(pairs.reshape(classes, -1), probs.gather(1, labels[:, None]))
 
     def class_support(self) -> Tensor:
         """Return the number of labels of each class, float64 (K,)."""
-        return self.confusion.sum(1)
+        return self.counts.sum(1)
 
     def class_recall(self) -> Tensor:
         """Return the share of each class's labels that were predicted, float64 (K,); NaN for a class without labels."""
-        return self.confusion.diagonal() / self.confusion.sum(1)
+        return self.counts.diagonal() / self.counts.sum(1)
 
     def compute(self) -> dict[str, float]:
         """Return ``accuracy``, ``mean_accuracy`` (over the classes present), both in [0, 1], and ``nll`` (nats)."""
-        support, correct = self.confusion.sum(1), self.confusion.diagonal()
+        support, correct = self.counts.sum(1), self.counts.diagonal()
         present = support > 0
         return {
             "accuracy": float(correct.sum() / support.sum()),

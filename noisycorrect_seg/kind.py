@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.findings import LabelReview, NoiseCounts
+from noisycorrect.labels.findings import LabelReview
 from noisycorrect.labels.given import checked_num_classes
-from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind, LabelReader
+from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelReader
 from noisycorrect.labels.mapped import MappedArray
 from noisycorrect.labels.trust import Trust
-from noisycorrect.review.parts import counted_parts
+from noisycorrect.review.parts import LabelsOfParts
 from noisycorrect.support.errors import InvalidInputError, StoreError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.geometry.frame import Size
@@ -31,7 +31,7 @@ from noisycorrect_seg.review import mask_quality, reviewed
 LEVEL = 6  # of zlib
 
 
-class MaskLabels(LabelKind):
+class MaskLabels(LabelsOfParts):
     """One mask a sample, of any size, held compressed.
 
     Parameters
@@ -92,6 +92,7 @@ class MaskLabels(LabelKind):
         self.labeled.flags.writeable = False
         self.fingerprint = fingerprint
         self.num_classes = num_classes
+        self.largest = num_classes * int(shapes.prod(1).max())
         self.frame = frame
 
     # ---------------------------------------------------------------- given masks
@@ -110,6 +111,10 @@ class MaskLabels(LabelKind):
     def take(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return a copy of each mask, uint8 (H, W); (0, 0) for a sample without a label."""
         return [self.mask(row) for row in rows.tolist()]
+
+    def learnt(self, rows: np.ndarray, *, evidence: bool) -> int:
+        """Return how many masks a mean loss is over."""
+        return len(rows) if evidence else int(self.labeled[rows].sum())
 
     def save(self, file: h5py.File) -> None:
         """Write the compressed masks one after the other, with their ends and shapes."""
@@ -187,31 +192,21 @@ class MaskLabels(LabelKind):
             maps = None if evidence is None else evidence(rows[place : place + 1])[0]
             yield row, maps, dataclasses.replace(trust, weight=trust.weight[place : place + 1])
 
-    @property
-    def largest(self) -> int:
-        """How many values the largest refined mask has."""
-        return self.num_classes * int(self.shapes.prod(1).max())
-
     # ---------------------------------------------------------------- comparing
 
-    def on_evidence(self, rows: np.ndarray, shape: Sequence[int]) -> Tensor:
-        """Return given masks at the positions of evidence (h, w), int64 (n, h, w); 255 where they say nothing."""
-        masks = [given_on_evidence(mask, tuple(shape), self.frame) for mask in self.take(rows)]
-        return torch.from_numpy(np.stack(masks)).long()
+    def beside(self, rows: np.ndarray, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Return given masks at the resolution of the evidence, int64 (n, h, w), 255 where they ignore; and it.
+
+        Whatever the evidence blurs near borders counts as disagreement.
+        """
+        size = tuple(evidence.shape[2:])
+        masks = [given_on_evidence(mask, size, self.frame) for mask in self.take(rows)]
+        return torch.from_numpy(np.stack(masks)).long(), evidence
 
     def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:
         """Return what the evidence says of some masks, at its resolution."""
-        pairs, quality, share = reviewed(self.on_evidence(rows, evidence.shape[2:]), evidence, score)
+        pairs, quality, share = reviewed(*self.beside(rows, evidence), score)
         return LabelReview(rows, pairs[:, 0], pairs[:, 1], quality, share, share > 0)
-
-    def noise(self, evidence: EvidenceReader, earlier: EvidenceReader | None) -> NoiseCounts:
-        """Return how the pixels of given masks and evidence differ, at the resolution of the evidence.
-
-        Whatever the evidence blurs near borders counts as disagreement. The generation before is left out: a pass over
-        all masks takes too long.
-        """
-        blocks = ((self.on_evidence(rows, maps.shape[2:]), maps) for rows, maps in self.labeled_blocks(evidence))
-        return counted_parts(blocks, self.num_classes, int(self.labeled.sum()), self.parts)
 
     def quality(self, labels: LabelReader, clean: Any) -> dict[str, float]:
         """Return ``label_accuracy`` (of pixels) and ``label_mean_iou`` of masks beside clean ones, in [0, 1]."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,8 +11,7 @@ from torch import Tensor
 from noisycorrect.labels.findings import LabelReview, NoiseCounts
 from noisycorrect.labels.given import checked_labels
 from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind
-from noisycorrect.labels.refine import UNLABELED, blend, one_hot
-from noisycorrect.labels.trust import Trust
+from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.issues import label_quality
 from noisycorrect.review.noise_rate import contradicted_rate, counted
 
@@ -46,29 +43,10 @@ class ClassLabels(LabelKind):
     name = "classification"
     stacked = True
 
-    def __init__(self, given: Any, num_classes: int, *, frame: Any = None) -> None:
-        self.frame = self.checked_frame(frame)
-        self.array: np.ndarray = checked_labels(given, num_classes).copy()
-        self.array.flags.writeable = False
-        self.num_classes = int(num_classes)
-        self.labeled = self.array != UNLABELED
-        self.labeled.flags.writeable = False
-        digest = hashlib.sha256(f"{self.name} {len(self.array)} {num_classes}".encode())
-        digest.update(self.array.tobytes())
-        self.fingerprint = digest.hexdigest()
-
-    def save(self, file: h5py.File) -> None:
-        """Write the labels as int64 data set ``given``."""
-        file.create_dataset("given", data=self.array)
-
     @classmethod
-    def load(cls, file: h5py.File, num_classes: int, *, frame: Any = None) -> ClassLabels:
-        """Read what :meth:`save` wrote."""
-        return cls(file["given"][()], num_classes, frame=frame)
-
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return given labels, int64 (n,)."""
-        return np.take(self.array, rows)
+    def checked(cls, labels: Any, num_classes: int, name: str) -> np.ndarray:
+        """Return labels as a new int64 array (N,), or raise an InvalidInputError."""
+        return checked_labels(labels, num_classes, name=name)
 
     @property
     def class_indices(self) -> np.ndarray:
@@ -83,19 +61,6 @@ class ClassLabels(LabelKind):
     def first_evidence(self, count: int) -> Tensor:
         """Return zeros (n, K)."""
         return torch.zeros(count, self.num_classes)
-
-    def refined(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> Tensor:
-        """Return refined labels, float32 (n, K); zero for an unlabelled sample before the first generation."""
-        given = torch.from_numpy(self.array[rows])
-        probs = self.first_evidence(len(rows)) if evidence is None else evidence(rows)
-        return blend(one_hot(given, self.num_classes), probs, trust.of(given, probs))
-
-    @classmethod
-    def checked_clean(cls, labels: Any, num_classes: int, length: int, name: str) -> np.ndarray:
-        """Return clean labels as an int64 array (N,), or raise an InvalidInputError."""
-        array = checked_labels(labels, num_classes, name=name)
-        super().checked_clean(array, num_classes, length, name)
-        return array
 
     def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:
         """Return what the evidence says of some labelled samples."""

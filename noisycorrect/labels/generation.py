@@ -20,7 +20,7 @@ from noisycorrect.labels.given import as_array
 from noisycorrect.labels.hdf5 import NewFile
 from noisycorrect.labels.kind import LabelKind
 from noisycorrect.labels.mapped import MappedArray
-from noisycorrect.labels.trust import Rule, Trust
+from noisycorrect.labels.trust import RULES, Rule, Trust
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
@@ -333,7 +333,7 @@ class GenerationReader:
 
 
 def _checked_rule(name: str) -> str:
-    if Rule(name).fits:
+    if RULES[Rule(name).name].fit is not None:
         raise InvalidInputError(
             "a rule of trust that needs nothing of the whole set", got=repr(name), fix="return its weights from trust="
         )

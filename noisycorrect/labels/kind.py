@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.findings import LabelReview, NoiseCounts
-from noisycorrect.labels.refine import check_probs
+from noisycorrect.labels.refine import UNLABELED, blend_classes, check_probs, within
 from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.register import Register
@@ -30,7 +31,8 @@ class LabelKind(ABC):
 
     A label store, the review of labels and the command line ask it for whatever depends on what labels are made of. A
     new kind is a subclass in a file of its own, announced by ``KINDS.register(name, cls)`` and, so that it is found
-    without an import, by an entry point of the group ``noisycorrect.kinds``.
+    without an import, by an entry point of the group ``noisycorrect.kinds``. Given labels that make one array, of class
+    indices, take :meth:`checked`, :meth:`review` and :meth:`noise`; other labels define what they do otherwise.
 
     Attributes
     ----------
@@ -49,12 +51,18 @@ class LabelKind(ABC):
     codecs : tuple of str
         Names of the codecs that can hold the evidence; empty for all. One that lets classes sum to 1 is not for
         probabilities that are independent.
+    independent : bool
+        Whether a label consists of K that are there or not, so that probabilities do not sum to 1.
     compared : int or None
         At most so many samples, evenly spaced, tell how many labels have changed. None: all.
     num_classes : int
         K.
+    largest : int
+        How many values the refined label of a sample has at most.
     frame : Any
         What the kind has to know of how predictions are made, as plain JSON values; None for most kinds.
+    array : ndarray of int64, shape (N, ...)
+        The given labels, read-only; a kind whose labels make no one array has none.
     labeled : ndarray of bool, shape (N,)
         Which samples have a given label; read-only.
     fingerprint : str
@@ -79,46 +87,93 @@ class LabelKind(ABC):
     codec: ClassVar[str] = "float32"
     predictions: ClassVar[str] = "(n, K)"
     parts: ClassVar[str | None] = None
-    unlabeled: ClassVar[int] = -1
+    unlabeled: ClassVar[int] = UNLABELED
     stacked: ClassVar[bool] = False
     codecs: ClassVar[tuple[str, ...]] = ()
+    independent: ClassVar[bool] = False
     compared: ClassVar[int | None] = None
 
     num_classes: int
+    largest: int
     frame: Any
+    array: np.ndarray
     labeled: np.ndarray
     fingerprint: str
 
-    @abstractmethod
-    def __init__(self, given: Any, num_classes: int, *, frame: Any = None) -> None: ...
+    def __init__(self, given: Any, num_classes: int, *, frame: Any = None) -> None:
+        self.array = self.checked(given, num_classes, "labels")
+        labeled = np.asarray((self.array >= 0).reshape(len(self.array), -1).any(1))
+        self._hold(labeled, num_classes, frame, given=self.array)
+
+    def _hold(self, labeled: np.ndarray, num_classes: int, frame: Any, **arrays: np.ndarray) -> None:
+        """Set what every kind has; the arrays say all about the labels, and cannot be written to from now on."""
+        self.labeled, self.num_classes, self.largest = labeled, int(num_classes), int(num_classes)
+        self.frame = self.checked_frame(frame)
+        digest = hashlib.sha256(f"{self.name} {len(labeled)} {num_classes}".encode())
+        for array in arrays.values():
+            digest.update(array.tobytes())
+        self.fingerprint = digest.hexdigest()
+        for array in (labeled, *arrays.values()):
+            array.flags.writeable = False
+        self._arrays = arrays
 
     def __len__(self) -> int:
         return len(self.labeled)
 
     # ---------------------------------------------------------------- given labels
 
-    @abstractmethod
-    def save(self, file: h5py.File) -> None:
-        """Write the given labels into a new file."""
+    @classmethod
+    def checked(cls, labels: Any, num_classes: int, name: str) -> Any:
+        """Return labels in the form in which they are held and compared, or raise an InvalidInputError.
+
+        Here any sequence, whose items are checked when they are read. `name` is what messages call it.
+        """
+        if not hasattr(labels, "__len__") or not hasattr(labels, "__getitem__"):
+            raise InvalidInputError(
+                f"{name} to be a sequence of labels", got=type(labels).__name__, fix="pass a list, one label a sample"
+            )
+        return labels
 
     @classmethod
-    @abstractmethod
+    def checked_clean(cls, labels: Any, num_classes: int, length: int, name: str) -> Any:
+        """Return clean labels that can be compared with `length` refined ones, or raise an InvalidInputError."""
+        checked = cls.checked(labels, num_classes, name)
+        if len(checked) != length:
+            got, fix = str(len(checked)), "pass one label a sample"
+            raise InvalidInputError(f"{name} for {length} samples", got=got, fix=fix)
+        return checked
+
+    def save(self, file: h5py.File) -> None:
+        """Write the given labels into a new file."""
+        for name, array in self._arrays.items():
+            file.create_dataset(name, data=array)
+
+    @classmethod
     def load(cls, file: h5py.File, num_classes: int, *, frame: Any = None) -> LabelKind:
         """Read what :meth:`save` wrote; what is large may stay on disk.
 
         An OSError, KeyError or InvalidInputError says that the file is damaged.
         """
+        return cls(file["given"][()], num_classes, frame=frame)
 
-    @abstractmethod
+    def tensor(self, rows: np.ndarray) -> Tensor:
+        """Return the given labels at positions (n,) as a new tensor, int64 (n, ...), padded if need be."""
+        return torch.from_numpy(self.array[rows])
+
+    def split(self, values: Any, rows: np.ndarray) -> Any:
+        """Return an array or tensor (n, ...) of values of some samples; a list without the padding, if there is any."""
+        return values
+
     def take(self, rows: np.ndarray) -> Any:
         """Return a copy of the given labels at positions (n,)."""
+        return self.split(self.tensor(rows).numpy(), rows)
 
     def learnt(self, rows: np.ndarray, *, evidence: bool) -> int:
         """Return how many labels of the samples at positions (n,) a mean loss is over.
 
-        Here those samples that have one; all of them once there is `evidence`, which labels every sample.
+        Those that are known; the unknown ones too once there is `evidence`, which labels every sample.
         """
-        return len(rows) if evidence else int(self.labeled[rows].sum())
+        return int((self.tensor(rows) >= (self.unlabeled if evidence else 0)).sum())
 
     @property
     def class_indices(self) -> np.ndarray | None:
@@ -155,8 +210,8 @@ class LabelKind(ABC):
     # ---------------------------------------------------------------- refined labels
 
     def check_predictions(self, probs: Tensor) -> None:
-        """Raise an InvalidInputError unless predictions are finite, in [0, 1], and sum to 1 over dimension 1."""
-        check_probs(probs, self.num_classes)
+        """Raise an InvalidInputError unless predictions are finite, in [0, 1], and sum to 1, if they have to."""
+        check_probs(probs, self.num_classes, independent=self.independent)
         self.check_dimensions(probs)
 
     def check_dimensions(self, probs: Tensor) -> None:
@@ -172,9 +227,40 @@ class LabelKind(ABC):
         """Return the evidence about `count` samples before anything was predicted; None if it has no shape yet."""
         return None
 
-    @abstractmethod
+    @classmethod
+    def compose(cls, given: Tensor, evidence: Tensor | None, trust: Trust, num_classes: int) -> Tensor:
+        """Return trust x given + (1 - trust) x evidence, float (n, K, ...), on the labels' device (SCHP, Eq. 7).
+
+        Parameters
+        ----------
+        given : Tensor, shape (n, ...), int64
+            0..K-1; -1 for an unknown label, which has the evidence alone; zeros stand where it is anything else.
+        evidence : Tensor, shape (n, K, ...), floating, or None
+            None before the first generation. What lies past the end of padded labels is left out.
+        trust : Trust
+            In the labels of each sample.
+        num_classes : int
+            K.
+
+        Examples
+        --------
+        >>> given, trust = torch.tensor([[0, -1, -100]]), Trust(torch.tensor([0.5]))
+        >>> LabelKind.compose(given, torch.full((1, 2, 4), 0.5), trust, num_classes=2)
+        tensor([[[0.7500, 0.5000, 0.0000],
+                 [0.2500, 0.5000, 0.0000]]])
+        """
+        if evidence is None:
+            evidence = torch.zeros(len(given), num_classes, *given.shape[1:], device=given.device)
+        evidence = within(evidence, given)
+        blended = blend_classes(given, evidence, trust.of(given, evidence))
+        return torch.where((given == UNLABELED).unsqueeze(1), evidence, blended)
+
+    def _composed(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> tuple[Tensor, Tensor]:
+        given = self.tensor(rows)
+        return given, self.compose(given, None if evidence is None else evidence(rows), trust, self.num_classes)
+
     def refined(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> Any:
-        """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
+        """Return refined labels; see :meth:`compose`.
 
         Parameters
         ----------
@@ -190,9 +276,10 @@ class LabelKind(ABC):
         Tensor, shape (n, K, ...), or list of n Tensors
             Float32; zero where nothing is known or the given label ignores; NaN instead where 0 is a label.
         """
+        return self.split(self._composed(rows, evidence, trust)[1], rows)
 
     def labels(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> Any:
-        """Return the most probable class of the refined labels; :attr:`unlabeled` where nothing is known.
+        """Return the most probable class of the refined labels; the given label, below 0, where nothing is known.
 
         Parameters are those of :meth:`refined`.
 
@@ -201,13 +288,9 @@ class LabelKind(ABC):
         ndarray, shape (n, ...), or list of n ndarrays
             Integer.
         """
-        refined = self.refined(rows, evidence, trust)
-        return torch.where(refined.sum(1) > 0, refined.argmax(1), self.unlabeled).numpy()
-
-    @property
-    def largest(self) -> int:
-        """How many values the refined label of a sample has at most."""
-        return self.num_classes
+        given, refined = self._composed(rows, evidence, trust)
+        found = torch.where(refined.sum(1) > 0, refined.argmax(1), given.clamp(max=self.unlabeled))
+        return self.split(found.numpy(), rows)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the positions of all samples, in order, as many at once as refined labels fit into memory."""
@@ -224,24 +307,10 @@ class LabelKind(ABC):
         for start in range(0, len(rows), step):
             yield rows[start : start + step], evidence(rows[start : start + step])
 
-    @classmethod
-    def checked_clean(cls, labels: Any, num_classes: int, length: int, name: str) -> Any:
-        """Return clean labels that can be compared with `length` refined ones, or raise an InvalidInputError.
-
-        `name` is what messages call them. Here each is checked when it is compared.
-        """
-        if not hasattr(labels, "__len__") or not hasattr(labels, "__getitem__"):
-            raise InvalidInputError(
-                f"{name} to be a sequence of labels", got=type(labels).__name__, fix="pass a list, one label a sample"
-            )
-        if len(labels) != length:
-            raise InvalidInputError(f"{name} for {length} samples", got=str(len(labels)), fix="pass one label a sample")
-        return labels
-
     def quality(self, labels: LabelReader, clean: Any) -> dict[str, float]:
         """Return how good labels are beside clean ones, by name, in [0, 1]; ``label_accuracy`` is one of the names.
 
-        What has no clean label is not compared; NaN if nothing is.
+        What has no clean label, or is ignored, is not compared; NaN if nothing is.
 
         Parameters
         ----------
@@ -249,15 +318,25 @@ class LabelKind(ABC):
             Hard labels at positions.
         clean : Any
             What :meth:`checked_clean` returned.
+
+        Raises
+        ------
+        InvalidInputError
+            If a clean label has another length than the given one.
         """
         equal = total = 0
         for rows in self.blocks():
-            found = labels(rows)
-            own = [clean[row] for row in rows.tolist()] if isinstance(found, list) else [np.asarray(clean)[rows]]
-            for one, truth in zip(found if isinstance(found, list) else [found], map(np.asarray, own), strict=True):
-                known = truth != self.unlabeled
-                equal += int((one == truth)[known].sum())
-                total += int(known.sum())
+            found: Any = labels(rows)
+            truth: Any = [clean[row] for row in rows.tolist()] if isinstance(found, list) else np.asarray(clean)[rows]
+            if isinstance(found, list):
+                for row, one, own in zip(rows.tolist(), found, truth, strict=True):
+                    if len(one) != len(own):
+                        expected, fix = f"{len(one)} clean labels at index {row}", "pass one for each that is given"
+                        raise InvalidInputError(expected, got=str(len(own)), fix=fix)
+                found, truth = np.concatenate(found), np.concatenate(truth)
+            known = (truth >= 0) & (found >= self.unlabeled)
+            equal += int((found == truth)[known].sum())
+            total += int(known.sum())
         return {"label_accuracy": equal / total if total else math.nan}
 
     @abstractmethod
@@ -296,7 +375,9 @@ class LabelKind(ABC):
     def export(self, folder: Path, labels: LabelReader, refined: LabelReader | None) -> int:
         """Write labels into an empty folder, and return how many.
 
-        ``labels.npy`` holds the most probable classes, and ``probs.npy`` the refined labels, float32.
+        ``labels.npy`` holds the most probable classes, and ``probs.npy`` the refined labels, float32. Labels of lengths
+        of their own stand one after the other, probabilities as (P, K), and ``lengths.npy`` tells where each ends:
+        ``np.split(labels, lengths.cumsum()[:-1])``.
 
         Parameters
         ----------
@@ -310,13 +391,20 @@ class LabelKind(ABC):
         InvalidInputError
             If refined labels of this kind are no such array.
         """
-        np.save(folder / "labels.npy", np.concatenate([labels(rows) for rows in self.blocks()]))
-        if refined is not None:
+        blocks = [labels(rows) for rows in self.blocks()]
+        if ragged := isinstance(blocks[0], list):
+            blocks = [label for block in blocks for label in block]
+            np.save(folder / "lengths.npy", np.array([len(label) for label in blocks]))
+        np.save(folder / "labels.npy", np.concatenate(blocks))
+        if refined is not None and ragged:
+            probs = [label.T for rows in self.blocks() for label in refined(rows)]
+            np.save(folder / "probs.npy", torch.cat(probs).numpy())
+        elif refined is not None:
             shape = (len(self), *refined(np.arange(1)).shape[1:])
-            probs = np.lib.format.open_memmap(folder / "probs.npy", "w+", np.float32, shape)
+            file = np.lib.format.open_memmap(folder / "probs.npy", "w+", np.float32, shape)
             for rows in self.blocks():
-                probs[rows] = refined(rows).numpy()
-            probs.flush()
+                file[rows] = refined(rows).numpy()
+            file.flush()
         return len(self)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -72,6 +74,18 @@ def blend_classes(labels: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     refined = evidence * (1 - weight).unsqueeze(1)
     refined.scatter_add_(1, (labels * known).unsqueeze(1), weight.unsqueeze(1))
     return refined.masked_fill_(~known.unsqueeze(1), 0)
+
+
+def within(values: Tensor, labels: Tensor) -> Tensor:
+    """Return values (N, K, ...) as far as padded labels (N, ...) reach.
+
+    Examples
+    --------
+    >>> within(torch.zeros(4, 3, 9), torch.zeros(4, 7)).shape
+    torch.Size([4, 3, 7])
+    """
+    ends: list[Any] = [slice(end) for end in labels.shape[1:]]
+    return values[(..., *ends)]
 
 
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:

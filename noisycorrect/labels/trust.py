@@ -1,7 +1,14 @@
 """Trust: how much a given label weighs beside the evidence, and every rule for it.
 
-The rules are pure functions of given labels and evidence; :data:`RULES` is their one table, and :meth:`Trust.of` the
-one place where they are applied.
+The rules are pure functions; :data:`RULES` is their one table, :meth:`Trust.of` the one place where they are applied.
+Most judge each label by what the evidence says of it, and take and return, unless they say otherwise,
+
+labels : Tensor, shape (N, ...), integer
+    Given labels; one outside 0..K-1 (unlabelled, ignored) has trust 1: there is nothing to doubt.
+evidence : Tensor, shape (N, K, ...), floating
+    Probabilities of the classes, in [0, 1].
+trust : Tensor, shape (N, ...), dtype of the evidence
+    In [0, 1].
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ from noisycorrect.support.errors import unknown_name
 
 
 def paper_trust(generation: int, labeled: Tensor) -> Tensor:
-    """Trust of SCHP's Eq. 7 after `generation` = m cycles: 1/(m+1), and 0 for a sample without a label (sec. 3.4).
+    """Return the trust of SCHP's Eq. 7 after m cycles, float32 (N,): 1/(m+1), and 0 without a label (sec. 3.4).
 
     Parameters
     ----------
@@ -27,11 +34,6 @@ def paper_trust(generation: int, labeled: Tensor) -> Tensor:
         m >= 0; generation 0 trusts the given labels wholly.
     labeled : Tensor, shape (N,), bool
         Which samples have a given label.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-        In [0, 1].
 
     Examples
     --------
@@ -52,14 +54,9 @@ def class_balanced_trust(generation: int, recall: Tensor) -> Tensor:
     Parameters
     ----------
     generation : int
-        m >= 1, cycles so far.
+        m >= 1, cycles so far; what is returned is float32 (K,), in [1/(m+1), 1].
     recall : Tensor, shape (K,)
         In [0, 1]; NaN for a class without labels.
-
-    Returns
-    -------
-    Tensor, shape (K,), float32
-        In [1/(m+1), 1].
 
     Examples
     --------
@@ -75,17 +72,7 @@ def agreement_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     A label that the evidence shares keeps its weight, one that it contradicts gives way: blended with this trust the
     target of a wrong label is nearly the evidence alone, that of a right one nearly the label.
 
-    Parameters
-    ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1: there is nothing to doubt.
-    evidence : Tensor, shape (N, K, ...), floating
-        Evidence, in [0, 1].
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        In [0, 1].
+    Parameters and what is returned are those of the module.
 
     Examples
     --------
@@ -105,17 +92,10 @@ def confident_trust(labels: Tensor, evidence: Tensor, threshold: float = 0.9) ->
 
     Parameters
     ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
-    evidence : Tensor, shape (N, K, ...), floating
-        Evidence, in [0, 1].
+    labels, evidence : Tensor
+        See the module. What is returned is 0 or 1.
     threshold : float
         In (0.5, 1].
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        0 or 1.
 
     Examples
     --------
@@ -133,17 +113,7 @@ def relative_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     Evidence that is not sure of anything yet doubts no label much, where :func:`agreement_trust` would take weight even
     from right ones and slow learning down.
 
-    Parameters
-    ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
-    evidence : Tensor, shape (N, K, ...), floating
-        Evidence, in [0, 1].
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        In [0, 1]; 1 where the label is the evidence's own.
+    Parameters and what is returned are those of the module; trust is 1 where the label is the evidence's own.
 
     Examples
     --------
@@ -161,15 +131,8 @@ def class_agreement(given: Tensor, evidence: Tensor) -> Tensor:
 
     Parameters
     ----------
-    given : Tensor, shape (N,), int64
-        0..K-1, or -1 for an unlabelled sample, which does not count.
-    evidence : Tensor, shape (N, K)
-        In [0, 1].
-
-    Returns
-    -------
-    Tensor, shape (K,)
-        In [0, 1]; 0 for a class without labels.
+    given, evidence : Tensor, shapes (N,), int64, and (N, K)
+        See the module; an unlabelled sample does not count. What is returned is (K,), 0 for a class without labels.
 
     Examples
     --------
@@ -190,17 +153,10 @@ def class_relative_trust(labels: Tensor, evidence: Tensor, agreement: Tensor) ->
 
     Parameters
     ----------
-    labels : Tensor, shape (N, ...), integer
-        Given labels; what is outside 0..K-1 (unlabelled, ignored) has trust 1.
-    evidence : Tensor, shape (N, K, ...)
-        In [0, 1].
+    labels, evidence : Tensor
+        See the module.
     agreement : Tensor, shape (K,)
         :func:`class_agreement`.
-
-    Returns
-    -------
-    Tensor, shape (N, ...)
-        In [0, 1].
 
     Examples
     --------
@@ -221,16 +177,14 @@ def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 
 
     Parameters
     ----------
-    given : Tensor, shape (N,), int64
-        0..K-1, or -1 for an unlabelled sample, which does not count.
-    evidence : Tensor, shape (N, K), floating
-        In [0, 1].
+    given, evidence : Tensor, shapes (N,), int64, and (N, K)
+        See the module; an unlabelled sample does not count.
     smoothing : float
         Added to every count, > 0, so that no entry is 0.
 
     Returns
     -------
-    Tensor, shape (K, K), dtype of `evidence`
+    Tensor, shape (K, K)
         Row k: how the samples of class k are labelled; rows sum to 1.
 
     Examples
@@ -256,17 +210,10 @@ def posterior_trust(given: Tensor, evidence: Tensor, transition: Tensor) -> Tens
 
     Parameters
     ----------
-    given : Tensor, shape (N,), int64
-        0..K-1, or -1 for an unlabelled sample, whose trust is 1.
-    evidence : Tensor, shape (N, K)
-        In [0, 1].
+    given, evidence : Tensor, shapes (N,) and (N, K)
+        See the module.
     transition : Tensor, shape (K, K)
         Row k: how class k is labelled.
-
-    Returns
-    -------
-    Tensor, shape (N,)
-        In [0, 1].
 
     Examples
     --------
@@ -286,17 +233,10 @@ def mixture_trust(labels: Tensor, evidence: Tensor, mixture: QualityMixture) -> 
 
     Parameters
     ----------
-    labels : Tensor, shape (N,), integer
-        Given labels; what is outside 0..K-1 counts as one that the evidence is sure of.
-    evidence : Tensor, shape (N, K), floating
-        Evidence, in [0, 1].
+    labels, evidence : Tensor, shapes (N,) and (N, K)
+        See the module; a label outside 0..K-1 counts as one that the evidence is sure of.
     mixture : QualityMixture
         Fitted to the :func:`agreement_trust` of all labels.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-        In [0, 1].
 
     Examples
     --------
@@ -304,9 +244,6 @@ def mixture_trust(labels: Tensor, evidence: Tensor, mixture: QualityMixture) -> 
     tensor([1.])
     """
     return mixture.trust(agreement_trust(labels, evidence))
-
-
-# ---------------------------------------------------------------- the table
 
 
 class RuleEntry(NamedTuple):
@@ -327,10 +264,6 @@ class RuleEntry(NamedTuple):
     floor: Callable[[int, Tensor], Tensor] | None = None
 
 
-def _fitted_mixture(given: Tensor, evidence: Tensor) -> QualityMixture:
-    return QualityMixture.fit(agreement_trust(given, evidence)[given >= 0])
-
-
 RULES: dict[str, RuleEntry] = {
     "paper": RuleEntry(),
     "class-balanced": RuleEntry(floor=class_balanced_trust),
@@ -338,7 +271,9 @@ RULES: dict[str, RuleEntry] = {
     "confident": RuleEntry(lambda labels, evidence, _: confident_trust(labels, evidence)),
     "relative": RuleEntry(lambda labels, evidence, _: relative_trust(labels, evidence)),
     "class-relative": RuleEntry(class_relative_trust, class_agreement),
-    "mixture": RuleEntry(mixture_trust, _fitted_mixture),
+    "mixture": RuleEntry(
+        mixture_trust, lambda given, evidence: QualityMixture.fit(agreement_trust(given, evidence)[given >= 0])
+    ),
     "posterior": RuleEntry(posterior_trust, estimated_transition),
     "none": RuleEntry(lambda labels, evidence, _: torch.zeros_like(evidence[:, 0])),
 }
@@ -375,11 +310,6 @@ class Rule:
         judging = [name for name, entry in RULES.items() if entry.judge is not None]
         if self.name not in judging:
             raise unknown_name("rule of trust that judges labels", self.name, judging)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the rule knows something of the whole set, so that its name alone does not say all."""
-        return RULES[self.name].fit is not None
 
     def __call__(self, labels: Tensor, evidence: Tensor) -> Tensor:
         """Return the trust in each label, float32, in [0, 1]; `labels` (N, ...), `evidence` (N, K, ...)."""
@@ -420,10 +350,8 @@ class Trust:
         ----------
         name : str
             A rule of :data:`RULES` that judges labels.
-        given : Tensor, shape (N,), int64
-            0..K-1, or -1 for an unlabelled sample, whose weight is 0.
-        evidence : Tensor, shape (N, K)
-            In [0, 1].
+        given, evidence : Tensor, shapes (N,), int64, and (N, K)
+            See the module; the weight of an unlabelled sample is 0.
 
         Raises
         ------
@@ -448,15 +376,9 @@ class Trust:
 
         Parameters
         ----------
-        labels : Tensor, shape (N, ...), integer
-            Given labels; what is outside 0..K-1 (unlabelled, ignored) has no floor.
-        evidence : Tensor, shape (N, K, ...), optional
-            Needed with a rule.
-
-        Returns
-        -------
-        Tensor, shape (N, ...), float32
-            In [0, 1]; of shape (N,) if there is neither a floor nor a rule.
+        labels, evidence : Tensor
+            See the module; evidence is needed with a rule, and a label outside 0..K-1 has no floor. What is returned is
+            float32, of shape (N,) if there is neither a floor nor a rule.
 
         Examples
         --------

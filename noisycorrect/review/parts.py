@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.findings import NoiseCounts
+from noisycorrect.labels.findings import LabelReview, NoiseCounts
+from noisycorrect.labels.kind import EvidenceReader, LabelKind
+from noisycorrect.labels.refine import within
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.errors import InvalidInputError
 
@@ -119,3 +123,46 @@ def most_doubtful(given: Tensor, evidence: Tensor, score: str) -> tuple[Tensor, 
     place = (quality - 2 * wrong.float() + 2 * (~known).float()).argmin(1)
     classes = torch.stack([given, suggested]).gather(2, place.expand(2, -1).unsqueeze(2)).squeeze(2)
     return place, classes, quality.amin(1).float().numpy(), share.numpy()
+
+
+class LabelsOfParts(LabelKind):
+    """A kind whose labels consist of many parts, each of one class: how they are reviewed and their noise is counted.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What messages call the classes of a part, if these are not the K classes of the kind.
+    """
+
+    parts: ClassVar[str]
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def beside(self, rows: np.ndarray, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Return given labels and evidence (n, K, ...) about them, part by part; here it ends where padded labels do.
+
+        Returns
+        -------
+        given : Tensor, shape (n, ...), int64
+            Class of each part; anything but a class is no label.
+        evidence : Tensor, shape (n, classes of a part, ...)
+            In [0, 1].
+        """
+        given = self.tensor(rows)
+        return given, within(evidence, given)
+
+    def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:
+        """Return what the evidence says of some labels, each named by its most doubtful part."""
+        place, classes, quality, share = most_doubtful(*self.beside(rows, evidence), score)
+        given, suggested = self.named(place, classes).numpy()
+        return LabelReview(rows, given, suggested, quality, share, share > 0)
+
+    def named(self, place: Tensor, classes: Tensor) -> Tensor:
+        """Return what a review names, (2, n), of the most doubtful part (n,) and its given and most probable class."""
+        return classes
+
+    def noise(self, evidence: EvidenceReader, earlier: EvidenceReader | None) -> NoiseCounts:
+        """Return how the parts of given labels and evidence differ; the generation before is left out."""
+        blocks = (self.beside(rows, own) for rows, own in self.labeled_blocks(evidence))
+        classes = len(self.names) or self.num_classes
+        counts = counted_parts(blocks, classes, int(self.labeled.sum()), self.parts)
+        return dataclasses.replace(counts, names=self.names)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import torch
 from torch import nn
+
+from noisycorrect.support import distributed
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -17,6 +20,13 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = inner
         else:
             return model
+
+
+def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return a model on a device as all ranks train it together; itself if there is one rank."""
+    if distributed.world_size() == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 @contextlib.contextmanager

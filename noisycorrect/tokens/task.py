@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from noisycorrect.data.batches import Batch
 from noisycorrect.data.datasets import split_fields
 from noisycorrect.labels import LabelKind
-from noisycorrect.outputs import ClassMetrics, LogitsTask, soft_cross_entropy
+from noisycorrect.outputs import LogitsTask, checked_shape
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.tokens.kind import IGNORED, TokenLabels, checked_sequences, refined_tokens
+from noisycorrect.tokens.kind import IGNORED, TokenLabels
 
 
 def pad_sequences(items: Sequence[Any]) -> tuple[Any, ...]:
@@ -34,15 +33,15 @@ def pad_sequences(items: Sequence[Any]) -> tuple[Any, ...]:
             [7, 0]]), tensor([[   0,    1],
             [   2, -100]]))
     """
+
+    def padded(values: Sequence[Any], filler: float) -> Tensor:
+        return pad_sequence([torch.as_tensor(each) for each in values], batch_first=True, padding_value=filler)
+
     inputs, labels, index, _ = zip(*map(split_fields, items), strict=True)
-    first = inputs[0]
-    padded = {key: _padded([each[key] for each in inputs], 0) for key in first} if isinstance(first, Mapping) else None
-    batch = _padded(inputs, 0) if padded is None else padded, _padded(labels, IGNORED)
-    return batch if index[0] is None else (*batch, torch.as_tensor(index))
-
-
-def _padded(values: Sequence[Any], filler: float) -> Tensor:
-    return pad_sequence([torch.as_tensor(each) for each in values], batch_first=True, padding_value=filler)
+    many = isinstance(inputs[0], Mapping)
+    batch = {key: padded([each[key] for each in inputs], 0) for key in inputs[0]} if many else padded(inputs, 0)
+    given = padded(labels, IGNORED)
+    return (batch, given) if index[0] is None else (batch, given, torch.as_tensor(index))
 
 
 class TokenLabeling(LogitsTask):
@@ -77,57 +76,23 @@ class TokenLabeling(LogitsTask):
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` are sequences of classes, none of them too long to train on."""
-        name = "labels" if training else "validation labels"
-        longest = int(checked_sequences(given, self.num_classes, name)[1].max())
-        if training and self.max_length is not None and longest > self.max_length:
+        super().check_given(given, training=training)
+        longest = max(map(len, given))
+        if training:
+            self.length = self.max_length or longest
+        if training and longest > self.length:
             fix = f"cut the sequences, or pass max_length={longest}"
-            raise InvalidInputError(f"sequences of at most {self.max_length} tokens", got=str(longest), fix=fix)
-        if training and self.max_length is None:
-            self.length = longest
+            raise InvalidInputError(f"sequences of at most {self.length} tokens", got=str(longest), fix=fix)
 
     def logits(self, output: Any, batch: Batch | None) -> Tensor:
         """Return the logits (B, K, L) of an output, or raise an InvalidInputError."""
-        shape = tuple(output.shape) if isinstance(output, Tensor) else ()
-        tokens = shape[2 if self.classes_first else 1] if len(shape) == 3 else -1
-        classes = shape[1 if self.classes_first else 2] if len(shape) == 3 else -1
-        if classes != self.num_classes or (batch and (shape[0], tokens) != batch.given.shape):
-            rows, length = ("N", "L") if batch is None else batch.given.shape
-            wanted = (rows, self.num_classes, length) if self.classes_first else (rows, length, self.num_classes)
-            raise InvalidInputError(
-                f"logits of shape ({', '.join(map(str, wanted))})",
-                got=f"shape {shape}" if isinstance(output, Tensor) else type(output).__name__,
-                fix=f"return them so, or pass TokenLabeling(..., classes_first={not self.classes_first})",
-            )
-        return output if self.classes_first else output.transpose(1, 2)  # type: ignore[no-any-return]
-
-    def targets(self, batch: Batch) -> Tensor:
-        """Return the batch's refined labels, float32 (B, K, L) (SCHP, Eq. 7)."""
-        given, evidence = batch.given.long(), self.evidence(batch)
-        if evidence is None:
-            evidence = torch.zeros(len(given), self.num_classes, given.shape[1], device=given.device)
-        return refined_tokens(given, evidence[..., : given.shape[1]], batch.trust)
-
-    def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the mean cross-entropy over the tokens that have a label, or evidence."""
-        return soft_cross_entropy(self.logits(output, batch), self.targets(batch))
-
-    def probs(self, output: Any) -> Tensor:
-        """Return class probabilities, float32 (B, K, L)."""
-        return self.logits(output, None).float().softmax(1)
+        rows, length = ("N", "L") if batch is None else batch.given.shape
+        wanted = (rows, self.num_classes, length) if self.classes_first else (rows, length, self.num_classes)
+        fix = f"return them so, or pass TokenLabeling(..., classes_first={not self.classes_first})"
+        logits = checked_shape(output, wanted, fix=fix)
+        return logits if self.classes_first else logits.transpose(1, 2)
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return class probabilities, float32 (B, K, longest sequence); alike for all classes after the batch's end."""
         probs = super().predict(model, batch)
-        return F.pad(probs, (0, max(0, self.length - probs.shape[2])), value=1 / self.num_classes)
-
-    def metrics(self) -> TokenMetrics:
-        """Return fresh metrics: accuracy, mean_accuracy, nll, of tokens."""
-        return TokenMetrics(self.num_classes)
-
-
-class TokenMetrics(ClassMetrics):
-    """Metrics of tokens; predictions may be longer than the labels."""
-
-    def update(self, probs: Tensor, labels: Tensor) -> None:
-        """Take in predictions (n, K, L) and padded labels (n, L'); negative labels are left out."""
-        super().update(probs[..., : labels.shape[1]], labels)
+        return nn.functional.pad(probs, (0, max(0, self.length - probs.shape[2])), value=1 / self.num_classes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from noisycorrect.recipe import Recipe
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
@@ -78,3 +78,11 @@ def optimizer_identity(optimizer: Optimizer) -> str:
     }
     plain = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple))}
     return f"{type(optimizer).__name__}({plain})"
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Restore an optimizer's state, or raise a CheckpointError if it is another optimizer's."""
+    try:
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError) as error:
+        raise CheckpointError("this optimizer", got=str(error), fix="use the run's own optimizer factory") from error

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,20 +19,20 @@ from noisycorrect.correction.part import RunPart, Setup, share_memory
 from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
 from noisycorrect.data.batches import Batch, check_generation
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.compare import changed_share
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
-from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError
-from noisycorrect.support.modules import unwrap
+from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
+from noisycorrect.support.modules import unwrap, wrapped
 from noisycorrect.support.rng import derived_seed, seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights
-from noisycorrect.training.optimizer import make_optimizer, optimizer_identity
+from noisycorrect.training.optimizer import load_optimizer_state, make_optimizer, optimizer_identity
+from noisycorrect.training.records import label_record
 from noisycorrect.training.run_data import RunData
 
 CHECKPOINT = "checkpoint.pt"
@@ -95,7 +94,7 @@ class Run:
         own = copy.deepcopy(model)
         own = self.objective.prepare(self.correction.prepare(own, seed), seed)
         self.student = own.to(engine.device)
-        self.trained = _distributed(self.student, engine.device)
+        self.trained = wrapped(self.student, engine.device)
         self.optimizer = make_optimizer(recipe, self.student)
         self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = recipe.rates.scheduler(self.optimizer, self.schedule)
@@ -310,14 +309,12 @@ class Run:
         metrics : Metrics or None
             Of the predictions of the generation that this cycle's end published, against the given labels.
         """
-        nothing = dict.fromkeys(("agreement", "changed", "mean_trust", "label_accuracy"), math.nan)
         now = time.perf_counter()
         record: dict[str, float] = {
             **self.epoch_record(),
             "seconds": now - self._clock,
             "sample_passes": self.sample_passes,
-            **nothing,
-            **({} if metrics is None else self._compared(metrics)),
+            **label_record(self.store, metrics, self.task.main_metric, self.data.clean_labels),
             **self.validate(),
         }
         self._clock = now
@@ -334,24 +331,6 @@ class Run:
         earlier = self.history.pop()
         self.record(published)
         self.history[-1]["seconds"] += earlier["seconds"]
-
-    def _compared(self, metrics: Metrics) -> dict[str, float]:
-        """Compare the labels of this generation with those of the last one, and with the clean ones, if there are."""
-        compared = {
-            "agreement": metrics.compute()[self.task.main_metric],
-            "changed": changed_share(self.store, self.store.generation - 1),
-            "mean_trust": self._mean_trust(metrics.class_support()),
-        }
-        clean = self.data.clean_labels
-        return compared if clean is None else {**compared, **self.store.kind.quality(self.store.labels, clean)}
-
-    def _mean_trust(self, support: Tensor) -> float:
-        """Return the mean weight on the given labels; `support` counts those of each class."""
-        trust = self.store.trust(np.flatnonzero(self.store.labeled))
-        mean = float(trust.weight.mean())
-        if trust.floor is None:
-            return mean
-        return float((trust.floor.clamp(min=mean) * support).sum() / support.sum())
 
     def validate(self) -> dict[str, float]:
         """Return the model's metrics on the validation set, ``val_*`` and ``val_clean_*``; nothing without one."""
@@ -427,25 +406,12 @@ class Run:
         check_settings(content["settings"], self.identity)
         load_model_state(unwrap(self.student), content["student"])
         self.average.load_state_dict(content["aggregate"])
-        try:
-            self.optimizer.load_state_dict(content["optimizer"])
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(
-                "this optimizer", got=str(error), fix="use the run's own optimizer factory"
-            ) from error
+        load_optimizer_state(self.optimizer, content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
         self.correction.load_state_dict(content["correction"])
         self.objective.load_state_dict(content["objective"])
-        self.history = content["history"]
-        self.epoch = content["epoch"]
-        self.stopped = content["stopped"]
-        self.loss = content["loss"]
+        self.history, self.loss = content["history"], content["loss"]
+        self.epoch, self.stopped = content["epoch"], content["stopped"]
         # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
         self.store.rollback(content["generation"])
-
-
-def _distributed(model: nn.Module, device: torch.device) -> nn.Module:
-    if distributed.world_size() == 1:
-        return model
-    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)

@@ -1,0 +1,85 @@
+"""Several callbacks as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from noisycorrect.callbacks.base import Callback
+from noisycorrect.callbacks.progress import Progress
+from noisycorrect.data.batches import Batch
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.training.run import Run
+
+
+class Callbacks(Callback):
+    """Several callbacks as one, in order.
+
+    Parameters
+    ----------
+    callbacks : iterable of Callback
+        A :class:`Progress` is added unless there is one.
+
+    Raises
+    ------
+    InvalidInputError
+        If something else is among them.
+    """
+
+    def __init__(self, callbacks: Iterable[Callback]) -> None:
+        several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str)
+        self.all: list[Any] = list(callbacks) if several else [callbacks]
+        wrong = [callback for callback in self.all if not isinstance(callback, Callback)]
+        if wrong or not several:
+            found = [*wrong, *self.all][0]
+            raise InvalidInputError(
+                "callbacks to be a list of Callback objects",
+                got=f"the class {found.__name__}" if isinstance(found, type) else repr(found),
+                fix='pass objects in a list, such as [EarlyStopping("val_nll")]',
+            )
+        if not any(isinstance(callback, Progress) for callback in self.all):
+            self.all.insert(0, Progress())
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Tell all."""
+        self._tell("on_fit_begin", run)
+
+    def on_batch_end(self, run: Run, batch: Batch) -> None:
+        """Tell all."""
+        self._tell("on_batch_end", run, batch)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Tell all; if one stops the run, it is stopped on all ranks."""
+        self._tell("on_epoch_end", run)
+        run.agree_to_stop()
+
+    def on_cycle_end(self, run: Run) -> None:
+        """Tell all; a cycle's end has no further epoch to stop in, so a run that is stopped here is over."""
+        self._tell("on_cycle_end", run)
+        run.agree_to_stop()
+
+    def on_checkpoint(self, run: Run) -> None:
+        """Tell all."""
+        self._tell("on_checkpoint", run)
+
+    def on_fit_end(self, run: Run) -> None:
+        """Tell all."""
+        self._tell("on_fit_end", run)
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        for callback in self.all:
+            getattr(callback, method)(*arguments)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states by class and number among those of a class."""
+        return dict(zip(self._names(), (callback.state_dict() for callback in self.all), strict=True))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the states of those that were there before; new ones start afresh."""
+        for name, callback in zip(self._names(), self.all, strict=True):
+            if name in state:
+                callback.load_state_dict(state[name])
+
+    def _names(self) -> list[str]:
+        classes = [type(callback).__name__ for callback in self.all]
+        return [f"{name} {classes[:place].count(name)}" for place, name in enumerate(classes)]
