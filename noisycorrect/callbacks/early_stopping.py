@@ -89,9 +89,10 @@ class EarlyStopping(Callback):
             run.stop()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best value so far, and the measurements since."""
-        return {"best": self.best, "waited": self.waited}
+        """Return the best value so far of which metric, and the measurements since."""
+        return {"metric": self.metric, "best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore both."""
-        self.best, self.waited = state["best"], state["waited"]
+        """Restore both; of another metric nothing can be kept."""
+        same = state["metric"] == self.metric
+        self.best, self.waited = (state["best"], state["waited"]) if same else (-math.inf, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from noisycorrect.callbacks.base import Callback
 from noisycorrect.callbacks.progress import Progress
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.rng import untouched
 from noisycorrect.training.run import Run
 
 
@@ -40,13 +42,24 @@ class Callbacks(Callback):
         if not any(isinstance(callback, Progress) for callback in self.all):
             self.all.insert(0, Progress())
 
+        self._begun: list[Callback] = []
+
     def on_fit_begin(self, run: Run) -> None:
         """Tell all."""
-        self._tell("on_fit_begin", run)
+        self._begun = []
+        for callback in self.all:
+            self._begun.append(callback)
+            callback.on_fit_begin(run)
 
     def on_batch_end(self, run: Run, batch: Batch) -> None:
-        """Tell all."""
-        self._tell("on_batch_end", run, batch)
+        """Tell all; random numbers that one draws are not those of the run."""
+        for callback in self.all:
+            told = callback.on_batch_end
+            if getattr(told, "__func__", None) in (Callback.on_batch_end, Progress.on_batch_end):
+                told(run, batch)  # draws nothing, and a batch is common
+                continue
+            with untouched(run.engine.device):
+                told(run, batch)
 
     def on_epoch_end(self, run: Run) -> None:
         """Tell all; if one stops the run, it is stopped on all ranks."""
@@ -63,8 +76,23 @@ class Callbacks(Callback):
         self._tell("on_checkpoint", run)
 
     def on_fit_end(self, run: Run) -> None:
-        """Tell all."""
-        self._tell("on_fit_end", run)
+        """Tell all that were told of the beginning, the last one first, whatever one of them raises.
+
+        The first error is raised when all have been told; beside an error of the run it becomes a note on that one.
+        """
+        first: BaseException | None = sys.exc_info()[1]
+        of_run = first is not None
+        for callback in reversed(self._begun):
+            try:
+                callback.on_fit_end(run)
+            except Exception as error:
+                if first is None:
+                    first = error
+                else:
+                    first.add_note(f"on_fit_end of {type(callback).__name__} failed, too: {error}")
+        self._begun = []
+        if first is not None and not of_run:
+            raise first
 
     def _tell(self, method: str, *arguments: Any) -> None:
         for callback in self.all:

@@ -23,6 +23,33 @@ def derived_seed(*entropy: int) -> int:
 
 
 @contextlib.contextmanager
+def untouched(device: torch.device | None = None) -> Iterator[None]:
+    """Give the generators of torch, numpy and random back as they were before the block.
+
+    Parameters
+    ----------
+    device : torch.device, optional
+        A CUDA device whose generator is restored, too.
+
+    Examples
+    --------
+    >>> with seeded(0):
+    ...     with untouched():
+    ...         drawn = torch.rand(1)
+    ...     bool(drawn == torch.rand(1))
+    True
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - callers' code uses them
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+@contextlib.contextmanager
 def seeded(*entropy: int, device: torch.device | None = None) -> Iterator[None]:
     """Seed torch, numpy and random inside the block; give the caller's generators back unchanged.
 

@@ -9,6 +9,7 @@ import inspect
 import io
 import math
 import pickle
+import random
 import re
 import sys
 import types
@@ -609,3 +610,66 @@ def test_tensorboard_itself_reads_what_is_written(monkeypatch, tmp_path):
     board = EventAccumulator(str(tmp_path)).Reload()
     found = {event.step: event.value for event in board.Scalars("val_accuracy")}
     assert found == {record["epoch"]: np.float32(record["val_accuracy"]) for record in result.history}
+
+
+# ---------------------------------------------------------------- what callbacks cannot do to each other, and to a run
+
+
+class Drawing(Callback):
+    """Draws random numbers wherever it is called."""
+
+    def draw(self, run, batch=None):
+        torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002
+
+    on_fit_begin = on_batch_end = on_epoch_end = on_cycle_end = on_checkpoint = on_fit_end = draw
+
+
+@pytest.mark.parametrize("recipe", ["ce", "robust", "paper"])
+def test_numbers_that_a_callback_draws_are_not_those_of_the_run(recipe):
+    def trained(*callbacks):
+        model = nn.Sequential(network(), nn.Dropout(0.3))
+        corrector = SelfCorrector(
+            model, num_classes=2, recipe=recipe, epochs=4, batch_size=8, callbacks=[QUIET, *callbacks]
+        )
+        return outcome(corrector.fit(data()))
+
+    assert trained() == trained(Drawing())
+
+
+class Ending(Callback):
+    """Notes that it was told of the end, and fails there or at the beginning."""
+
+    def __init__(self, told, name, *, begins=True, ends=True):
+        self.told, self.name, self.begins, self.ends = told, name, begins, ends
+
+    def on_fit_begin(self, run):
+        if not self.begins:
+            raise ValueError(f"{self.name} cannot begin")
+
+    def on_fit_end(self, run):
+        self.told.append(self.name)
+        if not self.ends:
+            raise OSError(f"{self.name} cannot end")
+
+
+def test_the_end_reaches_all_that_began_the_last_first():
+    told = []
+    with pytest.raises(OSError, match="b cannot end"):
+        fit(Ending(told, "a"), Ending(told, "b", ends=False), Ending(told, "c"))
+    assert told == ["c", "b", "a"]
+
+
+def test_an_error_at_the_end_does_not_hide_that_of_the_run():
+    told = []
+    with pytest.raises(ValueError, match="b cannot begin") as caught:
+        fit(Ending(told, "a", ends=False), Ending(told, "b", begins=False), Ending(told, "c"))
+    assert caught.value.__notes__ == ["on_fit_end of Ending failed, too: a cannot end"]
+    assert told == ["b", "a"]  # c was never told of the beginning
+
+
+def test_another_metric_starts_afresh_when_a_run_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(EarlyStopping("val_accuracy", patience=99), Kill(2), recipe="ce", run_dir=tmp_path)
+    likelihood = EarlyStopping("val_nll", patience=99)
+    fit(likelihood, recipe="ce", run_dir=tmp_path)
+    assert likelihood.best < 0  # an accuracy is not
