@@ -53,7 +53,7 @@ def test_what_a_block_registers_is_gone_after_it():
     with pytest.MonkeyPatch.context() as monkeypatch:
         give_own_tables(monkeypatch)
         for register in REGISTERS:
-            register.register("of a block", object())
+            register.register("of a block", next(iter(register.values())))
             assert "of a block" in register
     for register in REGISTERS:
         assert "of a block" not in register
