@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import CODECS
-from noisycorrect.labels.refine import blend_classes
+from noisycorrect.labels.refine import blend
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
@@ -157,7 +157,7 @@ class HumanParsing:
             canonical=self.size,
             flip_index=self.classes.flip_index,
         )
-        refined = blend_classes(given, evidence, batch.trust.of(given, evidence))
+        refined = blend(given, evidence, batch.trust.of(given, evidence))
         rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust.weight == 0)).nonzero().flatten()
         if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)
             inside = inside_image(batch.extra["matrix"][rows], batch.extra["extent"][rows], self.size)

@@ -85,7 +85,7 @@ def test_the_loop_is_algorithm_1_done_slowly():
                     predictions.append(slow(inputs.double()).softmax(1))
                     labels = m / (m + 1) * labels + predictions[-1] / (m + 1)  # Eq. 7, recursively
     torch.testing.assert_close(result.labels.refined().double(), labels, rtol=0, atol=1e-6)
-    unrolled = blend(onehot, torch.stack(predictions).mean(0), torch.full((24,), 1 / 3))
+    unrolled = blend(given, torch.stack(predictions).mean(0), torch.full((24,), 1 / 3))
     torch.testing.assert_close(labels, unrolled, rtol=0, atol=1e-6)
     for name, value in average.items():
         # float32 labels and losses against float64 ones: 1e-6 relative in the loss, over 8 steps

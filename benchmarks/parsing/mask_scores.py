@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from noisycorrect import CorrectionResult
-from noisycorrect.labels.refine import blend_classes
+from noisycorrect.labels.refine import blend
 from noisycorrect_seg.datasets import ParsingDataset
 from noisycorrect_seg.geometry.refined import evidence_on_mask
 from noisycorrect_seg.masks import IGNORE_INDEX
@@ -95,7 +95,7 @@ def _agreement(labels: np.ndarray, probs: Tensor) -> tuple[np.ndarray, np.ndarra
     given = torch.from_numpy(labels.astype(np.int64))[None]
     known = given < len(probs)
     quality = probs[None].gather(1, (given * known).unsqueeze(1)).squeeze(1)
-    blended = blend_classes(given, probs[None], quality)
+    blended = blend(given, probs[None], quality)
     return quality[0].numpy(), blended[0].argmax(0).numpy()
 
 

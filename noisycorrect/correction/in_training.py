@@ -31,12 +31,8 @@ class EvidenceInTraining(Correction):
         :math:`\beta`, weight of the past in the evidence, in [0, 1).
     trust : str
         Rule of trust, see :class:`~noisycorrect.OnlineCorrection`.
-    input_dropout : float
-        Share of the values of a training input that are set to 0, in [0, 1) (the others are scaled up): an augmentation
-        that knows nothing of the domain. Only of inputs that are floating vectors, (N, F), and only without
-        `augment`; pass 0 if the data set augments them by itself.
-    keep : int or None
-        Generations of labels that stay on disk, at least 2; None keeps all.
+    input_dropout, keep : float, int or None
+        See :class:`~noisycorrect.OnlineCorrection`.
 
     Raises
     ------

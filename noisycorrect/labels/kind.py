@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.findings import LabelReview, NoiseCounts
-from noisycorrect.labels.refine import UNLABELED, blend_classes, check_probs, within
+from noisycorrect.labels.refine import UNLABELED, blend, check_probs, within
 from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.register import Register
@@ -252,7 +252,7 @@ class LabelKind(ABC):
         if evidence is None:
             evidence = torch.zeros(len(given), num_classes, *given.shape[1:], device=given.device)
         evidence = within(evidence, given)
-        blended = blend_classes(given, evidence, trust.of(given, evidence))
+        blended = blend(given, evidence, trust.of(given, evidence))
         return torch.where((given == UNLABELED).unsqueeze(1), evidence, blended)
 
     def _composed(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> tuple[Tensor, Tensor]:

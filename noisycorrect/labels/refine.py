@@ -12,8 +12,8 @@ from noisycorrect.support.errors import InvalidInputError
 UNLABELED = -1
 
 
-def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
-    r"""Return the refined labels: :math:`t\,y + (1 - t)\,e` for each sample.
+def blend(labels: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+    r"""Return the refined labels: :math:`t\,y + (1 - t)\,e`, y being the label's class alone.
 
     With trust :math:`t = 1/(m+1)` and evidence the mean of the m predictions so far this is SCHP's Eq. 7, unrolled:
     :math:`\hat y_m = \frac{m}{m+1} \hat y_{m-1} + \frac{1}{m+1} p_m
@@ -21,10 +21,10 @@ def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
 
     Parameters
     ----------
-    given : Tensor, shape (N, K, ...)
-        Given labels as probabilities (one-hot); a row of zeros is an unlabelled sample or an ignored pixel.
-    evidence : Tensor, shape (N, K, ...)
-        Mean prediction; rows of zeros before the first generation.
+    labels : Tensor, shape (N, ...), int64
+        Given labels; what is outside 0..K-1 is ignored.
+    evidence : Tensor, shape (N, K, ...), floating
+        Mean prediction; zeros before the first generation.
     trust : Tensor, shape (N,) or (N, ...)
         Weight on the given label, in [0, 1]; one a sample, or one a pixel
         (:meth:`Trust.of <noisycorrect.labels.trust.Trust.of>`).
@@ -32,39 +32,11 @@ def blend(given: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (N, K, ...)
-        Refined labels. Rows sum to 1 where both inputs do.
+        Refined labels, summing to 1 where the evidence does; zero at ignored labels.
 
     Examples
     --------
-    >>> given, evidence = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.2, 0.8]])
-    >>> blend(given, evidence, torch.tensor([0.25]))
-    tensor([[0.4000, 0.6000]])
-    """
-    weight = trust.reshape(len(trust), *[1] * (given.dim() - 1)) if trust.dim() == 1 else trust.unsqueeze(1)
-    weight = weight.to(evidence.dtype)
-    return weight * given + (1 - weight) * evidence
-
-
-def blend_classes(labels: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
-    """Return :func:`blend` of class indices and evidence, without making the indices one-hot.
-
-    Parameters
-    ----------
-    labels : Tensor, shape (N, ...), int64
-        Given labels; what is outside 0..K-1 is ignored.
-    evidence : Tensor, shape (N, K, ...), floating
-        Mean prediction.
-    trust : Tensor, shape (N,) or (N, ...)
-        Weight on the given label, in [0, 1].
-
-    Returns
-    -------
-    Tensor, shape (N, K, ...)
-        Refined labels; zero at ignored labels.
-
-    Examples
-    --------
-    >>> blend_classes(torch.tensor([[0, 255]]), torch.full((1, 2, 2), 0.5), torch.tensor([0.5]))
+    >>> blend(torch.tensor([[0, 255]]), torch.full((1, 2, 2), 0.5), torch.tensor([0.5]))
     tensor([[[0.7500, 0.0000],
              [0.2500, 0.0000]]])
     """

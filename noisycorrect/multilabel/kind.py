@@ -78,8 +78,8 @@ class MultiLabels(LabelsOfParts):
         known = given >= 0
         if evidence is None:
             return torch.where(known, given.float(), torch.nan)
-        two = torch.stack([1 - evidence, evidence], 1)  # absent, present
-        weight = dataclasses.replace(trust, floor=None).of(given, two).reshape(len(given), -1)
+        weight = dataclasses.replace(trust, floor=None).of(given, torch.stack([1 - evidence, evidence], 1))
+        weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
         weight = (weight if trust.floor is None else torch.maximum(weight, trust.floor)) * known
         return weight * given + (1 - weight) * evidence
 

@@ -1,8 +1,13 @@
 """Confident learning: which given labels are wrong, from out-of-sample probabilities.
 
 Northcutt, Jiang, Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70
-(arXiv:1911.00068). The probabilities must come from models that were not trained on the samples in question:
-:func:`noisycorrect.classification.methods.prune_retrain.prune_retrain` makes them by cross-validation.
+(arXiv:1911.00068). What all functions but one take, and the InvalidInputError that they raise:
+
+given : array-like of int, shape (N,)
+    Given labels, 0..K-1; one out of range or missing, or another number of them, is an error.
+probs : array-like, shape (N, K)
+    Class probabilities, in [0, 1] and summing to 1, from models that were not trained on the samples in question:
+    :func:`noisycorrect.classification.methods.prune_retrain.prune_retrain` makes them by cross-validation.
 """
 
 from __future__ import annotations
@@ -22,22 +27,10 @@ def class_thresholds(given: Any, probs: Any) -> np.ndarray:
 
     :math:`t_j = \frac{1}{|X_{\tilde y = j}|} \sum_{x \in X_{\tilde y = j}} \hat p(\tilde y = j; x)`
 
-    Parameters
-    ----------
-    given : array-like of int, shape (N,)
-        Given labels, 0..K-1.
-    probs : array-like, shape (N, K)
-        Class probabilities from models that have not seen the sample.
-
     Returns
     -------
     ndarray, shape (K,), float64
         In [0, 1]; infinite for a class without a label, which no probability reaches.
-
-    Raises
-    ------
-    InvalidInputError
-        If shapes do not match, a label is out of range or missing, or `probs` are no probabilities.
 
     Examples
     --------
@@ -54,22 +47,10 @@ def confident_joint(given: Any, probs: Any) -> np.ndarray:
     A sample is confidently of class j if its probability of j is at least the threshold of j
     (:func:`class_thresholds`); of several such classes the most probable counts. A sample may be of none.
 
-    Parameters
-    ----------
-    given : array-like of int, shape (N,)
-        Given labels, 0..K-1.
-    probs : array-like, shape (N, K)
-        Class probabilities from models that have not seen the sample.
-
     Returns
     -------
     ndarray, shape (K, K), int64
         ``[given, true]``.
-
-    Raises
-    ------
-    InvalidInputError
-        As :func:`class_thresholds`.
 
     Examples
     --------
@@ -87,22 +68,10 @@ def calibrated_joint(given: Any, probs: Any) -> np.ndarray:
     :math:`\hat Q_{ij} \propto \frac{C_{ij}}{\sum_j C_{ij}} |X_{\tilde y = i}|` with :func:`confident_joint` C: each row
     sums to the share of the labels i. A row of C without a count is taken as right labels.
 
-    Parameters
-    ----------
-    given : array-like of int, shape (N,)
-        Given labels, 0..K-1.
-    probs : array-like, shape (N, K)
-        Class probabilities from models that have not seen the sample.
-
     Returns
     -------
     ndarray, shape (K, K), float64
         ``[given, true]``, summing to 1; one minus the trace is the estimated share of wrong labels.
-
-    Raises
-    ------
-    InvalidInputError
-        As :func:`class_thresholds`.
 
     Examples
     --------
@@ -165,10 +134,8 @@ def find_errors(given: Any, probs: Any, method: str = "prune-by-noise-rate") -> 
 
     Parameters
     ----------
-    given : array-like of int, shape (N,)
-        Given labels, 0..K-1.
-    probs : array-like, shape (N, K)
-        Class probabilities from models that have not seen the sample.
+    given, probs : array-like
+        See the module.
     method : str
         See above.
 
@@ -179,7 +146,7 @@ def find_errors(given: Any, probs: Any, method: str = "prune-by-noise-rate") -> 
     Raises
     ------
     InvalidInputError
-        As :func:`class_thresholds`, or if the method is unknown.
+        If the method is unknown; see also the module.
 
     Examples
     --------

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.refine import blend_classes, one_hot
+from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.labels.trust import Trust
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.masks import IGNORE_INDEX
@@ -54,7 +54,7 @@ def refined_mask(
     if evidence is None:
         return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
     resampled = evidence_on_mask(evidence, given.shape, frame)[None]
-    return blend_classes(labels, resampled, trust.of(labels, resampled))[0]
+    return blend(labels, resampled, trust.of(labels, resampled))[0]
 
 
 def refined_labels(
@@ -92,7 +92,7 @@ def refined_labels(
         rows = slice(start, min(start + step, len(given)))
         strip = torch.from_numpy(given[rows].astype(np.int64))[None]
         resampled = evidence_on_mask(evidence, given.shape, frame, rows)[None]
-        refined = blend_classes(strip, resampled, trust.of(strip, resampled))
+        refined = blend(strip, resampled, trust.of(strip, resampled))
         labels[rows] = refined.max(1).indices[0].numpy()  # several times faster than argmax
     labels[given == IGNORE_INDEX] = IGNORE_INDEX
     return labels

@@ -1,4 +1,8 @@
-"""Pictures of masks: colours, overlays, contact sheets, a legend, and palette PNGs."""
+"""Pictures of masks: colours, overlays, contact sheets, a legend, and palette PNGs.
+
+What a function takes as `mask` is an integer array (H, W) of 0..K-1, or 255 where nothing is known; `classes` are its K
+classes, names and palette.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,6 @@ LINE_PIXELS = 20
 
 def colour_mask(mask: np.ndarray, classes: Classes) -> np.ndarray:
     """Return a mask in its classes' colours.
-
-    Parameters
-    ----------
-    mask : ndarray of int, shape (H, W)
-        0..K-1, or 255 where nothing is known.
-    classes : Classes
-        K names and their palette.
 
     Returns
     -------
@@ -57,10 +54,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, alpha: float 
     ----------
     image : ndarray, shape (H, W, 3), uint8
         RGB.
-    mask : ndarray of int, shape (H, W)
-        0..K-1 or 255.
-    classes : Classes
-        K names and their palette.
+    mask, classes
+        See the module.
     alpha : float
         Weight of the colours, in [0, 1].
 
@@ -102,10 +97,8 @@ def save_mask(path: str | os.PathLike[str], mask: np.ndarray, classes: Classes) 
     ----------
     path : path-like
         The file; its folder must exist.
-    mask : ndarray of int, shape (H, W)
-        0..K-1 or 255.
-    classes : Classes
-        K names and their palette.
+    mask, classes
+        See the module.
 
     Raises
     ------

@@ -10,7 +10,7 @@ import torch
 
 from noisycorrect import SoftLabelStore
 from noisycorrect.labels.compare import changed_share
-from noisycorrect.labels.refine import blend, blend_classes, one_hot
+from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.labels.trust import Rule, Trust, class_balanced_trust
 from noisycorrect.support.errors import InvalidInputError, StoreError
 from noisycorrect_seg.geometry.frame import letterbox
@@ -130,14 +130,15 @@ def test_trust_takes_the_higher_of_sample_and_class():
     assert Trust(trust).of(labels) is trust
 
 
-def test_blend_of_indices_is_blend_of_their_one_hot():
+def test_blend_is_that_of_one_hot_labels_and_ignores_what_is_no_class():
     labels = torch.from_numpy(np.stack([RNG.choice([0, 1, 2, 255, -1], MAP) for _ in SHAPES]))
     onehot = one_hot(labels, K).permute(0, 3, 1, 2)
     trusts = torch.linspace(0, 1, len(SHAPES)), torch.rand(labels.shape, generator=torch.Generator().manual_seed(0))
     for trust in trusts:
         evidence = PROBS.clone()
-        expected = blend(onehot, evidence, trust) * ((labels >= 0) & (labels < K)).unsqueeze(1)
-        torch.testing.assert_close(blend_classes(labels, evidence, trust), expected)
+        weight = trust.reshape(-1, 1, 1, 1) if trust.dim() == 1 else trust.unsqueeze(1)
+        expected = (weight * onehot + (1 - weight) * evidence) * ((labels >= 0) & (labels < K)).unsqueeze(1)
+        torch.testing.assert_close(blend(labels, evidence, trust), expected)
         assert torch.equal(evidence, PROBS)
 
 
