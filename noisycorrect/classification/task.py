@@ -32,6 +32,7 @@ class Classification(LogitsTask):
 
     Examples
     --------
+    >>> import torch
     >>> task = Classification(num_classes=3)
     >>> task.probs(torch.zeros(1, 3))
     tensor([[0.3333, 0.3333, 0.3333]])
