@@ -15,7 +15,7 @@ demo: .venv/ready
 	$(BIN)/python -m benchmarks.lip
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .
