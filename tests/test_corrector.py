@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_runs import CLASSES, PLAIN, SHORT, EachEpoch, assert_equal_runs, blobs, corrector, network, weights
+from tiny_runs import CLASSES, PLAIN, SHORT, AfterEpoch, assert_equal_runs, blobs, corrector, network, weights
 from torch import nn
 
 from noisycorrect import (
@@ -197,7 +197,7 @@ def test_sample_passes_count_forward_1_backward_2():
 def test_a_callback_sees_every_epoch():
     inputs, given, _ = blobs(60)
     seen = []
-    watcher = EachEpoch(lambda run: seen.append((run.student.training, run.epoch, run.epoch_record()["cycle"])))
+    watcher = AfterEpoch(lambda run: seen.append((run.student.training, run.epoch, run.epoch_record()["cycle"])))
     corrector(callbacks=[watcher]).fit((inputs, given))
     assert seen == [(True, epoch + 1, max(0, (epoch - 2) // 2)) for epoch in range(8)]
 
@@ -225,7 +225,7 @@ def test_a_callback_sees_every_epoch():
             "lr >= min_lr; got lr=0.04, min_lr=0.05",
         ),
         ({"recipe": "ce-wa-aug"}, "augment= with the recipe 'ce-wa-aug'; got None"),
-        ({"callbacks": [EachEpoch]}, "callbacks to be a list of Callback objects; got the class EachEpoch"),
+        ({"callbacks": [AfterEpoch]}, "callbacks to be a list of Callback objects; got the class AfterEpoch"),
         ({"task": Classification(4)}, "num_classes=4, as in the task; got 3"),
     ],
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from watching import QUIET, AfterEpoch, Kill  # noqa: F401 - handed on
 
-from noisycorrect import RECIPES, Callback, CorrectionResult, Progress, Recipe, Schedule, SelfCorrector, noise
+from noisycorrect import RECIPES, CorrectionResult, Recipe, Schedule, SelfCorrector, noise
 
 CLASSES = 3
-QUIET = Progress(enabled=False)
 SHORT = RECIPES["paper"].replace(schedule=Schedule(init_epochs=4, cycles=2, cycle_epochs=2), lr=0.1, batch_size=20)
 PLAIN = SHORT.replace(average=None, correction=None)  # neither Eq. 6 nor Eq. 7
 
@@ -51,27 +50,6 @@ def assert_equal_runs(first: CorrectionResult, second: CorrectionResult) -> None
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
     assert torch.equal(first.labels.refined(), second.labels.refined())
-
-
-class EachEpoch(Callback):
-    """Calls a function with the run after each epoch."""
-
-    def __init__(self, see: Callable[[Any], Any]) -> None:
-        self.see = see
-
-    def on_epoch_end(self, run: Any) -> None:
-        self.see(run)
-
-
-class Kill(Callback):
-    """Ends the process, as it were, after the checkpoint of an epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def on_checkpoint(self, run: Any) -> None:
-        if run.epoch == self.epoch:
-            raise KeyboardInterrupt
 
 
 class Records(Dataset):

@@ -170,18 +170,27 @@ def find_errors(given: Any, probs: Any, method: str = "prune-by-noise-rate") -> 
     return wrong
 
 
-def _checked(given: Any, probs: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (N,), int64, and probabilities (N, K), float64."""
+def paired(given: Any, probs: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (N,), int64, and as many rows of probabilities (N, K), float64; `what` is what messages call these.
+
+    Raises
+    ------
+    InvalidInputError
+        If shapes or labels do not fit.
+    """
     values = np.asarray(probs, np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
-        raise InvalidInputError("probabilities (N, K), K >= 2", got=f"shape {values.shape}", fix="one row a sample")
+        raise InvalidInputError(f"{what} (N, K), K >= 2", got=f"shape {values.shape}", fix="one row a sample")
     labels = checked_labels(given, values.shape[1])
     if len(labels) != len(values):
         raise InvalidInputError(
-            f"as many labels as the {len(values)} rows of probs", got=str(len(labels)), fix="pass the same samples"
+            f"as many labels as the {len(values)} rows of {what}", got=str(len(labels)), fix="pass the same samples"
         )
-    if (labels < 0).any():
-        raise InvalidInputError("a label for every sample", got="-1", fix="leave out the unlabelled samples")
+    return labels, values
+
+
+def check_sums(values: np.ndarray) -> None:
+    """Raise an InvalidInputError unless rows (N, K) are probabilities that sum to 1 (tolerance 1e-3)."""
     sums = values.sum(1)
     if not (values >= 0).all() or not (np.abs(sums - 1) <= 1e-3).all():
         raise InvalidInputError(
@@ -189,6 +198,14 @@ def _checked(given: Any, probs: Any) -> tuple[np.ndarray, np.ndarray]:
             got="NaN" if np.isnan(sums).any() else f"values from {values.min():.3g}, sums to {sums.max():.3g}",
             fix="apply softmax to logits first",
         )
+
+
+def _checked(given: Any, probs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (N,), int64, and probabilities (N, K), float64; every sample has a label."""
+    labels, values = paired(given, probs, "probabilities")
+    if (labels < 0).any():
+        raise InvalidInputError("a label for every sample", got="-1", fix="leave out the unlabelled samples")
+    check_sums(values)
     return labels, values
 
 

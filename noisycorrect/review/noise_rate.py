@@ -12,8 +12,7 @@ import numpy as np
 
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.findings import NoiseCounts
-from noisycorrect.labels.given import checked_labels
-from noisycorrect.review.confident_learning import estimated_noise_matrix
+from noisycorrect.review.confident_learning import check_sums, estimated_noise_matrix, paired
 from noisycorrect.review.likelihood import fit_transition, transition_resamples
 from noisycorrect.review.resampling import exact_ends, stratified, tails
 from noisycorrect.support.checks import finite_number
@@ -370,24 +369,11 @@ def _most_confused(joint: np.ndarray, transition: np.ndarray) -> tuple[tuple[int
 
 def _checked(given: Any, evidence: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return labels (n,), int64, and probabilities (n, K), float64, of the labelled samples."""
-    probs = np.asarray(evidence, np.float64)
-    if probs.ndim != 2 or probs.shape[1] < 2:
-        raise InvalidInputError("evidence (N, K), K >= 2", got=f"shape {probs.shape}", fix="one row a sample")
-    labels = checked_labels(given, probs.shape[1])
-    if len(labels) != len(probs):
-        raise InvalidInputError(
-            f"as many labels as the {len(probs)} rows of evidence", got=str(len(labels)), fix="pass the same samples"
-        )
+    labels, probs = paired(given, evidence, "evidence")
     labels, probs = labels[labels >= 0], probs[labels >= 0]
     if not len(labels):
         raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
-    sums = probs.sum(1)
-    if not (probs >= 0).all() or not (np.abs(sums - 1) <= 1e-3).all():
-        raise InvalidInputError(
-            "probabilities in [0, 1] that sum to 1",
-            got="NaN" if np.isnan(sums).any() else f"values from {probs.min():.3g}, sums to {sums.max():.3g}",
-            fix="apply softmax to logits first",
-        )
+    check_sums(probs)
     return labels, probs
 
 

@@ -52,6 +52,37 @@ def _plain(value: Any) -> Any:
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
+def read_tensors(path: Path, what: str, *, fix_unsafe: str, fix_damaged: str) -> Any:
+    """Return what a file of torch holds, on the CPU, refusing anything but tensors and plain values.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        What messages call it.
+    fix_unsafe, fix_damaged : str
+        What they say can be done about a pickle that would run code, and about a file that cannot be read.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, or a pickle that would run code.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"a {what} at {path}", got="no such file", fix="check the path") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"a {what} of tensors and plain values at {path}",
+            got="a damaged file, or a pickle that could run code when loaded",
+            fix=fix_unsafe,
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(f"a whole {what} at {path}", got=str(error), fix=fix_damaged) from error
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint, refusing anything but tensors and plain values.
 
@@ -60,18 +91,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     CheckpointError
         If the file is missing, damaged, of another or a newer format, or a pickle that would run code.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"a checkpoint at {path}", got="no such file", fix="check the path") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"a checkpoint of tensors and plain values at {path}",
-            got="a damaged file, or a pickle that could run code when loaded",
-            fix="use a file written by noisycorrect, or a copy of it",
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"a whole checkpoint at {path}", got=str(error), fix="restore it from a copy") from error
+    content = read_tensors(
+        path,
+        "checkpoint",
+        fix_unsafe="use a file written by noisycorrect, or a copy of it",
+        fix_damaged="restore it from a copy",
+    )
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise CheckpointError(f"a {FORMAT} file at {path}", got="another file", fix="check the path")
     if content.pop("version") > VERSION:

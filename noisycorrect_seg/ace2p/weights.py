@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from noisycorrect.support.checkpoint import read_tensors
 from noisycorrect.support.errors import CheckpointError
 
 PARALLEL = "module."  # what DataParallel puts before every key
@@ -50,18 +49,8 @@ def read_weights(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str
 
 
 def _read(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"a weight file at {path}", got="no such file", fix="check the path") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"a file of tensors at {path}",
-            got="a damaged file, or a pickle that could run code when loaded",
-            fix="use the released file; save the state_dict() of a model, not the model",
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"a whole weight file at {path}", got=str(error), fix="download it again") from error
+    fix = "use the released file; save the state_dict() of a model, not the model"
+    return read_tensors(path, "weight file", fix_unsafe=fix, fix_damaged="download it again")
 
 
 def first_difference(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str | None:

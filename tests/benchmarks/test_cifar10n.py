@@ -16,13 +16,14 @@ from PIL import Image
 from torch import nn
 
 from benchmarks import cifar10n
-from benchmarks.cifar10n import Clock, Curve, make_cells, make_problem, read_curve
+from benchmarks.cifar10n import make_cells, make_problem
 from benchmarks.lab.cells import cell_config
 from benchmarks.lab.datasets import load
 from benchmarks.lab.label_study import rows_of
 from benchmarks.lab.methods import LABEL_METHODS, names_of
 from benchmarks.lab.networks import build, resnet34
 from benchmarks.lab.published import CIFAR10N, CIFAR10N_SOURCE
+from benchmarks.lab.slices import CURVE, Clock, Curve, TimeOverError, read_curve
 from noisycorrect.support.errors import NonFiniteLossError
 from noisycorrect.training.engine import resolve_device
 
@@ -277,7 +278,7 @@ def test_the_clock_lets_an_epoch_begin_that_fits_by_the_longest() -> None:
 def test_a_curve_forgets_epochs_that_are_trained_again(folder: Path, tmp_path: Path) -> None:
     data = load("cifar10", folder)
     stored = [{"epoch": epoch, "test_accuracy": 2.0, "seconds": 1.0} for epoch in (1, 2, 3)]
-    (tmp_path / cifar10n.CURVE).write_text(json.dumps(stored))
+    (tmp_path / CURVE).write_text(json.dumps(stored))
     curve = Curve(tmp_path, 4, data, Clock(minutes=5))
     curve.see(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), 2)
     assert [point["epoch"] for point in curve.points] == [1, 2]
@@ -290,7 +291,7 @@ def test_the_last_epoch_never_stops_a_run(folder: Path, tmp_path: Path) -> None:
     clock = Clock(minutes=1e-6)
     curve = Curve(tmp_path, 2, load("cifar10", folder), clock)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
-    with pytest.raises(cifar10n._TimeOverError):
+    with pytest.raises(TimeOverError):
         curve.see(model, 1)
     curve.see(model, 2)
     assert len(read_curve(tmp_path)) == 2

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from announced import announce
+from squares import Squares
 from torch import nn
 from watching import QUIET, Kill
 
@@ -21,7 +22,7 @@ from noisycorrect.classification import CoTeaching
 from noisycorrect.cycle.recalibrate import batchnorm_layers
 from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import Classes, HumanParsing, ParsingDataset, ParsingLoss
+from noisycorrect_seg import HumanParsing, ParsingDataset, ParsingLoss
 
 EPOCHS, KILLED = 6, 4
 # What a recipe needs to be told before it can be used at all.
@@ -44,28 +45,6 @@ class ClassLabels:
 
     def logits(self, model):
         return model(self.data()[0])
-
-
-class Squares:
-    """A source: two squares of other colours on black."""
-
-    classes = Classes("shapes", ("background", "left", "right"), ((1, 2),))
-
-    def __len__(self):
-        return 6
-
-    def mask(self, index):
-        mask = np.zeros((16, 12), np.uint8)
-        mask[3 : 9 + index % 3, 1:5] = 2
-        mask[3 : 9 + index % 3, 7:11] = 1
-        return mask
-
-    def image(self, index):
-        mask = self.mask(index)
-        return np.stack([40 + 200 * (mask == 1), 40 + 200 * (mask == 2), 20 * mask], axis=2).astype(np.uint8)
-
-    def name(self, index):
-        return f"squares-{index}"
 
 
 class Masks:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tiny_runs import QUIET, EachEpoch, Kill
+from tiny_runs import QUIET, AfterEpoch, Kill
 from torch import nn
 
 from noisycorrect import RECIPES, OnlineCorrection, SelfCorrector
@@ -95,7 +95,7 @@ def test_held_out_labels_are_not_learnt_before_the_start():
         if changed:
             labels[rows] = (labels[rows] + 1) % CLASSES
         weights = []
-        watcher = EachEpoch(lambda run, to=weights: to.append(run.model.weight.clone()))
+        watcher = AfterEpoch(lambda run, to=weights: to.append(run.model.weight.clone()))
         robust(OnlineCorrection(start="auto", input_dropout=0.0), callbacks=[watcher]).fit((inputs, labels))
         seen.append(weights)
     assert torch.equal(seen[0][1], seen[1][1])

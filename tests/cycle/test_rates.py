@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from tiny_runs import SHORT, EachEpoch, blobs, corrector
+from tiny_runs import SHORT, AfterEpoch, blobs, corrector
 from torch import nn
 
 from noisycorrect import CosineCycles, OneCosine, Schedule
@@ -53,7 +53,7 @@ def test_a_run_goes_by_them(rates, peaks):
     inputs, given, _ = blobs(60)
     seen = []
     recipe = SHORT.replace(schedule=Schedule(init_epochs=4, cycles=1, cycle_epochs=4), rates=rates)
-    watcher = EachEpoch(lambda run: seen.append(run.epoch_record()["lr"]))
+    watcher = AfterEpoch(lambda run: seen.append(run.epoch_record()["lr"]))
     corrector(recipe=recipe, callbacks=[watcher]).fit((inputs, given))
     assert sum(later > earlier for earlier, later in itertools.pairwise(seen)) == peaks - 1
 

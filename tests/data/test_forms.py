@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import CLASSES, SHORT, EachEpoch, Records, assert_equal_runs, blobs, corrector
+from tiny_runs import CLASSES, SHORT, AfterEpoch, Records, assert_equal_runs, blobs, corrector
 from torch.utils.data import DataLoader, TensorDataset
 
 from noisycorrect import RECIPES, Schedule
@@ -69,7 +69,7 @@ def test_data_that_shrinks_or_relabels_is_noticed():
         data.labels[7] = (data.labels[7] + 1) % CLASSES
 
     with pytest.raises(InvalidInputError, match="at index 7, as at the start of the run"):
-        corrector(callbacks=[EachEpoch(relabel)]).fit(data)
+        corrector(callbacks=[AfterEpoch(relabel)]).fit(data)
 
 
 class Jittered(Records):

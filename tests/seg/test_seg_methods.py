@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from squares import SHAPES, SIZE, Squares
 from torch import nn
 from watching import QUIET, Kill
 
@@ -17,7 +18,6 @@ from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
 from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingDataset
 from noisycorrect_seg.geometry.crops import warp_evidence
 from noisycorrect_seg.losses import ParsingLoss
@@ -26,32 +26,8 @@ from noisycorrect_seg.methods.adele import fitted_curve, growth_curve, scale_con
 from noisycorrect_seg.methods.frames import into_canonical, onto_crops
 from noisycorrect_seg.task import HumanParsing
 
-SHAPES = Classes("shapes", ("background", "left", "right"), ((1, 2),))
-SIZE = (16, 12)
 GIVEN = Correction()  # masks stay as they are given
 TASK = HumanParsing(SHAPES, size=SIZE, loss=ParsingLoss(lovasz=False, edge=False, consistency=False))
-
-
-class Squares:
-    """A source: two coloured squares on black."""
-
-    classes = SHAPES
-
-    def __len__(self):
-        return 6
-
-    def mask(self, index):
-        mask = np.zeros(SIZE, np.uint8)
-        mask[3 : 9 + index % 3, 1:5] = 2
-        mask[3 : 9 + index % 3, 7:11] = 1
-        return mask
-
-    def image(self, index):
-        mask = self.mask(index)
-        return np.stack([40 + 200 * (mask == 1), 40 + 200 * (mask == 2), 20 * mask], axis=2).astype(np.uint8)
-
-    def name(self, index):
-        return f"squares-{index}"
 
 
 class Net(nn.Module):

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from tiny_runs import CLASSES, QUIET, SHORT, EachEpoch, Kill, Records, assert_equal_runs, blobs, corrector, network
+from tiny_runs import CLASSES, QUIET, SHORT, AfterEpoch, Kill, Records, assert_equal_runs, blobs, corrector, network
 from torch import nn
 
 from noisycorrect import AtCycleEnds, Callback, EveryStep, OneCosine, Recalibration, Schedule, SelfCorrector, TaskLoss
@@ -27,7 +27,7 @@ def test_weights_are_averaged_after_every_step():
     deployed, Recorder.steps = [], []
     schedule = Schedule(init_epochs=2, cycles=1, cycle_epochs=3)
     recipe = SHORT.replace(schedule=schedule, average=EveryStep(0.9), correction=None, objective=Recorder())
-    watcher = EachEpoch(lambda run: deployed.append((run.model.training, run.model.weight.clone())))
+    watcher = AfterEpoch(lambda run: deployed.append((run.model.training, run.model.weight.clone())))
     result = SelfCorrector(
         nn.Linear(5, 2), num_classes=2, recipe=recipe, lr=0.5, batch_size=32, callbacks=[QUIET, watcher]
     ).fit((inputs, (inputs[:, 0] > 0).long()))

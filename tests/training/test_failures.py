@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tiny_runs import CLASSES, SHORT, EachEpoch, assert_equal_runs, blobs, corrector
+from tiny_runs import CLASSES, SHORT, AfterEpoch, assert_equal_runs, blobs, corrector
 from torch import nn
 
 from noisycorrect import CosineCycles
@@ -43,7 +43,7 @@ def test_full_disk_keeps_the_labels_and_the_checkpoint(tmp_path, monkeypatch):
             monkeypatch.setattr("noisycorrect.labels.store.publish", full)
 
     with pytest.raises(StoreError, match="No space left on device.*to fix"):
-        corrector(run_dir=run, callbacks=[EachEpoch(stop_writing)]).fit((inputs, given))
+        corrector(run_dir=run, callbacks=[AfterEpoch(stop_writing)]).fit((inputs, given))
     monkeypatch.undo()
     result = corrector(run_dir=run).fit((inputs, given), resume=True)
     assert_equal_runs(result, corrector().fit((inputs, given)))
