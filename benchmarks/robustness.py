@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lab import methods
-from benchmarks.lab.cells import Record, fields_from
+from benchmarks.lab.cells import fields_from
 from benchmarks.lab.datasets import Benchmark, load
 from benchmarks.lab.experiment import (
     add_cell_options,
     add_seed_options,
     new_parser,
+    reported,
     run_study,
-    say_where,
     seeds_of,
     usage,
 )
@@ -40,7 +40,6 @@ from benchmarks.lab.label_study import print_study, write_study
 from benchmarks.lab.networks import NETWORKS, build
 from benchmarks.lab.protocol import VALIDATION_SHARE, Watcher, label_scores, make_problem, noise_model
 from benchmarks.lab.suites import QUICK, SETTINGS, SUITES, Part, augmentations
-from benchmarks.lab.tables import console
 from noisycorrect import noise
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, unknown_name
@@ -239,14 +238,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
         return mask_noise.main(rest)
     arguments = parse_arguments(rest)
-
-    def report(records: list[Record]) -> None:
-        screen = console()
-        print_study(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), screen)
-        say_where(arguments, screen)
-
     one = functools.partial(run_cell, arguments.data_dir)
-    return run_study(arguments, functools.partial(make_cells, arguments), one, report)
+    return run_study(
+        arguments, functools.partial(make_cells, arguments), one, reported(arguments, write_study, print_study, TITLE)
+    )
 
 
 if __name__ == "__main__":

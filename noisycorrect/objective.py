@@ -26,9 +26,12 @@ class Objective(RunPart, ABC):
     corrects : bool
         Whether :meth:`loss` runs the model through the correction's ``in_step``, so that each step's predictions may
         change its targets. One that does not learns from given labels, or from those of a cycle's end.
+    networks : int
+        Networks that are trained.
     """
 
     corrects = False
+    networks = 1
 
     def passes(self, epoch: int, epochs: int) -> float:
         """Return the sample passes for each training sample in an epoch (0-based) of so many.

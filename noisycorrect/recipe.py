@@ -200,6 +200,11 @@ class Recipe:
                 raise unknown_name("part of a recipe", name, known)
         return dataclasses.replace(self, **parts)
 
+    @property
+    def networks(self) -> int:
+        """How many networks are trained."""
+        return max(self.objective.networks, 1 if self.correction is None else self.correction.networks)
+
     def divided(self, epochs: int | None = None) -> Schedule:
         """Return the schedule of a budget of epochs; the recipe's own by default."""
         return self.schedule.divided(self.epochs if epochs is None else epochs)

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from benchmarks.lab.cells import CellsFailedError, Record, run_cells
 from benchmarks.lab.extras import require
+from benchmarks.lab.tables import console
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import NoisyCorrectError
 
@@ -98,6 +99,31 @@ def run_study(
     if records:
         report(records)
     return finished(failed)
+
+
+def reported(
+    arguments: argparse.Namespace, write: Callable[..., T], show: Callable[[T, Console], None], title: str
+) -> Callable[[list[Record]], None]:
+    """Return what writes the report of a study and shows it: the `report` of :func:`run_study`.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        With the options of :func:`add_report_options`.
+    write : callable
+        ``write(folder, records, title=, stem=)`` returns what is to be shown.
+    show : callable
+        ``show(found, console)``.
+    title : str
+        Of the page.
+    """
+
+    def report(records: list[Record]) -> None:
+        screen = console()
+        show(write(arguments.out, records, title=title, stem=arguments.stem), screen)
+        say_where(arguments, screen)
+
+    return report
 
 
 def usage(error: NoisyCorrectError) -> int:

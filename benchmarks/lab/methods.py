@@ -35,7 +35,6 @@ from noisycorrect import (
 )
 from noisycorrect.classification import CoTeaching, EarlyLearningRegularization
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult, prune_retrain_passes
-from noisycorrect.classification.methods.twin import TwinObjective
 from noisycorrect.result import CorrectionResult
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.training.run import Run
@@ -84,10 +83,7 @@ class Method:
     @property
     def networks(self) -> int:
         """How many networks it trains."""
-        if self.recipe is None:
-            return 1
-        twin = isinstance(self.recipe.objective, TwinObjective) or isinstance(self.recipe.correction, CrossFitting)
-        return 2 if twin else 1
+        return 1 if self.recipe is None else self.recipe.networks
 
     def passes(self, samples: int, epochs: int) -> int:
         """Return the sample passes of a run; pruning is reckoned as if it kept all labels.

@@ -21,10 +21,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.lab.cells import Record, fields_from
-from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, say_where, seeds_of
+from benchmarks.lab.cells import fields_from
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, reported, run_study, seeds_of
 from benchmarks.lab.methods import QUIET, check_method
-from benchmarks.lab.tables import console
 from benchmarks.lab.unet import UNet
 from benchmarks.parsing.data import describe, load
 from benchmarks.parsing.mask_methods import MASK_METHODS, mask_epochs_at_equal_passes
@@ -224,14 +223,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the study, write the report, print the tables; return the exit status."""
     arguments = parse_arguments(words)
-
-    def report(records: list[Record]) -> None:
-        screen = console()
-        print_tables(write_study(arguments.out, records, title=TITLE, stem=arguments.stem), screen)
-        say_where(arguments, screen)
-
     one = functools.partial(run_cell, arguments.data_dir)
-    return run_study(arguments, functools.partial(make_cells, arguments), one, report)
+    return run_study(
+        arguments, functools.partial(make_cells, arguments), one, reported(arguments, write_study, print_tables, TITLE)
+    )
 
 
 if __name__ == "__main__":
