@@ -31,6 +31,7 @@ def read_weights(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str
 
     Examples
     --------
+    >>> import torch
     >>> read_weights({"epoch": 3, "state_dict": {"module.weight": torch.zeros(1)}})
     {'weight': tensor([0.])}
     """
