@@ -67,6 +67,10 @@ class Recipe:
         Largest norm of the gradient, > 0.
     weight_decay : float
         Least weight decay: that of the optimizer is raised to it.
+    standardize : "auto" or None
+        Whether inputs that are floating vectors, (N, F), are standardised feature by feature, by a module in front of
+        the network that stays part of the result's model: :class:`~noisycorrect.data.standardize.Standardized`.
+        Token ids and images are left as they are.
     needs_augment : bool
         Whether the recipe is nothing without an augmentation.
     kinds : tuple of str
@@ -98,6 +102,7 @@ class Recipe:
     epochs: int | None = None
     clip_grad_norm: float | None = None
     weight_decay: float = 0.0
+    standardize: str | None = None
     needs_augment: bool = False
     kinds: tuple[str, ...] = ()
     reference: str = ""
@@ -117,6 +122,9 @@ class Recipe:
             set_field(self, "clip_grad_norm", norm)
         weight_decay = finite_number("weight_decay", self.weight_decay, above=0, fix="0 leaves the optimizer's")
         set_field(self, "weight_decay", weight_decay)
+        if self.standardize is not None and (not isinstance(self.standardize, str) or self.standardize != "auto"):
+            fix = '"auto" standardises inputs that are vectors, None leaves them as they are'
+            raise InvalidInputError('standardize="auto" or None', got=repr(self.standardize), fix=fix)
         if not isinstance(self.kinds, tuple) or not all(isinstance(kind, str) for kind in self.kinds):
             fix = 'pass kinds=("classification",), or () for all'
             raise InvalidInputError("kinds to be a tuple of names", got=repr(self.kinds), fix=fix)
@@ -299,6 +307,7 @@ class Recipe:
             "batch_size": self.batch_size,
             "clip_grad_norm": self.clip_grad_norm,
             "weight_decay": self.weight_decay,
+            "standardize": self.standardize,
         }
 
 

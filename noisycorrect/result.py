@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from noisycorrect.data.standardize import restore_standardized
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.review.issues import LabelIssue, find_label_issues, sample_quality
 from noisycorrect.review.noise_rate import NoiseEstimate, estimate_store_noise
@@ -31,7 +32,9 @@ class CorrectionResult:
     Attributes
     ----------
     model : nn.Module
-        The averaged and recalibrated model, in evaluation mode; the trained one if the recipe averages nothing.
+        The averaged and recalibrated model, in evaluation mode; the trained one if the recipe averages nothing. If the
+        recipe standardised the inputs, it does so itself and is called with inputs as they were given:
+        a :class:`~noisycorrect.data.standardize.Standardized`, whose ``network`` is the network alone.
     labels : SoftLabelStore
         Given labels, evidence and refined labels of every training sample, unlabelled ones last.
     history : list of dict
@@ -106,7 +109,9 @@ class CorrectionResult:
         folder : path-like
             The folder.
         model : nn.Module
-            A model of the same architecture; its weights are replaced, and it is set to evaluation mode.
+            A model of the same architecture, or the network that :class:`~noisycorrect.SelfCorrector` was given; its
+            weights are replaced, and it is set to evaluation mode. Of a run that standardised its inputs the result's
+            model is this network behind what standardises them.
 
         Raises
         ------
@@ -117,6 +122,7 @@ class CorrectionResult:
         """
         source = Path(folder)
         content = load_checkpoint(source / MODEL)
+        model = restore_standardized(model, content["model"])
         load_model_state(unwrap(model), content["model"])
         try:
             history = json.loads((source / HISTORY).read_text(encoding="utf-8"))

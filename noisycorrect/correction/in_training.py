@@ -102,7 +102,8 @@ class EvidenceInTraining(Correction):
     def dropped(self, inputs: Any) -> Any:
         """Return a batch's input after input dropout, where that is on."""
         if self.input_dropout and not self.setup.augmented and _is_vectors(inputs):
-            return F.dropout(inputs, self.input_dropout)
+            neutral = torch.as_tensor(self.setup.neutral).to(inputs)  # a 0 may be far from all inputs that there are
+            return F.dropout(inputs - neutral, self.input_dropout) + neutral
         return inputs
 
     def at_cycle_end(self, end: CycleEnd) -> Metrics | None:

@@ -39,6 +39,8 @@ class Setup:
         device; one forward pass a sample, which whoever calls it declares in its `passes`.
     augmented : bool
         Whether the run augments its batches.
+    neutral : Tensor, shape (F,), or float
+        What an input says nothing with: its features' means where the run standardises them, else 0.
     """
 
     task: Task
@@ -49,6 +51,7 @@ class Setup:
     seed: int
     predict: Callable[[nn.Module], Tensor]
     augmented: bool = False
+    neutral: Tensor | float = 0.0
 
 
 class RunPart:

@@ -18,6 +18,7 @@ from noisycorrect.correction.base import Correction, Predictions
 from noisycorrect.correction.part import RunPart, Setup, share_memory
 from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
 from noisycorrect.data.batches import Batch, check_generation
+from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import HISTORY, CorrectionResult, write_history
@@ -121,6 +122,7 @@ class Run:
 
     def _setup(self) -> Setup:
         given = self.store.kind.class_indices
+        standardize = standardize_of(self.student)
         return Setup(
             task=self.task,
             given=None if given is None else torch.tensor(given, device=self.engine.device),
@@ -130,6 +132,7 @@ class Run:
             seed=self.seed,
             augmented=self.engine.augment is not None,
             predict=self.predict,
+            neutral=0.0 if standardize is None else standardize.mean,
         )
 
     # ---------------------------------------------------------------- what it is

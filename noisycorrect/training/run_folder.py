@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import os
 import shutil
@@ -13,6 +14,9 @@ from typing import Any
 from torch import nn
 
 from noisycorrect.correction.base import Correction
+from noisycorrect.correction.twin import TwinNetworks
+from noisycorrect.data.datasets import ArrayDataset
+from noisycorrect.data.standardize import Standardized, fitted_standardize, standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import LABELS
@@ -20,6 +24,7 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import locked
+from noisycorrect.support.modules import unwrap
 from noisycorrect.support.progress import logger
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.run import CHECKPOINT, Run
@@ -48,11 +53,14 @@ def open_run(
     if resume not in ("auto", True, False):
         raise InvalidInputError('resume="auto", True or False', got=repr(resume), fix='"auto" resumes where it can')
     _check_ranks()
-    made = functools.partial(Run, model, engine, recipe, data, seed=seed, num_workers=num_workers, run_dir=run_dir)
+    made = functools.partial(
+        Run, engine=engine, recipe=recipe, data=data, seed=seed, num_workers=num_workers, run_dir=run_dir
+    )
+    standardized = functools.partial(_standardized, model, recipe, data, num_workers)
     if run_dir is None:
         if resume is True or distributed.world_size() > 1:
             raise InvalidInputError("a run_dir", got="None", fix="pass run_dir= to SelfCorrector, one for all ranks")
-        yield made(store=_new_store(None, engine, recipe, data))
+        yield made(standardized(known=False), store=_new_store(None, engine, recipe, data))
         return
     checkpoint = run_dir / CHECKPOINT
     if resume is True and not checkpoint.exists():
@@ -67,13 +75,34 @@ def open_run(
                 f"no checkpoint in {run_dir}", got="one of an earlier run", fix='pass resume="auto" or another run_dir'
             )
         content = load_checkpoint(checkpoint) if found else None
-        run = made(store=_open_store(run_dir / LABELS, engine, recipe, data, resumed=found))
+        run = made(standardized(known=found), store=_open_store(run_dir / LABELS, engine, recipe, data, resumed=found))
         if content is not None:
             run.restore(content)
             restore(content)
             state = "stopped" if run.stopped else "finished" if run.done else "going on"
             logger.info("%s: %s after epoch %d of %d", run_dir, state, run.epoch, run.schedule.epochs)
         yield run
+
+
+def _standardized(model: nn.Module, recipe: Recipe, data: RunData, num_workers: int, *, known: bool) -> nn.Module:
+    """Return the model behind what standardises its inputs, if the recipe asks for it and they are vectors.
+
+    `known` says that the statistics come with a checkpoint. Every rank reads the same samples.
+    """
+    collated = data.collate_fn is not None and not isinstance(data.canonical, ArrayDataset)
+    if recipe.standardize is None or collated or standardize_of(model) is not None:
+        return model
+    standardize = fitted_standardize(data.canonical, num_workers=num_workers, known=known)
+    if standardize is None:
+        return model
+    inner = unwrap(model)
+    if not isinstance(inner, TwinNetworks):
+        return Standardized(standardize, model)
+    # A method of two networks calls each alone.
+    twin = copy.deepcopy(inner)
+    twin.first = Standardized(standardize, twin.first)
+    twin.second = Standardized(copy.deepcopy(standardize), twin.second)
+    return twin
 
 
 def _check_ranks() -> None:
