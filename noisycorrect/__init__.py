@@ -33,6 +33,7 @@ from noisycorrect.support.errors import (
     NonFiniteLossError,
     RunInUseError,
     StoreError,
+    TrainingWarning,
 )
 from noisycorrect.task import Task
 from noisycorrect.tokens import TokenLabeling
@@ -79,6 +80,7 @@ __all__ = [
     "TaskLoss",
     "TensorBoard",
     "TokenLabeling",
+    "TrainingWarning",
     "WeightAggregator",
     "find_label_issues",
     "noise",

@@ -59,6 +59,10 @@ class NonFiniteLossError(NoisyCorrectError, ArithmeticError):
     """The training loss became NaN or infinite."""
 
 
+class TrainingWarning(UserWarning):
+    """A run has diverged or stands still, or is about to: the message says by what this is seen, and how to fix it."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:
     """Return the error for a name that is not among the known ones, with the nearest one as a suggestion.
 

@@ -85,11 +85,11 @@ class RunLoaders:
         return None if view is None else self._loader(view, self.in_order(len(view)))
 
     def first(self) -> list[Loader]:
-        """Return loaders of one training and one validation batch, in the canonical frame."""
+        """Return loaders of one training and one validation batch, evenly spaced, in the canonical frame."""
         loaders = []
         for view in (self._view(self.data.canonical), self._val_view()):
             if view is not None:
-                rows = list(range(min(len(view), self.prediction_batch)))
+                rows = np.linspace(0, len(view) - 1, min(len(view), self.prediction_batch)).astype(int).tolist()
                 # Read by a worker if there are any, so that no open file is shared with the workers to come.
                 loaders.append(make_loader(view, [rows], min(1, self.num_workers)))
         return loaders

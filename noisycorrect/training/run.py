@@ -30,6 +30,7 @@ from noisycorrect.support.rng import derived_seed, seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
+from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights
 from noisycorrect.training.optimizer import load_optimizer_state, make_optimizer, optimizer_identity
@@ -113,8 +114,10 @@ class Run:
         self.loaders = RunLoaders(
             data, store, batch_size=recipe.batch_size, seed=seed, num_workers=num_workers, pinned=pinned
         )
+        setup = self._setup()
+        self.health = RunHealth(engine, setup.given, seed)
         for part in self._parts:
-            part.start(self._setup())
+            part.start(setup)
 
     @property
     def _parts(self) -> tuple[RunPart, RunPart]:
@@ -186,10 +189,12 @@ class Run:
 
     def rehearse(self) -> None:
         """Run the student on a training and a validation batch, so that what does not fit is known at once."""
-        for loader in self.loaders.first():
+        for number, loader in enumerate(self.loaders.first()):
             with seeded(self.seed):
                 for batch in loader:
                     self.engine.rehearse(self.student, batch)
+                    if number == 0:
+                        self.health.begin(self.student, batch, epoch=self.epoch)
 
     @contextlib.contextmanager
     def next_epoch(self) -> Iterator[Iterator[Batch]]:
@@ -210,12 +215,13 @@ class Run:
                 check_weights(self.student, epoch)
         except NonFiniteLossError as error:
             last = f"epoch {self.epoch} in {self.run_dir}" if self.run_dir and self.epoch else "none"
-            raise NonFiniteLossError(f"{error}; last good checkpoint: {last}") from None
+            raise NonFiniteLossError(f"{error}{self.health.note()}; last good checkpoint: {last}") from None
         for part, memory in zip(shared, before, strict=True):
             share_memory(part, memory)
         for part in self._parts:
             part.end_epoch()
         self.epoch = epoch + 1
+        self.health.after_epoch(self.student, self.epoch)
 
     def _batches(self, loader: Any, epoch: int) -> Iterator[Batch]:
         length, generation = len(self.loaders.train_batches), self.store.generation
@@ -361,6 +367,7 @@ class Run:
 
     def result(self) -> CorrectionResult:
         """Return what the run has come to."""
+        self.health.at_end(self.model)
         return CorrectionResult(self.model.eval(), self.store, self.history, self.sample_passes)
 
     # ---------------------------------------------------------------- stopping and going on

@@ -8,7 +8,7 @@ from tiny_runs import CLASSES, SHORT, AfterEpoch, assert_equal_runs, blobs, corr
 from torch import nn
 
 from noisycorrect import CosineCycles
-from noisycorrect.support.errors import NonFiniteLossError, StoreError
+from noisycorrect.support.errors import NonFiniteLossError, StoreError, TrainingWarning
 
 
 def test_nan_loss_names_epoch_batch_and_the_last_good_checkpoint(tmp_path):
@@ -52,7 +52,11 @@ def test_full_disk_keeps_the_labels_and_the_checkpoint(tmp_path, monkeypatch):
 def test_weights_that_explode_in_the_last_batch_are_not_checkpointed(tmp_path):
     inputs, given, _ = blobs(60)
     recipe = SHORT.replace(rates=CosineCycles(warmup_epochs=0), batch_size=60)
-    with pytest.raises(NonFiniteLossError, match="NaN or infinity in .* after epoch 1; .*last good checkpoint: none"):
+    named = "NaN or infinity in .* after epoch 1; .*inputs reach .*standardize=.*; last good checkpoint: none"
+    with (
+        pytest.raises(NonFiniteLossError, match=named),
+        pytest.warns(TrainingWarning, match="got 7.*e[+]09 in feature"),
+    ):
         corrector(nn.Linear(4, 3), recipe, lr=1e38, run_dir=tmp_path).fit((inputs * 1e9, given))
     assert not (tmp_path / "checkpoint.pt").exists()
 
