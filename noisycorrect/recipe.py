@@ -245,7 +245,9 @@ class Recipe:
         done: int | None = None,
         stopped: bool = False,
     ) -> int:
-        """Return the sample passes of a run: forward 1, backward 2; validation is left out.
+        """Return the sample passes of a run: forward 1, backward 2.
+
+        Left out are validation, and the few looks at one batch that tell whether a run goes wrong.
 
         Parameters
         ----------

@@ -112,14 +112,16 @@ class Engine:
         self.scaler.update()
 
     @torch.no_grad()
-    def rehearse(self, model: nn.Module, batch: Batch) -> None:
-        """Run the model on a batch in evaluation mode, and let the task look at the output."""
+    def rehearse(self, model: nn.Module, batch: Batch) -> Any:
+        """Run the model on a batch in evaluation mode, let the task look at the output, and return it."""
         training = model.training
         model.eval()
         try:
             batch = self.to_device(batch)
             with self.autocast():
-                self.task.check_output(self.task.forward(model, batch), batch)
+                output = self.task.forward(model, batch)
+                self.task.check_output(output, batch)
+            return output
         finally:
             model.train(training)
 

@@ -10,6 +10,7 @@ import math
 import sys
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,22 +126,23 @@ class RunHealth:
         self._differed = 0.0  # how much predictions did between samples before the first step
         self._warned = False
 
-    def begin(self, student: nn.Module, batch: Batch, *, epoch: int) -> None:
-        """See the batch that is looked at from now on, before an epoch (0-based); a resumed run's first is not 0."""
+    def begin(self, student: nn.Module, batch: Batch, output: Any, *, epoch: int) -> None:
+        """See the batch that is looked at from now on, and the student's output for it, before an epoch (0-based)."""
         self.scale = input_scale(student, batch)
         if self.given is not None:
             self._batch = batch
         if epoch or not distributed.is_main():
-            return
-        if self.scale is not None and self.scale.bad:
+            return  # a run that is resumed has spoken of it
+        bad = self.scale is not None and self.scale.bad
+        if self.scale is not None and bad:
             _warn("inputs of about -1..1", str(self.scale), f"{self.scale.fix}, or a smaller lr")
         if self._batch is None:
             return
-        probs = self._probs(student)
+        probs = self.engine.task.probs(output).cpu()
         self._differed = differences(probs)
         nats = self._nats(probs)
         # Untrained statistics of BatchNorm layers let any scale pass.
-        if nats > NATS_OF_GUESSES + math.log(probs.shape[1]) and not batchnorm_layers(student):
+        if not bad and nats > NATS_OF_GUESSES + math.log(probs.shape[1]) and not batchnorm_layers(student):
             self._failed("predictions about as good as guessing before the first step", f"a loss of {nats:.3g} nats")
 
     def after_epoch(self, student: nn.Module, epoch: int) -> None:

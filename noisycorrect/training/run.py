@@ -192,9 +192,9 @@ class Run:
         for number, loader in enumerate(self.loaders.first()):
             with seeded(self.seed):
                 for batch in loader:
-                    self.engine.rehearse(self.student, batch)
+                    output = self.engine.rehearse(self.student, batch)
                     if number == 0:
-                        self.health.begin(self.student, batch, epoch=self.epoch)
+                        self.health.begin(self.student, batch, output, epoch=self.epoch)
 
     @contextlib.contextmanager
     def next_epoch(self) -> Iterator[Iterator[Batch]]:
