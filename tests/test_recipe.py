@@ -120,6 +120,8 @@ def test_what_is_passed_beside_a_recipe_goes_into_it():
         ("clip_grad_norm", 0, "clip_grad_norm > 0 or None; got 0"),
         ("clip_grad_norm", "1", "0 <= clip_grad_norm; got '1'"),
         ("weight_decay", -1e-4, "0 <= weight_decay; got -0.0001"),
+        ("standardize", "always", "standardize=.auto. or None; got 'always'"),
+        ("standardize", True, "standardize=.auto. or None; got True"),
     ],
 )
 def test_wrong_parts(part, wrong, message):
