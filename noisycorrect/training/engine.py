@@ -111,17 +111,21 @@ class Engine:
         self.scaler.step(optimizer)
         self.scaler.update()
 
-    @torch.no_grad()
     def rehearse(self, model: nn.Module, batch: Batch) -> Any:
-        """Run the model on a batch in evaluation mode, let the task look at the output, and return it."""
+        """Look at a batch, let the task check the output, and return it."""
+        output = self.look(model, batch)
+        with torch.no_grad(), self.autocast():
+            self.task.check_output(output, self.to_device(batch))
+        return output
+
+    @torch.no_grad()
+    def look(self, model: nn.Module, batch: Batch) -> Any:
+        """Return a model's output for a batch, in evaluation mode: no pass of those that a run counts."""
         training = model.training
         model.eval()
         try:
-            batch = self.to_device(batch)
             with self.autocast():
-                output = self.task.forward(model, batch)
-                self.task.check_output(output, batch)
-            return output
+                return self.task.forward(model, self.to_device(batch))
         finally:
             model.train(training)
 

@@ -32,6 +32,7 @@ NATS_OF_GUESSES = (
     10.0  # above log K: no network that is untrained is so sure of what is wrong, nor one that was trained
 )
 SAME = 1e-3  # of how much predictions differed at first, they are one
+LEAST_LABELS = 30  # fewer may well be called one class
 MAJORITY = 0.8  # above this share of the labels, one prediction for all may be the best there is
 
 
@@ -166,7 +167,7 @@ class RunHealth:
         if not len(labeled) or bool((classes != classes[0]).any()):
             return
         majority = float(labeled.bincount().max()) / len(labeled)
-        if len(labeled) >= 2 * self.engine.task.num_classes and majority <= MAJORITY:
+        if len(labeled) >= max(LEAST_LABELS, 2 * self.engine.task.num_classes) and majority <= MAJORITY:
             got = f"class {int(classes[0])} for all {len(classes)} training samples looked at when training has ended"
             self._failed("predictions of several classes", got)
 
@@ -191,7 +192,7 @@ class RunHealth:
     def _probs(self, model: nn.Module) -> Tensor:
         assert self._batch is not None
         with seeded(self.seed, device=self.engine.device):
-            return next(probs for _, probs in self.engine.predict(model, [self._batch])).cpu()
+            return self.engine.task.probs(self.engine.look(model, self._batch)).cpu()
 
     def _nats(self, probs: Tensor) -> float:
         """Return the mean loss of the given labels; 0 without any."""
