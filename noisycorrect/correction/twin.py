@@ -143,7 +143,7 @@ def reinitialised(model: nn.Module, seed: int) -> nn.Module:
             fix="build two networks and pass both to TwinNetworks(first, second)",
         )
     first = next(fresh.parameters(), None)
-    with seeded(seed, device=None if first is None else first.device), torch.no_grad():
+    with seeded(seed, "fresh weights", device=None if first is None else first.device), torch.no_grad():
         for module, name in found:
             getattr(module, name)()
     return fresh

@@ -70,7 +70,9 @@ def clean_probability(losses: np.ndarray, seed: int = 0) -> np.ndarray:
     if not len(values) or values.min() == values.max():
         return np.ones(len(values), np.float32)
     scaled = ((values - values.min()) / (values.max() - values.min()))[:, None]
-    mixture = GaussianMixture(2, reg_covar=_LEAST_VARIANCE, random_state=derived_seed(seed) % 2**32)
+    mixture = GaussianMixture(
+        2, reg_covar=_LEAST_VARIANCE, random_state=derived_seed(seed, "mixture of losses") % 2**32
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last iterate is as good a split as another
         posterior = mixture.fit(scaled).predict_proba(scaled)
@@ -312,7 +314,9 @@ class DivideMix(TwinObjective):
         probs, labeled = self.setup.predict(network), self._given >= 0
         given = self._given[labeled]
         likelihood = probs[labeled].gather(1, given[:, None]).squeeze(1).clamp(min=torch.finfo(torch.float32).tiny)
-        clean = clean_probability(-likelihood.log().cpu().numpy(), derived_seed(self.setup.seed, self._epoch))
+        clean = clean_probability(
+            -likelihood.log().cpu().numpy(), derived_seed(self.setup.seed, "division", self._epoch)
+        )
         divided = torch.zeros_like(self.clean_probs[:, 0])
         divided[labeled] = torch.from_numpy(clean).to(divided.device)
         return divided

@@ -32,7 +32,6 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
 
-FOLDS, WEIGHTS, TRAINING = 1, 2, 3  # what a stream of random numbers is for
 Settings = dict[str, Any]
 
 
@@ -184,8 +183,8 @@ def prune_retrain(
     history: list[dict[str, float]] = []
     passes = 0
     for fold, (others, held_out) in enumerate(_folds(given, folds, seed), start=1):
-        fresh = reinitialised(model, derived_seed(seed, WEIGHTS, fold))
-        trained = fit(fresh, data, canonical, given, others, seed=derived_seed(seed, TRAINING, fold))
+        fresh = reinitialised(model, derived_seed(seed, "weights of a fold", fold))
+        trained = fit(fresh, data, canonical, given, others, seed=derived_seed(seed, "training of a fold", fold))
         probs[torch.from_numpy(held_out)] = _predict(trained.model, task, canonical, given, held_out, device)
         passes += trained.sample_passes + len(held_out)
         history.append({**trained.history[-1], "fold": fold, "sample_passes": passes})
@@ -236,7 +235,7 @@ def _folds(given: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, n
     # Imported here: scikit-learn takes a second to import.
     from sklearn.model_selection import StratifiedKFold
 
-    divide = StratifiedKFold(folds, shuffle=True, random_state=derived_seed(seed, FOLDS) % 2**32)
+    divide = StratifiedKFold(folds, shuffle=True, random_state=derived_seed(seed, "folds") % 2**32)
     return list(divide.split(given, given))
 
 
