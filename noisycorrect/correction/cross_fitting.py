@@ -66,7 +66,7 @@ class CrossFitting(EvidenceInTraining):
 
     The loss is twice the mean over the batch: each network has half of it, and learns at the rate of a network that is
     alone. Compute: 3 passes through the own network and 1 through the other. A model that is not
-    two networks already becomes the first of the two; the second is a copy with fresh weights.
+    two networks already becomes the first of the two; the second is a copy with fresh weights, but for what is frozen.
 
     Parameters
     ----------
