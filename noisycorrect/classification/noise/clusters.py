@@ -57,7 +57,7 @@ class Clusters(NoiseModel):
     >>> x = np.array([[0.0], [0.1], [2.0], [2.1], [5.0], [5.1], [9.0], [9.1]])
     >>> noisy = Clusters(0.5, centres=1).apply([0, 0, 0, 0, 1, 1, 1, 1], num_classes=2, seed=0, inputs=x)
     >>> noisy.labels.tolist(), noisy.details["centres"].tolist()
-    ([0, 0, 1, 1, 1, 1, 0, 0], [3, 6])
+    ([1, 1, 0, 0, 1, 1, 0, 0], [0, 6])
     """
 
     rate: float
@@ -130,7 +130,8 @@ def nearest_other_class(
     means = np.stack([features[classes[label]].mean(axis=0, dtype=np.float64) for label in there])
     distance = _squared_distances(features, means, space)
     distance[np.arange(len(labels)), np.searchsorted(there, labels)] = np.inf
-    return there[distance.argmin(axis=1)].astype(np.int64)
+    nearest: NDArray[np.int64] = there[distance.argmin(axis=1)].astype(np.int64)
+    return nearest
 
 
 def _squared_distances(features: NDArray[Any], points: NDArray[Any], space: Space) -> NDArray[np.float64]:
