@@ -285,10 +285,14 @@ class DivideMix(TwinObjective):
         return self.lambda_u * min(1.0, max(0.0, (epoch - self.warmup(epochs)) / ramp))
 
     def passes(self, epoch: int, epochs: int) -> float:
-        """Return the sample passes a sample: training, and after the warm-up division and guesses."""
+        """Return the sample passes a sample: training, and after the warm-up guesses."""
         if epoch < self.warmup(epochs):
             return self.networks * TRAINING_PASSES
-        return self.networks * (1 + self.views * (1 + TRAINING_PASSES))
+        return self.networks * self.views * (1 + TRAINING_PASSES)
+
+    def set_predictions(self, epoch: int, epochs: int) -> int:
+        """Return how often a division has the set predicted: by each network, once the warm-up is over."""
+        return 0 if epoch < self.warmup(epochs) else self.networks
 
     def start(self, setup: Setup) -> None:
         """Trust all given labels until the first division."""
