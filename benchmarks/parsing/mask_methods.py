@@ -32,6 +32,12 @@ MASK_METHODS: dict[str, Recipe] = {
         "adaptive early-learning correction as published: copies at 0.7, 1 and 1.5, and their mirrors",
         objective=AdaptiveEarlyLearning(),
     ),
+    # As published it gets a quarter of plain training's epochs at equal passes.
+    "adele-lean": _recipe(
+        "adele",
+        "adaptive early-learning correction, copies at 0.7 and 1, no mirrors",
+        objective=AdaptiveEarlyLearning(scales=(0.7, 1.0), mirror=False),
+    ),
     "paper": _recipe("paper", "self-correction, the paper's recipe"),
     "robust": _recipe("robust", "self-correction, the robust recipe"),
 }
