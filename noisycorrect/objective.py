@@ -34,11 +34,15 @@ class Objective(RunPart, ABC):
     networks = 1
 
     def passes(self, epoch: int, epochs: int) -> float:
-        """Return the sample passes for each training sample in an epoch (0-based) of so many.
+        """Return the sample passes for each sample trained on in an epoch (0-based) of so many: forward 1, backward 2.
 
-        Forward 1, backward 2, predictions of the whole set (``Setup.predict``) included.
+        Predictions of the whole set (``Setup.predict``) are counted by :meth:`set_predictions`.
         """
         return TRAINING_PASSES
+
+    def set_predictions(self, epoch: int, epochs: int) -> int:
+        """Return how often an epoch (0-based) of so many has the whole set predicted by a network."""
+        return 0
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:

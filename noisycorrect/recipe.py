@@ -288,13 +288,14 @@ class Recipe:
         for epoch in range(done):
             step = self.objective.passes(epoch, schedule.epochs) + correction.step_passes
             total += step * (samples if trained is None else trained)
+            total += self.objective.set_predictions(epoch, schedule.epochs) * prediction_passes * samples
             last = epoch + 1 == (done if stopped else schedule.epochs)
             if not (schedule.ends_cycle(epoch) or last):
                 continue
             if self.average is not None and self.uses_average(last=last, validated=validated):
-                total += self.average.recalibration.passes(samples, layers)
+                total += self.networks * self.average.recalibration.passes(samples, layers)
             if correction.predicts and schedule.cycle(epoch) > 0:
-                total += prediction_passes * samples
+                total += self.networks * prediction_passes * samples
         return round(total)
 
     def identity(self) -> dict[str, Any]:

@@ -121,6 +121,8 @@ CASES = {
     "elr": RECIPES["elr"],
     "cross-fitting": CROSSED,
     "coteaching": RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.3)),
+    "coteaching, averaged and refined": PAPER.replace(objective=CoTeaching(noise_rate=0.3)),
+    "cross-fitting, averaged": CROSSED.replace(average=EveryStep(0.9)),
     "dividemix": RECIPES["dividemix"],
     "dividemix, two views": RECIPES["dividemix"].replace(objective=DivideMix(augment=torch.clone)),
 }
@@ -135,7 +137,7 @@ def test_they_are_those_of_a_run(meter, name, validated):
     assert counted(CASES[name], validated=validated) == meter.passes
 
 
-@pytest.mark.parametrize("name", ["paper", "robust", "ema"])
+@pytest.mark.parametrize("name", ["paper", "robust", "ema", "dividemix"])
 def test_a_last_batch_of_one_sample_is_predicted_but_not_trained_on(meter, name):
     result = fit(meter.network(), CASES[name], count=61)
     assert result.sample_passes == meter.passes == counted(CASES[name], count=61, trained=60)

@@ -15,7 +15,6 @@ from noisycorrect_seg.task import HumanParsing
 
 REFERENCE = "paper"  # whose sample passes every row gets
 _ADAM = functools.partial(AdamW, weight_decay=1e-2)  # SGD learns less from scratch in so few steps
-_SCALES = (0.7, 1.0)  # the enlarged copy of ADELE's paper alone would leave a quarter of the epochs
 
 
 def _recipe(name: str, reference: str, **parts: Any) -> Recipe:
@@ -30,8 +29,14 @@ MASK_METHODS: dict[str, Recipe] = {
     ),
     "adele": _recipe(
         "adele",
-        f"adaptive early-learning correction, copies at {' and '.join(f'{scale:g}' for scale in _SCALES)}",
-        objective=AdaptiveEarlyLearning(scales=_SCALES),
+        "adaptive early-learning correction as published: copies at 0.7, 1 and 1.5, and their mirrors",
+        objective=AdaptiveEarlyLearning(),
+    ),
+    # As published it gets a quarter of plain training's epochs at equal passes.
+    "adele-lean": _recipe(
+        "adele",
+        "adaptive early-learning correction, copies at 0.7 and 1, no mirrors",
+        objective=AdaptiveEarlyLearning(scales=(0.7, 1.0), mirror=False),
     ),
     "paper": _recipe("paper", "self-correction, the paper's recipe"),
     "robust": _recipe("robust", "self-correction, the robust recipe"),

@@ -16,7 +16,7 @@ from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.task import HumanParsing
 
-INITIALISATION = 11  # what the seed is for; see noisycorrect.support.rng
+INITIALISATION = "initial weights"  # what the seed is for; see noisycorrect.support.rng
 
 
 def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> ACE2P:

@@ -19,9 +19,6 @@ from noisycorrect.support.modules import evaluating, unwrap
 from noisycorrect.support.rng import derived_seed
 
 HELD_OUT_PASSES = 1.0  # of a sample through the network that is not trained on it
-_PURPOSE = (
-    5  # of the random numbers, beside those of noisycorrect.training.run and noisycorrect.correction.memorisation
-)
 _LEAST_ROWS = 2  # BatchNorm cannot train on one, and a network without any would have no gradient
 
 
@@ -69,7 +66,7 @@ class CrossFitting(EvidenceInTraining):
 
     The loss is twice the mean over the batch: each network has half of it, and learns at the rate of a network that is
     alone. Compute: 3 passes through the own network and 1 through the other. A model that is not
-    two networks already becomes the first of the two; the second is a copy with fresh weights.
+    two networks already becomes the first of the two; the second is a copy with fresh weights, but for what is frozen.
 
     Parameters
     ----------
@@ -191,7 +188,7 @@ def halves(given: Tensor, seed: int) -> Tensor:
     >>> half[:5].sum().item(), half[5:].sum().item()
     (2, 1)
     """
-    order = torch.randperm(len(given), generator=torch.Generator().manual_seed(derived_seed(seed, _PURPOSE)))
+    order = torch.randperm(len(given), generator=torch.Generator().manual_seed(derived_seed(seed, "halves")))
     labeled = given.cpu()[order] >= 0
     half = torch.zeros(len(given), dtype=torch.int64)
     for rows in (order[labeled], order[~labeled]):

@@ -13,7 +13,6 @@ from noisycorrect.support.rng import derived_seed
 HELD_OUT_SHARE = 0.1
 LATEST_START = 0.5  # share of the epochs after which nothing is held out any more
 SIGNIFICANT = 1.645  # quantile of the standard normal distribution, 5 % one-sided
-_PURPOSE = 4  # of the random numbers, beside those of noisycorrect.training.run
 
 
 class MemorisationWatch:
@@ -47,7 +46,7 @@ class MemorisationWatch:
 
     def __init__(self, given: Tensor, epochs: int, seed: int) -> None:
         labeled = (given >= 0).nonzero().flatten().cpu()
-        generator = torch.Generator().manual_seed(derived_seed(seed, _PURPOSE))
+        generator = torch.Generator().manual_seed(derived_seed(seed, "held-out labels"))
         order = torch.randperm(len(labeled), generator=generator)
         rows = labeled[order[: max(1, round(HELD_OUT_SHARE * len(labeled)))]].to(given.device)
         self.given = given

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -11,11 +13,12 @@ from torch import Tensor, nn
 
 from noisycorrect.correction.part import Setup
 from noisycorrect.support.checks import whole_number
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import unwrap
 from noisycorrect.support.rng import seeded
 
 _RESETS = ("reset_parameters", "_reset_parameters")  # torch's attention layers have the second
+_NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 class InputPair(NamedTuple):
@@ -68,8 +71,8 @@ class TwinNetworks(nn.Module):
         self.second = second
 
     @classmethod
-    def of(cls, model: nn.Module, seed: int) -> TwinNetworks:
-        """Return a model together with a copy whose layers are initialised anew; see :func:`reinitialised`.
+    def of(cls, model: nn.Module, seed: int, *, layers: Iterable[str] | None = None) -> TwinNetworks:
+        """Return a model together with a copy whose layers are initialised anew, but for what is frozen.
 
         Parameters
         ----------
@@ -77,13 +80,16 @@ class TwinNetworks(nn.Module):
             Becomes ``first``, as it is.
         seed : int
             Of the second network's weights, >= 0.
+        layers : iterable of str, optional
+            Names of the modules that are started anew; default: all that are not frozen. Of a pretrained network that
+            is trained further, name those that are new, such as ``["head"]``: nothing else tells them apart.
 
         Raises
         ------
         InvalidInputError
-            If no layer of the model can be initialised anew.
+            If no layer of the model can be initialised anew, or it has none of that name.
         """
-        return cls(model, reinitialised(model, seed))
+        return cls(model, reinitialised(model, seed, layers=layers))
 
     def forward(self, inputs: Any) -> Tensor:
         """Run both networks on an input, or each on its own of an :class:`InputPair`.
@@ -109,10 +115,13 @@ class TwinNetworks(nn.Module):
         return log_probs.logsumexp(0) - math.log(2)
 
 
-def reinitialised(model: nn.Module, seed: int) -> nn.Module:
+def reinitialised(model: nn.Module, seed: int, *, layers: Iterable[str] | None = None) -> nn.Module:
     """Return a copy of a model whose layers have fresh weights: ``reset_parameters()`` of every module that has it.
 
-    Parameters that belong to no such module (a class token, say) keep the values that they have.
+    What is frozen stays as it is: parameters without ``requires_grad``, wherever they are used, and the statistics of
+    modules all of whose parameters are frozen. So do parameters that belong to no module with ``reset_parameters()``
+    (a class token, say). Nothing says of other layers whether they were trained before, so they are started anew; a
+    warning follows if their normalisation layers look trained.
 
     Parameters
     ----------
@@ -120,33 +129,101 @@ def reinitialised(model: nn.Module, seed: int) -> nn.Module:
         Left as it is.
     seed : int
         >= 0. Global generators are left as they were.
+    layers : iterable of str, optional
+        Names of the modules that are started anew, with all inside them, such as ``"head"`` where the rest is
+        pretrained. Default: all.
 
     Raises
     ------
     InvalidInputError
-        If no module has ``reset_parameters()``: the copy would be the model itself.
+        If the model has no such layers; if none of them that is not frozen has ``reset_parameters()``: the copy would
+        be the model itself.
 
     Examples
     --------
-    >>> layer = nn.Linear(2, 2)
-    >>> fresh = reinitialised(layer, seed=1)
-    >>> torch.equal(fresh.weight, layer.weight), torch.equal(fresh.weight, reinitialised(layer, seed=1).weight)
-    (False, True)
+    >>> model = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Linear(2, 2))
+    >>> fresh = reinitialised(model, seed=1)
+    >>> torch.equal(fresh[0].weight, model[0].weight), torch.equal(fresh[1].weight, model[1].weight)
+    (True, False)
     """
     seed = whole_number("seed", seed, least=0)
     fresh = copy.deepcopy(model)
-    found = [(module, name) for module in fresh.modules() for name in _RESETS if callable(getattr(module, name, None))]
-    if not found:
+    chosen = dict(fresh.named_modules()) if layers is None else _inside(fresh, layers)
+    frozen = _frozen_modules(fresh)
+    # A module may reset what belongs to others, as attention does, so all that is frozen is put back at the end.
+    kept = {name: p.clone() for name, p in fresh.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    kept |= {name: b.clone() for name, b in fresh.named_buffers() if name.rpartition(".")[0] in frozen}
+    resets = [
+        getattr(module, reset)
+        for name, module in chosen.items()
+        for reset in _RESETS
+        if name not in frozen and callable(getattr(module, reset, None))
+    ]
+    if not resets:
         raise InvalidInputError(
-            "a model with layers that have reset_parameters()",
+            "a model with layers that train and have reset_parameters()",
             got=f"{type(model).__name__} without one",
             fix="build two networks and pass both to TwinNetworks(first, second)",
         )
+    if layers is None:
+        _warn_of_trained({name: module for name, module in chosen.items() if name not in frozen})
     first = next(fresh.parameters(), None)
-    with seeded(seed, device=None if first is None else first.device), torch.no_grad():
-        for module, name in found:
-            getattr(module, name)()
+    with seeded(seed, "fresh weights", device=None if first is None else first.device), torch.no_grad():
+        for reset in resets:
+            reset()
+    _put_back(fresh, kept)
     return fresh
+
+
+def _inside(model: nn.Module, layers: Iterable[str]) -> dict[str, nn.Module]:
+    """Return the modules of these names, and all inside them."""
+    modules, wanted = dict(model.named_modules()), [layers] if isinstance(layers, str) else list(layers)
+    for name in wanted:
+        if not name or name not in modules:
+            raise unknown_name("layer", name, [other for other in modules if other])
+    return {
+        name: module
+        for name, module in modules.items()
+        if any(name == layer or name.startswith(f"{layer}.") for layer in wanted)
+    }
+
+
+def _frozen_modules(model: nn.Module) -> set[str]:
+    """Return the names of modules all of whose parameters are frozen, and of those inside them."""
+    whole = [
+        name
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters()) and not any(p.requires_grad for p in module.parameters())
+    ]
+    prefixes = tuple(f"{name}." if name else "" for name in whole)
+    return {name for name, _ in model.named_modules() if name in whole or name.startswith(prefixes)} if whole else set()
+
+
+def _put_back(model: nn.Module, kept: dict[str, Tensor]) -> None:
+    """Give parameters and buffers the values they had, also where a module has made new ones."""
+    for name, value in kept.items():
+        owner, _, own = name.rpartition(".")
+        tensor = getattr(model.get_submodule(owner), own)
+        tensor.data.copy_(value)
+        if isinstance(tensor, nn.Parameter):
+            tensor.requires_grad_(False)
+
+
+def _warn_of_trained(modules: dict[str, nn.Module]) -> None:
+    """Warn if a normalisation layer is no longer as it is made, with equal values in all channels."""
+    for name, module in modules.items():
+        if not isinstance(module, _NORMALISATION):
+            continue
+        tensors = (getattr(module, part, None) for part in ("weight", "bias", "running_mean", "running_var"))
+        if any(isinstance(t, Tensor) and t.numel() > 1 and bool((t != t.flatten()[0]).any()) for t in tensors):
+            warnings.warn(
+                f"a further network starts anew, but layer {name or type(module).__name__!r} looks trained: pretrained"
+                " weights are lost in that network. Freeze what is to stay (requires_grad_(False)), or say which layers"
+                " are new: TwinNetworks.of(model, seed, layers=['head']) as the model, or"
+                " prune_retrain(..., fresh=False)",
+                stacklevel=4,
+            )
+            return
 
 
 def twin_networks(model: nn.Module) -> TwinNetworks:

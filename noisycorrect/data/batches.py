@@ -138,7 +138,7 @@ class LabelView(Dataset[Any]):
     def _read(self, indices: list[int]) -> Any:
         if isinstance(self.data, ArrayDataset):
             return self.data.batch(indices)
-        with seeded(self.seed, int(self._epoch), indices[0]):
+        with seeded(self.seed, "augmentation", int(self._epoch), indices[0]):
             if hasattr(self.data, "__getitems__"):
                 return self.collate_fn(self.data.__getitems__(indices))
             return self.collate_fn([self.data[index] for index in indices])
@@ -221,7 +221,7 @@ class ShardedBatches(Sampler[list[int]]):
         if not self.shuffle:
             return torch.arange(self.length)
         if self._shuffled is None or self._shuffled[0] != self.epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, "order of samples", self.epoch))
             self._shuffled = self.epoch, torch.randperm(self.length, generator=generator)
         return self._shuffled[1]
 

@@ -252,7 +252,7 @@ def read_given(data: MapStyleDataset, num_workers: int = 0) -> Any:
 def _read_labels(data: MapStyleDataset, indices: list[int], num_workers: int) -> list[Any]:
     """Return the labels of some items; read by workers if there are any, so that no open file is shared with them."""
     batches = [indices[start : start + 64] for start in range(0, len(indices), 64)]
-    with seeded(0):
+    with seeded(0, "reading labels"):
         loader = DataLoader(
             _Whole(data),
             batch_sampler=batches,
@@ -313,7 +313,7 @@ class _Readings(Dataset[Any]):
             tensors.append(tensor)
             return tensor
 
-        with seeded(attempt):
+        with seeded(0, "reading twice", attempt):
             item: Any = default_convert(split_fields(self.data[0])[0])  # type: ignore[no-untyped-call]
         map_tensors(item, note)
         return tensors

@@ -217,7 +217,7 @@ def _blocks(data: MapStyleDataset, num_workers: int) -> Iterator[tuple[Sequence[
     picks = np.linspace(0, len(data) - 1, min(SAMPLES_READ, len(data))).astype(int).tolist()
     # The first alone: it tells whether there is anything to read.
     batches = [picks[:1], *(picks[start : start + 64] for start in range(1, len(picks), 64))]
-    with seeded(0):
+    with seeded(0, "inputs read"):
         loader = DataLoader(
             _Inputs(data),
             batch_sampler=batches,

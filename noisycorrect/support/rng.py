@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import random
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 
-def derived_seed(*entropy: int) -> int:
-    """Return a 63-bit seed that mixes whole numbers >= 0 (a run's seed, an epoch, a purpose).
+def derived_seed(seed: int, purpose: str, *where: int) -> int:
+    """Return the 63-bit seed of one stream of random numbers.
+
+    A stream has a name, so that what it is for cannot be mistaken for where it is drawn: the choice of held-out labels
+    is never the order of an epoch. Each name stands in one place of the code.
+
+    Parameters
+    ----------
+    seed : int
+        Of a run, a data set, an experiment; >= 0.
+    purpose : str
+        What the numbers are for.
+    *where : int
+        Whole numbers >= 0 that tell apart the streams of one purpose (an epoch, a rank).
 
     Examples
     --------
-    >>> derived_seed(0, 1) == derived_seed(0, 1), derived_seed(0, 1) == derived_seed(1, 0)
-    (True, False)
+    >>> derived_seed(0, "order of samples", 3) == derived_seed(0, "order of samples", 3)
+    True
+    >>> derived_seed(0, "order of samples", 3) == derived_seed(0, "held-out labels", 3)
+    False
     """
-    # SeedSequence pads with zeros: without the length (7, 3) and (7, 3, 0) would be one seed.
+    # crc32, not hash(): the same in every process. SeedSequence pads with zeros: without the length (7, 3) and
+    # (7, 3, 0) would be one seed.
+    entropy = (seed, zlib.crc32(purpose.encode()), *where)
     return int(np.random.SeedSequence((len(entropy), *entropy)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -33,7 +50,7 @@ def untouched(device: torch.device | None = None) -> Iterator[None]:
 
     Examples
     --------
-    >>> with seeded(0):
+    >>> with seeded(0, "an example"):
     ...     with untouched():
     ...         drawn = torch.rand(1)
     ...     bool(drawn == torch.rand(1))
@@ -50,38 +67,38 @@ def untouched(device: torch.device | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def seeded(*entropy: int, device: torch.device | None = None) -> Iterator[None]:
+def seeded(seed: int, purpose: str, *where: int, device: torch.device | None = None) -> Iterator[None]:
     """Seed torch, numpy and random inside the block; give the caller's generators back unchanged.
 
     Parameters
     ----------
-    *entropy : int
-        Whole numbers >= 0, mixed by :func:`derived_seed`.
+    seed, purpose, *where
+        As for :func:`derived_seed`.
     device : torch.device, optional
         A CUDA device whose generator is seeded and restored, too.
 
     Examples
     --------
-    >>> with seeded(0, 7):
+    >>> with seeded(0, "dropout", 7):
     ...     first = torch.rand(1)
-    >>> with seeded(0, 7):
+    >>> with seeded(0, "dropout", 7):
     ...     again = torch.rand(1)
     >>> bool(first == again)
     True
     """
-    seed = derived_seed(*entropy)
+    derived = derived_seed(seed, purpose, *where)
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - augmentations use them
     devices = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         # torch.manual_seed would seed every GPU, which the fork does not put back.
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(derived)
         if devices:
             with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+                torch.cuda.manual_seed(derived)
         elif device is not None and device.type == "mps":
-            torch.mps.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
+            torch.mps.manual_seed(derived)
+        np.random.seed(derived % 2**32)  # noqa: NPY002
+        random.seed(derived)
         try:
             yield
         finally:

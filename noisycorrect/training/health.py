@@ -191,7 +191,7 @@ class RunHealth:
 
     def _probs(self, model: nn.Module) -> Tensor:
         assert self._batch is not None
-        with seeded(self.seed, device=self.engine.device):
+        with seeded(self.seed, "look", device=self.engine.device):
             return self.engine.task.probs(self.engine.look(model, self._batch)).cpu()
 
     def _nats(self, probs: Tensor) -> float:

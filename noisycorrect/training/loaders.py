@@ -12,6 +12,7 @@ from noisycorrect.data.datasets import MapStyleDataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support import distributed
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.run_data import RunData
 
 Loader = DataLoader[Any]
@@ -67,11 +68,12 @@ class RunLoaders:
         self.train_batches.set_epoch(epoch)
         return self._train
 
-    def shuffled(self, data: MapStyleDataset, seed: int, epoch: int) -> Loader:
-        """Return all samples of a data set in random order, given labels with them."""
+    def for_statistics(self, data: MapStyleDataset, epoch: int) -> Loader:
+        """Return all samples of a data set after so many epochs, in an order and augmentation that no epoch has."""
+        seed = derived_seed(self.seed, "samples for statistics")
         batches = self._sharded(len(data), self.prediction_batch, seed, full=True)
         batches.set_epoch(epoch)
-        view = self._view(data)
+        view = self._view(data, seed)
         view.set_epoch(epoch)
         return self._loader(view, batches)
 
@@ -103,9 +105,10 @@ class RunLoaders:
         rank, ranks = distributed.rank(), distributed.world_size()
         return ShardedBatches(length, batch_size, rank=rank, world_size=ranks, seed=seed, full=full)
 
-    def _view(self, data: MapStyleDataset) -> LabelView:
+    def _view(self, data: MapStyleDataset, seed: int | None = None) -> LabelView:
         expected = self.store.kind.class_indices
-        return LabelView(data, None, seed=self.seed, collate_fn=self.data.collate_fn, expected=expected)
+        seed = derived_seed(self.seed, "predicted samples") if seed is None else seed
+        return LabelView(data, None, seed=seed, collate_fn=self.data.collate_fn, expected=expected)
 
     def _val_view(self) -> LabelView | None:
         data = self.data
@@ -113,7 +116,8 @@ class RunLoaders:
             return None
         given = None if self.store.kind.parts is not None else np.asarray(data.val_given)
         expected = given if given is not None and given.ndim == 1 and given.dtype != object else None
-        return LabelView(data.val, None, seed=self.seed, collate_fn=data.collate_fn, expected=expected)
+        seed = derived_seed(self.seed, "validation samples")
+        return LabelView(data.val, None, seed=seed, collate_fn=data.collate_fn, expected=expected)
 
     def _loader(self, view: LabelView, batches: Any) -> Loader:
         return make_loader(view, batches, self.num_workers, pin_memory=self.pinned)

@@ -26,7 +26,7 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modules import unwrap, wrapped
-from noisycorrect.support.rng import derived_seed, seeded
+from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
@@ -38,8 +38,6 @@ from noisycorrect.training.records import label_record
 from noisycorrect.training.run_data import RunData
 
 CHECKPOINT = "checkpoint.pt"
-# What a stream of random numbers is for; mixed into the seed, so that no two purposes share one.
-TRAINING, RECALIBRATION, OBJECTIVE = 1, 2, 3
 
 
 class Run:
@@ -190,7 +188,7 @@ class Run:
     def rehearse(self) -> None:
         """Run the student on a training and a validation batch, so that what does not fit is known at once."""
         for number, loader in enumerate(self.loaders.first()):
-            with seeded(self.seed):
+            with seeded(self.seed, "rehearsal"):
                 for batch in loader:
                     output = self.engine.rehearse(self.student, batch)
                     if number == 0:
@@ -201,7 +199,7 @@ class Run:
         """Give the batches of the next epoch, on the device, and finish the epoch when the block ends."""
         epoch, ranks, device = self.epoch, distributed.world_size(), self.engine.device
         loader = self.loaders.train(epoch)
-        with seeded(self.seed, OBJECTIVE, epoch, device=device):
+        with seeded(self.seed, "start of an epoch", epoch, device=device):
             for part in self._parts:
                 part.start_epoch(epoch, self.student)
         shared = self._parts if ranks > 1 else ()
@@ -209,7 +207,7 @@ class Run:
         self._losses = EpochLosses(epoch, len(self.loaders.train_batches))
         self.trained.train()
         try:
-            with seeded(self.seed, TRAINING, epoch, distributed.rank(), device=device):
+            with seeded(self.seed, "training", epoch, distributed.rank(), device=device):
                 yield self._batches(loader, epoch)
                 self.loss = self._losses.mean()
                 check_weights(self.student, epoch)
@@ -276,13 +274,14 @@ class Run:
         augmented = average.recalibration.inputs == "augmented"
         data = self.data.train if augmented else self.data.canonical
         # Shuffled: sorted data misleads the one-pass estimate.
-        loader = self.loaders.shuffled(data, derived_seed(self.seed, RECALIBRATION), self.epoch)
+        loader = self.loaders.for_statistics(data, self.epoch)
 
         def forward(model: nn.Module, batch: Batch) -> Any:
             batch = self.engine.to_device(batch)
             if augmented and self.engine.augment is not None:
                 # Seeded by batch: every pass of the exact method must see the same inputs.
-                with seeded(self.seed, RECALIBRATION, self.epoch, int(batch.index[0]), device=self.engine.device):
+                first = int(batch.index[0])
+                with seeded(self.seed, "augment for statistics", self.epoch, first, device=self.engine.device):
                     batch.input = self.engine.augment(batch.input)
             return self.task.forward(model, batch)
 

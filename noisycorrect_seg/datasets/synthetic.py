@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any, final
 
 import numpy as np
@@ -94,8 +93,6 @@ class SyntheticPeople:
             raise InvalidInputError("a mask noise model, its spelling or None", got=repr(noise), fix="see parse")
         self.noise = noise
         self.cache = bool(cache)
-        # crc32, not hash(): the same in every process.
-        self._key = (self.seed, zlib.crc32(split.encode()))
         self._drawn: dict[int, tuple[Image, Mask, Mask]] = {}
 
     def __len__(self) -> int:
@@ -131,11 +128,11 @@ class SyntheticPeople:
         index = self._position(index)
         if index in self._drawn:
             return self._drawn[index]
-        rng = np.random.default_rng(derived_seed(*self._key, index))
+        rng = np.random.default_rng(derived_seed(self.seed, self.split, index))
         image, clean = render(rng, *self.size)
         given = clean
         if self.noise is not None:
-            stream = derived_seed(*self._key, _NOISE, 0)
+            stream = derived_seed(self.seed, self.split, _NOISE, 0)
             given = self.noise.apply_one(clean, classes=self.classes, seed=stream, index=index, image=image)
         sample = (image, clean, given)
         if self.cache:

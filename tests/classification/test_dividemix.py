@@ -249,7 +249,7 @@ def probs_of_one_view(ends, samples):
 
 
 def seed_of(objective):
-    return dividemix.derived_seed(objective.setup.seed, 3)
+    return dividemix.derived_seed(objective.setup.seed, "division", 3)
 
 
 @pytest.mark.parametrize("penalty", [False, True])
@@ -331,13 +331,14 @@ def test_it_beats_cross_entropy_where_many_labels_are_wrong():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, CLASSES))
     settings = {"num_classes": CLASSES, "epochs": 20, "lr": 0.1, "batch_size": 30, "callbacks": [QUIET]}
-    plain = SelfCorrector(model, recipe="ce", **settings).fit((inputs, given)).model
-    recipe = PLAIN.replace(objective=DivideMix(warmup_epochs=3, ramp_epochs=5))
-    found = SelfCorrector(TwinNetworks.of(model, 1), recipe=recipe, **settings).fit((inputs, given)).model
-    score = {
-        name: (net(inputs).argmax(1) == clean).float().mean().item() for name, net in (("ce", plain), ("dm", found))
-    }
-    assert score["dm"] > score["ce"] + 0.03
+    recipe = PLAIN.replace(objective=DivideMix(warmup_epochs=5, ramp_epochs=5))
+    scores = []
+    for seed in range(3):  # one division in a few goes wrong
+        plain = SelfCorrector(model, recipe="ce", seed=seed, **settings).fit((inputs, given)).model
+        found = SelfCorrector(model, recipe=recipe, seed=seed, **settings).fit((inputs, given)).model
+        scores.append([(net(inputs).argmax(1) == clean).float().mean().item() for net in (plain, found)])
+    plain, found = torch.tensor(scores).mean(0).tolist()
+    assert found > plain + 0.03
 
 
 def test_it_knows_itself():

@@ -43,6 +43,8 @@ MODELS: list[noise.NoiseModel] = [
     noise.OpenSet(0.3, MATERIAL["pool"]),
     noise.OpenSet(0.3, MATERIAL["pool"], sampling="bernoulli"),
     noise.Human(MATERIAL["labels_or_path"]),
+    noise.Clusters(0.3),
+    noise.Clusters(0.3, centres=1),
 ]
 SEED_FREE = {"none", "human", "feature"}  # nothing to draw: feature only breaks ties, and a given teacher has none here
 
@@ -232,7 +234,9 @@ def test_bad_seeds_and_class_counts_are_refused(model: noise.NoiseModel) -> None
             model.apply(LABELS, num_classes=num_classes, seed=0, inputs=INPUTS)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("model", [noise.InstanceDependent(0.4), noise.FeatureDependent(0.3), MODELS[14]], ids=str)
+@pytest.mark.parametrize(
+    "model", [noise.InstanceDependent(0.4), noise.FeatureDependent(0.3), MODELS[14], noise.Clusters(0.3)], ids=str
+)
 def test_models_that_need_inputs_say_so(model: noise.NoiseModel) -> None:
     with pytest.raises(InvalidInputError, match=rf"inputs, because '{model.name}' noise depends on them; got none"):
         run(model, inputs=None)

@@ -22,7 +22,7 @@ from noisycorrect_seg.datasets import ParsingDataset
 from noisycorrect_seg.geometry.crops import warp_evidence
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
-from noisycorrect_seg.methods.adele import fitted_curve, growth_curve, scale_consistency, slowdown
+from noisycorrect_seg.methods.adele import corrected_masks, fitted_curve, growth_curve, scale_consistency, slowdown
 from noisycorrect_seg.methods.frames import into_canonical, onto_crops
 from noisycorrect_seg.task import HumanParsing
 
@@ -248,24 +248,97 @@ def test_scale_consistency_is_the_papers_formula():
     assert float(scale_consistency(probs, 0.999999)) == 0
 
 
-def test_pixels_of_classes_under_correction_follow_a_sure_network():
-    objective = started(AdaptiveEarlyLearning(confidence=0.6))
-    objective.corrected[1] = True
-    torch.manual_seed(0)
-    given = torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
-    given[0, 0] = 255
-    probs = (2 * torch.randn(2, 3, 4, 5)).softmax(1)
-    found = objective.correct(given, probs)
+def slowly_corrected(given, probs, under_correction, confidence, contested):
+    """Return one mask, pixel by pixel, by the rules as they are told."""
+    classes, (height, width) = len(probs), given.shape
+    labels = [[int(value) for value in row] for row in given]
+    shown = {value for row in labels for value in row if value < classes}
+    things = shown - {0}
+    after = [list(row) for row in labels]
+    if not any(under_correction[k] for k in things or range(1, classes)):
+        return after
+    for i in range(height):
+        for j in range(width):
+            column = [float(probs[k, i, j]) for k in range(classes)]
+            found = column.index(max(column))
+            if labels[i][j] >= classes or found == labels[i][j] or column[found] <= confidence:
+                continue
+            if (found in shown or not things) and (found == 0 or under_correction[found]):
+                after[i][j] = found
+    kept = [value for row in after for value in row if value < classes]
+    before = [value for row in labels for value in row if 0 < value < classes]
+    if sum(value > 0 for value in kept) < 0.5 * len(before) and sum(value == 0 for value in kept) > 0.95 * len(kept):
+        return labels
+    if contested == "ignore":
+        both = zip(labels, after, strict=True)
+        return [[old if old == new else 255 for old, new in zip(*rows, strict=True)] for rows in both]
+    return after
+
+
+@pytest.mark.parametrize("contested", ["replace", "ignore"])
+def test_masks_follow_predictions_by_the_rules(contested):
+    generator = torch.Generator().manual_seed(0)
     changed = 0
-    for place in np.ndindex(2, 4, 5):
-        column = probs[place[0], :, place[1], place[2]].tolist()
-        expected = int(given[place])
-        if expected == 1 and max(column) > 0.6:
-            expected = column.index(max(column))
-            changed += expected != 1
-        assert int(found[place]) == expected
-    assert changed > 0
-    assert found.dtype == given.dtype
+    for number in range(60):
+        classes = torch.randint(0, 4, (5, 1, 1), generator=generator)  # an image shows only some of the classes
+        given = (torch.randint(0, 4, (5, 4, 5), generator=generator) * (classes > 1) * (classes > 0)).to(torch.uint8)
+        given = torch.where(given == classes, 0, given)
+        given[:, 0, 0] = 255
+        probs = (3 * torch.randn(5, 4, 4, 5, generator=generator)).softmax(1)
+        active = torch.rand(4, generator=generator) < 0.6
+        before = given.clone()
+        found = corrected_masks(given, probs, active, 0.6, contested=contested)
+        assert torch.equal(given, before)
+        assert found.dtype == torch.uint8
+        for one, own, expected in zip(found, before, probs, strict=True):
+            assert one.tolist() == slowly_corrected(own, expected, active.tolist(), 0.6, contested), number
+        changed += int((found != before).sum())
+    assert changed > 500
+
+
+def certain(labels, classes=3):
+    """Return predictions that are sure of these labels, (1, K, H, W)."""
+    return 0.97 * torch.nn.functional.one_hot(labels, classes).permute(0, 3, 1, 2).float() + 0.01
+
+
+def test_a_pixel_takes_no_class_that_its_mask_lacks():
+    given, found = torch.tensor([[[0, 1, 1]]]), torch.tensor([[[1, 2, 0]]])
+    everything = torch.ones(3, dtype=torch.bool)
+    assert corrected_masks(given, certain(found), everything, 0.8).tolist() == [[[1, 1, 0]]]
+    assert corrected_masks(0 * given, certain(found), everything, 0.8).tolist() == [[[1, 2, 0]]]  # background alone
+
+
+def test_the_class_that_is_taken_must_be_under_correction_not_the_one_that_is_given():
+    given, found = torch.tensor([[[0, 1, 2, 2]]]), torch.tensor([[[0, 2, 1, 0]]])
+    active = torch.tensor([False, True, False])
+    assert corrected_masks(given, certain(found), active, 0.8).tolist() == [[[0, 1, 1, 0]]]
+    others = torch.tensor([[[0, 0, 2, 2]]])  # shows no class under correction
+    assert torch.equal(corrected_masks(others, certain(0 * found), active, 0.8), others)
+
+
+def test_an_image_that_would_lose_its_foreground_stays():
+    active = torch.tensor([False, True, True])
+    given = torch.zeros(2, 10, 10, dtype=torch.uint8)
+    given[:, :2] = 1  # 20 pixels of foreground
+    found = torch.zeros(2, 10, 10, dtype=torch.long)
+    found[0, 0, :4] = 1  # 4 would be left, and 96 % background
+    found[1, 0, :5] = 1  # 5 and 95 %
+    after = corrected_masks(given, certain(found), active, 0.8)
+    assert torch.equal(after[0], given[0])
+    assert torch.equal(after[1].long(), found[1])
+    small = torch.zeros(1, 10, 10, dtype=torch.uint8)
+    small[0, 0, :4] = 1  # half of so little may go, whatever is background
+    half = torch.zeros(1, 10, 10, dtype=torch.long)
+    half[0, 0, :2] = 1
+    assert torch.equal(corrected_masks(small, certain(half), active, 0.8).long(), half)
+
+
+def test_contested_pixels_are_ignored_where_that_is_chosen():
+    objective = started(AdaptiveEarlyLearning(contested="ignore"))
+    given, probs = torch.tensor([[[0, 1, 1]]], dtype=torch.uint8), certain(torch.tensor([[[0, 1, 0]]]))
+    assert torch.equal(objective.correct(given, probs), given)  # no class is under correction
+    objective.corrected[1] = True
+    assert objective.correct(given, probs).tolist() == [[[0, 1, 255]]]
 
 
 def test_a_class_is_corrected_from_where_its_iou_slows_down():
@@ -284,13 +357,13 @@ def test_a_class_is_corrected_from_where_its_iou_slows_down():
     assert torch.equal(again.corrected, objective.corrected)
 
 
-def test_adele_counts_intersection_and_union_of_its_mean_prediction():
-    objective = started(AdaptiveEarlyLearning(scales=[1.0]))
+def test_adele_counts_intersection_and_union_of_its_unscaled_prediction():
+    objective = started(AdaptiveEarlyLearning(scales=[0.5, 1.0]))
     crops = batch()
     crops.given[0, :3] = 255
     logits = torch.zeros(2, 3, *SIZE)
     logits[:, 1, :, :6] = 5.0
-    objective.loss(lambda image: logits, crops, GIVEN)
+    objective.loss(lambda image: logits if image.shape[-2:] == SIZE else 9 * logits.flip(-1), crops, GIVEN)
     found = logits.argmax(1)
     for number in range(3):
         own, predicted = crops.given == number, (found == number) & (crops.given != 255)
@@ -313,9 +386,70 @@ def test_adele_sees_its_scales_and_counts_their_area():
     assert objective.identity()["scales"] == [0.5, 1.0, 1.5]
 
 
+class Shifted(nn.Module):
+    """Logits of a pixel are the image's channels one to the right, so that a mirror sees others; it counts itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(4.0))
+        self.drop = nn.Dropout(0.5)
+        self.samples = {True: 0.0, False: 0.0}
+
+    def forward(self, image):
+        area = image.shape[-1] * image.shape[-2] / (SIZE[0] * SIZE[1])
+        self.samples[torch.is_grad_enabled()] += len(image) * area
+        return self.scale * self.drop(image.roll(1, -1))
+
+
+def test_adeles_evidence_is_the_mean_over_scales_and_mirrors(monkeypatch):
+    objective, model, crops = started(AdaptiveEarlyLearning(scales=(0.5, 1.0))), Shifted().train(), batch()
+    model.drop.p = 0.0
+    seen = []
+    monkeypatch.setattr(objective, "correct", lambda given, probs: seen.append(probs) or given)
+    for epoch in (3, 4):
+        objective.start_epoch(epoch, model)
+        objective.loss(model, crops, GIVEN)
+    half = (SIZE[0] // 2, SIZE[1] // 2)
+
+    def views(image):
+        small = torch.nn.functional.interpolate(image, size=half, mode="bilinear", align_corners=True)
+        probs = [model(one).softmax(1) for one in (image, small)]
+        return [torch.nn.functional.interpolate(p, size=SIZE, mode="bilinear", align_corners=True) for p in probs]
+
+    upright = views(crops.input)
+    mirrored = [p.flip(-1)[:, list(SHAPES.flip_index)] for p in views(crops.input.flip(-1))]
+    torch.testing.assert_close(seen[0], torch.stack(upright).mean(0))
+    torch.testing.assert_close(seen[1], torch.stack(upright + mirrored).mean(0))
+    assert not torch.allclose(seen[0], seen[1], atol=1e-2)
+
+
+def test_adeles_mirrors_cost_what_is_counted_and_drop_nothing():
+    objective, model, crops = started(AdaptiveEarlyLearning(scales=(0.5, 1.0))), Shifted().train(), batch()
+    modes = []
+    model.drop.register_forward_hook(lambda module, inputs, output: modes.append(module.training))
+    for epoch in range(6):
+        objective.start_epoch(epoch, model)
+        objective.loss(model, crops, GIVEN)
+    assert modes == [True] * 2 * 4 + ([True] * 2 + [False] * 2) * 2
+    assert model.training
+    assert model.drop.training
+    taken = 3 * model.samples[True] + model.samples[False]
+    assert taken == pytest.approx(len(crops) * sum(objective.passes(epoch, 6) for epoch in range(6)))
+    plain = AdaptiveEarlyLearning(scales=(0.5, 1.0), mirror=False)
+    assert plain.passes(5, 6) == objective.passes(0, 6) == 3.75
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"fall": 1.0}, {"confidence": -0.1}, {"strength": -1}, {"agreed": 2}, {"scales": (0.7,)}, {"scales": (0, 1)}],
+    [
+        {"fall": 1.0},
+        {"contested": "drop"},
+        {"confidence": -0.1},
+        {"strength": -1},
+        {"agreed": 2},
+        {"scales": (0.7,)},
+        {"scales": (0, 1)},
+    ],
 )
 def test_adele_refuses_numbers_out_of_range(wrong):
     with pytest.raises(InvalidInputError):
@@ -327,7 +461,7 @@ def test_adele_refuses_numbers_out_of_range(wrong):
 
 def fit(objective, run_dir=None, stop=None):
     run = SelfCorrector(
-        net(), task=TASK, recipe=PLAIN.replace(objective=objective), epochs=6, batch_size=3, lr=0.2, run_dir=run_dir,
+        net(), task=TASK, recipe=PLAIN.replace(objective=objective), epochs=6, batch_size=3, lr=0.5, run_dir=run_dir,
         callbacks=[QUIET, Kill(stop)], device="cpu",
     )  # fmt: skip
     return run.fit(ParsingDataset(Squares(), SIZE, augment=True), ParsingDataset(Squares(), SIZE))
@@ -339,7 +473,7 @@ def fit(objective, run_dir=None, stop=None):
 def test_a_resumed_run_is_the_run_that_was_not_stopped(make, tmp_path, monkeypatch):
     def stopped_and_resumed(folder):
         with pytest.raises(KeyboardInterrupt):
-            fit(make(), folder, stop=5)
+            fit(make(), folder, stop=4)
         return fit(make(), folder)
 
     def weights(result):
@@ -347,7 +481,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(make, tmp_path, monkeypat
 
     whole, resumed = fit(make()), stopped_and_resumed(tmp_path / "run")
     assert torch.equal(weights(resumed), weights(whole))
-    assert whole.sample_passes == resumed.sample_passes == round(6 * 6 * make().passes(0, 6))
+    assert whole.sample_passes == resumed.sample_passes == round(6 * sum(make().passes(epoch, 6) for epoch in range(6)))
     monkeypatch.setattr(type(make()), "load_state_dict", lambda self, state: None)
     assert not torch.equal(weights(stopped_and_resumed(tmp_path / "forgetful")), weights(whole))
 

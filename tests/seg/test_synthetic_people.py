@@ -165,7 +165,7 @@ def test_left_is_the_persons_own(people: SyntheticPeople, clean: np.ndarray) -> 
 
     yaws = []
     for index in range(COUNT):
-        rng = np.random.default_rng(derived_seed(*people._key, index))
+        rng = np.random.default_rng(derived_seed(people.seed, people.split, index))
         yaws.append(sample_person(streams(rng)[0]).pose.yaw)
     turned = np.abs((np.array(yaws) + 180) % 360 - 180)
     for part, least in (("arm", 0.9), ("leg", 0.75), ("shoe", 0.75)):

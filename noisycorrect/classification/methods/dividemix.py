@@ -70,7 +70,9 @@ def clean_probability(losses: np.ndarray, seed: int = 0) -> np.ndarray:
     if not len(values) or values.min() == values.max():
         return np.ones(len(values), np.float32)
     scaled = ((values - values.min()) / (values.max() - values.min()))[:, None]
-    mixture = GaussianMixture(2, reg_covar=_LEAST_VARIANCE, random_state=derived_seed(seed) % 2**32)
+    mixture = GaussianMixture(
+        2, reg_covar=_LEAST_VARIANCE, random_state=derived_seed(seed, "mixture of losses") % 2**32
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last iterate is as good a split as another
         posterior = mixture.fit(scaled).predict_proba(scaled)
@@ -283,10 +285,14 @@ class DivideMix(TwinObjective):
         return self.lambda_u * min(1.0, max(0.0, (epoch - self.warmup(epochs)) / ramp))
 
     def passes(self, epoch: int, epochs: int) -> float:
-        """Return the sample passes a sample: training, and after the warm-up division and guesses."""
+        """Return the sample passes a sample: training, and after the warm-up guesses."""
         if epoch < self.warmup(epochs):
             return self.networks * TRAINING_PASSES
-        return self.networks * (1 + self.views * (1 + TRAINING_PASSES))
+        return self.networks * self.views * (1 + TRAINING_PASSES)
+
+    def set_predictions(self, epoch: int, epochs: int) -> int:
+        """Return how often a division has the set predicted: by each network, once the warm-up is over."""
+        return 0 if epoch < self.warmup(epochs) else self.networks
 
     def start(self, setup: Setup) -> None:
         """Trust all given labels until the first division."""
@@ -312,7 +318,9 @@ class DivideMix(TwinObjective):
         probs, labeled = self.setup.predict(network), self._given >= 0
         given = self._given[labeled]
         likelihood = probs[labeled].gather(1, given[:, None]).squeeze(1).clamp(min=torch.finfo(torch.float32).tiny)
-        clean = clean_probability(-likelihood.log().cpu().numpy(), derived_seed(self.setup.seed, self._epoch))
+        clean = clean_probability(
+            -likelihood.log().cpu().numpy(), derived_seed(self.setup.seed, "division", self._epoch)
+        )
         divided = torch.zeros_like(self.clean_probs[:, 0])
         divided[labeled] = torch.from_numpy(clean).to(divided.device)
         return divided

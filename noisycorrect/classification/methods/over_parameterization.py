@@ -22,7 +22,6 @@ from noisycorrect.support.rng import derived_seed
 LEAST_PROB = 1e-4
 INITIAL_DEVIATION = 1e-8
 PUBLISHED_BATCH = 128  # the published rates are those of a mean over so many samples
-NOISE_VARIABLES = 20220228  # purpose of a stream of random numbers, mixed into the seed
 
 
 def label_noise(u: Tensor, v: Tensor, targets: Tensor) -> Tensor:
@@ -124,7 +123,7 @@ class SparseOverParameterization(Objective):
         check_labeled(setup, self)
         super().start(setup)
         # Drawn on the CPU from a generator of their own: equal on all ranks and devices.
-        generator = torch.Generator().manual_seed(derived_seed(setup.seed, NOISE_VARIABLES))
+        generator = torch.Generator().manual_seed(derived_seed(setup.seed, "noise variables"))
         self.u = INITIAL_DEVIATION * torch.randn(setup.length, 1, generator=generator).to(setup.device)
         self.v = INITIAL_DEVIATION * torch.randn(setup.length, classes, generator=generator).to(setup.device)
 

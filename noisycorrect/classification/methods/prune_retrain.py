@@ -32,7 +32,6 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
 
-FOLDS, WEIGHTS, TRAINING = 1, 2, 3  # what a stream of random numbers is for
 Settings = dict[str, Any]
 
 
@@ -117,11 +116,13 @@ def prune_retrain(
     device: str | torch.device = "auto",
     callbacks: Iterable[Callback] = (),
     method: str = "prune-by-noise-rate",
+    fresh: bool = True,
 ) -> PruneRetrainResult:
     """Find wrong labels by cross-validation, leave them out, and train on the others.
 
     The samples are divided into folds with equal shares of each given class. For each fold a copy of the model with
-    freshly initialised layers is trained with cross-entropy on the other folds and predicts this one;
+    freshly initialised layers (frozen ones stay) is trained with cross-entropy on the other folds and predicts this
+    one;
     :func:`~noisycorrect.review.confident_learning.find_errors` then says which labels contradict these predictions.
     Last, the model is trained, from the weights that it comes with, on the labels that are left. Each training takes
     `epochs` epochs, so all of it takes about ``3 * epochs * (folds - 1 + kept share) + 1`` passes a sample;
@@ -148,6 +149,9 @@ def prune_retrain(
         Of the last training; nothing is shown of the folds.
     method : str
         See :func:`~noisycorrect.review.confident_learning.find_errors`.
+    fresh : bool
+        Whether the layers of each fold's network are initialised anew. False starts every fold from the model's own
+        weights: for a pretrained network, which must not have seen these labels.
 
     Returns
     -------
@@ -184,8 +188,8 @@ def prune_retrain(
     history: list[dict[str, float]] = []
     passes = 0
     for fold, (others, held_out) in enumerate(_folds(given, folds, seed), start=1):
-        fresh = reinitialised(model, derived_seed(seed, WEIGHTS, fold))
-        trained = fit(fresh, data, canonical, given, others, seed=derived_seed(seed, TRAINING, fold))
+        start = reinitialised(model, derived_seed(seed, "weights of a fold", fold)) if fresh else model
+        trained = fit(start, data, canonical, given, others, seed=derived_seed(seed, "training of a fold", fold))
         probs[torch.from_numpy(held_out)] = _predict(trained.model, task, canonical, given, held_out, device)
         passes += trained.sample_passes + len(held_out)
         history.append({**trained.history[-1], "fold": fold, "sample_passes": passes})
@@ -236,7 +240,7 @@ def _folds(given: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, n
     # Imported here: scikit-learn takes a second to import.
     from sklearn.model_selection import StratifiedKFold
 
-    divide = StratifiedKFold(folds, shuffle=True, random_state=derived_seed(seed, FOLDS) % 2**32)
+    divide = StratifiedKFold(folds, shuffle=True, random_state=derived_seed(seed, "folds") % 2**32)
     return list(divide.split(given, given))
 
 

@@ -12,7 +12,8 @@ from noisycorrect.objective import Objective
 class TwinObjective(Objective):
     """An objective that trains two networks, as one :class:`~noisycorrect.classification.TwinNetworks`.
 
-    A model that is not one becomes the first of the two; the second is a copy with fresh weights.
+    A model that is not one becomes the first of the two; the second is a copy with fresh weights, but for what is
+    frozen. Of a pretrained network that is trained further, pass ``TwinNetworks.of(model, seed, layers=["head"])``.
     """
 
     networks = 2

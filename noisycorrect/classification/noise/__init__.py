@@ -6,6 +6,7 @@ Every model is called alike, `model.apply(labels, num_classes=, seed=, inputs=No
 
 from noisycorrect.classification.noise.base import MODELS, NoiseModel, NoisyLabels, realised_transition, register
 from noisycorrect.classification.noise.class_conditional import ClassConditional
+from noisycorrect.classification.noise.clusters import Clusters
 from noisycorrect.classification.noise.feature import FeatureDependent
 from noisycorrect.classification.noise.human import Human
 from noisycorrect.classification.noise.instance import InstanceDependent
@@ -20,6 +21,7 @@ __all__ = [
     "MODELS",
     "Asymmetric",
     "ClassConditional",
+    "Clusters",
     "FeatureDependent",
     "Human",
     "InstanceDependent",
