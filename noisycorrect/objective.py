@@ -124,10 +124,10 @@ class EarlyLearning(Objective):
         task, original = self.setup.task, batch.input
         output, batch = correction.in_step(model, batch)
         loss = batch.share * task.loss(output, batch)
-        rows = correction.taught(batch)
-        if self.strength and rows is not None:
-            evidence = correction.evidence[batch.index]
-            loss = loss + self.strength * early_learning_penalty(task.probs(output)[rows], evidence[rows])
+        lesson = correction.taught(batch)
+        if self.strength and lesson is not None:
+            penalty = early_learning_penalty(task.probs(output)[lesson.rows], lesson.evidence)
+            loss = loss + self.strength * lesson.weight * penalty
         if self.consistency and correction.correcting and self.strong_augment is not None:
             batch.input = self.strong_augment(original)
             loss = loss + self.consistency * task.loss(task.forward(model, batch), batch)

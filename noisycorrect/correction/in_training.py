@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,24 @@ from noisycorrect.labels.trust import STEP_RULES, Trust
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.task import Metrics
+
+
+class Lesson(NamedTuple):
+    """What an objective may hold a batch's predictions to.
+
+    Attributes
+    ----------
+    rows : Tensor or slice
+        Which samples of the batch.
+    evidence : Tensor, shape (n, K)
+        Of these samples.
+    weight : float
+        What it counts, in [0, 1].
+    """
+
+    rows: Tensor | slice
+    evidence: Tensor
+    weight: float = 1.0
 
 
 class EvidenceInTraining(Correction):
@@ -71,16 +89,16 @@ class EvidenceInTraining(Correction):
         """Whether unlabelled samples count in the loss: once evidence is what is learnt from."""
         return self.correcting
 
-    def usable(self, evidence: Tensor) -> Tensor:
-        """Return evidence (n, K) as trust and targets use it."""
+    def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return evidence (n, K) of some samples as trust and targets use it."""
         return evidence
 
     def fit_trust(self) -> None:
         """Fit what the rule of trust needs of the whole set to the present evidence."""
-        self.fitted = Trust.fitted(self.trust, self.given, self.usable(self.evidence))
+        self.fitted = Trust.fitted(self.trust, self.given, self.usable(self.evidence, slice(None)))
 
-    def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
-        """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
+    def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return the trust in the labels of some samples, float32 (n,); 0 for an unlabelled one."""
         return self.fitted.about(given).of(given, evidence)
 
     def remember(self, rows: Tensor, probs: Tensor) -> Tensor:
@@ -92,12 +110,12 @@ class EvidenceInTraining(Correction):
         """Give a batch the trust and evidence that its targets are made of: those of an earlier cycle's end go."""
         batch.evidence, batch.trust = None, Trust(torch.ones_like(batch.trust.weight))
         if self.correcting:
-            batch.evidence = self.usable(evidence)
-            batch.trust = Trust(self.trust_in(batch.given.long(), batch.evidence))
+            batch.evidence = self.usable(evidence, batch.index)
+            batch.trust = Trust(self.trust_in(batch.given.long(), batch.evidence, batch.index))
 
-    def taught(self, batch: Batch) -> Tensor | slice | None:
-        """Return which rows of a batch an objective may hold to their evidence now; None is none of them."""
-        return slice(None)
+    def taught(self, batch: Batch) -> Lesson | None:
+        """Return what an objective may hold a batch's predictions to now; None is nothing."""
+        return Lesson(slice(None), self.evidence[batch.index])
 
     def dropped(self, inputs: Any) -> Any:
         """Return a batch's input after input dropout, where that is on."""
@@ -111,16 +129,15 @@ class EvidenceInTraining(Correction):
         if end.cycle == 0 and not end.stopped:
             return None
         self.fit_trust()
-        with end.store.new_generation(trust=lambda given, evidence, _: self._stored_trust(given, evidence)) as writer:
-            return publish(writer, self._kept(end), end.task.metrics())
+        everything = slice(None)
+        evidence = self.usable(self.evidence, everything)
+        trust = self.trust_in(self.given, evidence, everything).cpu()
+        with end.store.new_generation(trust=trust) as writer:
+            return publish(writer, self._kept(end, evidence), end.task.metrics())
 
-    def _stored_trust(self, given: Tensor, evidence: Tensor) -> Tensor:
-        device = self.evidence.device
-        return self.trust_in(given.to(device), evidence.to(device)).cpu()
-
-    def _kept(self, end: CycleEnd) -> Predictions:
+    def _kept(self, end: CycleEnd, evidence: Tensor) -> Predictions:
         """Yield (index, given, evidence) of this rank's shard."""
-        evidence, given = self.usable(self.evidence), torch.tensor(end.store.given())
+        given = torch.tensor(end.store.given())
         for index in end.shard():
             yield index, given[index], evidence[index.to(evidence.device)]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.correction.in_training import EvidenceInTraining
+from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.memorisation import MemorisationWatch
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
@@ -122,14 +122,15 @@ class OnlineCorrection(EvidenceInTraining):
         # The task's loss is the mean over what is labelled; ranks may hold out different numbers of samples.
         batch.share = float((kept & labeled).sum()) / max(1, int(labeled.sum()))
 
-    def taught(self, batch: Batch) -> Tensor | slice | None:
+    def taught(self, batch: Batch) -> Lesson | None:
         """Return all rows once correction has started, else the labelled ones; none while labels are held out."""
-        if self.correcting:
-            return slice(None)
-        return None if self.watch is not None else batch.given >= 0
+        if not self.correcting and self.watch is not None:
+            return None
+        rows = slice(None) if self.correcting else batch.given >= 0
+        return Lesson(rows, self.evidence[batch.index][rows])
 
-    def usable(self, evidence: Tensor) -> Tensor:
-        """Return evidence (n, K) as trust and targets use it: balanced, if that is on."""
+    def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return evidence (n, K) of some samples as trust and targets use it: balanced, if that is on."""
         if not self.balance:
             return evidence
         known = self.given[self.given >= 0]

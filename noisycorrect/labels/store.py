@@ -149,7 +149,7 @@ class SoftLabelStore(ReadableLabels):
         return store
 
     @contextlib.contextmanager
-    def new_generation(self, *, trust: Weight | None = None) -> Iterator[GenerationWriter]:
+    def new_generation(self, *, trust: Weight | Tensor | None = None) -> Iterator[GenerationWriter]:
         """Write the next generation aside, and publish it when the block ends without an exception.
 
         Every sample must be written once. Under torch.distributed each rank writes its own contiguous shard
@@ -305,7 +305,7 @@ class SoftLabelStore(ReadableLabels):
 
         return accumulate
 
-    def _weigher(self, number: int, rule: Weight | None) -> Callable[[np.ndarray, Tensor], Tensor]:
+    def _weigher(self, number: int, rule: Weight | Tensor | None) -> Callable[[np.ndarray, Tensor], Tensor]:
         classes = self.kind.class_indices
 
         def weigh(indices: np.ndarray, evidence: Tensor) -> Tensor:
@@ -313,7 +313,10 @@ class SoftLabelStore(ReadableLabels):
             if rule is None:
                 return paper_trust(number, labeled)
             given = (self.labeled if classes is None else classes)[indices]
-            weight = rule(torch.from_numpy(given), evidence, number).float()
+            if isinstance(rule, Tensor):
+                weight = rule[torch.from_numpy(indices)]
+            else:
+                weight = rule(torch.from_numpy(given), evidence, number).float()
             if weight.shape != labeled.shape or not ((weight >= 0) & (weight <= 1)).all():
                 raise InvalidInputError(
                     f"trust of shape ({len(labeled)},) in [0, 1]",

@@ -1,0 +1,171 @@
+"""Correction at every step that begins with the neighbours: they say which labels are wrong before a network learns them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
+from noisycorrect.correction.neighbors import neighbor_votes, posterior
+from noisycorrect.correction.part import Setup
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels.trust import class_relative_trust
+from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import InvalidInputError
+
+
+class NeighborCorrection(EvidenceInTraining):
+    r"""Refined labels from neighbours and from every training step, as far as there is noise to correct; one network.
+
+    A network that has learnt a wrong label by heart agrees with it. The neighbours of a sample do not: their vote is
+    held out from its label. So, before the first corrected epoch,
+
+    1. the nearest neighbours vote (:func:`~noisycorrect.correction.neighbors.neighbor_votes`), and the transition
+       matrix of greatest likelihood makes of votes v and label y the posterior
+       :math:`q_k \propto v_k T_{ky}` (:func:`~noisycorrect.correction.neighbors.posterior`);
+    2. the rate of wrong labels that it expects, :math:`\rho = 1 - \frac1N \sum_i q_{i y_i}`, sets the doubt
+       :math:`d = \min(1, \max(0, (\rho - \rho_0) / (\rho_1 - \rho_0)))`: labels that look clean are trained on as they
+       are.
+
+    Then in each step, with p the prediction of training and :math:`e \leftarrow \beta e + (1 - \beta) p`,
+
+    3. evidence is :math:`u = \alpha q + (1 - \alpha) e`, and the target :math:`t\,y + (1 - t)\,u` with trust
+       :math:`t = q_y\,(1 - d\,(1 - \min(1, \langle u, q \rangle / c_y)))`, where :math:`c_y` is the mean of
+       :math:`\langle u, q \rangle` over the labels of the class, so that a class that is hard is not argued away;
+    4. :class:`~noisycorrect.EarlyLearning` holds the network to u with :math:`d\,\bar c` of its strength, where
+       :math:`\bar c` is the mean of :math:`\langle u, q \rangle` over the set: a network that has not caught up with
+       its neighbours' labels is left to learn.
+
+    Neighbours are those of the inputs where these are floating vectors (N, F), and else of what the network's last
+    linear layer sees when correction starts, which costs one forward pass a sample.
+
+    Parameters
+    ----------
+    neighbors : int
+        How many vote, >= 1. Too many outvote classes that are few or thin.
+    share : float
+        :math:`\alpha`, of the neighbours' posterior in the evidence, in [0, 1).
+    momentum : float
+        :math:`\beta`, weight of the past in the network's evidence, in [0, 1).
+    start : float
+        Share of the epochs before correction starts, in [0, 1).
+    clean_rate, noisy_rate : float
+        :math:`\rho_0 < \rho_1`, in [0, 1]: at an expected rate of wrong labels of at most `clean_rate` no label is
+        doubted, from `noisy_rate` on each as far as it has earned.
+    keep : int or None
+        Generations of labels that stay on disk, at least 2; None keeps all.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range; when a run starts, if a label is not one class a sample.
+
+    Examples
+    --------
+    >>> NeighborCorrection(neighbors=8).identity()["neighbors"]
+    8
+    """
+
+    def __init__(
+        self,
+        *,
+        neighbors: int = 20,
+        share: float = 0.1,
+        momentum: float = 0.7,
+        start: float = 0.1,
+        clean_rate: float = 0.02,
+        noisy_rate: float = 0.08,
+        keep: int | None = 2,
+    ) -> None:
+        super().__init__(momentum=momentum, trust="class-relative", input_dropout=0.0, keep=keep)
+        self.neighbors = whole_number("neighbors", neighbors, least=1)
+        self.share = finite_number("share", share, above=0, below=1, fix="0.1 is the default, 0 is off")
+        self.begin = finite_number("start", start, above=0, below=1, fix="0.1 is the default")
+        self.clean_rate = finite_number("clean_rate", clean_rate, above=0, below=1, fix="0.02 is the default")
+        self.noisy_rate = finite_number("noisy_rate", noisy_rate, above=0, below=1, fix="0.08 is the default")
+        if self.clean_rate >= self.noisy_rate:
+            got = f"clean_rate={self.clean_rate:g}, noisy_rate={self.noisy_rate:g}"
+            raise InvalidInputError("clean_rate < noisy_rate", got=got, fix="the defaults are 0.02 and 0.08")
+
+    def start(self, setup: Setup) -> None:
+        """Make the evidence, uniform over the classes, and room for the posterior."""
+        super().start(setup)
+        self.posterior = torch.zeros_like(self.evidence)
+        self.expected_rate = math.nan
+        self.doubt = 0.0
+
+    def start_epoch(self, epoch: int, model: nn.Module) -> None:
+        """Decide whether to correct; the first time, ask the neighbours."""
+        self.correcting = epoch >= math.ceil(self.begin * self.setup.epochs)
+        if self.correcting:
+            if math.isnan(self.expected_rate):
+                self._ask_neighbors()
+            self.fit_trust()
+
+    def _ask_neighbors(self) -> None:
+        given, classes = self.given, self.setup.task.num_classes
+        votes = neighbor_votes(
+            self.setup.features(), given, classes, neighbors=self.neighbors, seed=self.setup.seed
+        )  # fmt: skip
+        self.posterior = posterior(given, votes)
+        own = self.posterior.gather(1, given.clamp(min=0).unsqueeze(1)).squeeze(1)[given >= 0]
+        self.expected_rate = float(1 - own.mean()) if len(own) else 0.0
+        self.doubt = min(1.0, max(0.0, (self.expected_rate - self.clean_rate) / (self.noisy_rate - self.clean_rate)))
+
+    def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return evidence (n, K) of some samples with the neighbours' share in it."""
+        if not self.correcting:
+            return evidence
+        return self.share * self.posterior[rows] + (1 - self.share) * evidence
+
+    def fit_trust(self) -> None:
+        """Fit what trust needs of the whole set: how far evidence and posterior agree, on average and for each class."""
+        agreement = self._agreement(self.usable(self.evidence, slice(None)), slice(None))
+        known = self.given >= 0
+        counts = torch.bincount(self.given[known], minlength=self.evidence.shape[1])
+        sums = torch.zeros_like(self.evidence[0]).index_add_(0, self.given[known], agreement[known])
+        self.class_agreement = sums / counts.clamp(min=1)
+        self.agreement = float(agreement.mean())
+
+    def _agreement(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
+        return (evidence * self.posterior[rows]).sum(1)
+
+    def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
+        known = given >= 0
+        label = given.clamp(min=0)
+        average = self.class_agreement[label]
+        earned = (self._agreement(evidence, rows) / average.clamp(min=1e-12)).clamp(max=1)
+        likely = self.posterior[rows].gather(1, label.unsqueeze(1)).squeeze(1)
+        return torch.where(known, likely * (1 - self.doubt * (1 - earned)), 0.0)
+
+    def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
+        """Run the model on a batch, take its predictions into the evidence, and blend the evidence into the targets."""
+        task = self.setup.task
+        output = task.forward(model, batch)
+        self.aim(batch, self.remember(batch.index, task.probs(output).detach()))
+        return output, batch
+
+    def taught(self, batch: Batch) -> Lesson | None:
+        """Return the evidence of the batch, with as much weight as doubt and agreement with the neighbours give it."""
+        if not (self.correcting and self.doubt) or batch.evidence is None:
+            return None
+        return Lesson(slice(None), batch.evidence, self.doubt * self.agreement)
+
+    def record(self) -> dict[str, float]:
+        """Return ``correcting``, and the ``expected_rate`` of wrong labels: NaN before the neighbours were asked."""
+        return {**super().record(), "expected_rate": self.expected_rate}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the evidence, the neighbours' posterior and what followed from it."""
+        state = {"posterior": self.posterior, "expected_rate": self.expected_rate, "doubt": self.doubt}
+        return {**super().state_dict(), **state}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Restore what :meth:`state_dict` returned; what trust needs is fitted again when the next epoch starts."""
+        super().load_state_dict(state)
+        self.posterior = state["posterior"].to(self.evidence)
+        self.expected_rate, self.doubt = state["expected_rate"], state["doubt"]

@@ -1,0 +1,145 @@
+"""What a sample's nearest neighbours say of its label, the label itself having no vote."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from noisycorrect.labels.trust import relative_trust
+from noisycorrect.review.likelihood import fit_transition
+from noisycorrect.support.rng import derived_seed
+
+MOST_VOTERS = 20_000  # among whom neighbours are sought: time is linear in the samples
+BLOCK_VALUES = 2**24  # similarities at once: 64 MB of float32
+ROUNDS = 2  # votes; from the second on, each neighbour's counts as far as its own neighbours agree with its label
+
+
+def nearest_neighbors(features: Tensor, voters: Tensor, k: int) -> Tensor:
+    r"""Return the k voters that are most alike to each sample, by the cosine of what differs from the mean.
+
+    Parameters
+    ----------
+    features : Tensor, shape (N, F), floating
+        Finite.
+    voters : Tensor, shape (M,), int64
+        Rows among which neighbours are sought; a sample is not its own neighbour.
+    k : int
+        1 to M - 1.
+
+    Returns
+    -------
+    Tensor, shape (N, k), int64
+        Rows, the nearest first.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.2], [-1.0, 0.0]])
+    >>> nearest_neighbors(features, torch.arange(4), 1).flatten().tolist()
+    [1, 0, 3, 2]
+    """
+    rows = F.normalize(features.float() - features.float().mean(0), dim=1)
+    place = torch.full((len(rows),), -1, device=rows.device)
+    place[voters] = torch.arange(len(voters), device=rows.device)
+    reference = rows[voters].T.contiguous()
+    found = torch.empty(len(rows), k, dtype=torch.int64, device=rows.device)
+    step = max(1, BLOCK_VALUES // len(voters))
+    for start in range(0, len(rows), step):
+        similarity = rows[start : start + step] @ reference
+        own = place[start : start + step]
+        itself = (own >= 0).nonzero().flatten()
+        similarity[itself, own[itself]] = -torch.inf
+        found[start : start + step] = voters[similarity.topk(k, dim=1).indices]
+    return found
+
+
+def neighbor_votes(features: Tensor, given: Tensor, num_classes: int, *, neighbors: int = 20, seed: int = 0) -> Tensor:
+    r"""Return class probabilities of each sample by a vote of its nearest neighbours.
+
+    .. math:: v_{ik} = \frac{\pi_k + \sum_{j \in N_i} w_j 1[y_j = k]}{1 + \sum_{j \in N_i} w_j}, \qquad
+        w_j = v_{j y_j} / \max_k v_{jk}
+
+    with the shares :math:`\pi` of the classes as one more vote. A neighbour's weight is how probable its own neighbours
+    think its label, from a first vote in which all weigh 1 (as in weighted adaptive nearest neighbours, Di Salvo et al.
+    2024, arXiv:2408.14358, a label's reliability weighs its vote).
+
+    Parameters
+    ----------
+    features : Tensor, shape (N, F), floating
+        Finite; comparable in scale.
+    given : Tensor, shape (N,), int64
+        Given labels; -1 for none: such a sample has no vote.
+    num_classes : int
+        K.
+    neighbors : int
+        At least 1; fewer where there are fewer. Of more than 20,000 labelled samples, so many drawn at random vote.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    Tensor, shape (N, K), float32
+        Rows sum to 1; the class shares if there are no two labelled samples.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.9, 0.0], [-1.0, 0.2], [-1.0, 0.0], [-1.0, 0.1]])
+    >>> neighbor_votes(features, torch.tensor([0, 0, 1, 1, 1, 1]), 2, neighbors=2).argmax(1).tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+    labeled = (given >= 0).nonzero().flatten()
+    prior = torch.bincount(given[labeled], minlength=num_classes).float() / max(1, len(labeled))
+    votes = prior.repeat(len(given), 1)
+    if len(labeled) < 2:
+        return votes
+    found = nearest_neighbors(features, _drawn(labeled, seed), min(neighbors, len(labeled) - 1, MOST_VOTERS - 1))
+    theirs, weight = given[found], torch.ones(len(given), device=given.device)
+    for _ in range(ROUNDS):
+        votes = prior.repeat(len(given), 1).scatter_add_(1, theirs, weight[found])
+        votes /= votes.sum(1, keepdim=True)
+        weight = relative_trust(given, votes)
+    return votes
+
+
+def posterior(given: Tensor, evidence: Tensor) -> Tensor:
+    r"""Return the probability of each true class, given what evidence held out from a label says, and the label.
+
+    :math:`q_{ik} \propto e_{ik} T_{k y_i}`, with the transition matrix T of greatest likelihood
+    (:func:`noisycorrect.review.likelihood.fit_transition`): how classes are confused is learnt from the whole set. Where
+    labels are right the matrix is all but the identity, and no label is doubted, however unsure the evidence.
+
+    Parameters
+    ----------
+    given : Tensor, shape (N,), int64
+        -1 for an unlabelled sample, of which evidence alone tells.
+    evidence : Tensor, shape (N, K)
+        Probabilities of the true class; rows sum to 1.
+
+    Returns
+    -------
+    Tensor, shape (N, K), float32
+        Rows sum to 1.
+
+    Examples
+    --------
+    >>> sure = torch.eye(2)[[0] * 50 + [1] * 50] * 0.8 + 0.1
+    >>> given = torch.tensor([0] * 50 + [1] * 50)
+    >>> bool((posterior(given, sure).argmax(1) == given).all())
+    True
+    """
+    labeled = given >= 0
+    if not bool(labeled.any()):
+        return evidence.float()
+    transition, _ = fit_transition(given[labeled].cpu().numpy(), evidence[labeled].cpu().double().numpy())
+    likelihood = torch.from_numpy(transition.T.astype(np.float32)).to(evidence.device)[given.clamp(min=0)]
+    joint = evidence.float() * torch.where(labeled.unsqueeze(1), likelihood, 1.0)
+    mass = joint.sum(1, keepdim=True)
+    return torch.where(mass > 0, joint / mass.clamp(min=torch.finfo(torch.float32).tiny), evidence.float())
+
+
+def _drawn(labeled: Tensor, seed: int) -> Tensor:
+    if len(labeled) <= MOST_VOTERS:
+        return labeled
+    generator = torch.Generator().manual_seed(derived_seed(seed, "voters"))
+    return labeled[torch.randperm(len(labeled), generator=generator)[:MOST_VOTERS].to(labeled.device)]
