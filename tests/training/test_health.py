@@ -156,9 +156,9 @@ def test_healthy_runs_say_nothing(name, rate):
 
 def test_labels_without_information_say_nothing():
     rng = np.random.default_rng(0)
-    inputs, given = torch.randn(120, 4, generator=torch.Generator().manual_seed(0)), rng.integers(0, 2, 120)
+    inputs, given = torch.randn(120, 4, generator=torch.Generator().manual_seed(0)), rng.integers(0, CLASSES, 120)
     recipe = PLAIN.replace(schedule=Schedule(6, 1, 2))
-    assert warned(lambda: corrector(network(), recipe, num_classes=3).fit((inputs, given))) == []
+    assert warned(lambda: corrector(network(), recipe).fit((inputs, given))) == []
 
 
 def test_looking_changes_nothing(monkeypatch):
