@@ -12,6 +12,7 @@ from noisycorrect.classification.methods.prune_retrain import prune_retrain
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.cross_fitting import CrossFitting
 from noisycorrect.correction.cycle_end import AtCycleEnd
+from noisycorrect.correction.neighbor_correction import NeighborCorrection
 from noisycorrect.correction.online import OnlineCorrection
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.aggregate import WeightAggregator
@@ -60,6 +61,7 @@ __all__ = [
     "InvalidInputError",
     "LabelIssue",
     "MultiLabel",
+    "NeighborCorrection",
     "NoiseEstimate",
     "NoisyCorrectError",
     "NonFiniteLossError",

@@ -241,6 +241,7 @@ class Recipe:
         trained: int | None = None,
         layers: int = 1,
         prediction_passes: int = 1,
+        vectors: bool = False,
         validated: bool = False,
         done: int | None = None,
         stopped: bool = False,
@@ -261,6 +262,8 @@ class Recipe:
             BatchNorm layers of the network, whose statistics an average has estimated anew; 0 without any.
         prediction_passes : int
             Forward passes that the task takes to predict a sample.
+        vectors : bool
+            Whether inputs are vectors, which a correction can compare without the network.
         validated : bool
             Whether there is a validation set; see :meth:`uses_average`.
         done : int, optional
@@ -289,6 +292,7 @@ class Recipe:
             step = self.objective.passes(epoch, schedule.epochs) + correction.step_passes
             total += step * (samples if trained is None else trained)
             total += self.objective.set_predictions(epoch, schedule.epochs) * prediction_passes * samples
+            total += 0 if vectors else correction.set_features(epoch, schedule.epochs) * samples
             last = epoch + 1 == (done if stopped else schedule.epochs)
             if not (schedule.ends_cycle(epoch) or last):
                 continue

@@ -88,6 +88,13 @@ class Correction(RunPart):
     momentum: float | None = None
     keep: int | None = 2
 
+    def set_features(self, epoch: int, epochs: int) -> int:
+        """Return how often an epoch (0-based) of so many asks for features of the whole training set.
+
+        Each time costs a forward pass a sample, unless inputs are vectors and their own features.
+        """
+        return 0
+
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run the model on a batch; return its output, and the batch with the trust and evidence of its targets."""
         return self.setup.task.forward(model, batch), batch

@@ -82,7 +82,6 @@ class EvidenceInTraining(Correction):
         self.given = setup.given.long()
         self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
         self.correcting = False
-        self.fit_trust()
 
     @property
     def learns_unlabeled(self) -> bool:  # type: ignore[override]

@@ -99,11 +99,18 @@ class NeighborCorrection(EvidenceInTraining):
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct; the first time, ask the neighbours."""
-        self.correcting = epoch >= math.ceil(self.begin * self.setup.epochs)
+        self.correcting = epoch >= self._first(self.setup.epochs)
         if self.correcting:
             if math.isnan(self.expected_rate):
                 self._ask_neighbors()
             self.fit_trust()
+
+    def set_features(self, epoch: int, epochs: int) -> int:
+        """Return 1 for the first corrected epoch."""
+        return int(epoch == self._first(epochs))
+
+    def _first(self, epochs: int) -> int:
+        return math.ceil(self.begin * epochs)
 
     def _ask_neighbors(self) -> None:
         given, classes = self.given, self.setup.task.num_classes
@@ -136,6 +143,8 @@ class NeighborCorrection(EvidenceInTraining):
     def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
         known = given >= 0
+        if math.isnan(self.expected_rate):  # the run was stopped before the neighbours were asked
+            return known.float()
         label = given.clamp(min=0)
         average = self.class_agreement[label]
         earned = (self._agreement(evidence, rows) / average.clamp(min=1e-12)).clamp(max=1)

@@ -37,6 +37,9 @@ class Setup:
     predict : callable
         ``predict(model)``: class probabilities of the whole training set in its canonical frame, float32 (N, K) on the
         device; one forward pass a sample, which whoever calls it declares in its `passes`.
+    features : callable
+        ``features()``: what samples can be compared by, float32 (N, F) on the device; inputs that are vectors, else one
+        forward pass a sample as for `predict`. See :func:`noisycorrect.training.features.features_of`.
     augmented : bool
         Whether the run augments its batches.
     neutral : Tensor, shape (F,), or float
@@ -50,6 +53,7 @@ class Setup:
     device: torch.device
     seed: int
     predict: Callable[[nn.Module], Tensor]
+    features: Callable[[], Tensor]
     augmented: bool = False
     neutral: Tensor | float = 0.0
 

@@ -158,10 +158,10 @@ class SoftLabelStore(ReadableLabels):
 
         Parameters
         ----------
-        trust : callable, optional
+        trust : callable or Tensor, optional
             ``trust(given, evidence, generation)`` -> weight of the given labels, float32 (n,), for a batch of samples;
             `given` are class labels (n,) with -1 for none, or, where a label is more than one class, bool (n,): which
-            samples have one. Default: Eq. 7's 1/(m+1).
+            samples have one. Or the weights of all samples, (N,). Default: Eq. 7's 1/(m+1).
 
         Yields
         ------

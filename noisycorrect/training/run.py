@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
+from noisycorrect.training.features import are_vectors, features_of
 from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights
@@ -103,6 +104,7 @@ class Run:
         self.epoch = 0
         self.stopped = False
         self.loss = math.nan
+        self.vectors = False  # whether inputs are; known from the rehearsal on
         self._asked_to_stop = False
         self._published: Metrics | None = None  # at the cycle's end that was last
         self._recorded_as_last = False
@@ -133,6 +135,7 @@ class Run:
             seed=self.seed,
             augmented=self.engine.augment is not None,
             predict=self.predict,
+            features=self.features,
             neutral=0.0 if standardize is None else standardize.mean,
         )
 
@@ -171,6 +174,7 @@ class Run:
             trained=self.loaders.train_batches.samples,
             layers=batchnorm_layers(self.model),
             prediction_passes=self.task.prediction_passes,
+            vectors=self.vectors,
             validated=self.data.val is not None,
             done=self.epoch,
             stopped=self.stopped,
@@ -192,6 +196,7 @@ class Run:
                 for batch in loader:
                     output = self.engine.rehearse(self.student, batch)
                     if number == 0:
+                        self.vectors = are_vectors(batch.input)
                         self.health.begin(self.student, batch, output, epoch=self.epoch)
 
     @contextlib.contextmanager
@@ -296,8 +301,16 @@ class Run:
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
-        own = [probs.cpu() for _, probs in self.engine.predict(model, self.loaders.canonical())]
-        shards = distributed.all_gather_objects(torch.cat(own) if own else None)
+        return self._whole(probs for _, probs in self.engine.predict(model, self.loaders.canonical()))
+
+    def features(self) -> Tensor:
+        """Return what the samples of the training set can be compared by, float32 (N, F), on the device."""
+        return self._whole(features_of(self.model, self.engine, self.loaders.canonical()))
+
+    def _whole(self, own: Iterable[Tensor]) -> Tensor:
+        """Return the rows of all ranks' shards, on the device."""
+        parts = [part.cpu() for part in own]
+        shards = distributed.all_gather_objects(torch.cat(parts) if parts else None)
         return torch.cat([shard for shard in shards if shard is not None]).to(self.engine.device)
 
     def predictions(self) -> Predictions:

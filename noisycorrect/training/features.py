@@ -1,0 +1,67 @@
+"""What samples can be compared by: their inputs, or what the last linear layer of a network sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noisycorrect.data.batches import Batch
+from noisycorrect.data.standardize import standardize_of
+from noisycorrect.support.modules import evaluating
+from noisycorrect.training.engine import Engine
+
+
+def are_vectors(inputs: Any) -> bool:
+    """Return whether a batch's inputs are floating vectors, (B, F): no token ids, no images.
+
+    Examples
+    --------
+    >>> are_vectors(torch.zeros(2, 3)), are_vectors(torch.zeros(2, 3, dtype=torch.int64))
+    (True, False)
+    """
+    return isinstance(inputs, Tensor) and inputs.dim() == 2 and inputs.is_floating_point()
+
+
+@torch.no_grad()
+def features_of(model: nn.Module, engine: Engine, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    """Yield features of each batch, float32 (B, F).
+
+    Inputs that are floating vectors are their own features, standardised if the model standardises them: a network that
+    has seen few epochs knows less of them. Of other inputs (images, token ids) features are what the model's last
+    linear layer sees, or the class probabilities if it has none; the model is in evaluation mode.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Comes back in the mode that it was in.
+    engine : Engine
+        Runs it.
+    batches : iterable of Batch
+        In the canonical frame.
+    """
+    standardize, layer = standardize_of(model), _last_linear(model)
+    seen: list[Tensor] = []
+    handle = None if layer is None else layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        with evaluating(model):
+            for batch in map(engine.to_device, batches):
+                inputs: Any = batch.input
+                if are_vectors(inputs):
+                    yield (inputs if standardize is None else standardize(inputs)).float()
+                    continue
+                seen.clear()
+                with engine.autocast():
+                    probs = engine.task.predict(model, batch)
+                found = seen[-1] if seen and len(seen[-1]) == len(probs) else probs
+                yield found.flatten(1).float()
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def _last_linear(model: nn.Module) -> nn.Module | None:
+    found = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return found[-1] if found else None
