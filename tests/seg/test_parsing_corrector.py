@@ -104,7 +104,7 @@ def fit(source=None, **options):
 
 def test_masks_are_refined_in_the_images_own_frame():
     source = Squares(damaged=(0, 1))
-    result = fit(source, keep=None)
+    result = fit(source, keep=None, lengths=(12, 2, 1))
     store = result.labels
     assert store.frame == SIZE
     assert store.generations == (0, 1, 2)
@@ -116,8 +116,8 @@ def test_masks_are_refined_in_the_images_own_frame():
     assert last["label_accuracy"] == mask_quality(mask_confusion(store, clean))["label_accuracy"]
     assert {"val_mean_iou", "val_iou_left", "label_mean_iou", "agreement", "changed"} <= last.keys()
     assert last["val_mean_iou"] > 0.3
-    # 4 + 2 epochs of 8 (the rest of 10 is a whole batch of 2), 3 recalibrations and 2 predictions of 10.
-    assert result.sample_passes == 3 * 6 * 10 + 5 * 10
+    # 12 + 2 epochs of 8 (the rest of 10 is a whole batch of 2), 3 recalibrations and 2 predictions of 10.
+    assert result.sample_passes == 3 * 14 * 10 + 5 * 10
 
 
 def test_no_warning_of_augmented_predictions_and_the_canonical_view_is_the_data_sets_own():
