@@ -104,11 +104,12 @@ def contender(name: str) -> Contender:
     """
     if name in CLASSICAL:
         return Contender(name, None)
-    methods = LABEL_METHODS | OWN
-    others = {key: Method(RECIPES[key]) for key in RECIPES if key not in methods and _for_classes(key)}
-    if name not in methods | others:
-        raise unknown_name("row", name, [*CLASSICAL, *methods, *others])
-    return Contender(name, (methods | others)[name])
+    if name in LABEL_METHODS or name in OWN:
+        return Contender(name, LABEL_METHODS.get(name) or OWN[name])
+    others = [key for key in RECIPES if _for_classes(key)]
+    if name not in others:
+        raise unknown_name("row", name, dict.fromkeys([*CLASSICAL, *LABEL_METHODS, *OWN, *others]))
+    return Contender(name, Method(RECIPES[name]))
 
 
 def _for_classes(name: str) -> bool:
