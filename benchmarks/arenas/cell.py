@@ -257,7 +257,7 @@ def predict(model: nn.Module, inputs: Tensor) -> np.ndarray:
     """Return the logits (N, K) of inputs, in evaluation mode."""
     device = next((parameter.device for parameter in model.parameters()), inputs.device)
     with evaluating(model):
-        parts = [model(part.to(device)).float().cpu() for part in inputs.split(_ROWS_AT_ONCE)]
+        parts = [model(part.to(device)).float().cpu() for part in torch.split(inputs, _ROWS_AT_ONCE)]
     return torch.cat(parts).numpy()
 
 

@@ -126,7 +126,8 @@ def majority(votes: Labels, num_classes: int, *, seed: int) -> Labels:
     tally = np.zeros((len(votes), num_classes))
     rows = np.broadcast_to(np.arange(len(votes))[:, None], votes.shape)
     np.add.at(tally, (rows[votes >= 0], votes[votes >= 0]), 1.0)
-    return (tally + 0.5 * np.random.default_rng(seed).random(tally.shape)).argmax(axis=1)
+    ties = 0.5 * np.random.default_rng(seed).random(tally.shape)
+    return np.asarray((tally + ties).argmax(axis=1))
 
 
 def _dicts(path: Path) -> list[dict[str, str]]:

@@ -33,7 +33,7 @@ class Prepared:
         For methods without a network: the inputs; of images their standardised features.
     num_classes : int
         K.
-    deviation : Tensor, shape (1, F), or float
+    deviation : Tensor, shape (1, F)
         Deviation of each feature of the training inputs.
     """
 
@@ -86,12 +86,15 @@ def prepare(choice: Choice) -> Prepared:
     scale = PREPARATIONS[choice.preparation](source.inputs[rows])
     inputs, test_inputs = (torch.from_numpy(scale(source.inputs[part])) for part in (rows, test))
     nothing = inputs[:0], np.zeros(0, np.int64)
-    vectors = (known[noisy.rows], known_test) if source.images else (inputs.numpy(), test_inputs.numpy())
+    train_features, test_features = (
+        (known[noisy.rows], known_test) if source.images else (inputs.numpy(), test_inputs.numpy())
+    )
     return Prepared(
         Problem(inputs, noisy.given, source.labels[rows], *nothing),
         test_inputs,
         source.labels[test],
-        *vectors,
+        train_features,
+        test_features,
         num_classes=source.num_classes,
         deviation=inputs.std(0, keepdim=True),
     )

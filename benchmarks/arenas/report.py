@@ -60,7 +60,7 @@ def points(value: float, form: str = ".1f") -> str:
 def main_grid(board: Board) -> Grid:
     """Return the table of a half: regret, wins, accuracies, what went wrong."""
     found, accuracy, balanced = regret_of(board), means(board.values(SCORE)), means(board.values(BALANCED))
-    refused = [sum(bool(results[r] and results[r]["refused"]) for results in board.results) for r in range(len(found))]
+    refused = [sum(bool((results[r] or {}).get("refused")) for results in board.results) for r in range(len(found))]
     diverged, vanished = np.nansum(board.values("diverged"), axis=0), (board.values("vanished") > 0).sum(axis=0)
     rivals = [r for r, kind in enumerate(board.kinds) if kind in ONE_NETWORK]
     least = min((found[r].mean for r in rivals), default=math.nan)
