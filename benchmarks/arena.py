@@ -22,11 +22,12 @@ from pathlib import Path
 from benchmarks.arenas import plan
 from benchmarks.arenas.cell import Cell, cell_of, run_cell
 from benchmarks.arenas.contenders import contender, standard_rows
+from benchmarks.arenas.networks import NETWORKS
 from benchmarks.arenas.noises import NOISES, check_noise
-from benchmarks.arenas.plan import NETWORKS, OPTIMIZERS, Place, fraction, whole
+from benchmarks.arenas.plan import OPTIMIZERS, Place, fraction, whole
 from benchmarks.arenas.preparations import PREPARATIONS
 from benchmarks.arenas.report import print_board, write_arena
-from benchmarks.arenas.sets import HALVES, Entry, find_sets, fingerprint, load_source
+from benchmarks.arenas.sets import HALVES, Entry, facts_of, find_sets
 from benchmarks.lab.experiment import (
     add_cell_options,
     add_seed_options,
@@ -94,7 +95,6 @@ def make_cells(arguments: argparse.Namespace, found: Sequence[Entry]) -> list[Ce
     epochs = arguments.epochs and whole_number("--epochs", arguments.epochs, least=2)
     most = arguments.rows and whole_number("--rows", arguments.rows, least=50)
     places = make_places(arguments, found)
-    data = {entry.name: fingerprint(load_source(entry)) for entry in dict.fromkeys(place.entry for place in places)}
     return [
         cell_of(
             place,
@@ -102,7 +102,7 @@ def make_cells(arguments: argparse.Namespace, found: Sequence[Entry]) -> list[Ce
             budget=epochs or (IMAGE_EPOCHS if place.entry.images else EPOCHS),
             rows=most or (IMAGE_ROWS if place.entry.images else ROWS),
             test_rows=TEST_ROWS,
-            data=data[place.entry.name],
+            data=facts_of(place.entry).fingerprint,
         )
         for place in places
         for row in rows

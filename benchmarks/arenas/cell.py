@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.arenas.classical import CLASSICAL, Question
 from benchmarks.arenas.contenders import Contender, contender
-from benchmarks.arenas.plan import NETWORKS, Place
+from benchmarks.arenas.networks import NETWORKS
 from benchmarks.arenas.problems import Choice, Prepared, prepare
 from benchmarks.lab.augmentation import crop_and_mirror, disturb_features
 from benchmarks.lab.datasets import Labels
@@ -29,6 +29,9 @@ from noisycorrect.result import CorrectionResult
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modules import evaluating
 
+if TYPE_CHECKING:
+    from benchmarks.arenas.plan import Place
+
 BATCH_SIZE = 64
 _ROWS_AT_ONCE = 500
 #: Modules that bring rows together, or name every part there is: what a row takes of them is in its identity.
@@ -39,7 +42,9 @@ _CLOSED = (
     "noisycorrect.recipe",
     "noisycorrect.result",
 )
-_TABLES = ("ROBUST_ABLATIONS", "LABEL_METHODS", "DEFAULT_METHODS", "OWN", "ROBUST_2025", "CLASSICAL")
+_TABLES = (
+    "ROBUST_ABLATIONS", "LABEL_METHODS", "DEFAULT_METHODS", "OWN", "ROBUST_2025", "DEVELOPMENT", "REPORT", "NOISES",
+)  # fmt: skip
 #: Evidence and its review: rows that correct nothing only hold their given labels in a store.
 _EVIDENCE = ("noisycorrect.classification.kind", "noisycorrect.labels.store", "noisycorrect.correction.in_training")
 _TRAINING = ("noisycorrect.corrector", "noisycorrect.classification.task")

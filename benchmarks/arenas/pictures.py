@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ _COLOURS = {
     "published": "#0072B2", "self-correction": "#D55E00", "two networks": "#7F7F7F", "control": "#009E73",
     "no network": "#555555",
 }  # fmt: skip
-_MOST_POINTS = 20.0
+_MOST_POINTS = 12.0  # where colours end
 
 
 def pictures(halves: Mapping[str, Board]) -> dict[str, Figure]:
@@ -38,8 +38,6 @@ def pictures(halves: Mapping[str, Board]) -> dict[str, Figure]:
 
 def heat_map(board: Board, factor: str, title: str) -> Figure:
     """Draw rows down and the levels of a factor across; red is behind the best published row, blue is ahead."""
-    from matplotlib.colors import SymLogNorm
-
     order = np.argsort(np.nan_to_num(means(board.regret), nan=9))
     levels = board.levels(factor)
     values = np.full((len(order), len(levels) + 1), np.nan)
@@ -51,11 +49,10 @@ def heat_map(board: Board, factor: str, title: str) -> Figure:
     values *= 100
     figure = new_figure(3.2 + 0.62 * (len(levels) + 1), 1.8 + 0.27 * len(order))
     axes = figure.add_subplot()
-    norm = SymLogNorm(1.0, vmin=-_MOST_POINTS, vmax=_MOST_POINTS)
-    axes.imshow(values, cmap="RdBu_r", norm=norm, aspect="auto")
+    axes.imshow(values, cmap="RdBu_r", vmin=-_MOST_POINTS, vmax=_MOST_POINTS, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if not math.isnan(value):
-            shade = "white" if abs(value) > 0.5 * _MOST_POINTS else "black"
+            shade = "white" if abs(value) > 0.6 * _MOST_POINTS else "black"
             axes.text(column, row, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=7, color=shade)
     axes.set_xticks(range(len(levels) + 1), ["all", *levels], rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(len(order)), [board.names[r] for r in order], fontsize=8)
@@ -64,7 +61,17 @@ def heat_map(board: Board, factor: str, title: str) -> Figure:
     axes.axvline(0.5, color="black", lw=1)
     axes.set_title(title, fontsize=10)
     axes.tick_params(length=0)
+    axes.set_facecolor("#DDDDDD")  # where a row was not run
+    _explain(figure, board.kinds)
     return figure
+
+
+def _explain(figure: Figure, kinds: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    shown = [kind for kind in _COLOURS if kind in kinds]
+    handles = [Line2D([], [], color=_COLOURS[kind], lw=4, label=kind) for kind in shown]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(shown), fontsize=8, frameon=False)
 
 
 def rank_plot(ranks: Ranks, kinds: Mapping[str, str], half: str) -> Figure:
@@ -75,7 +82,7 @@ def rank_plot(ranks: Ranks, kinds: Mapping[str, str], half: str) -> Figure:
     left = (count + 1) // 2
     groups = joined(values, ranks.critical)
     top = 0.35 * (len(groups) + 1)
-    figure = new_figure(9.0, 1.6 + 0.24 * left + 0.12 * len(groups))
+    figure = new_figure(9.0, 1.9 + 0.24 * left + 0.12 * len(groups))
     axes = figure.add_subplot()
     low, high = math.floor(values[0]), math.ceil(values[-1])
     for number, (value, name) in enumerate(zip(values, names, strict=True)):
@@ -89,6 +96,7 @@ def rank_plot(ranks: Ranks, kinds: Mapping[str, str], half: str) -> Figure:
     for number, (start, stop) in enumerate(groups):
         axes.plot([values[start] - 0.05, values[stop] + 0.05], [-0.35 * (number + 1)] * 2, color="black", lw=3)
     _ruler(axes, low, high, ranks, half)
+    _explain(figure, [kinds[name] for name in names])
     width = 0.28 * (high - low) + 1
     axes.set_xlim(low - width, high + width)
     axes.axis("off")

@@ -9,24 +9,14 @@ network.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
-
+from benchmarks.arenas.networks import IMAGE_NETWORKS, VECTOR_NETWORKS
 from benchmarks.arenas.noises import NOISES
 from benchmarks.arenas.preparations import IMAGE_PREPARATIONS, PREPARATIONS
-from benchmarks.arenas.sets import Entry, load_source
-from benchmarks.lab.networks import mlp, small_cnn
+from benchmarks.arenas.sets import Entry, facts_of
 
-#: Networks by name, made from the number of values of an input and the number of classes.
-NETWORKS: dict[str, Callable[[int, int], nn.Sequential]] = {
-    "linear": lambda values, classes: mlp(values, classes, depth=0),
-    "mlp": lambda values, classes: mlp(values, classes, 128, batch_norm=False),
-    "mlp-bn": lambda values, classes: mlp(values, classes, 128),
-    "cnn": lambda _, classes: small_cnn(classes, width=16),
-}
-VECTOR_NETWORKS, IMAGE_NETWORKS = ("linear", "mlp", "mlp-bn"), ("cnn",)
 OPTIMIZERS = ("sgd", "adamw")
 #: Images take minutes a row: five noises, one of them by people.
 IMAGE_NOISES = ("none", "symmetric:0.4", "instance:0.4", "imbalance")
@@ -53,8 +43,8 @@ def noises_of(entry: Entry) -> tuple[str, ...]:
     >>> noises_of(Entry("wine")) == NOISES
     True
     """
-    known = load_source(entry).human_labels if entry.path is not None else {}
-    human = [name for name in HUMAN.get(entry.name, tuple(known)) if name in known]
+    known = facts_of(entry).human if entry.path is not None else ()
+    human = [name for name in HUMAN.get(entry.name, known) if name in known]
     return (*(IMAGE_NOISES if entry.images else NOISES), *(f"human:{name}" for name in human))
 
 

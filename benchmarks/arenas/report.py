@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from benchmarks.arenas.board import BALANCED, SCORE, Board, Harm, coverage_of, h
 from benchmarks.arenas.pictures import pictures
 from benchmarks.arenas.sets import DEVELOPMENT, HALVES
 from benchmarks.lab.report import StrPath, write_report
-from benchmarks.lab.rows import Record
+from benchmarks.lab.rows import Record, distinct
 from benchmarks.lab.tables import Column, Grid, bold, down, markdown, show
 
 ONE_NETWORK = ("published", "self-correction")
@@ -186,17 +186,63 @@ def page(title: str, board: Board, left: Sequence[str] = ()) -> str:
     return markdown(*blocks)
 
 
+def compact(records: Sequence[Record]) -> dict[str, Any]:
+    """Return cells as a table for a JSON file: recipes once, one line a cell; verdicts stay in the cells' own files.
+
+    Examples
+    --------
+    >>> cell = {"config": {"method": "ce", "recipe": "Recipe()", "seed": 0}, "result": {"test_accuracy": 0.5}}
+    >>> found = compact([cell])
+    >>> found["recipes"], found["columns"], found["cells"]
+    ({'ce': 'Recipe()'}, [['method', 'seed'], ['test_accuracy']], [['ce', 0, 0.5]])
+    >>> expanded(found)
+    [{'config': {'method': 'ce', 'seed': 0}, 'result': {'test_accuracy': 0.5}}]
+    """
+    configs = distinct(name for record in records for name in record["config"] if name != "recipe")
+    results = distinct(name for record in records for name in record["result"] if name != "verdict")
+    cells = [
+        [*(r["config"].get(name) for name in configs), *(_short(r["result"].get(name)) for name in results)]
+        for r in records
+    ]
+    recipes = {record["config"]["method"]: record["config"].get("recipe") for record in records}
+    return {"recipes": recipes, "columns": [configs, results], "cells": cells}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_short(entry) for entry in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def expanded(found: Mapping[str, Any]) -> list[Record]:
+    """Return the cells of :func:`compact`."""
+    configs, results = found["columns"]
+    return [
+        {
+            "config": dict(zip(configs, line, strict=False)),
+            "result": {k: v for k, v in zip(results, line[len(configs) :], strict=True) if v is not None},
+        }
+        for line in found["cells"]
+    ]
+
+
+def rendered(found: Mapping[str, Any]) -> str:
+    """Return the page of a report's JSON file."""
+    return page(found["title"], Board.of(expanded(found)), found["left_out"])
+
+
 def write_arena(
     folder: StrPath, records: Sequence[Record], *, title: str, stem: str, left: Sequence[str] = ()
 ) -> Board:
     """Write the report of finished cells into a folder, and return their board."""
-    board = Board.of(records)
-    summary = {
+    table = compact(records)
+    board = Board.of(expanded(table))
+    regret = {
         half: {name: own._asdict() for name, own in zip(part.names, regret_of(part), strict=True)}
         for half, part in halves(board).items()
     }
-    payload = {"title": title, "left_out": list(left), "regret": summary, "cells": list(records)}
-    write_report(folder, payload, page(title, board, left), lambda: pictures(halves(board)), stem=stem)
+    payload = {"title": title, "left_out": list(left), "regret": regret, **table}
+    write_report(folder, payload, rendered(payload), lambda: pictures(halves(board)), stem=stem)
     return board
 
 

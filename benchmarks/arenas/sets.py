@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import sklearn.datasets
@@ -92,6 +93,26 @@ def load_source(entry: Entry) -> Source:
     else:
         source = read_csv(entry.path, entry.label) if entry.path.suffix == ".csv" else read_npz(entry.path)
     return checked(source, entry.name)
+
+
+class Facts(NamedTuple):
+    """What a plan must know of a set: who has labelled it, and what tells it from another of its name."""
+
+    human: tuple[str, ...]
+    fingerprint: str
+
+
+@functools.cache
+def facts_of(entry: Entry) -> Facts:
+    """Return the facts of a set, which is read once for them.
+
+    Examples
+    --------
+    >>> facts_of(Entry("wine")).human
+    ()
+    """
+    source = load_source(entry)
+    return Facts(tuple(sorted(source.human_labels)), fingerprint(source))
 
 
 def find_sets(data_dir: Path | None, label: str = "label") -> tuple[list[Entry], list[str]]:

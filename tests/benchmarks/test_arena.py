@@ -15,8 +15,10 @@ from benchmarks import arena
 from benchmarks.arenas import cell as cell_module
 from benchmarks.arenas.cell import Cell, cell_of, code_of_row, run_cell
 from benchmarks.arenas.contenders import OWN, contender, standard_rows
+from benchmarks.arenas.networks import VECTOR_NETWORKS
 from benchmarks.arenas.noises import NOISES
-from benchmarks.arenas.plan import VECTOR_NETWORKS, Place, fraction, whole
+from benchmarks.arenas.plan import Place, fraction, whole
+from benchmarks.arenas.report import expanded, rendered
 from benchmarks.arenas.sets import DEVELOPMENT, HALVES, REPORT, SAME_DATA, Entry
 from benchmarks.lab import sources
 from benchmarks.lab.cells import cell_key, read_cell, write_cell
@@ -45,7 +47,8 @@ def test_an_arena_is_written_and_finished_cells_are_kept(tmp_path: Path, capsys:
     assert "letter" in shown.err, "what has no files is said"
     stored = json.loads((tmp_path / "results.json").read_text())
     assert len(stored["cells"]) == 2 * 5
-    for record in stored["cells"]:
+    assert (tmp_path / "results.md").read_text().startswith(rendered(stored))
+    for record in expanded(stored):
         config, result = record["config"], record["result"]
         assert 0.1 < result["test_accuracy"] <= 1
         assert result["published"] == (config["method"] in ("ce", "elr"))
@@ -101,6 +104,7 @@ def changed_source(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("noisycorrect.classification.noise.instance", set()),
         ("noisycorrect.cli.issues", set()),
         ("benchmarks.arenas.report", set()),
+        ("benchmarks.arenas.plan", set()),
         ("benchmarks.robustness", set()),
     ],
 )
