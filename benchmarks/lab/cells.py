@@ -114,9 +114,15 @@ def cell_key(cell: Cell) -> str:
     """
     config = cell_config(cell)
     words = [re.sub(r"[^A-Za-z0-9._]+", "_", str(value)) for value in config.values() if value is not None]
-    content = json.dumps([config, code_digest()], sort_keys=True)
+    content = json.dumps([config, code_of(cell)], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     return "-".join([*words, ""])[:100].strip("-._") + f"-{digest}"
+
+
+def code_of(cell: Cell) -> str:
+    """Return the digest of the code that a cell's result depends on: its own ``code()``, else :func:`code_digest`."""
+    own = getattr(cell, "code", None)
+    return str(own()) if callable(own) else code_digest()
 
 
 @functools.cache
@@ -170,13 +176,13 @@ def read_cell(folder: str | os.PathLike[str], cell: Cell) -> Record | None:
         return None
     if not isinstance(record, dict) or "result" not in record:
         return None
-    same = record.get("config") == cell_config(cell) and record.get("code") == code_digest()
+    same = record.get("config") == cell_config(cell) and record.get("code") == code_of(cell)
     return record if same else None
 
 
 def write_cell(folder: str | os.PathLike[str], cell: Cell, result: Mapping[str, Any]) -> Record:
     """Store the result of a cell, and return its record."""
-    record = {"config": cell_config(cell), "code": code_digest(), "result": plain(result)}
+    record = {"config": cell_config(cell), "code": code_of(cell), "result": plain(result)}
     write_json(Path(folder) / f"{cell_key(cell)}.json", record)
     return record
 

@@ -35,6 +35,7 @@ from noisycorrect import (
 )
 from noisycorrect.classification import CoTeaching, EarlyLearningRegularization
 from noisycorrect.classification.methods.prune_retrain import PruneRetrainResult, prune_retrain_passes
+from noisycorrect.recipe import OptimizerFactory
 from noisycorrect.result import CorrectionResult
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.training.run import Run
@@ -205,7 +206,7 @@ class Training:
     augment, own_augment : callable or None
         What every method trains with; what only a method does that consists in augmentation, where the others have
         none.
-    callbacks, device, run_dir
+    callbacks, device, run_dir, optimizer
         As for :class:`noisycorrect.SelfCorrector`.
     """
 
@@ -223,9 +224,10 @@ class Training:
     callbacks: Sequence[Callback] = (QUIET,)
     device: str | torch.device = "auto"
     run_dir: Path | None = None
+    optimizer: OptimizerFactory | None = None
 
 
-_SHARED = ("num_classes", "epochs", "lr", "batch_size", "seed", "callbacks", "device")
+_SHARED = ("num_classes", "epochs", "lr", "batch_size", "seed", "callbacks", "device", "optimizer")
 
 
 def fit(name: str, training: Training) -> Outcome:
@@ -237,7 +239,11 @@ def fit(name: str, training: Training) -> Outcome:
         If there is no method of that name.
     """
     check_method(name)
-    method = LABEL_METHODS[name]
+    return fit_row(LABEL_METHODS[name], training)
+
+
+def fit_row(method: Method, training: Training) -> Outcome:
+    """Train a row, be it in a table or not, and return its result."""
     shared: dict[str, Any] = {key: getattr(training, key) for key in _SHARED}
     train = training.inputs, training.given
     recipe, augment = method.recipe, training.augment
@@ -310,5 +316,10 @@ def epochs_at_equal_passes(name: str, budget: int, samples: int) -> int:
     {'ce': 60, 'ema': 60, 'coteaching': 30, 'paper': 56}
     """
     check_method(name)
-    method, allowed = LABEL_METHODS[name], TRAINING_PASSES * budget * samples
+    return epochs_of(LABEL_METHODS[name], budget, samples)
+
+
+def epochs_of(method: Method, budget: int, samples: int) -> int:
+    """Return the same of a row, be it in a table or not."""
+    allowed = TRAINING_PASSES * budget * samples
     return most_epochs(functools.partial(method.passes, samples), allowed, guess=budget, least=1, up=method.published)

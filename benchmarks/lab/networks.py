@@ -186,7 +186,12 @@ def build(name: str, benchmark: Benchmark, seed: int) -> nn.Sequential:
         raise unknown_name("network", name, [*NETWORKS, "auto"])
     if name != "mlp" and (len(shape) != 3 or shape[0] != 3):
         raise InvalidInputError(f"images of 3 channels for {name}", got=f"inputs of shape {shape}", fix="use 'mlp'")
+    return initialised(lambda: NETWORKS[name](math.prod(shape), benchmark.num_classes), seed)
+
+
+def initialised(make: Callable[[], nn.Sequential], seed: int) -> nn.Sequential:
+    """Return what `make` makes with initial weights of that seed; the global random state stays as it was."""
     # torch.manual_seed would seed every accelerator too, which fork_rng(devices=[]) does not put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return NETWORKS[name](math.prod(shape), benchmark.num_classes)
+        return make()

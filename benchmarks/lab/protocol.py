@@ -247,10 +247,17 @@ def label_scores(result: Outcome, problem: Problem) -> dict[str, Any]:
         quality = result.quality.numpy()
     else:
         return scores
-    return scores | _detection(quality, problem.changed)
+    return scores | detection(quality, problem.changed)
 
 
-def _detection(quality: npt.NDArray[Any], changed: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+def detection(quality: npt.NDArray[Any], changed: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+    """Return how well low quality (N,) finds the wrong labels, as :func:`label_scores` names it.
+
+    Examples
+    --------
+    >>> detection(np.array([0.9, 0.2]), np.array([False, True]))
+    {'issue_auroc': 1.0, 'issue_average_precision': 1.0}
+    """
     if not changed.any() or changed.all():
         return {}
     doubt = 1 - quality
