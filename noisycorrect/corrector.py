@@ -33,9 +33,10 @@ class SelfCorrector:
     - ``"paper"``: after an initial phase, training goes in cycles. At the end of each one the weights are averaged with
       those of the earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every
       training sample, and the mean prediction is blended into the labels of the next cycle (Eq. 7).
-    - ``"robust"``, for labels of which many may be wrong: of class labels, evidence is gathered from the predictions of
-      every training step and blended in as soon as memorisation begins, each label trusted as far as the evidence
-      agrees with it; one cosine, weights averaged after every step. Of masks: the paper's loop with few late cycles,
+    - ``"robust"``, the default for class labels: nearest neighbours say how many labels look wrong, and which; as far as
+      they do, evidence from the predictions of every training step is blended into the labels, each trusted as far as
+      neighbours and evidence agree with it; labels that look clean are trained on as they are. One cosine, weights
+      averaged after every step, inputs that are vectors standardised. Of masks: the paper's loop with few late cycles,
       which change a pixel only where another class is all but certain. docs/robust.md has what each part does.
     - ``"ce"``, ``"elr"``, ``"dividemix"``, ...: published methods, see :data:`~noisycorrect.RECIPES`.
 
@@ -47,8 +48,9 @@ class SelfCorrector:
         ``"classification"`` or another name of :data:`~noisycorrect.task.TASKS`, or a task object.
     num_classes : int, optional
         K; needed with a task's name.
-    recipe : str or Recipe
-        A name of :data:`~noisycorrect.RECIPES`, or a recipe, whose parts ``replace`` exchanges.
+    recipe : str or Recipe, optional
+        A name of :data:`~noisycorrect.RECIPES`, or a recipe, whose parts ``replace`` exchanges. Default: ``"robust"`` for
+        class labels, ``"paper"`` for labels of other kinds.
     epochs : int, optional
         Whole budget, which the recipe divides into an initial phase and cycles. Default: the recipe's; of the paper's
         150. With the paper's recipe and many wrong labels less is more: what a network has memorised, it predicts back.
@@ -88,7 +90,7 @@ class SelfCorrector:
     --------
     >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
     >>> labels = (inputs[:, 0] > 0).long()
-    >>> corrector = SelfCorrector(nn.Linear(5, 2), task="classification", num_classes=2, epochs=12, lr=0.5)
+    >>> corrector = SelfCorrector(nn.Linear(5, 2), num_classes=2, recipe="paper", epochs=12, lr=0.5)
     >>> result = corrector.fit((inputs, labels))
     >>> result.labels
     SoftLabelStore(...: 64 samples, 2 classes, generation 4)
@@ -102,7 +104,7 @@ class SelfCorrector:
         *,
         task: str | Task = "classification",
         num_classes: int | None = None,
-        recipe: str | Recipe = "paper",
+        recipe: str | Recipe | None = None,
         epochs: int | None = None,
         lr: float | None = None,
         batch_size: int | None = None,
@@ -289,7 +291,7 @@ def _made_task(task: str | Task, num_classes: int | None) -> Task:
 
 
 def _made_recipe(
-    recipe: str | Recipe,
+    recipe: str | Recipe | None,
     kind: str,
     epochs: int | None,
     lr: float | None,

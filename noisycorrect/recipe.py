@@ -319,16 +319,28 @@ class Recipe:
 
 
 class RecipeRegister(Register[Recipe]):
-    """Recipes by name; ``"robust/segmentation"`` is what ``"robust"`` means for that kind of labels."""
+    """Recipes by name; ``"robust/segmentation"`` is what ``"robust"`` means for that kind of labels.
 
-    def of_kind(self, recipe: str | Recipe, kind: str) -> Recipe:
-        """Return a recipe, or that of a name, for a kind of labels.
+    Attributes
+    ----------
+    defaults : dict of str to str
+        Which recipe wins for a kind of labels, by its name; ``"paper"`` for others.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.defaults: dict[str, str] = {}
+
+    def of_kind(self, recipe: str | Recipe | None, kind: str) -> Recipe:
+        """Return a recipe, that of a name, or the default one for a kind of labels.
 
         Raises
         ------
         InvalidInputError
             If there is none of that name, or it is for other kinds.
         """
+        if recipe is None:
+            recipe = self.defaults.get(kind, "paper")
         found: Any = recipe
         if isinstance(recipe, str):
             found = self[f"{recipe}/{kind}" if f"{recipe}/{kind}" in self else recipe]

@@ -7,7 +7,7 @@ from noisycorrect.cycle.averages import EveryStep
 from noisycorrect.cycle.rates import OneCosine
 from noisycorrect.cycle.schedule import Shares
 from noisycorrect.objective import EarlyLearning
-from noisycorrect.recipe import Recipe, register_recipe
+from noisycorrect.recipe import RECIPES, Recipe, register_recipe
 
 # Chosen on the arena's development half: docs/robust.md.
 register_recipe(
@@ -25,3 +25,4 @@ register_recipe(
         reference="noisycorrect: neighbours say what to doubt; evidence of every step, early learning by what was earned",
     ),
 )
+RECIPES.defaults["classification"] = "robust"
