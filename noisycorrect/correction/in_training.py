@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -111,7 +112,12 @@ class EvidenceInTraining(Correction):
             return None
         self.fit_trust()
         with end.store.new_generation(trust=lambda given, evidence, _: self._stored_trust(given, evidence)) as writer:
+            writer.held_out = self.unseen()
             return publish(writer, self._kept(end), end.task.metrics())
+
+    def unseen(self) -> np.ndarray | None:
+        """Return which labels the networks behind their evidence were not trained on, bool (N,); None: none."""
+        return None
 
     def _stored_trust(self, given: Tensor, evidence: Tensor) -> Tensor:
         device = self.evidence.device

@@ -67,8 +67,8 @@ class SpreadOverSamples:
     r"""Standard errors of shares of parts, if whole samples are drawn: parts of one sample are alike.
 
     For a ratio :math:`R = \sum_i a_i / \sum_i b_i` of sums over n samples the error is
-    :math:`\sqrt{\frac{n}{n-1} \sum_i (a_i - R b_i)^2} / \sum_i b_i` (Cochran 1977, "Sampling Techniques", sec. 2.11, for
-    sampling with replacement). Sums of squares and products are enough for it, so memory does not grow with the samples.
+    :math:`\sqrt{\frac{n}{n-1} \sum_i (a_i - R b_i)^2} / \sum_i b_i` (Cochran 1977, "Sampling Techniques", sec. 2.11,
+    for sampling with replacement). Sums of squares and products are enough for it: memory does not grow with samples.
 
     Parameters
     ----------

@@ -150,6 +150,9 @@ def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> Noise
     check_has_evidence(store)
     if not store.labeled.any():
         raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
+    given, unseen = store.kind.class_indices, store.held_out()
+    if given is not None and unseen[store.labeled].any():
+        return estimate_noise(given, store.evidence().numpy(), level=level, held_out=unseen)
     before = store.generation - 1
     kept = before in store.generations[1:]
     earlier = functools.partial(store.evidence, generation=before) if kept else None
