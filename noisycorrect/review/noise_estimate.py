@@ -153,7 +153,7 @@ class NoiseEstimate:
                 f"Cannot tell how many of your{other} {self.unit} are wrong: {low} to {high} %."
                 f" The evidence disagrees with {_percent(self.readings['contradicted'])} % of them, but it is undecided"
                 f" (mean certainty {_percent(self.certainty)} %): either the labels are noisy, or the network has not"
-                " learnt the classes well.",
+                f" learnt the classes well{'' if self.held_out else ', or has learnt some wrong labels by heart'}.",
                 "A better network, more data, or a few hundred labels checked by hand would tell.",
             ]
         what = "are estimated to be wrong" if self.held_out else "disagree with the evidence"

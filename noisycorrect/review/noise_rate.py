@@ -62,10 +62,11 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     is wrong, and of evidence that has seen the labels some that it agrees with: as many as it doubts, or as are lacking
     among the surest. The constants were chosen on public tables, one half of the sets.
 
-    **It cannot tell** (`decided` is False) where the interval is wider than 0.25, and where evidence that has seen the
-    labels contradicts at most 5 % of them: a network may have learnt them by heart (`memorised`), and the interval
-    reaches to chance, 1 - 1/K. Labels of classes that the evidence hardly knows (`starved`) are judged neither right
-    nor wrong, and widen the interval by their share.
+    **It cannot tell** (`decided` is False) where the interval is wider than 0.25, and where that of evidence which has
+    seen the labels begins at 0: what a network is surest of it may have learnt by heart. If such evidence contradicts
+    at most 5 % of the labels (`memorised`), that is all it may have done, and the interval is 0 to chance, 1 - 1/K.
+    Labels of classes that the evidence hardly knows (`starved`) are judged neither right nor wrong, and widen the
+    interval by their share.
 
     Memory is linear in samples and classes beyond 100 of these, where the transition is sparse.
 
@@ -259,7 +260,7 @@ def _estimated(counts: NoiseCounts, level: float, unit: str) -> NoiseEstimate:
     if memorised:
         low, high = 0.0, max(high, 1 - 1 / len(counts.own))
     found = _made(counts, judged, level, rate, judged.widened(low, high), readings, unit)
-    return replace(found, memorised=memorised, decided=found.decided and not memorised)
+    return replace(found, memorised=memorised, decided=found.decided and low > 0)
 
 
 def _held_out(found: Beside, probs: Any, level: float) -> NoiseEstimate:
