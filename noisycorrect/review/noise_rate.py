@@ -54,13 +54,14 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     .. math::
 
         \Bigl[\; 0.8\, \underline{s} - \max(c - s, 0), \;\; \overline{h} \;\Bigr], \qquad
-        h = \begin{cases} c & \text{held out} \\ \max(c, \min(x, 2c - s)) & \text{else} \end{cases}
+        h = \begin{cases} c & \text{held out} \\ \max(c, s, \min(x, 2c - s)) & \text{else} \end{cases}
 
     where lines are ends of the exact binomial interval (Clopper & Pearson 1934). A model that errs on hard samples
     contradicts more of them than of easy ones, so the low end goes on from all labels to the surest and as far again;
     a fifth of what is contradicted even there may be the model's sure errors. At the high end every contradicted label
     is wrong, and of evidence that has seen the labels some that it agrees with: as many as it doubts, or as are lacking
-    among the surest. The constants were chosen on public tables, one half of the sets.
+    among the surest (or, if those are contradicted most, elsewhere). The constants were chosen on public tables, on one
+    half of the sets.
 
     **It cannot tell** (`decided` is False) where the interval is wider than 0.25, and where that of evidence which has
     seen the labels begins at 0: what a network is surest of it may have learnt by heart. If such evidence contradicts
@@ -234,7 +235,7 @@ def rate_interval(
     low = (1 - SURE_ERRORS) * binomial_ends(*surest, level)[0] - max(contradicted - sure, 0)
     highest = contradicted
     if expected is not None:
-        highest = max(contradicted, min(expected, 2 * contradicted - sure))
+        highest = max(contradicted, sure, min(expected, 2 * contradicted - sure))
     high = binomial_ends(highest * labels, labels, level)[1]
     return max(0.0, min(float(low), contradicted)), float(high)
 

@@ -111,7 +111,7 @@ def test_the_interval_of_the_rate_is_its_formula(expected):
         low = 0.8 * binomial_ends(wrong, sure, 0.9)[0] - max(contradicted - share, 0)
         highest = contradicted
         if expected is not None:
-            highest = max(contradicted, min(expected, 2 * contradicted - share))
+            highest = max(contradicted, share, min(expected, 2 * contradicted - share))
         found = rate_interval(contradicted, (wrong, sure), 1000, 0.9, expected)
         assert found[0] == pytest.approx(max(0, min(low, contradicted)))
         assert found[1] == pytest.approx(binomial_ends(1000 * highest, 1000, 0.9)[1])
@@ -175,17 +175,21 @@ def test_probabilities_that_have_seen_the_labels_give_an_interval_with_the_rate(
     assert covered >= 19
 
 
-def test_sure_evidence_gives_a_narrow_interval_and_torn_evidence_a_wide_one():
+def test_sure_evidence_decides_and_torn_evidence_does_not():
     given, _, true = simulated(0, PAIR, count=2000)
     sure = 0.98 * np.eye(3)[true] + 0.02 / 3
     torn = 0.48 * np.eye(3)[true] + 0.48 * np.eye(3)[given] + 0.04 / 3
-    torn[::2, :] = sure[::2, :]
     narrow, wide = estimate_noise(given, sure), estimate_noise(given, torn)
     assert narrow.interval[0] < (given != true).mean() < narrow.interval[1]
     assert narrow.interval[1] - narrow.interval[0] < 0.1
     assert narrow.rate == pytest.approx((given != true).mean())
     assert narrow.decided
-    assert wide.interval[1] > narrow.interval[1] + 0.05
+    assert not wide.decided  # of nothing it is surer than of the labels themselves
+    assert wide.interval[0] == 0
+    assert "by heart" in wide.verdict()
+    half = np.where(np.arange(2000)[:, None] < 1000, sure, 0.9 * np.eye(3)[given] + 0.1 / 3)
+    partly = estimate_noise(given, half)  # what is not by heart tells the rate
+    assert partly.interval[0] < (given != true).mean() < partly.interval[1]
 
 
 def test_memorised_errors_are_never_called_clean():
@@ -210,7 +214,8 @@ def test_memorised_errors_are_never_called_clean():
     assert (unseen.memorised, unseen.decided) == (False, True)
 
 
-def test_hard_classes_and_noisy_labels_cannot_be_told_apart():
+def test_hard_classes_and_noisy_labels_cannot_be_told_apart(monkeypatch):
+    monkeypatch.setattr(noise_rate, "DENSE_CLASSES", 0)  # no fit of the transition, which takes long
     rng = np.random.default_rng(0)
     probs = rng.dirichlet(np.ones(3), 2000)
     given = draw(rng, probs)  # all are right; the classes overlap
@@ -236,7 +241,7 @@ def test_a_higher_level_is_wider_and_twice_is_the_same():
 
 def test_what_is_held_out_is_judged_alone():
     given, _, true = simulated(0, PAIR, count=2000)
-    unseen = np.arange(2000) % 10 == 0
+    unseen = np.arange(2000) % 5 == 0
     evidence = np.where(unseen[:, None], np.eye(3)[true], np.eye(3)[given])  # elsewhere by heart
     found = estimate_noise(given, evidence, held_out=unseen)
     alone = estimate_noise(given[unseen], evidence[unseen], held_out=True)
@@ -391,8 +396,8 @@ def test_words():
         ([0, 2], np.eye(2), {}, "0..1"),
         ([0, 1], np.eye(2), {"level": 1}, "level"),
         ([0, 1], np.eye(2), {"level": 0}, "level"),
-        ([0, 1], np.eye(2), {"held_out": [True]}, r"bool \\(2,\\)"),
-        ([0, 1], np.eye(2), {"held_out": [0, 1]}, r"bool \\(2,\\)"),
+        ([0, 1], np.eye(2), {"held_out": [True]}, r"bool \(2,\)"),
+        ([0, 1], np.eye(2), {"held_out": [0, 1]}, r"bool \(2,\)"),
         ([0, 1], np.eye(2), {"held_out": [False, False]}, "a held-out label"),
     ],
 )
