@@ -68,7 +68,8 @@ class Beside:
             rows = np.arange(len(labels))
             best = probs.argmax(1)
             columns.append((labels, best, probs[rows, labels], probs[rows, best]))
-        return cls(*map(np.concatenate, zip(*columns, strict=True)), classes)
+        given, suggested, own, certainty = map(np.concatenate, zip(*columns, strict=True))
+        return cls(given, suggested, own, certainty, classes)
 
     def __getitem__(self, rows: np.ndarray) -> Beside:
         """Return some of the samples."""
@@ -80,7 +81,7 @@ class Beside:
     @property
     def contradicted(self) -> np.ndarray:
         """Which labels are not the evidence's most probable class, bool (n,)."""
-        return self.given != self.suggested
+        return np.asarray(self.given != self.suggested)
 
     def joint(self) -> Any:
         """Return counts [given, most probable class], (K, K): int64, or of many classes a csr_array."""

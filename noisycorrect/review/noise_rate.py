@@ -19,7 +19,7 @@ from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 
 PAIRS_NAMED = 5
-UNDECIDED_WIDTH = 0.25
+UNDECIDED_WIDTH = 0.3
 MEMORISED = 0.05  # share of contradicted labels up to which a network may have learnt all labels by heart
 SURE_ERRORS = 0.2  # share of the contradictions that a model is surest of that may be errors of its own
 _SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
@@ -63,7 +63,7 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     among the surest (or, if those are contradicted most, elsewhere). The constants were chosen on public tables, on one
     half of the sets.
 
-    **It cannot tell** (`decided` is False) where the interval is wider than 0.25, and where that of evidence which has
+    **It cannot tell** (`decided` is False) where the interval is wider than 0.3, and where that of evidence which has
     seen the labels begins at 0: what a network is surest of it may have learnt by heart. If such evidence contradicts
     at most 5 % of the labels (`memorised`), that is all it may have done, and the interval is 0 to chance, 1 - 1/K.
     Labels of classes that the evidence hardly knows (`starved`) are judged neither right nor wrong, and widen the
