@@ -20,6 +20,7 @@ from noisycorrect.support.errors import InvalidInputError
 
 PAIRS_NAMED = 5
 UNDECIDED_WIDTH = 0.3
+UNSURE = 0.5  # mean certainty below which the most probable class is less likely than not
 MEMORISED = 0.05  # share of contradicted labels up to which a network may have learnt all labels by heart
 SURE_ERRORS = 0.2  # share of the contradictions that a model is surest of that may be errors of its own
 _SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
@@ -64,8 +65,9 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     half of the sets.
 
     **It cannot tell** (`decided` is False) where the interval is wider than 0.3, and where that of evidence which has
-    seen the labels begins at 0: what a network is surest of it may have learnt by heart. If such evidence contradicts
-    at most 5 % of the labels (`memorised`), that is all it may have done, and the interval is 0 to chance, 1 - 1/K.
+    seen the labels begins at 0: what a network is surest of it may have learnt by heart; or where such evidence is, by
+    its mean certainty, less than even sure. If it contradicts at most 5 % of the labels (`memorised`), it may have
+    learnt all by heart, and the interval is 0 to chance, 1 - 1/K.
     Labels of classes that the evidence hardly knows (`starved`) are judged neither right nor wrong, and widen the
     interval by their share.
 
@@ -261,7 +263,8 @@ def _estimated(counts: NoiseCounts, level: float, unit: str) -> NoiseEstimate:
     if memorised:
         low, high = 0.0, max(high, 1 - 1 / len(counts.own))
     found = _made(counts, judged, level, rate, judged.widened(low, high), readings, unit)
-    return replace(found, memorised=memorised, decided=found.decided and low > 0)
+    decided = found.decided and low > 0 and counts.certainty >= UNSURE
+    return replace(found, memorised=memorised, decided=decided)
 
 
 def _held_out(found: Beside, probs: Any, level: float) -> NoiseEstimate:
