@@ -61,8 +61,7 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     contradicts more of them than of easy ones, so the low end goes on from all labels to the surest and as far again;
     a fifth of what is contradicted even there may be the model's sure errors. At the high end every contradicted label
     is wrong, and of evidence that has seen the labels some that it agrees with: as many as it doubts, or as are lacking
-    among the surest (or, if those are contradicted most, elsewhere). The constants were chosen on public tables, on one
-    half of the sets.
+    among the surest (or, if those are contradicted most, elsewhere). The constants were chosen on public tables.
 
     **It cannot tell** (`decided` is False) where the interval is wider than 0.3, and where that of evidence which has
     seen the labels begins at 0: what a network is surest of it may have learnt by heart; or where such evidence is, by
