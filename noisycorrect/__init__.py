@@ -26,7 +26,7 @@ from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
 from noisycorrect.recipe import RECIPES, Recipe, register_recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import LabelIssue, find_label_issues
-from noisycorrect.review.noise_rate import NoiseEstimate
+from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.support.errors import (
     CheckpointError,
     InvalidInputError,

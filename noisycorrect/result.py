@@ -16,7 +16,8 @@ from torch import nn
 from noisycorrect.data.standardize import restore_standardized
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.review.issues import LabelIssue, find_label_issues, sample_quality
-from noisycorrect.review.noise_rate import NoiseEstimate, estimate_store_noise
+from noisycorrect.review.noise_estimate import NoiseEstimate
+from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json

@@ -12,8 +12,8 @@ from noisycorrect.labels.findings import LabelReview, NoiseCounts
 from noisycorrect.labels.given import checked_labels
 from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind
 from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.review.counting import Beside, counted, likely_rate
 from noisycorrect.review.issues import label_quality
-from noisycorrect.review.noise_rate import contradicted_rate, counted
 
 
 class ClassLabels(LabelKind):
@@ -76,9 +76,13 @@ class ClassLabels(LabelKind):
         one that still rises a model that learns.
         """
         rows = np.flatnonzero(self.labeled)
-        given = self.array[rows]
-        rates = [contradicted_rate(given, read(rows).numpy()) for read in (earlier, evidence) if read is not None]
-        return counted(given, evidence(rows).numpy().astype(np.float64), rates=tuple(rates))
+        likelihood = likely_rate(self.array[rows], lambda some: evidence(rows[some]).numpy(), self.num_classes)
+        return counted(self._beside(evidence), likelihood, None if earlier is None else self._beside(earlier))
+
+    def _beside(self, evidence: EvidenceReader) -> Beside:
+        """Return the given labels beside the evidence about them, read some at a time."""
+        blocks = ((self.array[rows], probs.numpy()) for rows, probs in self.labeled_blocks(evidence))
+        return Beside.joined(blocks, self.num_classes)
 
 
 KINDS.register(ClassLabels.name, ClassLabels)

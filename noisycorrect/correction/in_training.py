@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -132,7 +133,12 @@ class EvidenceInTraining(Correction):
         evidence = self.usable(self.evidence, everything)
         trust = self.trust_in(self.given, evidence, everything).cpu()
         with end.store.new_generation(trust=trust) as writer:
+            writer.held_out = self.unseen()
             return publish(writer, self._kept(end, evidence), end.task.metrics())
+
+    def unseen(self) -> np.ndarray | None:
+        """Return which labels the networks behind their evidence were not trained on, bool (N,); None: none."""
+        return None
 
     def _kept(self, end: CycleEnd, evidence: Tensor) -> Predictions:
         """Yield (index, given, evidence) of this rank's shard."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -55,26 +56,34 @@ class NoiseCounts:
 
     Attributes
     ----------
-    joint : ndarray, shape (K, K)
+    joint : ndarray or scipy.sparse.csr_array, shape (K, K)
         Counts of [given, most probable class]; K is 2 where each part of a label is there or not.
-    resamples : ndarray, shape (B, K, K)
-        The same in resamples of the set (of whole samples, where the parts of one are alike).
-    units : ndarray, shape (K,)
-        How many independent samples have each most probable class.
-    readings : dict of str to float
-        The noise rate by each way to read the evidence; ``"contradicted"`` is one of them.
+    own : ndarray of float64, shape (K,)
+        Sum of the evidence's probability of the given label, by given label.
     certainty : float
         Mean probability of the evidence's most probable class.
+    units : ndarray of int64, shape (K,)
+        How many independent samples have each most probable class.
+    surest : tuple of int, or None
+        Of the labels about which the evidence is surest, how many it contradicts, and how many they are; None where the
+        parts of one sample are alike.
+    errors : tuple of float and ndarray of shape (K, K), or None
+        Standard errors of the share of contradicted labels and of the share of each given label among those of a most
+        probable class, [most probable, given]; None where each label is a sample of its own, and they are binomial.
+    likelihood : float or None
+        Share of wrong labels of greatest likelihood.
     rates : tuple of float
         Rates at kept generations that the interval has to reach to.
     names : tuple of str
         What messages call the K classes; empty for "class 0" and so on.
     """
 
-    joint: np.ndarray
-    resamples: np.ndarray
-    units: np.ndarray
-    readings: dict[str, float]
+    joint: Any
+    own: np.ndarray
     certainty: float
+    units: np.ndarray
+    surest: tuple[int, int] | None = None
+    errors: tuple[float, np.ndarray] | None = None
+    likelihood: float | None = None
     rates: tuple[float, ...] = ()
     names: tuple[str, ...] = ()

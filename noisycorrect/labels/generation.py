@@ -68,11 +68,15 @@ class GenerationWriter:
     rule : str or None
         Name of a rule that judges each part of a label (each pixel of a mask), likewise; see
         :data:`~noisycorrect.labels.trust.RULES`.
+    held_out : ndarray of bool, shape (N,), or None
+        About which labels of the whole set the evidence is of models that were not trained on them, likewise; None says
+        about none.
     """
 
     # A misspelt attribute would be lost without a word.
     __slots__ = (
-        "_accumulate", "_codec", "_codes", "_file", "_kind", "_part", "_weigh", "_weight", "_written", "floor", "rule"
+        "_accumulate", "_codec", "_codes", "_file", "_kind", "_length", "_part", "_weigh", "_weight", "_written",
+        "floor", "held_out", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +98,8 @@ class GenerationWriter:
         self._weight = np.zeros(len(part), np.float32)
         self.floor: Tensor | None = None
         self.rule: str | None = None
+        self.held_out: np.ndarray | None = None
+        self._length = header.length
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
         header.write(self._file.hdf5)
@@ -187,7 +193,19 @@ class GenerationWriter:
             self._file.hdf5.attrs["pixel_trust"] = _checked_rule(self.rule)
         if self.floor is not None:
             self._file.hdf5.create_dataset("class_trust", data=self._checked_floor(self.floor))
+        if self.held_out is not None:
+            self._file.hdf5.create_dataset("held_out", data=self._checked_held_out(self.held_out))
         self._file.close()
+
+    def _checked_held_out(self, held_out: np.ndarray) -> np.ndarray:
+        array = np.asarray(held_out)
+        if array.shape != (self._length,) or array.dtype != bool:
+            raise InvalidInputError(
+                f"held_out of shape ({self._length},), bool",
+                got=f"shape {array.shape}, {array.dtype}",
+                fix="pass one value for each sample of the whole set",
+            )
+        return array
 
     def _checked_floor(self, floor: Tensor) -> np.ndarray:
         array: np.ndarray = floor.detach().float().cpu().numpy()
@@ -223,8 +241,9 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 trust[start : start + len(part["trust"])] = part["trust"][()]
                 if "pixel_trust" in part.attrs:
                     merged.attrs["pixel_trust"] = part.attrs["pixel_trust"]
-                if "class_trust" in part and "class_trust" not in merged:
-                    merged.create_dataset("class_trust", data=part["class_trust"][()])
+                for name in ("class_trust", "held_out"):
+                    if name in part and name not in merged:
+                        merged.create_dataset(name, data=part[name][()])
                 if "evidence" not in part:  # of a rank whose shard is empty
                     continue
                 source = part["evidence"]
@@ -275,6 +294,7 @@ class GenerationReader:
             self.shape: tuple[int, ...] = file["evidence"].shape
             self._weight: np.ndarray = file["trust"][()]
             self._floor = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
+            self.held_out: np.ndarray | None = file["held_out"][()] if "held_out" in file else None
             rule = file.attrs.get("pixel_trust")
             self._rule = None if rule is None else Rule(rule)
             dense = file["evidence"].chunks is None

@@ -182,6 +182,12 @@ class ReadableLabels:
         reader = self._reader(self.generation if generation is None else generation)
         return Trust(paper_trust(0, torch.from_numpy(self.labeled[rows]))) if reader is None else reader.trust(rows)
 
+    def held_out(self, *, generation: int | None = None) -> np.ndarray:
+        """Return about which labels the evidence is of models that were not trained on them, bool (N,)."""
+        reader = self._reader(self.generation if generation is None else generation)
+        none = np.zeros(len(self), bool)
+        return none if reader is None or reader.held_out is None else reader.held_out.copy()
+
     def refined(self, indices: Indices = None, *, generation: int | None = None) -> Any:
         """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
 

@@ -170,15 +170,17 @@ def find_errors(given: Any, probs: Any, method: str = "prune-by-noise-rate") -> 
     return wrong
 
 
-def paired(given: Any, probs: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (N,), int64, and as many rows of probabilities (N, K), float64; `what` is what messages call these.
+def paired(given: Any, probs: Any, what: str, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (N,), int64, and as many rows of probabilities (N, K); `what` is what messages call these.
+
+    Their `dtype` None is that of `probs`, which are then not copied.
 
     Raises
     ------
     InvalidInputError
         If shapes or labels do not fit.
     """
-    values = np.asarray(probs, np.float64)
+    values = np.asarray(probs, dtype)
     if values.ndim != 2 or values.shape[1] < 2:
         raise InvalidInputError(f"{what} (N, K), K >= 2", got=f"shape {values.shape}", fix="one row a sample")
     labels = checked_labels(given, values.shape[1])

@@ -50,7 +50,7 @@ def fit_transition(
            [0.  , 1.  ]])
     """
     count, classes = probs.shape
-    some = _some(count, MOST_VALUES // classes)
+    some = evenly(count, MOST_VALUES // classes)
     labels, probs = labels[some], probs[some]
     order = np.argsort(labels, kind="stable")
     labels, probs = labels[order], probs[order]
@@ -113,6 +113,12 @@ def transition_resamples(
     return float(scale * np.std(rates, ddof=1)), scale * np.std(matrices, axis=0, ddof=1)
 
 
-def _some(count: int, most: int) -> np.ndarray:
-    """Return at most so many positions, evenly spaced."""
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return at most so many positions of `count`, evenly spaced.
+
+    Examples
+    --------
+    >>> evenly(5, 3).tolist()
+    [0, 2, 4]
+    """
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.int64)

@@ -3,167 +3,74 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.findings import NoiseCounts
-from noisycorrect.review.confident_learning import check_sums, estimated_noise_matrix, paired
+from noisycorrect.review.confident_learning import estimated_noise_matrix, paired
+from noisycorrect.review.counting import DENSE_CLASSES, Beside, counted, likely_rate, set_aside, surest_by_class
+from noisycorrect.review.intervals import binomial_ends, normal_ends
 from noisycorrect.review.likelihood import fit_transition, transition_resamples
-from noisycorrect.review.resampling import exact_ends, stratified, tails
+from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 
 PAIRS_NAMED = 5
-CLEAN_RATE, CLEAN_HIGH, UNDECIDED_WIDTH = 0.02, 0.03, 0.2  # a network errs in a per cent or two by itself
-UNSURE = 0.7  # mean certainty of the evidence below which it says little of the labels
+UNDECIDED_WIDTH = 0.3
+UNSURE = 0.5  # mean certainty below which the most probable class is less likely than not
+MEMORISED = 0.05  # share of contradicted labels up to which a network may have learnt all labels by heart
+SURE_ERRORS = 0.2  # share of the contradictions that a model is surest of that may be errors of its own
 _SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
 
 
-@dataclass(frozen=True)
-class NoiseEstimate:
-    """Estimated label noise; see :func:`estimate_noise` for what the figures mean and cover.
-
-    Attributes
-    ----------
-    rate : float
-        Share of wrong given labels, in [0, 1].
-    interval : tuple of float
-        Low and high end for the rate.
-    level : float
-        Nominal level of the intervals.
-    transition : ndarray, shape (K, K), float64
-        ``[true, given]``, rows summing to 1; a class that no sample is estimated to have keeps its label.
-    transition_interval : ndarray, shape (2, K, K), float64
-        Low and high end for each entry, for sampling error alone; 0 to 1 where there is no sample.
-    class_rates : ndarray, shape (K,), float64
-        One minus the diagonal of `transition`: share of wrong labels among the samples of each true class.
-    most_confused : tuple of (int, int, float)
-        True class, given class, share of the true class so labelled; the pairs with the most labels first, at most 5.
-    readings : dict of str to float
-        The rate by each way to read the evidence.
-    contradicted, labels : int
-        How many given labels (of masks: pixels, at the resolution of the evidence) are not the evidence's most probable
-        class, and how many there are.
-    unit : str
-        What was counted: ``"labels"``, or their parts (``"pixels"``).
-    certainty : float
-        Mean probability of the evidence's most probable class. Where that of a run's evidence is low the network has
-        not learnt the classes, and what it contradicts says more of it than of the labels: the rate is then too high.
-    held_out : bool
-        Whether the evidence came from models that had not seen the labels: the rate is then the reading by likelihood.
-    names : tuple of str
-        What the verdict calls the K classes unless told otherwise; empty for "class 0" and so on.
-    """
-
-    rate: float
-    interval: tuple[float, float]
-    level: float
-    transition: np.ndarray
-    transition_interval: np.ndarray
-    class_rates: np.ndarray
-    most_confused: tuple[tuple[int, int, float], ...]
-    readings: dict[str, float]
-    contradicted: int
-    labels: int
-    unit: str = "labels"
-    certainty: float = 1.0
-    held_out: bool = False
-    names: tuple[str, ...] = ()
-
-    def verdict(self, class_names: Sequence[str] | None = None) -> str:
-        """Return the estimate in one paragraph.
-
-        Parameters
-        ----------
-        class_names : sequence of str, optional
-            K names; default: :attr:`names`, or "class 0" and so on.
-
-        Raises
-        ------
-        InvalidInputError
-            If there are not K names.
-
-        Examples
-        --------
-        >>> evidence = np.eye(2)[[0] * 60 + [1] * 40]
-        >>> print(estimate_noise([0] * 50 + [1] * 50, evidence).verdict(["cat", "dog"]))
-        About 10 % (4 to 16 %) of your labels disagree with the evidence. Most confused: cat labelled dog (17 % of cat).
-        Look at those 10 labels first.
-        """
-        names = _checked_names(class_names or self.names or None, len(self.transition))
-        rate, low, high = (_percent(value) for value in (self.rate, *self.interval))
-        what = "are estimated to be wrong" if self.held_out else "disagree with the evidence"
-        sentences = [f"About {rate} % ({low} to {high} %) of your {self.unit} {what}."]
-        pairs = [
-            f"{names[true]} labelled {names[given]} ({_percent(share)} % of {names[true]})"
-            for true, given, share in self.most_confused[:3]
-        ]
-        unsure = self.certainty < UNSURE and not self.held_out
-        clean = self.rate <= CLEAN_RATE and self.interval[1] <= CLEAN_HIGH
-        if pairs and not clean:
-            sentences.append(f"Most confused: {', '.join(pairs)}.")
-        if unsure:
-            sentences.append(
-                f"But the evidence is unsure of itself (mean certainty {_percent(self.certainty)} %): the network has"
-                " not learnt the classes well, and the rate is too high. Train for more epochs, or a better network."
-            )
-        elif self.interval[1] - self.interval[0] > UNDECIDED_WIDTH:
-            sentences.append(
-                "The evidence is undecided, so the interval is wide: a network that memorised wrong labels agrees with "
-                'them. Train with recipe="robust", or for fewer epochs.'
-            )
-        if clean:
-            sentences.append("Your labels look clean, unless the network has memorised their errors.")
-        if self.contradicted:
-            where = "" if self.unit == "labels" else " (find_label_issues lists their samples)"
-            sentences.append(f"Look at those {self.contradicted:,} {self.unit} first{where}.")
-        return " ".join(sentences)
-
-    def to_json(self) -> str:
-        """Return all figures as JSON text.
-
-        Examples
-        --------
-        >>> json.loads(estimate_noise([0, 1, 1], np.eye(2)[[0, 1, 1]]).to_json())["rate"]
-        0.0
-        """
-        return json.dumps(asdict(self), indent=2, default=lambda array: array.tolist())
-
-
-def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: bool = False) -> NoiseEstimate:
+def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: Any = False) -> NoiseEstimate:
     r"""Estimate the noise of class labels from what a model says of the same samples.
 
     What probabilities e of a model say of the labels g depends on whether it was trained on them:
 
-    ``contradicted``
+    ``contradicted`` (c)
         :math:`\frac1N \sum_i 1[g_i \ne \arg\max_k e_{ik}]`. Too high by the model's own errors, too low by the errors
         that it has memorised.
-    ``expected``
+    ``expected`` (x)
         :math:`1 - \frac1N \sum_i e_{i g_i}`: the expected share of wrong labels if :math:`e_i` is the calibrated
         probability of the true class given input *and* label. Far too high for a model that predicts noisy labels.
+    ``surest`` (s)
+        c among the fifth of the labels of which the evidence is surest. A model is right of the easiest samples, so
+        what it contradicts there is wrong; too high where no sample is easy, too low where the evidence has seen the
+        labels, or is surest of a class with few errors.
     ``likelihood``
         :math:`1 - \frac1N \sum_i P(y_i = g_i \mid x_i, g_i)`, with T maximising
-        :math:`\sum_i \log \sum_k e_{ik} T_{k g_i}` (:func:`fit_transition`). Right if :math:`e_i` is the
-        calibrated probability given the *input alone*, and labels depend on the true class alone; too low if the model
-        has seen the labels.
+        :math:`\sum_i \log \sum_k e_{ik} T_{k g_i}` (:func:`fit_transition`), up to 100 classes. Right if :math:`e_i` is
+        the calibrated probability of the *true* class given the input alone, and labels depend on the true class alone.
 
-    With `held_out` the estimate is ``likelihood``, and its interval is for sampling error: it covers the true rate at
-    its level as far as evidence is calibrated and noise class-conditional, and nothing else.
+    **The rate** is `contradicted` for evidence from the training samples themselves. Held-out evidence is that of a
+    model which predicts noisy labels, so its rate is ``surest_by_class``, s of each most probable class
+    (:func:`~noisycorrect.review.counting.surest_by_class`), and its transition that of greatest likelihood.
 
-    Otherwise, for evidence from the training samples themselves, the estimate is ``contradicted`` (the transition
-    matrix counts most probable classes), and the interval reaches from the lowest to the highest of the three readings,
-    widened by their sampling error. Evidence that is sure of itself gives a narrow one; evidence that is torn between
-    given and true label, as under memorisation, a wide one. It does not cover errors that the model has memorised
-    entirely or makes with certainty: of those, labels and evidence alone know nothing.
+    **The interval** is (docs/issues.md has how often it covers)
 
-    Sampling error is a bootstrap over samples, stratified by given label; counts of 0 or n get the end of the exact
-    binomial interval (Clopper & Pearson 1934). It takes the samples as drawn from a population, so it is a little wide
-    for the share of wrong labels in these samples.
+    .. math::
+
+        \Bigl[\; 0.8\, \underline{s} - \max(c - s, 0), \;\; \overline{h} \;\Bigr], \qquad
+        h = \begin{cases} c & \text{held out} \\ \max(c, s, \min(x, 2c - s)) & \text{else} \end{cases}
+
+    where lines are ends of the exact binomial interval (Clopper & Pearson 1934). A model that errs on hard samples
+    contradicts more of them than of easy ones, so the low end goes on from all labels to the surest and as far again;
+    a fifth of what is contradicted even there may be the model's sure errors. At the high end every contradicted label
+    is wrong, and of evidence that has seen the labels some that it agrees with: as many as it doubts, or as are lacking
+    among the surest (or, if those are contradicted most, elsewhere). The constants were chosen on public tables.
+
+    **It cannot tell** (`decided` is False) where the interval is wider than 0.3, and where that of evidence which has
+    seen the labels begins at 0: what a network is surest of it may have learnt by heart; or where such evidence is, by
+    its mean certainty, less than even sure. If it contradicts at most 5 % of the labels (`memorised`), it may have
+    learnt all by heart, and the interval is 0 to chance, 1 - 1/K.
+    Labels of classes that the evidence hardly knows (`starved`) are judged neither right nor wrong, and widen the
+    interval by their share.
+
+    Memory is linear in samples and classes beyond 100 of these, where the transition is sparse.
 
     Parameters
     ----------
@@ -173,8 +80,9 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
         Class probabilities.
     level : float, default 0.95
         Level of the intervals, in (0, 1).
-    held_out : bool, default False
-        Whether evidence comes from models that were not trained on the sample it is about.
+    held_out : bool, or array-like of bool, shape (N,), default False
+        Whether evidence comes from models that were not trained on the label it is about. If only some does, the
+        estimate is made of that, and of it alone; `contradicted` and `labels` still count all.
 
     Returns
     -------
@@ -183,7 +91,7 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     Raises
     ------
     InvalidInputError
-        If shapes do not match, no sample has a label, or `evidence` are no probabilities.
+        If shapes do not match, no sample has a label (or none that is held out), or `evidence` are no probabilities.
 
     Examples
     --------
@@ -192,63 +100,33 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     (0.1, ((0, 1, 0.16666666666666666),))
     """
     level = _checked_level(level)
-    labels, probs = _checked(given, evidence)
-    if not held_out:
-        return _in_sample(counted(labels, probs), level, "labels")
-    transition, likely = fit_transition(labels, probs)
-    drawn = transition_resamples(labels, probs, transition, np.random.default_rng(_SEED))
-    readings = _readings(labels, probs, likely)
-    contradicted = int((probs.argmax(1) != labels).sum())
-    found = _held_out(likely, readings, drawn, contradicted, level)
-    return replace(found, certainty=float(probs.max(1).mean()), held_out=True)
-
-
-def counted(labels: np.ndarray, probs: np.ndarray, *, rates: tuple[float, ...] = ()) -> NoiseCounts:
-    """Return how labels and evidence that has seen them differ, each label being a sample of its own.
-
-    Parameters
-    ----------
-    labels : ndarray of int64, shape (N,), N >= 1
-        Given labels, 0..K-1.
-    probs : ndarray of float64, shape (N, K)
-        Evidence, in [0, 1].
-    rates : tuple of float
-        Rates that the interval has to reach to.
-
-    Examples
-    --------
-    >>> counted(np.array([0, 1, 1]), np.eye(2)[[0, 1, 0]]).joint.tolist()
-    [[1, 0], [1, 1]]
-    """
-    classes = probs.shape[1]
-    joint = np.bincount(labels * classes + probs.argmax(1), minlength=classes**2).reshape(classes, classes)
-    _, likely = fit_transition(labels, probs)
-    resamples = stratified(joint, np.random.default_rng(_SEED))
-    readings, certainty = _readings(labels, probs, likely), float(probs.max(1).mean())
-    return NoiseCounts(joint, resamples, joint.sum(0), readings, certainty, rates)
-
-
-def contradicted_rate(labels: np.ndarray, probs: np.ndarray) -> float:
-    """Return the share of labels (N,) that are not the most probable class of the evidence (N, K)."""
-    return float((probs.argmax(1) != labels).mean())
-
-
-def _readings(labels: np.ndarray, probs: np.ndarray, likely: np.ndarray) -> dict[str, float]:
-    """Return the rate by each way to read the evidence; `likely` is the joint of greatest likelihood."""
-    count = len(labels)
-    return {
-        "contradicted": int((probs.argmax(1) != labels).sum()) / count,
-        "expected": float(1 - probs[np.arange(count), labels].mean()),
-        "likelihood": float(1 - likely.trace() / count),
-    }
+    labels, probs = paired(given, evidence, "evidence", dtype=None)
+    unseen = _checked_held_out(held_out, len(labels))
+    known = labels >= 0
+    if not known.any():
+        raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
+    if not known.all():
+        labels, probs, unseen = labels[known], probs[known], unseen[known]
+    found = Beside.of(labels, probs)
+    if not unseen.any():
+        if np.ndim(held_out):
+            raise InvalidInputError("a held-out label", got="none", fix="pass held_out=False")
+        likelihood = likely_rate(labels, lambda rows: probs[rows], found.classes)
+        return _estimated(counted(found, likelihood), level, "labels")
+    if unseen.all():
+        return _held_out(found, probs, level)
+    estimate = _held_out(found[unseen], probs[unseen], level)
+    judged = ~np.isin(found.given, [row[0] for row in estimate.starved])
+    return replace(estimate, contradicted=int(found.contradicted[judged].sum()), labels=len(found))
 
 
 def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> NoiseEstimate:
     """Estimate the noise of the given labels of a run, from its evidence.
 
-    Class labels: :func:`estimate_noise` for evidence that has seen the labels; the interval also reaches to the rate of
-    the generation before, where that is kept. Labels of many parts, such as masks: a rate of their parts. What exactly
-    is counted says :meth:`LabelKind.noise <noisycorrect.labels.LabelKind.noise>` of the kind.
+    Class labels: :func:`estimate_noise` for evidence that has seen the labels, or for as much of it as has not; the
+    interval of the former also reaches to the rate of the generation before, where that is kept. Labels of many parts,
+    such as masks: a rate of their parts, with an interval from the lowest to the highest reading. What exactly is
+    counted says :meth:`LabelKind.noise <noisycorrect.labels.LabelKind.noise>` of the kind.
 
     Parameters
     ----------
@@ -275,10 +153,13 @@ def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> Noise
     check_has_evidence(store)
     if not store.labeled.any():
         raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
+    given, unseen = store.kind.class_indices, store.held_out()
+    if given is not None and unseen[store.labeled].any():
+        return estimate_noise(given, store.evidence().numpy(), level=level, held_out=unseen)
     before = store.generation - 1
     kept = before in store.generations[1:]
     earlier = functools.partial(store.evidence, generation=before) if kept else None
-    return _in_sample(store.kind.noise(store.evidence, earlier), level, store.kind.parts or "labels")
+    return _estimated(store.kind.noise(store.evidence, earlier), level, store.kind.parts or "labels")
 
 
 def check_has_evidence(store: SoftLabelStore) -> None:
@@ -291,105 +172,243 @@ def check_has_evidence(store: SoftLabelStore) -> None:
         )
 
 
-# ---------------------------------------------------------------- the two kinds of evidence
+# ---------------------------------------------------------------- rate and interval
 
 
-def _in_sample(counts: NoiseCounts, level: float, unit: str) -> NoiseEstimate:
-    """Return the estimate that counts most probable classes."""
-    joint, readings, units = counts.joint, counts.readings, counts.units
-    total, rate = float(joint.sum()), readings["contradicted"]
-    rates = 1 - counts.resamples.trace(axis1=1, axis2=2) / counts.resamples.sum((1, 2))
-    low, high = exact_ends(np.quantile(rates, tails(level)), rate, units.sum(), level)
-    interval = min(readings.values()) - (rate - low), max(readings.values()) + (high - rate)
-    transition = estimated_noise_matrix(joint)
-    sums = counts.resamples.sum(1)[:, :, None]
-    shape = counts.resamples.shape
-    rows = np.divide(counts.resamples.swapaxes(1, 2), sums, out=np.zeros(shape), where=sums > 0)
-    ends = exact_ends(np.quantile(rows, tails(level), axis=0), transition, units[:, None], level)
-    contradicted = round(total - float(joint.trace()))
-    found = _made(joint, transition, ends, rate, interval, level, readings, contradicted, unit)
-    low, high = min(found.interval[0], *counts.rates, 1.0), max(found.interval[1], *counts.rates, 0.0)
-    return replace(found, interval=(low, high), certainty=counts.certainty, names=counts.names)
+@dataclass(frozen=True)
+class _Judged:
+    """Counts without the labels of starved classes, of which nothing is known.
+
+    Attributes
+    ----------
+    joint : array, shape (K, K)
+        [given, most probable class].
+    starved : ndarray of bool, shape (K,)
+        Which classes these are.
+    share : float
+        Of the labels that are judged.
+    """
+
+    joint: Any
+    starved: np.ndarray
+    share: float
+
+    @classmethod
+    def of(cls, joint: Any) -> _Judged:
+        starved = set_aside(joint)
+        kept = joint * ~starved[:, None] if isinstance(joint, np.ndarray) else joint.multiply(~starved[:, None]).tocsr()
+        return cls(kept, starved, float(kept.sum() / joint.sum()))
+
+    def told(self, joint: Any) -> tuple[tuple[int, int, int], ...]:
+        """Return class, labels, predictions of each starved class."""
+        labelled, predicted = np.asarray(joint.sum(1)), np.asarray(joint.sum(0))
+        return tuple((int(k), int(labelled[k]), int(predicted[k])) for k in np.flatnonzero(self.starved))
+
+    def widened(self, low: float, high: float) -> tuple[float, float]:
+        """Return an interval for the judged labels as one for all: of the others none or all may be wrong."""
+        return max(0.0, low * self.share), min(1.0, high * self.share + 1 - self.share)
 
 
-def _held_out(
-    joint: np.ndarray, readings: dict[str, float], drawn: tuple[float, np.ndarray], contradicted: int, level: float
+def rate_interval(
+    contradicted: float, surest: tuple[int, int], labels: int, level: float, expected: float | None = None
+) -> tuple[float, float]:
+    """Return the interval of :func:`estimate_noise` for the share of wrong labels.
+
+    Parameters
+    ----------
+    contradicted : float
+        c, the share of labels that the evidence contradicts.
+    surest : tuple of int
+        How many it contradicts of those that it is surest of, and how many these are.
+    labels : int
+        N.
+    level : float
+        Of the interval, in (0, 1).
+    expected : float, optional
+        x, the expected share, of evidence that has seen the labels.
+
+    Examples
+    --------
+    >>> tuple(round(end, 3) for end in rate_interval(0.2, (30, 200), 1000, 0.95))
+    (0.033, 0.226)
+    """
+    sure = surest[0] / max(1, surest[1])
+    low = (1 - SURE_ERRORS) * binomial_ends(*surest, level)[0] - max(contradicted - sure, 0)
+    highest = contradicted
+    if expected is not None:
+        highest = max(contradicted, sure, min(expected, 2 * contradicted - sure))
+    high = binomial_ends(highest * labels, labels, level)[1]
+    return max(0.0, min(float(low), contradicted)), float(high)
+
+
+def _estimated(counts: NoiseCounts, level: float, unit: str) -> NoiseEstimate:
+    """Return the estimate that counts most probable classes of evidence that has seen the labels."""
+    judged = _Judged.of(counts.joint)
+    total = float(judged.joint.sum())
+    rate = (total - float(judged.joint.trace())) / total
+    readings = {"contradicted": rate, "expected": 1 - float(counts.own[~judged.starved].sum()) / total}
+    if counts.surest is not None:
+        readings["surest"] = counts.surest[0] / counts.surest[1]
+        low, high = rate_interval(rate, counts.surest, round(total), level, readings["expected"])
+    else:
+        assert counts.errors is not None
+        shares = [min(readings.values()), max(readings.values())]
+        ends = normal_ends(shares, counts.errors[0], counts.units.sum(), level)
+        low, high = float(ends[0, 0]), float(ends[1, 1])
+    if counts.likelihood is not None:
+        readings["likelihood"] = counts.likelihood
+    low, high = min(low, *counts.rates, 1.0), max(high, *counts.rates, 0.0)
+    memorised = rate <= MEMORISED
+    if memorised:
+        low, high = 0.0, max(high, 1 - 1 / len(counts.own))
+    found = _made(counts, judged, level, rate, judged.widened(low, high), readings, unit)
+    decided = found.decided and low > 0 and counts.certainty >= UNSURE
+    return replace(found, memorised=memorised, decided=decided)
+
+
+def _held_out(found: Beside, probs: Any, level: float) -> NoiseEstimate:
+    """Return the estimate of evidence that has not seen the labels."""
+    counts = counted(found)
+    judged = _Judged.of(counts.joint)
+    kept = found[~judged.starved[found.given]]
+    assert counts.surest is not None
+    contradicted = float(kept.contradicted.mean())
+    low, high = rate_interval(contradicted, counts.surest, len(kept), level)
+    rate = min(max(surest_by_class(kept), low), high)
+    readings = {
+        "contradicted": contradicted,
+        "expected": float(1 - kept.own.mean()),
+        "surest": counts.surest[0] / counts.surest[1],
+        "surest_by_class": surest_by_class(kept),
+    }
+    estimate = _made(counts, judged, level, rate, judged.widened(low, high), readings, "labels")
+    if found.classes <= DENSE_CLASSES:
+        estimate = _with_likely_transition(estimate, found.given, np.asarray(probs, np.float64), judged.starved)
+    return replace(estimate, held_out=True)
+
+
+def _with_likely_transition(
+    estimate: NoiseEstimate, labels: np.ndarray, probs: np.ndarray, starved: np.ndarray
 ) -> NoiseEstimate:
-    """Return the estimate of greatest likelihood; `drawn` are standard errors of its rate and its transition."""
-    from scipy.stats import norm
-
-    reach = float(norm.ppf((1 + level) / 2))
-    rate, transition = readings["likelihood"], estimated_noise_matrix(joint)
-    error, errors = drawn
-    units = joint.sum(0)
-    spread = np.array([-reach, reach])
-    low, high = exact_ends((rate + spread * error).clip(0, 1), rate, units.sum(), level)
-    ends = (transition + spread[:, None, None] * errors).clip(0, 1)
-    ends = exact_ends(ends, transition, units[:, None], level)
-    return _made(joint, transition, ends, rate, (low, high), level, readings, contradicted, "labels")
-
-
-def _made(
-    joint: np.ndarray,
-    transition: np.ndarray,
-    ends: np.ndarray,
-    rate: float,
-    interval: tuple[float, float],
-    level: float,
-    readings: dict[str, float],
-    contradicted: int,
-    unit: str,
-) -> NoiseEstimate:
-    return NoiseEstimate(
-        rate=rate,
-        interval=(max(0.0, float(interval[0])), min(1.0, float(interval[1]))),
-        level=level,
+    """Return an estimate with the transition of greatest likelihood in place of what was counted."""
+    transition, joint = fit_transition(labels, probs)
+    _, errors = transition_resamples(labels, probs, transition, np.random.default_rng(_SEED))
+    ends = normal_ends(transition, errors, joint.sum(0)[:, None], estimate.level)
+    transition[starved] = np.eye(len(transition))[starved]
+    ends[:, starved] = np.array([0.0, 1.0])[:, None, None]
+    empty = starved | (joint.sum(0) < 0.5)
+    return replace(
+        estimate,
         transition=transition,
         transition_interval=ends,
-        class_rates=1 - transition.diagonal(),
-        most_confused=_most_confused(joint, transition),
-        readings=readings,
-        contradicted=contradicted,
-        labels=round(float(joint.sum())),
-        unit=unit,
+        class_rates=np.where(empty, np.nan, 1 - transition.diagonal()),
+        class_interval=1 - ends.diagonal(axis1=1, axis2=2)[::-1],
+        most_confused=_most_confused(joint * ~starved[:, None], transition),
+        readings={**estimate.readings, "likelihood": float(1 - joint.trace() / joint.sum())},
     )
 
 
-def _most_confused(joint: np.ndarray, transition: np.ndarray) -> tuple[tuple[int, int, float], ...]:
-    wrong = joint.T.astype(np.float64)  # [true, given]
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_NAMED]
-    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+# ---------------------------------------------------------------- transition
+
+
+def _made(
+    counts: NoiseCounts,
+    judged: _Judged,
+    level: float,
+    rate: float,
+    interval: tuple[float, float],
+    readings: dict[str, float],
+    unit: str,
+) -> NoiseEstimate:
+    joint = judged.joint
+    transition, ends = _transition(counts, judged, level)
+    columns = np.asarray(joint.sum(0), np.float64)
+    wrong = columns - joint.diagonal()
+    known = ~judged.starved & (columns > 0)
+    if counts.errors is None:
+        class_ends = binomial_ends(wrong, columns, level)
+    else:
+        shares = wrong / np.maximum(columns, 1)
+        class_ends = normal_ends(shares, counts.errors[1].diagonal(), counts.units, level)
+    return NoiseEstimate(
+        rate=rate,
+        interval=interval,
+        level=level,
+        transition=transition,
+        transition_interval=ends,
+        class_rates=np.where(known, wrong / np.maximum(columns, 1), np.nan),
+        class_interval=np.where(known, class_ends, np.array([[0.0], [1.0]])),
+        most_confused=_most_confused(joint, transition),
+        readings=readings,
+        contradicted=round(float(wrong.sum())),
+        labels=round(float(counts.joint.sum())),
+        unit=unit,
+        certainty=counts.certainty,
+        names=counts.names,
+        starved=judged.told(counts.joint),
+        decided=interval[1] - interval[0] <= UNDECIDED_WIDTH,
+    )
+
+
+def _transition(counts: NoiseCounts, judged: _Judged, level: float) -> tuple[Any, Any]:
+    """Return what is labelled how among the samples of each most probable class, and its ends."""
+    if not isinstance(judged.joint, np.ndarray):
+        return _sparse_transition(judged, level)
+    joint, starved = judged.joint, judged.starved
+    transition = estimated_noise_matrix(joint)
+    transition[starved] = np.eye(len(joint))[starved]
+    columns = joint.sum(0)[:, None]
+    if counts.errors is None:
+        ends = binomial_ends(joint.T, columns, level)
+    else:
+        ends = normal_ends(transition, counts.errors[1], counts.units[:, None], level)
+    empty = starved | (columns[:, 0] == 0)
+    ends[:, empty] = np.array([0.0, 1.0])[:, None, None]
+    return transition, ends
+
+
+def _sparse_transition(judged: _Judged, level: float) -> tuple[Any, Any]:
+    from scipy.sparse import csr_array, diags_array
+
+    joint = judged.joint.tocoo()
+    columns = np.asarray(joint.sum(0), np.float64)
+    kept = ~judged.starved[joint.col] & (joint.data > 0)
+    places = joint.col[kept], joint.row[kept]  # [true, given]
+    counts, totals = joint.data[kept].astype(np.float64), columns[joint.col[kept]]
+    empty = (judged.starved | (columns == 0)).astype(np.float64)
+    alone = diags_array(empty, format="csr")
+    low, high = (csr_array((end, places), shape=joint.shape) for end in binomial_ends(counts, totals, level))
+    transition = csr_array((counts / totals, places), shape=joint.shape) + alone
+    return transition, (low, high + alone)
+
+
+def _most_confused(joint: Any, transition: Any) -> tuple[tuple[int, int, float], ...]:
+    """Return the pairs [given, true] of most labels off the diagonal."""
+    if isinstance(joint, np.ndarray):
+        true, given = np.nonzero(joint.T)
+        counts = joint.T[true, given]
+    else:
+        cells = joint.tocoo()
+        true, given, counts = cells.col, cells.row, cells.data
     # Of a fit, cells that are all but empty are no pairs.
-    return tuple((int(t), int(g), float(transition[t, g])) for t, g in pairs if wrong[t, g] >= 0.5)
+    off = np.flatnonzero((true != given) & (counts >= 0.5))
+    order = off[np.lexsort((given[off], true[off], -counts[off].astype(np.float64)))][:PAIRS_NAMED]
+    return tuple((int(true[i]), int(given[i]), float(transition[true[i], given[i]])) for i in order)
 
 
-# ---------------------------------------------------------------- checks and words
+# ---------------------------------------------------------------- checks
 
 
-def _checked(given: Any, evidence: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (n,), int64, and probabilities (n, K), float64, of the labelled samples."""
-    labels, probs = paired(given, evidence, "evidence")
-    labels, probs = labels[labels >= 0], probs[labels >= 0]
-    if not len(labels):
-        raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
-    check_sums(probs)
-    return labels, probs
+def _checked_held_out(held_out: Any, count: int) -> np.ndarray:
+    unseen = np.asarray(held_out)
+    if unseen.dtype != bool or unseen.shape not in ((), (count,)):
+        raise InvalidInputError(
+            f"held_out to be True, False or bool ({count},)",
+            got=f"{unseen.dtype} of shape {unseen.shape}",
+            fix="pass which labels the models that made the evidence had not seen",
+        )
+    return np.broadcast_to(unseen, (count,))
 
 
 def _checked_level(level: float) -> float:
     return finite_number("level", level, above=1e-9, below=1, fix="0.95 is common")
-
-
-def _checked_names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
-    if names is None:
-        return [f"class {number}" for number in range(classes)]
-    if isinstance(names, str) or len(names) != classes:
-        raise InvalidInputError(f"{classes} class names", got=repr(names), fix="pass one name a class")
-    return names
-
-
-def _percent(share: float) -> str:
-    """Return a share in per cent, with a decimal below 1 %."""
-    percent = 100 * share
-    return f"{percent:.1f}" if 0 < percent < 0.95 else f"{percent:.0f}"

@@ -13,19 +13,19 @@ from torch import Tensor
 from noisycorrect.labels.findings import LabelReview, NoiseCounts
 from noisycorrect.labels.kind import EvidenceReader, LabelKind
 from noisycorrect.labels.refine import within
+from noisycorrect.review.intervals import SpreadOverSamples
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.errors import InvalidInputError
 
-RESAMPLES = 200  # each is a joint of K x K
 COUNTS_AT_ONCE = 2**21  # 16 MB of int64
-_SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
 
 
-def counted_parts(blocks: Iterable[tuple[Tensor, Tensor]], num_classes: int, samples: int, parts: str) -> NoiseCounts:
+def counted_parts(blocks: Iterable[tuple[Tensor, Tensor]], num_classes: int, parts: str) -> NoiseCounts:
     """Return how the parts of given labels and evidence differ over a whole set.
 
-    The parts of one sample are alike, so whole samples are drawn for the bootstrap. There is no reading by
-    ``likelihood``, whose model of the noise is one of independent labels.
+    The parts of one sample are alike, so sampling error is that of whole samples
+    (:class:`~noisycorrect.review.intervals.SpreadOverSamples`). There is no reading by ``likelihood``, whose model of
+    the noise is one of independent labels.
 
     Parameters
     ----------
@@ -33,8 +33,6 @@ def counted_parts(blocks: Iterable[tuple[Tensor, Tensor]], num_classes: int, sam
         Given labels, int64 (n, ...), in which anything but 0..K-1 is left out, and evidence about them, (n, K, ...).
     num_classes : int
         K.
-    samples : int
-        How many there are in all blocks.
     parts : str
         What messages call the parts.
 
@@ -46,40 +44,32 @@ def counted_parts(blocks: Iterable[tuple[Tensor, Tensor]], num_classes: int, sam
     Examples
     --------
     >>> evidence = torch.tensor([[[0.9, 0.2, 0.2], [0.1, 0.8, 0.8]]])
-    >>> counted_parts([(torch.tensor([[0, 0, -1]]), evidence)], 2, 1, "tokens").joint
+    >>> counted_parts([(torch.tensor([[0, 0, -1]]), evidence)], 2, "tokens").joint
     array([[1., 1.],
            [0., 0.]])
     """
-    draws = np.random.default_rng(_SEED)
-    even = np.full(samples, 1 / samples)
-    weights = np.stack([draws.multinomial(samples, even).astype(np.uint16) for _ in range(RESAMPLES)])
     cells = num_classes**2
-    drawn, joint, holders = np.zeros((RESAMPLES, cells)), np.zeros(cells), np.zeros(num_classes)
-    own, certain, done = 0.0, 0.0, 0
+    spread = SpreadOverSamples(num_classes)
+    own, certain = np.zeros(num_classes), 0.0
     for given, evidence in blocks:
         known = (given >= 0) & (given < num_classes)
-        own += float(evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double().sum())
+        quality = evidence.gather(1, (given * known).unsqueeze(1)).squeeze(1)[known].double()
+        own += torch.bincount(given[known], weights=quality, minlength=num_classes).numpy()
         certain += float(evidence.amax(1)[known].double().sum())
         pairs = torch.where(known, given * num_classes + evidence.argmax(1), cells).flatten(1)
         for some in torch.split(pairs, max(1, COUNTS_AT_ONCE // (cells + 1))):
-            counts = _counts(some, cells)
-            joint += counts.sum(0)
-            drawn += weights[:, done : done + len(some)].astype(np.float64) @ counts
-            holders += counts.reshape(-1, num_classes, num_classes).any(1).sum(0)
-            done += len(some)
-    if not joint.any():
+            spread.add(_counts(some, cells).reshape(-1, num_classes, num_classes))
+    if not spread.joint.any():
         raise InvalidInputError(f"labelled {parts}", got="none", fix=f"pass labels that say something of their {parts}")
-    table, total = joint.reshape(num_classes, num_classes), joint.sum()
-    readings = {"contradicted": float(1 - table.trace() / total), "expected": float(1 - own / total)}
-    boxes = drawn.reshape(-1, num_classes, num_classes)
-    return NoiseCounts(table, boxes[boxes.any((1, 2))], holders, readings, float(certain / total))
+    certainty = certain / float(spread.joint.sum())
+    return NoiseCounts(spread.joint, own, certainty, spread.holders, errors=spread.errors())
 
 
 def _counts(cells: Tensor, number: int) -> np.ndarray:
-    """Return how often each of so many cells occurs in each row, float64 (n, number); the cell after them is none."""
+    """Return how often each of so many cells occurs in each row, int64 (n, number); the cell after them is none."""
     rows = torch.arange(len(cells)).unsqueeze(1) * (number + 1)
     counts = torch.bincount((rows + cells).flatten(), minlength=len(cells) * (number + 1))
-    return counts.reshape(len(cells), -1)[:, :number].double().numpy()
+    return counts.reshape(len(cells), -1)[:, :number].numpy()
 
 
 def most_doubtful(given: Tensor, evidence: Tensor, score: str) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
@@ -164,5 +154,5 @@ class LabelsOfParts(LabelKind):
         """Return how the parts of given labels and evidence differ; the generation before is left out."""
         blocks = (self.beside(rows, own) for rows, own in self.labeled_blocks(evidence))
         classes = len(self.names) or self.num_classes
-        counts = counted_parts(blocks, classes, int(self.labeled.sum()), self.parts)
+        counts = counted_parts(blocks, classes, self.parts)
         return dataclasses.replace(counts, names=self.names)

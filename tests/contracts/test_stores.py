@@ -517,6 +517,30 @@ def test_floor_and_rule_are_kept_with_their_generation(store: SoftLabelStore, va
     np.testing.assert_allclose(store.refined(0)[0], expected, atol=1e-5)
 
 
+def test_what_is_held_out_is_kept_with_its_generation(store: SoftLabelStore, variant: Variant) -> None:
+    held_out = np.arange(SAMPLES) % 3 == 0
+    assert not store.held_out().any()
+    with store.new_generation() as writer:
+        writer.write(range(SAMPLES), variant.probs(1))
+        writer.held_out = held_out
+    assert np.array_equal(SoftLabelStore.open(store.folder).held_out(), held_out)
+    assert not store.held_out(generation=0).any()
+    store.held_out()[:] = True
+    assert np.array_equal(store.held_out(), held_out)
+
+
+@pytest.mark.parametrize("wrong", [np.ones(SAMPLES - 1, bool), np.ones(SAMPLES, int)])
+def test_a_wrong_held_out_publishes_nothing(store: SoftLabelStore, variant: Variant, wrong: np.ndarray) -> None:
+    def write() -> None:
+        with store.new_generation() as writer:
+            writer.write(range(SAMPLES), variant.probs(1))
+            writer.held_out = wrong
+
+    with pytest.raises(InvalidInputError, match=r"held_out of shape \(7,\), bool"):
+        write()
+    assert store.generation == 0
+
+
 def test_two_writers_at_once_do_not_lose_a_generation(store: SoftLabelStore, variant: Variant) -> None:
     other = SoftLabelStore.open(store.folder, writable=True)
     advance(store, variant)
