@@ -14,7 +14,6 @@ from noisycorrect.support.errors import InvalidInputError
 
 _POOL, _TEST_POOL = 10_000, 4_000  # images that the seeds draw from
 _MOST_CATEGORIES = 30
-_TIES = 0
 
 
 def read_npz(path: Path) -> Source:
@@ -105,7 +104,7 @@ def read_crowd(folder: Path) -> Source:
     words = TfidfVectorizer(min_df=2).fit([row["text"] for row in crowd])
     labels = np.array([place[name] for name in [*truths, *test_truths]], np.int64)
     votes = np.array([[place.get(row[name], -1) for name in annotators] for row in voted], np.int64)
-    given = np.concatenate([majority(votes, len(names), seed=_TIES), labels[len(voted) :]])
+    given = np.concatenate([majority(votes, len(names), seed=None), labels[len(voted) :]])
     return Source(
         words.transform([*texts, *test_texts]).toarray().astype(np.float32),
         labels,
@@ -115,19 +114,22 @@ def read_crowd(folder: Path) -> Source:
     )
 
 
-def majority(votes: Labels, num_classes: int, *, seed: int) -> Labels:
-    """Return the most frequent of the votes (N, A) of each row, -1 being none; at random among equals.
+def majority(votes: Labels, num_classes: int, *, seed: int | None) -> Labels:
+    """Return the most frequent of the votes (N, A) of each row, -1 being none.
+
+    Among equals the seed decides; without one, the class that has more votes in all rows.
 
     Examples
     --------
-    >>> majority(np.array([[1, 1, 0], [-1, 2, -1]]), 3, seed=0).tolist()
-    [1, 2]
+    >>> majority(np.array([[1, 1, 0], [-1, 2, -1], [2, 1, -1]]), 3, seed=None).tolist()
+    [1, 2, 1]
     """
     tally = np.zeros((len(votes), num_classes))
     rows = np.broadcast_to(np.arange(len(votes))[:, None], votes.shape)
     np.add.at(tally, (rows[votes >= 0], votes[votes >= 0]), 1.0)
-    ties = 0.5 * np.random.default_rng(seed).random(tally.shape)
-    return np.asarray((tally + ties).argmax(axis=1))
+    frequency = tally.sum(axis=0) / (tally.sum() + 1)
+    tally += 0.5 * (frequency if seed is None else np.random.default_rng(seed).random(tally.shape))
+    return np.asarray(tally.argmax(axis=1))
 
 
 def _dicts(path: Path) -> list[dict[str, str]]:

@@ -49,6 +49,7 @@ def heat_map(board: Board, factor: str, title: str) -> Figure:
     values *= 100
     figure = new_figure(3.2 + 0.62 * (len(levels) + 1), 1.8 + 0.27 * len(order))
     axes = figure.add_subplot()
+    axes.set_facecolor("#DDDDDD")  # where a row was not run
     axes.imshow(values, cmap="RdBu_r", vmin=-_MOST_POINTS, vmax=_MOST_POINTS, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if not math.isnan(value):
@@ -61,7 +62,6 @@ def heat_map(board: Board, factor: str, title: str) -> Figure:
     axes.axvline(0.5, color="black", lw=1)
     axes.set_title(title, fontsize=10)
     axes.tick_params(length=0)
-    axes.set_facecolor("#DDDDDD")  # where a row was not run
     _explain(figure, board.kinds)
     return figure
 

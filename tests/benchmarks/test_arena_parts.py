@@ -120,6 +120,11 @@ def test_crowd_labels_are_the_majority_of_who_voted(tmp_path: Path) -> None:
         read_crowd(tmp_path)
 
 
+def test_without_a_seed_the_more_frequent_of_equal_classes_counts() -> None:
+    votes = np.array([[2, 0, -1], [-1, 0, 2], [1, 2, 2], [-1, -1, 1], [0, 1, 2], [1, 1, 2], [2, 0, 0]])
+    assert majority(votes, 3, seed=None).tolist() == [2, 2, 2, 1, 2, 1, 0]
+
+
 def test_ties_of_votes_are_broken_at_random() -> None:
     given = majority(np.tile([[0, 1, -1]], (2000, 1)), 3, seed=0)
     assert set(given) == {0, 1}
