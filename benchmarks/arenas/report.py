@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -187,14 +188,16 @@ def page(title: str, board: Board, left: Sequence[str] = ()) -> str:
 
 
 def compact(records: Sequence[Record]) -> dict[str, Any]:
-    """Return cells as a table for a JSON file: recipes once, one line a cell; verdicts stay in the cells' own files.
+    """Return cells as a table for a JSON file: recipes once, each cell a line of JSON in a text.
+
+    Thousands of cells would fill megabytes otherwise. Verdicts stay in the cells' own files.
 
     Examples
     --------
     >>> cell = {"config": {"method": "ce", "recipe": "Recipe()", "seed": 0}, "result": {"test_accuracy": 0.5}}
     >>> found = compact([cell])
     >>> found["recipes"], found["columns"], found["cells"]
-    ({'ce': 'Recipe()'}, [['method', 'seed'], ['test_accuracy']], [['ce', 0, 0.5]])
+    ({'ce': 'Recipe()'}, [['method', 'seed'], ['test_accuracy']], ['["ce", 0, 0.5]'])
     >>> expanded(found)
     [{'config': {'method': 'ce', 'seed': 0}, 'result': {'test_accuracy': 0.5}}]
     """
@@ -205,7 +208,7 @@ def compact(records: Sequence[Record]) -> dict[str, Any]:
         for r in records
     ]
     recipes = {record["config"]["method"]: record["config"].get("recipe") for record in records}
-    return {"recipes": recipes, "columns": [configs, results], "cells": cells}
+    return {"recipes": recipes, "columns": [configs, results], "cells": [json.dumps(line) for line in cells]}
 
 
 def _short(value: Any) -> Any:
@@ -222,7 +225,7 @@ def expanded(found: Mapping[str, Any]) -> list[Record]:
             "config": dict(zip(configs, line, strict=False)),
             "result": {k: v for k, v in zip(results, line[len(configs) :], strict=True) if v is not None},
         }
-        for line in found["cells"]
+        for line in map(json.loads, found["cells"])
     ]
 
 
