@@ -19,6 +19,7 @@ from noisycorrect.cycle.averages import AtCycleEnds, EveryStep, Recalibration
 from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.cycle.schedule import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
+from noisycorrect.features.evidence import FeatureEvidence, evidence_from_features
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.multilabel import MultiLabel
 from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
@@ -56,6 +57,7 @@ __all__ = [
     "EarlyStopping",
     "EpochCycles",
     "EveryStep",
+    "FeatureEvidence",
     "InvalidInputError",
     "LabelIssue",
     "MultiLabel",
@@ -80,6 +82,7 @@ __all__ = [
     "TensorBoard",
     "TokenLabeling",
     "WeightAggregator",
+    "evidence_from_features",
     "find_label_issues",
     "noise",
     "prune_retrain",
