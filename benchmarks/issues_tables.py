@@ -97,9 +97,7 @@ def _scores(quality: Values, cleaned: Labels, given: Labels, clean: Labels, rare
     }
 
 
-def _rankings(
-    features: Values, given: Labels, classes: int, seed: int
-) -> dict[str, tuple[Values, Labels, float]]:
+def _rankings(features: Values, given: Labels, classes: int, seed: int) -> dict[str, tuple[Values, Labels, float]]:
     """Return quality (N,), cleaned labels (N,) and seconds by method."""
     import torch
 
@@ -263,7 +261,10 @@ def page(records: Sequence[Record]) -> str:
             if own:
                 kind = "as published" if imbalance == 1 else f"last class {imbalance:g} of the first"
                 wrong = np.mean([record["result"]["noise_rate"] for record in own])
-                blocks += [f"## {half}, {kind}: {len(own)} cells, {100 * wrong:.1f} % of the labels wrong", _summary(own)]
+                blocks += [
+                    f"## {half}, {kind}: {len(own)} cells, {100 * wrong:.1f} % of the labels wrong",
+                    _summary(own),
+                ]
     return markdown(*blocks, "## AUROC and average precision by set", _by_set(records))
 
 

@@ -17,6 +17,7 @@ from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.issues import LabelIssue, ranked_issues, review_probs
 from noisycorrect.review.noise_rate import NoiseEstimate, estimate_noise
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError
 
 
 CLASS_POWER = 0.75  # how far evidence of a class is taken relative to the class's share, where labels are contradicted
@@ -189,12 +190,19 @@ def evidence_from_features(
     """
     k = whole_number("neighbors", neighbors, least=1)
     folds = whole_number("folds", folds, least=2)
+    rng = np.random.default_rng(whole_number("seed", seed, least=0))
     rows = prepared_features(features)
     given, names = prepared_labels(labels, rows.shape[0], class_names)
-    _warn_of_single(given, names)
-    fold = stratified_folds(given, folds, np.random.default_rng(whole_number("seed", seed, least=0)))
-    around, head = _opinions(rows, given, fold, folds, k, len(names))
     judged = _judged(given, len(names))
+    if not judged.any():
+        raise InvalidInputError(
+            "two labels of one class at least",
+            got=f"{(given != UNLABELED).sum()} labels of {len(names)} classes",
+            fix="pass class labels, not numbers of samples or measured values",
+        )
+    _warn_of_single(given, names)
+    fold = stratified_folds(given, folds, rng)
+    around, head = _opinions(rows, given, fold, folds, k, len(names))
     weights = fit_pool([around[judged], head[judged]], given[judged])
     return FeatureEvidence(given, names, log_linear_pool([around, head], weights), around, head, weights)
 

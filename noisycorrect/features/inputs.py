@@ -63,7 +63,9 @@ def prepared_features(features: Any) -> Features:
     # A constant column of large numbers has a deviation of rounding errors.
     varies = deviation > 1e-9 * np.abs(mean)
     if not varies.any():
-        raise InvalidInputError("features that vary", got="equal rows alone", fix="pass features that tell samples apart")
+        raise InvalidInputError(
+            "features that vary", got="equal rows alone", fix="pass features that tell samples apart"
+        )
     scaled = values - mean.astype(np.float32) if values.dtype == np.float32 else values - mean
     scaled *= np.where(varies, 1 / np.where(varies, deviation, 1), 0).astype(scaled.dtype)
     return scaled.astype(np.float32, copy=False)
@@ -88,7 +90,9 @@ def _sparse(values: Any) -> Any:
 
 def _not_finite(value: Any, where: str) -> InvalidInputError:
     return InvalidInputError(
-        "finite features", got=f"{value} at {where}", fix="fill in or leave out missing values, for example their median"
+        "finite features",
+        got=f"{value} at {where}",
+        fix="fill in or leave out missing values, for example their median",
     )
 
 

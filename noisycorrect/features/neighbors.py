@@ -72,7 +72,9 @@ def _similarity(rows: Features, some: np.ndarray, reference: Any) -> torch.Tenso
     return torch.from_numpy((rows[some] @ reference).toarray())
 
 
-def voter_quality(neighbors: np.ndarray, given: np.ndarray, fold: np.ndarray, folds: int, prior: np.ndarray) -> np.ndarray:
+def voter_quality(
+    neighbors: np.ndarray, given: np.ndarray, fold: np.ndarray, folds: int, prior: np.ndarray
+) -> np.ndarray:
     r"""Return how far each sample's neighbours agree with its label, for a voter in each fold's election.
 
     .. math:: q_{jf} = \frac{\sum_{n \in N_j, f_n \ne f} 1[g_n = g_j] + \pi_{g_j}}{|\{n \in N_j : f_n \ne f\}| + 1}
