@@ -67,9 +67,9 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     Returns
     -------
     dict
-        By method: ``auroc`` and ``average_precision`` of all labels, ``rare_auroc`` among the labels of the rarest class
-        (None if they are all right, or all wrong), ``rare_accused``, the share of the right labels of that class that
-        are called wrong, ``accuracy`` of the labels after those called wrong were replaced, ``seconds``. And
+        ``methods``, by name: ``auroc`` and ``average_precision`` of all labels, ``rare_auroc`` among the labels of the
+        rarest class (None if they are all right, or all wrong), ``rare_accused``, the share of the right labels of that
+        class that are called wrong, ``accuracy`` of the labels after those called wrong were replaced, ``seconds``. And
         ``noise_rate``, ``rare_size``.
     """
     features, clean = table(cell)

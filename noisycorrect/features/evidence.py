@@ -19,8 +19,7 @@ from noisycorrect.review.noise_rate import NoiseEstimate, estimate_noise
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 
-
-CLASS_POWER = 0.75  # how far evidence of a class is taken relative to the class's share, where labels are contradicted
+CLASS_POWER = 0.75  # how far evidence of a class counts relative to the class's share, where labels are replaced
 CLEAR_MARGIN = 0.3  # by which another class must lead
 
 
@@ -58,10 +57,10 @@ class FeatureEvidence:
     def labels(self) -> np.ndarray:
         r"""Cleaned labels, int64 (N,): a given label stands unless another class leads it clearly; -1 gets a class.
 
-        The lead is that of class-relative evidence :math:`r_{ik} \propto p_{ik} / \pi_k^{0.75}`, :math:`\pi_k` being the
-        share of class k among the given labels, so that a rare class is not outvoted for being rare (prior correction,
-        Menon et al. 2021, "Long-tail learning via logit adjustment", Eq. 9, but not all the way); it has to be above
-        0.3, so that labels stand where features cannot tell classes apart.
+        The lead is that of class-relative evidence :math:`r_{ik} \propto p_{ik} / \pi_k^{0.75}`, with the share
+        :math:`\pi_k` of class k among the given labels, so that a rare class is not outvoted for being rare (Menon et
+        al. 2021, "Long-tail learning via logit adjustment", Eq. 9 with :math:`\tau = 0.75`). It has to be above 0.3,
+        so that labels stand where features cannot tell classes apart.
         """
         relative = self._class_relative()
         best = relative.argmax(1)
@@ -167,8 +166,8 @@ def evidence_from_features(
     Raises
     ------
     InvalidInputError
-        If features are not finite or do not vary, labels do not match them or are of one class alone, or a number is out
-        of range.
+        If features are not finite or do not vary, labels do not match them or are of one class alone, or a number is
+        out of range.
 
     Warns
     -----
@@ -235,7 +234,7 @@ def _warn_of_single(given: np.ndarray, names: Sequence[Any]) -> None:
     single = [str(names[place]) for place in np.flatnonzero(counts == 1)]
     if single:
         warnings.warn(
-            f"one label alone of {', '.join(single[:5])}{' and others' if len(single) > 5 else ''}: nothing can speak for"
-            " or against it, so it is not judged; label more of this class, or leave it out",
+            f"one label alone of {', '.join(single[:5])}{' and others' if len(single) > 5 else ''}: nothing can speak"
+            " for or against it, so it is not judged; label more of this class, or leave it out",
             stacklevel=3,
         )

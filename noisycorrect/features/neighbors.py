@@ -21,7 +21,8 @@ def nearest_neighbors(features: Features, fold: np.ndarray, folds: int, k: int) 
     Parameters
     ----------
     features : ndarray or CSR array, shape (N, F), float32
-        See :func:`~noisycorrect.features.inputs.prepared_features`. A sparse row of zeros is like everything to the degree 0.
+        See :func:`~noisycorrect.features.inputs.prepared_features`. A sparse row of zeros is like everything to the
+        degree 0.
     fold : ndarray of int64, shape (N,)
         0..folds-1, or `folds` for a sample that nobody may learn from.
     folds : int

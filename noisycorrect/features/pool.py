@@ -12,7 +12,7 @@ MOST_VALUES = 2_000_000  # N x K that weights are fitted to; they are two number
 
 
 def log_linear_pool(opinions: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    r"""Return :math:`p_{ik} \propto \prod_m p_{imk}^{w_m}`, the logarithmic opinion pool (Genest & Zidek 1986, Eq. 3.2).
+    r"""Return :math:`p_{ik} \propto \prod_m p_{imk}^{w_m}`, the logarithmic opinion pool (Genest & Zidek 1986).
 
     Parameters
     ----------
