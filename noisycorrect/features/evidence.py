@@ -11,7 +11,7 @@ import numpy as np
 
 from noisycorrect.features.head import cross_fitted_head
 from noisycorrect.features.inputs import prepared_features, prepared_labels, stratified_folds
-from noisycorrect.features.neighbors import nearest_neighbors, vote, voter_quality
+from noisycorrect.features.neighbors import class_relative, nearest_neighbors, vote, voter_quality
 from noisycorrect.features.pool import fit_pool, log_linear_pool
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.issues import LabelIssue, ranked_issues, review_probs
@@ -138,7 +138,7 @@ def evidence_from_features(
 
     1. The labels of the nearest neighbours in other folds, by cosine (k of them; each votes with its own quality, which
        is what its own neighbours say of its label).
-    2. A logistic regression on the other folds, in which each label counts by the same quality.
+    2. A logistic regression on the other folds, in which each label counts by the same quality, relative to its class.
     3. Their product of powers, the powers being those that make the given labels most likely: where classes are no
        neighbourhoods the head decides, where they are no half-spaces the neighbours do.
 
@@ -216,7 +216,8 @@ def _opinions(
     found = nearest_neighbors(rows, fold, folds, min(k, int(sizes.sum() - sizes.max())))
     quality = voter_quality(found, given, fold, folds, prior)
     around = vote(found, given, quality[found, fold[:, None]], prior)
-    return around, cross_fitted_head(rows, given, fold, folds, classes, quality)
+    weights = class_relative(quality, given, fold, classes)
+    return around, cross_fitted_head(rows, given, fold, folds, classes, weights)
 
 
 def _counts(given: np.ndarray, classes: int) -> np.ndarray:
@@ -226,12 +227,12 @@ def _counts(given: np.ndarray, classes: int) -> np.ndarray:
 
 def _judged(given: np.ndarray, classes: int) -> np.ndarray:
     counts = _counts(given, classes)
-    return (given != UNLABELED) & (counts[given] > 1)
+    return np.asarray((given != UNLABELED) & (counts[given] > 1))
 
 
 def _warn_of_single(given: np.ndarray, names: Sequence[Any]) -> None:
     counts = _counts(given, len(names))
-    single = [str(names[place]) for place in np.flatnonzero(counts == 1)]
+    single = [str(names[place]) for place in np.flatnonzero(counts == 1).tolist()]
     if single:
         warnings.warn(
             f"one label alone of {', '.join(single[:5])}{' and others' if len(single) > 5 else ''}: nothing can speak"

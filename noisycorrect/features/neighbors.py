@@ -69,8 +69,10 @@ def _reference(rows: Features, others: np.ndarray) -> Any:
 
 def _similarity(rows: Features, some: np.ndarray, reference: Any) -> torch.Tensor:
     if isinstance(rows, np.ndarray):
-        return torch.from_numpy(rows[some]) @ reference
-    return torch.from_numpy((rows[some] @ reference).toarray())
+        product: torch.Tensor = torch.from_numpy(rows[some]) @ reference
+        return product
+    alike: np.ndarray = (rows[some] @ reference).toarray()
+    return torch.from_numpy(alike)
 
 
 def voter_quality(
@@ -116,6 +118,42 @@ def voter_quality(
         asked = theirs != column
         quality[:, column] = ((agree & asked).sum(1) + own) / (asked.sum(1) + 1)
     return quality
+
+
+def class_relative(quality: np.ndarray, given: np.ndarray, fold: np.ndarray, classes: int) -> np.ndarray:
+    """Return quality divided by its mean over the samples of other folds labelled alike: a class keeps its weight.
+
+    Neighbours agree less with the labels of a rare class, right ones too; without this the class fades.
+
+    Parameters
+    ----------
+    quality : ndarray, shape (N, F + 1)
+        See :func:`voter_quality`; > 0.
+    given : ndarray of int64, shape (N,)
+        -1 for none, whose rows mean nothing.
+    fold : ndarray of int64, shape (N,)
+        0..F-1, or F for a sample without a label; in column f no sample of fold f has a say.
+    classes : int
+        K.
+
+    Returns
+    -------
+    ndarray, shape (N, F + 1), float64
+
+    Examples
+    --------
+    >>> quality = np.array([[0.25], [0.75], [0.1], [0.5]])
+    >>> class_relative(quality, np.array([0, 0, 1, -1]), np.array([1, 1, 1, 0]), 2)[:3].ravel().tolist()
+    [0.5, 1.5, 1.0]
+    """
+    means = np.ones((classes, quality.shape[1]))
+    for column in range(quality.shape[1]):
+        asked = (fold != column) & (given >= 0)
+        counts = np.bincount(given[asked], minlength=classes)
+        sums = np.bincount(given[asked], quality[asked, column], classes)
+        np.divide(sums, counts, out=means[:, column], where=counts > 0)
+    relative: np.ndarray = quality / means[given]
+    return relative
 
 
 def vote(neighbors: np.ndarray, given: np.ndarray, weights: np.ndarray, prior: np.ndarray) -> np.ndarray:

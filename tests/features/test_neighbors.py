@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from noisycorrect.features import neighbors
-from noisycorrect.features.neighbors import nearest_neighbors, vote, voter_quality
+from noisycorrect.features.neighbors import class_relative, nearest_neighbors, vote, voter_quality
 
 N, F, K, FOLDS = 60, 5, 3, 4
 
@@ -73,3 +73,15 @@ def test_votes_are_those_of_a_slow_loop(made):
             votes[given[n]] += float(weight)
         expected = [(9 * v / sum(votes) + p) / 10 for v, p in zip(votes, prior, strict=True)]
         assert probs[i] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_class_keeps_the_weight_of_its_labels_in_each_fold(made):
+    _, given, fold, _ = made
+    quality = np.random.default_rng(1).random((N, FOLDS + 1)) + 0.01
+    found = class_relative(quality, given, fold, K + 1)  # a class without labels is no matter
+    for column in range(FOLDS + 1):
+        for k in range(K):
+            own = [i for i in range(N) if given[i] == k and fold[i] != column]
+            mean = sum(float(quality[i, column]) for i in own) / len(own)
+            expected = [float(quality[i, column]) / mean for i in own]
+            np.testing.assert_allclose(found[own, column], expected, rtol=1e-12)
