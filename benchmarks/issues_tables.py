@@ -254,8 +254,8 @@ def page(records: Sequence[Record]) -> str:
         " cleanlab; worst: least difference to the better of them. Rarest class: AUROC among the labels of that class,"
         " and the share of its right labels that are called wrong. Label accuracy after those called wrong are"
         " replaced: by cleanlab's `find_label_issues` and the most probable class, by `FeatureEvidence.labels`; by a"
-        " part alone wherever its most probable class is another. Seconds are wall clock on a busy machine. Settings were"
-        " chosen on the development half.",
+        " part alone wherever its most probable class is another. Seconds are wall clock on a busy machine."
+        " Settings were chosen on the development half.",
     ]
     for half, names in HALVES.items():
         for imbalance in dict.fromkeys(float(record["config"]["imbalance"]) for record in records):
