@@ -187,4 +187,5 @@ def vote(neighbors: np.ndarray, given: np.ndarray, weights: np.ndarray, prior: n
     classes = len(prior)
     cells = np.arange(count)[:, None] * classes + given[neighbors]
     votes = np.bincount(cells.ravel(), (weights / weights.sum(1, keepdims=True)).ravel(), count * classes)
-    return ((k * votes.reshape(count, classes) + prior) / (k + 1)).astype(np.float32)
+    probs: np.ndarray = ((k * votes.reshape(count, classes) + prior) / (k + 1)).astype(np.float32)
+    return probs
