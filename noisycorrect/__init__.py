@@ -20,6 +20,7 @@ from noisycorrect.cycle.averages import AtCycleEnds, EveryStep, Recalibration
 from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.cycle.schedule import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
+from noisycorrect.features.evidence import FeatureEvidence, evidence_from_features
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.multilabel import MultiLabel
 from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
@@ -58,6 +59,7 @@ __all__ = [
     "EarlyStopping",
     "EpochCycles",
     "EveryStep",
+    "FeatureEvidence",
     "InvalidInputError",
     "LabelIssue",
     "MultiLabel",
@@ -84,6 +86,7 @@ __all__ = [
     "TokenLabeling",
     "TrainingWarning",
     "WeightAggregator",
+    "evidence_from_features",
     "find_label_issues",
     "noise",
     "prune_retrain",

@@ -14,6 +14,7 @@ ROOMS = {
         ["support"],
         ["cycle", "labels"],
         ["data", "review"],
+        ["features"],
         ["task", "result"],
         ["outputs"],
         ["correction"],

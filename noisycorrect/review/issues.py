@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.findings import LabelReview
+from noisycorrect.labels.given import as_array, checked_labels
+from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.review.confident_learning import check_sums
 from noisycorrect.review.noise_rate import check_has_evidence
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 SCORES = ("self-confidence", "margin")
+VALUES_AT_ONCE = 2**20  # of probabilities, 8 MB of float64
 
 
 @dataclass(frozen=True)
@@ -90,22 +95,40 @@ def label_quality(given: Tensor, evidence: Tensor, *, score: str = "self-confide
 
 
 def find_label_issues(
-    store: SoftLabelStore, *, top: int | None = None, score: str = "self-confidence"
+    labels: SoftLabelStore | Any,
+    probs: Any = None,
+    *,
+    top: int | None = None,
+    score: str = "self-confidence",
+    class_names: Sequence[str] | None = None,
 ) -> list[LabelIssue]:
     """Return the labels that are not the evidence's most probable class, the most suspicious first.
 
-    Evidence comes from a model that was trained on these labels: one that has memorised them finds fewer of their
-    errors. If ``agreement`` in the history is near 1 where many labels are wrong, train for fewer epochs. Some labels
-    are compared at a time (masks at the resolution of their evidence): memory does not grow with the data set.
+    Evidence is that of a run, in its label store, or class probabilities that somebody already has.
+
+    **Probabilities should be held out**: each row from a model that was not trained on that row's label, as in
+    cross-validation (train on four fifths, predict the fifth that was left out, five times; scikit-learn's
+    ``cross_val_predict(model, X, y, method="predict_proba")``). A model's probabilities for its own training samples
+    lean towards the labels that it has learnt: it agrees with the errors that it has memorised, and they are not found.
+    Evidence of a run comes from a model that was trained on these labels; if ``agreement`` in its history is near 1
+    where many labels are wrong, train for fewer epochs.
+
+    Some labels are compared at a time (masks at the resolution of their evidence): memory does not grow with the data
+    set.
 
     Parameters
     ----------
-    store : SoftLabelStore
-        Labels with at least one generation of evidence.
+    labels : SoftLabelStore, or array-like of shape (N,)
+        A store with at least one generation of evidence; or given labels, whole numbers in 0..K-1 or -1 for none, or
+        names out of `class_names`.
+    probs : array-like, shape (N, K), optional
+        Class probabilities, in [0, 1], rows summing to 1, column k of class k; with labels only, a store has its own.
     top : int, optional
         At most so many. Default: all.
     score : {"self-confidence", "margin"}
         What to rank by; see :func:`label_quality`. The labels found are the same.
+    class_names : sequence of str, optional
+        Name of each column of `probs`, for labels that are names. Issues have the numbers of the columns.
 
     Returns
     -------
@@ -115,15 +138,144 @@ def find_label_issues(
     Raises
     ------
     InvalidInputError
-        If the store holds no evidence yet, `top` is negative, or the score is unknown.
+        If the store holds no evidence yet, labels and probabilities do not match or are none, `top` is negative, or the
+        score is unknown.
+
+    Examples
+    --------
+    >>> probs = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]
+    >>> find_label_issues([0, 1, 1, -1], probs)
+    [LabelIssue(index=1, given=1, suggested=0, score=0.2..., share=1.0)]
+    >>> [issue.index for issue in find_label_issues(["cat", "dog", "dog", "dog"], probs, class_names=["cat", "dog"])]
+    [1, 3]
+    """
+    if isinstance(labels, SoftLabelStore):
+        if probs is not None or class_names is not None:
+            raise InvalidInputError(
+                "a label store alone, which holds its evidence",
+                got="a store and probs or class_names",
+                fix="pass find_label_issues(store), or find_label_issues(labels, probs)",
+            )
+        return ranked_issues(review_labels(labels, score=score), top)
+    return ranked_issues(review_probs(labels, probs, score=score, class_names=class_names), top)
+
+
+def ranked_issues(review: LabelReview, top: int | None = None) -> list[LabelIssue]:
+    """Return the contradicted labels of a review by rising quality, equal ones by index; at most `top` of them.
+
+    Raises
+    ------
+    InvalidInputError
+        If `top` is negative.
     """
     if top is not None and top < 0:
         raise InvalidInputError("top >= 0 or None", got=repr(top), fix="pass how many issues to return")
-    review = review_labels(store, score=score)
     chosen = np.flatnonzero(review.contradicted)
     chosen = chosen[np.lexsort((review.index[chosen], review.quality[chosen]))][:top]
     columns = (review.index, review.given, review.suggested, review.quality, review.share)
     return [LabelIssue(*row) for row in zip(*(column[chosen].tolist() for column in columns), strict=True)]
+
+
+def review_probs(
+    labels: Any, probs: Any, *, score: str = "self-confidence", class_names: Sequence[str] | None = None
+) -> LabelReview:
+    """Return what probabilities say of every labelled sample; see :func:`find_label_issues` for what they should be.
+
+    Parameters
+    ----------
+    labels : array-like, shape (N,)
+        Whole numbers in 0..K-1, -1 for none; or names out of `class_names`.
+    probs : array-like, shape (N, K)
+        Class probabilities.
+    score : {"self-confidence", "margin"}
+        Which label quality; see :func:`label_quality`.
+    class_names : sequence of str, optional
+        Name of each column.
+
+    Raises
+    ------
+    InvalidInputError
+        If shapes do not match, a label is no class, a value is no probability, or the score is unknown.
+
+    Examples
+    --------
+    >>> review_probs([0, -1, 0], [[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]]).quality
+    array([0.75, 0.25], dtype=float32)
+    """
+    if score not in SCORES:
+        raise unknown_name("score", score, SCORES)
+    values = _probability_table(probs)
+    given = numbered_labels(labels, values.shape[1], class_names)
+    if len(given) != len(values):
+        raise InvalidInputError(
+            f"as many labels as the {len(values)} rows of probs",
+            got=f"{len(given)} labels",
+            fix="pass labels and probabilities of the same samples, in the same order",
+        )
+    parts = []
+    for start in range(0, len(values), max(1, VALUES_AT_ONCE // values.shape[1])):
+        some = np.asarray(values[start : start + max(1, VALUES_AT_ONCE // values.shape[1])], np.float64)
+        check_sums(some)
+        own = given[start : start + len(some)]
+        rows = np.flatnonzero(own >= 0)
+        evidence, known = torch.from_numpy(some[rows]), own[rows]
+        quality = label_quality(torch.from_numpy(known), evidence, score=score).float().numpy()
+        suggested = some[rows].argmax(1)
+        wrong = suggested != known
+        parts.append(LabelReview(rows + start, known, suggested, quality, wrong.astype(np.float64), wrong))
+    return LabelReview.joined(parts)
+
+
+def numbered_labels(labels: Any, num_classes: int, class_names: Sequence[str] | None = None) -> np.ndarray:
+    """Return labels as int64 (N,): whole numbers as they are, names by their place in `class_names`; -1 for none.
+
+    Raises
+    ------
+    InvalidInputError
+        If a label is no class, or the names are not as many as the classes.
+
+    Examples
+    --------
+    >>> numbered_labels(["b", "a", None], 2, ["a", "b"])
+    array([ 1,  0, -1])
+    """
+    if class_names is not None and (isinstance(class_names, str) or len(class_names) != num_classes):
+        raise InvalidInputError(f"{num_classes} class names", got=repr(class_names), fix="pass one name a column")
+    array = as_array(labels, "labels")
+    if array.ndim != 1 or array.dtype.kind not in "OUS":
+        return checked_labels(labels, num_classes)
+    if class_names is None:
+        raise InvalidInputError(
+            "labels to be whole numbers, or class_names as well",
+            got=f"{array.dtype}",
+            fix="pass class_names=[...], the name of each column of probs in its order",
+        )
+    places = {name: place for place, name in enumerate(class_names)} | {None: UNLABELED}
+    found = [places.get(name) for name in array.tolist()]
+    if None in found:
+        index = found.index(None)
+        raise InvalidInputError(
+            "labels out of class_names, or None for no label",
+            got=f"{array[index]!r} at index {index}",
+            fix=f"correct the label or its spelling; the names are {list(class_names)}",
+        )
+    return np.array(found, np.int64)
+
+
+def _probability_table(probs: Any) -> np.ndarray:
+    if probs is None:
+        raise InvalidInputError(
+            "class probabilities of the same samples",
+            got="labels alone",
+            fix="pass find_label_issues(labels, probs), or a SoftLabelStore with evidence",
+        )
+    values = as_array(probs, "probs")
+    if values.ndim == 2 and values.shape[1] >= 2 and values.dtype.kind in "fiub":
+        return values
+    fix = "pass one row of K >= 2 class probabilities a sample"
+    if values.ndim == 1 or values.shape[1:] == (1,):
+        fix += "; of two classes with the second one's probability p alone, pass np.column_stack([1 - p, p])"
+    raise InvalidInputError("probs (N, K), K >= 2", got=f"{values.dtype} of shape {values.shape}", fix=fix)
 
 
 def review_labels(store: SoftLabelStore, *, score: str = "self-confidence") -> LabelReview:

@@ -1,0 +1,1 @@
+"""Doors without training: evidence about labels from features that somebody already has."""
