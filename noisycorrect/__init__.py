@@ -9,16 +9,20 @@ Parsing", by a recipe: the paper's, one made for many wrong labels, or a publish
 from noisycorrect.callbacks import Callback, CSVLog, EarlyStopping, Progress, TensorBoard
 from noisycorrect.classification import Classification, noise
 from noisycorrect.classification.methods.prune_retrain import prune_retrain
+from noisycorrect.classification.votes import VotesResult, fit_votes
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.cross_fitting import CrossFitting
 from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.online import OnlineCorrection
+from noisycorrect.correction.votes import VoteCorrection
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.aggregate import WeightAggregator
 from noisycorrect.cycle.averages import AtCycleEnds, EveryStep, Recalibration
 from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.cycle.schedule import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
+from noisycorrect.data.consensus import Consensus, dawid_skene
+from noisycorrect.data.votes import Votes
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.multilabel import MultiLabel
 from noisycorrect.objective import EarlyLearning, Objective, TaskLoss
@@ -47,6 +51,7 @@ __all__ = [
     "Callback",
     "CheckpointError",
     "Classification",
+    "Consensus",
     "Correction",
     "CorrectionResult",
     "CosineCycles",
@@ -79,8 +84,13 @@ __all__ = [
     "TaskLoss",
     "TensorBoard",
     "TokenLabeling",
+    "VoteCorrection",
+    "Votes",
+    "VotesResult",
     "WeightAggregator",
+    "dawid_skene",
     "find_label_issues",
+    "fit_votes",
     "noise",
     "prune_retrain",
     "recalibrate_batchnorm",
