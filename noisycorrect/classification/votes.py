@@ -51,12 +51,12 @@ class VotesResult:
     @property
     def labels(self) -> np.ndarray:
         """Most probable class of each item, int64 (N,), of one without a vote, too: there the model decides."""
-        return self.probs.argmax(1)
+        return np.asarray(self.probs.argmax(1))
 
     @property
     def quality(self) -> np.ndarray:
         """Probability of each item's label, float64 (N,); low is worth another vote."""
-        return self.probs.max(1)
+        return np.asarray(self.probs.max(1))
 
     @property
     def vote_quality(self) -> np.ndarray:
@@ -69,7 +69,7 @@ class VotesResult:
 
 
 def fit_votes(
-    corrector: SelfCorrector, inputs: Any, votes: Votes, val: Any = None, *, start: float = 0.1, **options: Any
+    corrector: SelfCorrector, inputs: Any, votes: Any, val: Any = None, *, start: float = 0.1, **options: Any
 ) -> VotesResult:
     """Train a model on the votes of several annotators, and estimate with it the items' classes.
 
@@ -84,8 +84,8 @@ def fit_votes(
         For the task ``"classification"``, with as many classes as the votes have. It is not changed.
     inputs : array-like, shape (N, ...), or Dataset
         Inputs in the order of the items. Of a data set whose items have labels, these are passed over.
-    votes : Votes
-        At least one; an item may have none.
+    votes : Votes, or a table of them
+        At least one; an item may have none. A table is read by :meth:`Votes.from_table <noisycorrect.Votes.from_table>`.
     val : Dataset or pair of arrays, optional
         As for :meth:`SelfCorrector.fit <noisycorrect.SelfCorrector.fit>`.
     start : float
@@ -112,18 +112,16 @@ def fit_votes(
     >>> wrong = rng.random((120, 3)) < [0.1, 0.2, 0.4]
     >>> table = np.where(rng.random((120, 3)) < 0.3, -1, np.where(wrong, 1 - truth[:, None], truth[:, None]))
     >>> corrector = SelfCorrector(nn.Linear(5, 2), num_classes=2, recipe="ema", epochs=20, batch_size=20)
-    >>> result = fit_votes(corrector, inputs, Votes.from_table(table))
+    >>> result = fit_votes(corrector, inputs, table)
     >>> bool((result.labels == truth).mean() > 0.95), [record["annotator"] for record in result.annotators()]
     (True, [2, 1, 0])
     """
-    if not isinstance(votes, Votes):
-        fix = "make them with Votes.from_table or Votes.from_rows"
-        raise InvalidInputError("votes to be Votes", got=type(votes).__name__, fix=fix)
+    votes = votes if isinstance(votes, Votes) else Votes.from_table(votes)
     task = corrector.task
     if not isinstance(task, Classification):
         raise InvalidInputError("the task classification", got=type(task).__name__, fix="pass num_classes= alone")
     if task.num_classes != votes.num_classes:
-        fix = "pass num_classes=votes.num_classes; Votes takes classes= where one has no vote"
+        fix = "pass num_classes=votes.num_classes; Votes.from_table takes classes="
         raise InvalidInputError(f"{votes.num_classes} classes, as the votes", got=f"{task.num_classes}", fix=fix)
     own = copy.copy(corrector)
     own.task = copy.copy(task)

@@ -75,7 +75,9 @@ class VoteCorrection(CrossFitting):
         classes = setup.task.num_classes
         if (setup.length, classes) != (self.votes.num_items, self.votes.num_classes):
             got = f"{setup.length} samples, {classes} classes; {self.votes}"
-            raise InvalidInputError("votes on the samples of the training set", got=got, fix="pass votes of these items")
+            raise InvalidInputError(
+                "votes on the samples of the training set", got=got, fix="pass votes of these items"
+            )
         counts = self.votes.counts()
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         self.posterior = torch.from_numpy(shares).float().to(setup.device)

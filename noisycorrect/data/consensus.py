@@ -80,9 +80,10 @@ class Consensus:
         return np.where(self.votes.votes_of_annotators > 0, right, np.nan)
 
     def annotators(self) -> list[dict[str, Any]]:
-        """Return one record an annotator, the least accurate first: ``annotator``, ``votes``, ``accuracy``, ``classes``.
+        """Return one record an annotator, the least accurate first.
 
-        ``classes`` is the accuracy by class name. Who gave no vote comes last, with NaN.
+        It has ``annotator`` (the name), ``votes``, ``accuracy``, and ``classes``, the accuracy by class name. Who gave
+        no vote comes last, with NaN.
         """
         counts = self.votes.votes_of_annotators
         records = [
@@ -119,9 +120,10 @@ def dawid_skene(
     bias b are estimated in the M-step. So the votes themselves say how much a model's probabilities are worth and which
     classes it neglects. The evidence of an item must not have been learnt from the votes on it: else they count twice.
 
-    The Dirichlet prior is worth `strength` votes in each row of a matrix, and its mean is an annotator who is right with
-    probability r and wrong evenly; r is what the agreement of all votes in pairs says, :math:`r^2 + (1-r)^2/(K-1)`. It
-    keeps alive the classes of which an annotator has seen few, and makes an annotator of few votes an average one.
+    The Dirichlet prior is worth `strength` votes in each row of a matrix, and its mean is an annotator who is right
+    with probability r and wrong evenly; r is what the agreement of all votes in pairs says,
+    :math:`r^2 + (1-r)^2/(K-1)`. It keeps alive the classes of which an annotator has seen few, and makes an annotator
+    of few votes an average one.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class Votes:
     Attributes
     ----------
     item, annotator, label : ndarray of int64, shape (V,)
-        As passed, ordered by item, then annotator; read-only.
+        As passed, ordered by item, then annotator.
     classes, annotators : tuple
         Names.
 
@@ -54,7 +54,14 @@ class Votes:
     """
 
     def __init__(
-        self, item: Any, annotator: Any, label: Any, *, num_items: int, classes: Sequence[Any], annotators: Sequence[Any]
+        self,
+        item: Any,
+        annotator: Any,
+        label: Any,
+        *,
+        num_items: int,
+        classes: Sequence[Any],
+        annotators: Sequence[Any],
     ) -> None:
         self.num_items = whole_number("num_items", num_items, least=1)
         self.classes, self.annotators = tuple(classes), tuple(annotators)
@@ -73,7 +80,7 @@ class Votes:
         if not lengths[0]:
             raise InvalidInputError("at least one vote", got="none", fix="check how gaps are spelled: None, NaN or -1")
         order = np.lexsort(columns[1::-1])
-        self.item, self.annotator, self.label = (_frozen(column[order]) for column in columns)
+        self.item, self.annotator, self.label = (column[order] for column in columns)
 
     @classmethod
     def from_table(cls, labels: Any, *, classes: Sequence[Any] | None = None) -> Self:
@@ -202,9 +209,7 @@ class Votes:
 
     def counts(self) -> np.ndarray:
         """Return how many votes each class of each item has, float64 (N, K)."""
-        counted = sp.csr_array(
-            (np.ones(len(self)), (self.item, self.label)), shape=(self.num_items, self.num_classes)
-        )
+        counted = sp.csr_array((np.ones(len(self)), (self.item, self.label)), shape=(self.num_items, self.num_classes))
         return np.asarray(counted.todense())
 
     def majority(self) -> np.ndarray:
@@ -269,17 +274,14 @@ def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array
-
-
 def _objects(values: Any) -> np.ndarray:
     """Return an array of Python objects; what is masked becomes None."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     if isinstance(values, np.ma.MaskedArray):
-        return values.astype(object).filled(None)
+        table = np.array(values.data, dtype=object)
+        table[np.ma.getmaskarray(values)] = None
+        return table
     if hasattr(values, "to_numpy"):  # pandas, polars
         values = values.to_numpy()
     try:
@@ -290,7 +292,7 @@ def _objects(values: Any) -> np.ndarray:
 
 def _gaps(values: np.ndarray) -> np.ndarray:
     """Return where there is no vote, bool."""
-    return np.frompyfunc(_is_gap, 1, 1)(values).astype(bool)
+    return np.asarray(np.frompyfunc(_is_gap, 1, 1)(values), dtype=bool)
 
 
 def _is_gap(value: Any) -> bool:
