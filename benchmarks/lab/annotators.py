@@ -62,7 +62,7 @@ def simulated_votes(clean: np.ndarray, classes: int, crowd: str, seed: int) -> V
     --------
     >>> votes = simulated_votes(np.arange(1000) % 5, 5, "few", seed=0)
     >>> print(votes)
-    2,403 votes of 4 annotators on 1,000 items, 5 classes; 26 items have no vote
+    2,376 votes of 4 annotators on 1,000 items, 5 classes; 30 items have no vote
     """
     if crowd not in CROWDS:
         raise unknown_name("crowd", crowd, CROWDS)

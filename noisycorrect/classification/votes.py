@@ -85,7 +85,8 @@ def fit_votes(
     inputs : array-like, shape (N, ...), or Dataset
         Inputs in the order of the items. Of a data set whose items have labels, these are passed over.
     votes : Votes, or a table of them
-        At least one; an item may have none. A table is read by :meth:`Votes.from_table <noisycorrect.Votes.from_table>`.
+        At least one; an item may have none. A table is read as by
+        :meth:`Votes.from_table <noisycorrect.Votes.from_table>`.
     val : Dataset or pair of arrays, optional
         As for :meth:`SelfCorrector.fit <noisycorrect.SelfCorrector.fit>`.
     start : float

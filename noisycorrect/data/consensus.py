@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 from noisycorrect.data.votes import Votes
@@ -105,8 +103,8 @@ def dawid_skene(
     evidence: Any = None,
     *,
     strength: float = STRENGTH,
-    iterations: int = 200,
-    tolerance: float = 1e-7,
+    iterations: int = 100,
+    tolerance: float = 1e-6,
 ) -> Consensus:
     r"""Estimate true classes and the annotators' confusion matrices from each other.
 
@@ -185,6 +183,8 @@ class _Model:
     """The votes as a sparse matrix, one column an (annotator, class) pair: both steps are products with it."""
 
     def __init__(self, votes: Votes, strength: float) -> None:
+        import scipy.sparse as sp  # here: it takes a while to import, as scipy.optimize does
+
         self.shape = (votes.num_annotators, votes.num_classes, votes.num_classes)
         column = votes.annotator * votes.num_classes + votes.label
         size = (votes.num_items, votes.num_annotators * votes.num_classes)
@@ -237,6 +237,8 @@ class _ItemPrior:
             shares = post.sum(0) + 1
             self.bias = np.log(shares / shares.sum())
             return
+        from scipy.optimize import minimize
+
         log_evidence = self.log_evidence
         inner, totals = float((post * log_evidence).sum()), post.sum(0)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 from torch import Tensor
 
 from noisycorrect.labels.refine import UNLABELED
@@ -65,6 +64,8 @@ class Votes:
     ) -> None:
         self.num_items = whole_number("num_items", num_items, least=1)
         self.classes, self.annotators = tuple(classes), tuple(annotators)
+        if not np.size(label):
+            raise InvalidInputError("at least one vote", got="none", fix="check how gaps are spelled: None, NaN or -1")
         if len(self.classes) < 2 or not self.annotators:
             got = f"{len(self.classes)} classes, {len(self.annotators)} annotators"
             raise InvalidInputError("two classes and one annotator at least", got=got, fix="name them all")
@@ -77,8 +78,6 @@ class Votes:
         if len(set(lengths)) > 1:
             got = "{} items, {} annotators, {} labels".format(*lengths)
             raise InvalidInputError("an item, an annotator and a label of each vote", got=got, fix="pass whole columns")
-        if not lengths[0]:
-            raise InvalidInputError("at least one vote", got="none", fix="check how gaps are spelled: None, NaN or -1")
         order = np.lexsort(columns[1::-1])
         self.item, self.annotator, self.label = (column[order] for column in columns)
 
@@ -209,8 +208,9 @@ class Votes:
 
     def counts(self) -> np.ndarray:
         """Return how many votes each class of each item has, float64 (N, K)."""
-        counted = sp.csr_array((np.ones(len(self)), (self.item, self.label)), shape=(self.num_items, self.num_classes))
-        return np.asarray(counted.todense())
+        place = self.item * self.num_classes + self.label
+        counted = np.bincount(place, minlength=self.num_items * self.num_classes)
+        return counted.reshape(self.num_items, self.num_classes).astype(np.float64)
 
     def majority(self) -> np.ndarray:
         """Return the class of each item with most votes, int64 (N,); -1 for an item without a vote.
