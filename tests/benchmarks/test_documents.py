@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import fading, issues
+from benchmarks import crowd, fading, issues
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
 from benchmarks.parsing import mask_report, plan, report
@@ -36,6 +36,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "robustness-masks": _masks,
     "robustness-masks-ccp": _masks,
     "issues": lambda found: issues.page(summarise(found["cells"], "auroc")),
+    "crowd": lambda found: crowd.page(found["cells"]),
     "fading": fading.page,
     "lip-people": _parsing,
     "lip-ccp": _parsing,
