@@ -9,17 +9,21 @@ Parsing", by a recipe: the paper's, one made for many wrong labels, or a publish
 from noisycorrect.callbacks import Callback, CSVLog, EarlyStopping, Progress, TensorBoard
 from noisycorrect.classification import Classification, noise
 from noisycorrect.classification.methods.prune_retrain import prune_retrain
+from noisycorrect.classification.votes import VotesResult, fit_votes
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.cross_fitting import CrossFitting
 from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.neighbor_correction import NeighborCorrection
 from noisycorrect.correction.online import OnlineCorrection
+from noisycorrect.correction.votes import VoteCorrection
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.aggregate import WeightAggregator
 from noisycorrect.cycle.averages import AtCycleEnds, EveryStep, Recalibration
 from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.cycle.schedule import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
+from noisycorrect.data.consensus import Consensus, dawid_skene
+from noisycorrect.data.votes import Votes
 from noisycorrect.features.evidence import FeatureEvidence, evidence_from_features
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.multilabel import MultiLabel
@@ -50,6 +54,7 @@ __all__ = [
     "Callback",
     "CheckpointError",
     "Classification",
+    "Consensus",
     "Correction",
     "CorrectionResult",
     "CosineCycles",
@@ -85,9 +90,14 @@ __all__ = [
     "TensorBoard",
     "TokenLabeling",
     "TrainingWarning",
+    "VoteCorrection",
+    "Votes",
+    "VotesResult",
     "WeightAggregator",
+    "dawid_skene",
     "evidence_from_features",
     "find_label_issues",
+    "fit_votes",
     "noise",
     "prune_retrain",
     "recalibrate_batchnorm",

@@ -12,7 +12,6 @@ from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.neighbors import neighbor_votes, posterior
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels.trust import class_relative_trust
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
 

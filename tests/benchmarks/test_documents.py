@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import fading, issues, issues_tables
+from benchmarks import crowd, fading, issues, issues_tables
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
 from benchmarks.parsing import mask_report, plan, report
@@ -37,6 +37,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "robustness-masks-ccp": _masks,
     "issues": lambda found: issues.page(summarise(found["cells"], "auroc")),
     "issues-tables": lambda found: issues_tables.page(found["cells"]),
+    "crowd": lambda found: crowd.page(found["cells"]),
     "fading": fading.page,
     "lip-people": _parsing,
     "lip-ccp": _parsing,
