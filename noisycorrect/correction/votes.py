@@ -90,7 +90,7 @@ class VoteCorrection(CrossFitting):
             found = dawid_skene(self.votes, evidence, strength=self.strength, iterations=ITERATIONS)
             self.posterior = torch.from_numpy(found.probs).float().to(self.evidence.device)
 
-    def trust_in(self, given: Tensor, evidence: Tensor) -> Tensor:
+    def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return zeros (n,): what the votes say is in the posterior already."""
         return torch.zeros(len(given), device=given.device)
 
