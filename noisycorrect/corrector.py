@@ -33,9 +33,9 @@ class SelfCorrector:
     - ``"paper"``: after an initial phase, training goes in cycles. At the end of each one the weights are averaged with
       those of the earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every
       training sample, and the mean prediction is blended into the labels of the next cycle (Eq. 7).
-    - ``"robust"``, the default for class labels: nearest neighbours say how many labels look wrong, and which; as far as
-      they do, evidence from the predictions of every training step is blended into the labels, each trusted as far as
-      neighbours and evidence agree with it; labels that look clean are trained on as they are. One cosine, weights
+    - ``"robust"``, the default for class labels: nearest neighbours say how many labels look wrong, and which. As far
+      as they do, evidence from the predictions of every training step is blended into the labels, each trusted as far
+      as neighbours and evidence agree with it; labels that look clean are trained on as they are. One cosine, weights
       averaged after every step, inputs that are vectors standardised. Of masks: the paper's loop with few late cycles,
       which change a pixel only where another class is all but certain. docs/robust.md has what each part does.
     - ``"ce"``, ``"elr"``, ``"dividemix"``, ...: published methods, see :data:`~noisycorrect.RECIPES`.
@@ -49,8 +49,8 @@ class SelfCorrector:
     num_classes : int, optional
         K; needed with a task's name.
     recipe : str or Recipe, optional
-        A name of :data:`~noisycorrect.RECIPES`, or a recipe, whose parts ``replace`` exchanges. Default: ``"robust"`` for
-        class labels, ``"paper"`` for labels of other kinds.
+        A name of :data:`~noisycorrect.RECIPES`, or a recipe, whose parts ``replace`` exchanges. Default:
+        ``"robust"`` for class labels, ``"paper"`` for labels of other kinds.
     epochs : int, optional
         Whole budget, which the recipe divides into an initial phase and cycles. Default: the recipe's; of the paper's
         150. With the paper's recipe and many wrong labels less is more: what a network has memorised, it predicts back.

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.lab.augmentation import strong_view
 from noisycorrect import (
     RECIPES,
     AtCycleEnd,
@@ -24,6 +23,7 @@ from noisycorrect import (
     CrossFitting,
     EarlyLearning,
     EveryStep,
+    NeighborCorrection,
     Objective,
     OneCosine,
     OnlineCorrection,
@@ -104,16 +104,13 @@ PAPER, ROBUST = RECIPES["paper"], RECIPES["robust"]
 ROBUST_ABLATIONS: dict[str, Recipe] = {
     "no-averaging": ROBUST.replace(average=None),
     "no-early-learning": ROBUST.replace(objective=EarlyLearning(0.0)),
-    "no-input-dropout": ROBUST.replace(correction=OnlineCorrection(input_dropout=0.0)),
-    "no-watch": ROBUST.replace(correction=OnlineCorrection(start=0.05)),
-    "no-trust": ROBUST.replace(correction=OnlineCorrection(trust="none")),
-    "agreement": ROBUST.replace(correction=OnlineCorrection(trust="agreement")),
-    "relative": ROBUST.replace(correction=OnlineCorrection(trust="relative")),
-    "mixture": ROBUST.replace(correction=OnlineCorrection(trust="mixture")),
-    "posterior": ROBUST.replace(correction=OnlineCorrection(trust="posterior")),
-    "balanced": ROBUST.replace(correction=OnlineCorrection(balance=True)),
-    "cross-fitted": ROBUST.replace(correction=CrossFitting()),
-    "strong-view": ROBUST.replace(objective=EarlyLearning(consistency=1.0, strong_augment=strong_view)),
+    "no-doubt": ROBUST.replace(correction=NeighborCorrection(clean_rate=0.0, noisy_rate=1e-9)),  # all is doubted
+    "no-share": ROBUST.replace(correction=NeighborCorrection(share=0.0)),
+    "no-neighbors": ROBUST.replace(correction=OnlineCorrection(start=0.1, input_dropout=0.0)),
+    "no-standardizing": ROBUST.replace(standardize=None),
+    "neighbors-10": ROBUST.replace(correction=NeighborCorrection(neighbors=10)),
+    "neighbors-40": ROBUST.replace(correction=NeighborCorrection(neighbors=40)),
+    "cross-fitted": ROBUST.replace(correction=CrossFitting(), objective=EarlyLearning(3.0)),
     "cycle-evidence": ROBUST.replace(
         correction=AtCycleEnd(momentum=0.7, trust="agreement"), objective=TaskLoss()
     ),

@@ -1,19 +1,29 @@
-"""Correction at every step that begins with the neighbours: they say which labels are wrong before a network learns them."""
+"""Correction that begins with the neighbours: they say which labels to doubt before a network has learnt them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
-from noisycorrect.correction.neighbors import neighbor_votes, posterior
+from noisycorrect.correction.neighbors import (
+    drawn_voters,
+    expected_rate,
+    nearest_neighbors,
+    neighbor_votes,
+    posterior,
+)
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
+
+ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then which labels are wrong
 
 
 class NeighborCorrection(EvidenceInTraining):
@@ -23,11 +33,12 @@ class NeighborCorrection(EvidenceInTraining):
     held out from its label. So, before the first corrected epoch,
 
     1. the nearest neighbours vote (:func:`~noisycorrect.correction.neighbors.neighbor_votes`), and the transition
-       matrix of greatest likelihood makes of votes v and label y the posterior
-       :math:`q_k \propto v_k T_{ky}` (:func:`~noisycorrect.correction.neighbors.posterior`);
-    2. the rate of wrong labels that it expects, :math:`\rho = 1 - \frac1N \sum_i q_{i y_i}`, sets the doubt
-       :math:`d = \min(1, \max(0, (\rho - \rho_0) / (\rho_1 - \rho_0)))`: labels that look clean are trained on as they
-       are.
+       matrix of greatest likelihood makes of vote and label a posterior of the true class
+       (:func:`~noisycorrect.correction.neighbors.posterior`);
+    2. the rate of wrong labels :math:`\rho` that it expects after two rounds sets the doubt
+       :math:`d = \min(1, \max(0, (\rho - \rho_0) / (\rho_1 - \rho_0)))`: labels that look clean are trained on as
+       they are. After three rounds, which mend more but see more noise where classes overlap, the posterior is q', and
+       what is known of sample i is :math:`q_i = d\,q'_i + (1 - d)\,1[y_i]`.
 
     Then in each step, with p the prediction of training and :math:`e \leftarrow \beta e + (1 - \beta) p`,
 
@@ -36,7 +47,7 @@ class NeighborCorrection(EvidenceInTraining):
        :math:`\langle u, q \rangle` over the labels of the class, so that a class that is hard is not argued away;
     4. :class:`~noisycorrect.EarlyLearning` holds the network to u with :math:`d\,\bar c` of its strength, where
        :math:`\bar c` is the mean of :math:`\langle u, q \rangle` over the set: a network that has not caught up with
-       its neighbours' labels is left to learn.
+       its neighbours is left to learn.
 
     Neighbours are those of the inputs where these are floating vectors (N, F), and else of what the network's last
     linear layer sees when correction starts, which costs one forward pass a sample.
@@ -44,16 +55,16 @@ class NeighborCorrection(EvidenceInTraining):
     Parameters
     ----------
     neighbors : int
-        How many vote, >= 1. Too many outvote classes that are few or thin.
+        How many vote, >= 1. Too many outvote what is thin.
     share : float
-        :math:`\alpha`, of the neighbours' posterior in the evidence, in [0, 1).
+        :math:`\alpha`, of the neighbours in the evidence, in [0, 1).
     momentum : float
         :math:`\beta`, weight of the past in the network's evidence, in [0, 1).
     start : float
         Share of the epochs before correction starts, in [0, 1).
     clean_rate, noisy_rate : float
-        :math:`\rho_0 < \rho_1`, in [0, 1]: at an expected rate of wrong labels of at most `clean_rate` no label is
-        doubted, from `noisy_rate` on each as far as it has earned.
+        :math:`\rho_0 < \rho_1`, in [0, 1): expected rates of wrong labels up to which none is doubted, and from which
+        on each is as far as it has earned.
     keep : int or None
         Generations of labels that stay on disk, at least 2; None keeps all.
 
@@ -76,7 +87,7 @@ class NeighborCorrection(EvidenceInTraining):
         momentum: float = 0.7,
         start: float = 0.1,
         clean_rate: float = 0.02,
-        noisy_rate: float = 0.08,
+        noisy_rate: float = 0.06,
         keep: int | None = 2,
     ) -> None:
         super().__init__(momentum=momentum, trust="class-relative", input_dropout=0.0, keep=keep)
@@ -84,23 +95,23 @@ class NeighborCorrection(EvidenceInTraining):
         self.share = finite_number("share", share, above=0, below=1, fix="0.1 is the default, 0 is off")
         self.begin = finite_number("start", start, above=0, below=1, fix="0.1 is the default")
         self.clean_rate = finite_number("clean_rate", clean_rate, above=0, below=1, fix="0.02 is the default")
-        self.noisy_rate = finite_number("noisy_rate", noisy_rate, above=0, below=1, fix="0.08 is the default")
+        self.noisy_rate = finite_number("noisy_rate", noisy_rate, above=0, below=1, fix="0.06 is the default")
         if self.clean_rate >= self.noisy_rate:
             got = f"clean_rate={self.clean_rate:g}, noisy_rate={self.noisy_rate:g}"
-            raise InvalidInputError("clean_rate < noisy_rate", got=got, fix="the defaults are 0.02 and 0.08")
+            raise InvalidInputError("clean_rate < noisy_rate", got=got, fix="the defaults are 0.02 and 0.06")
 
     def start(self, setup: Setup) -> None:
-        """Make the evidence, uniform over the classes, and room for the posterior."""
+        """Make the evidence, uniform over the classes; what is known are the given labels."""
         super().start(setup)
-        self.posterior = torch.zeros_like(self.evidence)
-        self.expected_rate = math.nan
+        self.known = F.one_hot(self.given.clamp(min=0), self.evidence.shape[1]).float()
+        self.rate = math.nan
         self.doubt = 0.0
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct; the first time, ask the neighbours."""
         self.correcting = epoch >= self._first(self.setup.epochs)
         if self.correcting:
-            if math.isnan(self.expected_rate):
+            if math.isnan(self.rate):
                 self._ask_neighbors()
             self.fit_trust()
 
@@ -112,43 +123,40 @@ class NeighborCorrection(EvidenceInTraining):
         return math.ceil(self.begin * epochs)
 
     def _ask_neighbors(self) -> None:
-        given, classes = self.given, self.setup.task.num_classes
-        votes = neighbor_votes(
-            self.setup.features(), given, classes, neighbors=self.neighbors, seed=self.setup.seed
-        )  # fmt: skip
-        self.posterior = posterior(given, votes)
-        own = self.posterior.gather(1, given.clamp(min=0).unsqueeze(1)).squeeze(1)[given >= 0]
-        self.expected_rate = float(1 - own.mean()) if len(own) else 0.0
-        self.doubt = min(1.0, max(0.0, (self.expected_rate - self.clean_rate) / (self.noisy_rate - self.clean_rate)))
+        given, classes = self.given, self.evidence.shape[1]
+        voters = drawn_voters(given, self.setup.seed)
+        if len(voters) < 2:
+            self.rate = 0.0
+            return
+        found = nearest_neighbors(self.setup.features(), voters, min(self.neighbors, len(voters) - 1))
+        self.rate = expected_rate(given, posterior(given, neighbor_votes(given, found, classes, ROUNDS_OF_RATE)))
+        self.doubt = min(1.0, max(0.0, (self.rate - self.clean_rate) / (self.noisy_rate - self.clean_rate)))
+        likely = posterior(given, neighbor_votes(given, found, classes, ROUNDS))
+        weight = torch.where(given >= 0, self.doubt, 1.0).unsqueeze(1)
+        self.known = weight * likely + (1 - weight) * self.known
 
     def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return evidence (n, K) of some samples with the neighbours' share in it."""
-        if not self.correcting:
-            return evidence
-        return self.share * self.posterior[rows] + (1 - self.share) * evidence
+        return self.share * self.known[rows] + (1 - self.share) * evidence if self.correcting else evidence
 
     def fit_trust(self) -> None:
-        """Fit what trust needs of the whole set: how far evidence and posterior agree, on average and for each class."""
+        """Fit what trust needs of the whole set: how far evidence and neighbours agree, for each class and overall."""
         agreement = self._agreement(self.usable(self.evidence, slice(None)), slice(None))
-        known = self.given >= 0
-        counts = torch.bincount(self.given[known], minlength=self.evidence.shape[1])
-        sums = torch.zeros_like(self.evidence[0]).index_add_(0, self.given[known], agreement[known])
+        labeled = self.given >= 0
+        counts = torch.bincount(self.given[labeled], minlength=self.evidence.shape[1])
+        sums = torch.zeros_like(self.evidence[0]).index_add_(0, self.given[labeled], agreement[labeled])
         self.class_agreement = sums / counts.clamp(min=1)
         self.agreement = float(agreement.mean())
 
     def _agreement(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
-        return (evidence * self.posterior[rows]).sum(1)
+        return (evidence * self.known[rows]).sum(1)
 
     def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return the trust in each label, float32 (n,); 0 for an unlabelled sample."""
-        known = given >= 0
-        if math.isnan(self.expected_rate):  # the run was stopped before the neighbours were asked
-            return known.float()
         label = given.clamp(min=0)
-        average = self.class_agreement[label]
-        earned = (self._agreement(evidence, rows) / average.clamp(min=1e-12)).clamp(max=1)
-        likely = self.posterior[rows].gather(1, label.unsqueeze(1)).squeeze(1)
-        return torch.where(known, likely * (1 - self.doubt * (1 - earned)), 0.0)
+        earned = self._agreement(evidence, rows) / self.class_agreement[label].clamp(min=1e-12)
+        likely = self.known[rows].gather(1, label.unsqueeze(1)).squeeze(1)
+        return torch.where(given >= 0, likely * (1 - self.doubt * (1 - earned.clamp(max=1))), 0.0)
 
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run the model on a batch, take its predictions into the evidence, and blend the evidence into the targets."""
@@ -164,16 +172,15 @@ class NeighborCorrection(EvidenceInTraining):
         return Lesson(slice(None), batch.evidence, self.doubt * self.agreement)
 
     def record(self) -> dict[str, float]:
-        """Return ``correcting``, and the ``expected_rate`` of wrong labels: NaN before the neighbours were asked."""
-        return {**super().record(), "expected_rate": self.expected_rate}
+        """Return ``correcting``, and ``expected_rate``, of wrong labels: NaN before the neighbours were asked."""
+        return {**super().record(), "expected_rate": self.rate}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the evidence, the neighbours' posterior and what followed from it."""
-        state = {"posterior": self.posterior, "expected_rate": self.expected_rate, "doubt": self.doubt}
-        return {**super().state_dict(), **state}
+        """Return the evidence, what is known from the neighbours, and the doubt that followed."""
+        return {**super().state_dict(), "known": self.known, "rate": self.rate, "doubt": self.doubt}
 
-    def load_state_dict(self, state: Any) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; what trust needs is fitted again when the next epoch starts."""
         super().load_state_dict(state)
-        self.posterior = state["posterior"].to(self.evidence)
-        self.expected_rate, self.doubt = state["expected_rate"], state["doubt"]
+        self.known = state["known"].to(self.evidence)
+        self.rate, self.doubt = state["rate"], state["doubt"]

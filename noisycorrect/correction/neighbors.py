@@ -13,7 +13,6 @@ from noisycorrect.support.rng import derived_seed
 
 MOST_VOTERS = 20_000  # among whom neighbours are sought: time is linear in the samples
 BLOCK_VALUES = 2**24  # similarities at once: 64 MB of float32
-ROUNDS = 2  # votes; from the second on, each neighbour's counts as far as its own neighbours agree with its label
 
 
 def nearest_neighbors(features: Tensor, voters: Tensor, k: int) -> Tensor:
@@ -54,49 +53,59 @@ def nearest_neighbors(features: Tensor, voters: Tensor, k: int) -> Tensor:
     return found
 
 
-def neighbor_votes(features: Tensor, given: Tensor, num_classes: int, *, neighbors: int = 20, seed: int = 0) -> Tensor:
-    r"""Return class probabilities of each sample by a vote of its nearest neighbours.
+def drawn_voters(given: Tensor, seed: int) -> Tensor:
+    """Return the rows of the labelled samples, int64 (M,); of more than 20,000, so many drawn at random.
+
+    Examples
+    --------
+    >>> drawn_voters(torch.tensor([0, -1, 1]), seed=0).tolist()
+    [0, 2]
+    """
+    labeled = (given >= 0).nonzero().flatten()
+    if len(labeled) <= MOST_VOTERS:
+        return labeled
+    generator = torch.Generator().manual_seed(derived_seed(seed, "voters"))
+    return labeled[torch.randperm(len(labeled), generator=generator)[:MOST_VOTERS].to(labeled.device)]
+
+
+def neighbor_votes(given: Tensor, neighbors: Tensor, num_classes: int, rounds: int) -> Tensor:
+    r"""Return class probabilities of each sample by a vote of its neighbours.
 
     .. math:: v_{ik} = \frac{\pi_k + \sum_{j \in N_i} w_j 1[y_j = k]}{1 + \sum_{j \in N_i} w_j}, \qquad
         w_j = v_{j y_j} / \max_k v_{jk}
 
     with the shares :math:`\pi` of the classes as one more vote. A neighbour's weight is how probable its own neighbours
-    think its label, from a first vote in which all weigh 1 (as in weighted adaptive nearest neighbours, Di Salvo et al.
-    2024, arXiv:2408.14358, a label's reliability weighs its vote).
+    think its label, in the round before; in the first round all weigh 1 (that a label's reliability weighs its vote:
+    Di Salvo et al. 2024, arXiv:2408.14358). Each round sharpens the vote: what most neighbours say, more of them say in
+    the next one.
 
     Parameters
     ----------
-    features : Tensor, shape (N, F), floating
-        Finite; comparable in scale.
     given : Tensor, shape (N,), int64
-        Given labels; -1 for none: such a sample has no vote.
+        Given labels; -1 for none.
+    neighbors : Tensor, shape (N, k), int64
+        Rows of labelled samples.
     num_classes : int
         K.
-    neighbors : int
-        At least 1; fewer where there are fewer. Of more than 20,000 labelled samples, so many drawn at random vote.
-    seed : int
-        Of the draw.
+    rounds : int
+        At least 1.
 
     Returns
     -------
     Tensor, shape (N, K), float32
-        Rows sum to 1; the class shares if there are no two labelled samples.
+        Rows sum to 1.
 
     Examples
     --------
-    >>> features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.9, 0.0], [-1.0, 0.2], [-1.0, 0.0], [-1.0, 0.1]])
-    >>> neighbor_votes(features, torch.tensor([0, 0, 1, 1, 1, 1]), 2, neighbors=2).argmax(1).tolist()
-    [0, 0, 0, 1, 1, 1]
+    >>> votes = neighbor_votes(torch.tensor([0, 0, 0, 1]), torch.tensor([[1, 2], [0, 2], [0, 1], [0, 1]]), 2, rounds=1)
+    >>> votes[3]
+    tensor([0.9167, 0.0833])
     """
-    labeled = (given >= 0).nonzero().flatten()
-    prior = torch.bincount(given[labeled], minlength=num_classes).float() / max(1, len(labeled))
+    prior = torch.bincount(given[given >= 0], minlength=num_classes).float() / max(1, int((given >= 0).sum()))
+    theirs, weight = given[neighbors], torch.ones(len(given), device=given.device)
     votes = prior.repeat(len(given), 1)
-    if len(labeled) < 2:
-        return votes
-    found = nearest_neighbors(features, _drawn(labeled, seed), min(neighbors, len(labeled) - 1, MOST_VOTERS - 1))
-    theirs, weight = given[found], torch.ones(len(given), device=given.device)
-    for _ in range(ROUNDS):
-        votes = prior.repeat(len(given), 1).scatter_add_(1, theirs, weight[found])
+    for _ in range(rounds):
+        votes = prior.repeat(len(given), 1).scatter_add_(1, theirs, weight[neighbors])
         votes /= votes.sum(1, keepdim=True)
         weight = relative_trust(given, votes)
     return votes
@@ -106,8 +115,8 @@ def posterior(given: Tensor, evidence: Tensor) -> Tensor:
     r"""Return the probability of each true class, given what evidence held out from a label says, and the label.
 
     :math:`q_{ik} \propto e_{ik} T_{k y_i}`, with the transition matrix T of greatest likelihood
-    (:func:`noisycorrect.review.likelihood.fit_transition`): how classes are confused is learnt from the whole set. Where
-    labels are right the matrix is all but the identity, and no label is doubted, however unsure the evidence.
+    (:func:`noisycorrect.review.likelihood.fit_transition`): how classes are confused is learnt from the whole set.
+    Where labels are right the matrix is all but the identity, and no label is doubted, however unsure the evidence.
 
     Parameters
     ----------
@@ -138,8 +147,14 @@ def posterior(given: Tensor, evidence: Tensor) -> Tensor:
     return torch.where(mass > 0, joint / mass.clamp(min=torch.finfo(torch.float32).tiny), evidence.float())
 
 
-def _drawn(labeled: Tensor, seed: int) -> Tensor:
-    if len(labeled) <= MOST_VOTERS:
-        return labeled
-    generator = torch.Generator().manual_seed(derived_seed(seed, "voters"))
-    return labeled[torch.randperm(len(labeled), generator=generator)[:MOST_VOTERS].to(labeled.device)]
+def expected_rate(given: Tensor, posterior: Tensor) -> float:
+    r"""Return the share of wrong labels that a posterior (N, K) expects, :math:`1 - \frac1N \sum_i q_{i y_i}`.
+
+    Examples
+    --------
+    >>> round(expected_rate(torch.tensor([0, 1, -1]), torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5]])), 3)
+    0.25
+    """
+    labeled = given >= 0
+    own = posterior.gather(1, given.clamp(min=0).unsqueeze(1)).squeeze(1)[labeled]
+    return float(1 - own.mean()) if len(own) else 0.0

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.correction.base import CycleEnd, Predictions
 from noisycorrect.correction.cross_fitting import CrossFitting
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
@@ -99,9 +98,7 @@ class VoteCorrection(CrossFitting):
         batch.evidence = self.posterior[batch.index]
         batch.trust = Trust(torch.zeros_like(batch.trust.weight))
 
-    def _kept(self, end: CycleEnd) -> Predictions:
-        given = torch.tensor(end.store.given())
-        bare = self.posterior.sum(1, keepdim=True) == 0  # no vote, and the run ended before correction began
-        probs = torch.where(bare, self.evidence, self.posterior)
-        for index in end.shard():
-            yield index, given[index], probs[index.to(probs.device)]
+    def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
+        """Return the posterior, but the evidence of an item without votes before correction has begun."""
+        posterior = self.posterior[rows]
+        return torch.where(posterior.sum(1, keepdim=True) == 0, evidence, posterior)

@@ -22,7 +22,7 @@ register_recipe(
         lr=0.05,
         batch_size=64,
         kinds=("classification",),
-        reference="noisycorrect: neighbours say what to doubt; evidence of every step, early learning by what was earned",
+        reference="noisycorrect: neighbours say what to doubt; evidence of every step, early learning as it is earned",
     ),
 )
 RECIPES.defaults["classification"] = "robust"
