@@ -104,7 +104,7 @@ PAPER, ROBUST = RECIPES["paper"], RECIPES["robust"]
 ROBUST_ABLATIONS: dict[str, Recipe] = {
     "no-averaging": ROBUST.replace(average=None),
     "no-early-learning": ROBUST.replace(objective=EarlyLearning(0.0)),
-    "no-doubt": ROBUST.replace(correction=NeighborCorrection(clean_rate=0.0, noisy_rate=1e-9)),  # all is doubted
+    "all-doubted": ROBUST.replace(correction=NeighborCorrection(clean_rate=0.0, noisy_rate=1e-9)),
     "no-share": ROBUST.replace(correction=NeighborCorrection(share=0.0)),
     "no-neighbors": ROBUST.replace(correction=OnlineCorrection(start=0.1, input_dropout=0.0)),
     "no-standardizing": ROBUST.replace(standardize=None),

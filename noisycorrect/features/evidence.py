@@ -15,7 +15,8 @@ from noisycorrect.features.neighbors import class_relative, nearest_neighbors, v
 from noisycorrect.features.pool import fit_pool, log_linear_pool
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.issues import LabelIssue, ranked_issues, review_probs
-from noisycorrect.review.noise_rate import NoiseEstimate, estimate_noise
+from noisycorrect.review.noise_estimate import NoiseEstimate
+from noisycorrect.review.noise_rate import estimate_noise
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 
