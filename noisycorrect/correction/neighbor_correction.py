@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.neighbors import (
+    class_relative_votes,
     drawn_voters,
     expected_rate,
     nearest_neighbors,
@@ -32,8 +33,8 @@ class NeighborCorrection(EvidenceInTraining):
     A network that has learnt a wrong label by heart agrees with it. The neighbours of a sample do not: their vote is
     held out from its label. So, before the first corrected epoch,
 
-    1. the nearest neighbours vote (:func:`~noisycorrect.correction.neighbors.neighbor_votes`), and the transition
-       matrix of greatest likelihood makes of vote and label a posterior of the true class
+    1. the nearest neighbours vote (:func:`~noisycorrect.correction.neighbors.neighbor_votes`), relative to how many
+       labels a class has (:func:`~noisycorrect.correction.neighbors.class_relative_votes`), and the transition matrix of greatest likelihood makes of vote and label a posterior of the true class
        (:func:`~noisycorrect.correction.neighbors.posterior`);
     2. the rate of wrong labels :math:`\rho` that it expects after two rounds sets the doubt
        :math:`d = \min(1, \max(0, (\rho - \rho_0) / (\rho_1 - \rho_0)))`: labels that look clean are trained on as
@@ -123,17 +124,22 @@ class NeighborCorrection(EvidenceInTraining):
         return math.ceil(self.begin * epochs)
 
     def _ask_neighbors(self) -> None:
-        given, classes = self.given, self.evidence.shape[1]
+        given = self.given
         voters = drawn_voters(given, self.setup.seed)
         if len(voters) < 2:
             self.rate = 0.0
             return
         found = nearest_neighbors(self.setup.features(), voters, min(self.neighbors, len(voters) - 1))
-        self.rate = expected_rate(given, posterior(given, neighbor_votes(given, found, classes, ROUNDS_OF_RATE)))
+        self.rate = expected_rate(given, self._likely(found, ROUNDS_OF_RATE))
         self.doubt = min(1.0, max(0.0, (self.rate - self.clean_rate) / (self.noisy_rate - self.clean_rate)))
-        likely = posterior(given, neighbor_votes(given, found, classes, ROUNDS))
+        likely = self._likely(found, ROUNDS)
         weight = torch.where(given >= 0, self.doubt, 1.0).unsqueeze(1)
         self.known = weight * likely + (1 - weight) * self.known
+
+    def _likely(self, neighbors: Tensor, rounds: int) -> Tensor:
+        """Return the posterior of the true class after so many rounds of votes, float32 (N, K)."""
+        votes = neighbor_votes(self.given, neighbors, self.evidence.shape[1], rounds)
+        return posterior(self.given, class_relative_votes(votes, self.given))
 
     def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return evidence (n, K) of some samples with the neighbours' share in it."""

@@ -13,6 +13,7 @@ from noisycorrect.support.rng import derived_seed
 
 MOST_VOTERS = 20_000  # among whom neighbours are sought: time is linear in the samples
 BLOCK_VALUES = 2**24  # similarities at once: 64 MB of float32
+CLASS_POWER = 0.75  # how far a vote is taken relative to the shares of the classes
 
 
 def nearest_neighbors(features: Tensor, voters: Tensor, k: int) -> Tensor:
@@ -109,6 +110,36 @@ def neighbor_votes(given: Tensor, neighbors: Tensor, num_classes: int, rounds: i
         votes /= votes.sum(1, keepdim=True)
         weight = relative_trust(given, votes)
     return votes
+
+
+def class_relative_votes(votes: Tensor, given: Tensor) -> Tensor:
+    r"""Return votes relative to the shares of the classes, :math:`\propto v_{ik} / \pi_k^{0.75}`.
+
+    Where neighbours are of several classes the frequent ones outvote the rare ones for being frequent; divided by the
+    shares (logit adjustment, Menon et al. 2021, "Long-tail learning via logit adjustment"), but not all the way, since
+    a rare class is also seldom right, rare classes live.
+
+    Parameters
+    ----------
+    votes : Tensor, shape (N, K)
+        Probabilities.
+    given : Tensor, shape (N,), int64
+        Given labels; -1 for none.
+
+    Returns
+    -------
+    Tensor, shape (N, K), float32
+        Rows sum to 1; a class without labels has probability 0.
+
+    Examples
+    --------
+    >>> class_relative_votes(torch.tensor([[0.6, 0.4]]), torch.tensor([0, 0, 0, 1]))
+    tensor([[0.3969, 0.6031]])
+    """
+    counts = torch.bincount(given[given >= 0], minlength=votes.shape[1])
+    relative = votes * torch.where(counts > 0, counts.clamp(min=1).float() ** -CLASS_POWER, 0.0)
+    total = relative.sum(1, keepdim=True)
+    return torch.where(total > 0, relative / total.clamp(min=torch.finfo(torch.float32).tiny), votes)
 
 
 def posterior(given: Tensor, evidence: Tensor) -> Tensor:
