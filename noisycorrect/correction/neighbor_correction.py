@@ -34,7 +34,8 @@ class NeighborCorrection(EvidenceInTraining):
     held out from its label. So, before the first corrected epoch,
 
     1. the nearest neighbours vote (:func:`~noisycorrect.correction.neighbors.neighbor_votes`), relative to how many
-       labels a class has (:func:`~noisycorrect.correction.neighbors.class_relative_votes`), and the transition matrix of greatest likelihood makes of vote and label a posterior of the true class
+       labels a class has (:func:`~noisycorrect.correction.neighbors.class_relative_votes`), and the transition matrix
+       of greatest likelihood makes of vote and label a posterior of the true class
        (:func:`~noisycorrect.correction.neighbors.posterior`);
     2. the rate of wrong labels :math:`\rho` that it expects after two rounds sets the doubt
        :math:`d = \min(1, \max(0, (\rho - \rho_0) / (\rho_1 - \rho_0)))`: labels that look clean are trained on as
