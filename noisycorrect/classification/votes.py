@@ -21,6 +21,8 @@ from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.support.errors import InvalidInputError
 
+CLASS_POWER = 0.5  # how far labels are decided relative to the shares of the classes
+
 
 @dataclass
 class VotesResult:
@@ -50,13 +52,20 @@ class VotesResult:
 
     @property
     def labels(self) -> np.ndarray:
-        """Most probable class of each item, int64 (N,), of one without a vote, too: there the model decides."""
-        return np.asarray(self.probs.argmax(1))
+        r"""Label of each item, int64 (N,), of one without a vote, too: there the model decides.
+
+        :math:`\arg\max_k p_{ik} / \pi_k^{0.5}` with :math:`\pi` the mean posterior: half-way from the most probable
+        class to the one that is most probable beside its share (logit adjustment, Menon et al. 2021, "Long-tail
+        learning via logit adjustment"), so that a class is not left out for being rare.
+        """
+        shares = self.probs.mean(0)
+        relative = self.probs * np.where(shares > 0, np.maximum(shares, np.finfo(float).tiny) ** -CLASS_POWER, 0)
+        return np.asarray(relative.argmax(1))
 
     @property
     def quality(self) -> np.ndarray:
         """Probability of each item's label, float64 (N,); low is worth another vote."""
-        return np.asarray(self.probs.max(1))
+        return np.take_along_axis(self.probs, self.labels[:, None], 1)[:, 0]
 
     @property
     def vote_quality(self) -> np.ndarray:
