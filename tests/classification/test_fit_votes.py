@@ -64,11 +64,14 @@ def test_the_store_has_majorities_and_posteriors(fitted):
     np.testing.assert_array_equal(store.given(), votes.majority())
     np.testing.assert_allclose(store.refined().numpy(), result.probs, atol=1e-5)
     np.testing.assert_allclose(result.probs.sum(1), 1, atol=1e-6)
-    np.testing.assert_array_equal(result.quality, result.probs.max(1))
+    shares = result.probs.mean(0)
+    for row, label, quality in zip(result.probs, result.labels, result.quality, strict=True):
+        assert label == np.argmax([prob / share**0.5 for prob, share in zip(row, shares, strict=True)])
+        assert quality == row[label]
     wrong = {issue.index for issue in result.correction.find_label_issues()}
     assert np.mean([votes.majority()[index] != clean[index] for index in wrong]) > 0.9
     assert result.correction.history[-1]["label_accuracy"] == pytest.approx((result.labels == clean).mean(), abs=0.02)
-    assert result.correction.sample_passes == 8 * 4 * 150 + 150  # and the average's statistics
+    assert result.correction.sample_passes == 8 * 4 * 150 + 2 * 150  # and the averages' statistics
 
 
 def test_evidence_is_combined_with_the_votes_once_an_epoch_and_is_held_out():
