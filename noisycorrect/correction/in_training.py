@@ -134,10 +134,15 @@ class EvidenceInTraining(Correction):
         trust = self.trust_in(self.given, evidence, everything).cpu()
         with end.store.new_generation(trust=trust) as writer:
             writer.held_out = self.unseen()
+            writer.expected_rate = self.expected_rate()
             return publish(writer, self._kept(end, evidence), end.task.metrics())
 
     def unseen(self) -> np.ndarray | None:
         """Return which labels the networks behind their evidence were not trained on, bool (N,); None: none."""
+        return None
+
+    def expected_rate(self) -> float | None:
+        """Return the share of wrong labels that is expected by other means than the networks' evidence, or None."""
         return None
 
     def _kept(self, end: CycleEnd, evidence: Tensor) -> Predictions:

@@ -14,10 +14,10 @@ from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.neighbors import (
     class_relative_votes,
     drawn_voters,
-    expected_rate,
     nearest_neighbors,
     neighbor_votes,
     posterior,
+    wrong_share,
 )
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
@@ -106,7 +106,7 @@ class NeighborCorrection(EvidenceInTraining):
         """Make the evidence, uniform over the classes; what is known are the given labels."""
         super().start(setup)
         self.known = F.one_hot(self.given.clamp(min=0), self.evidence.shape[1]).float()
-        self.rate = math.nan
+        self.rate = self.most_wrong = math.nan
         self.doubt = 0.0
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
@@ -128,12 +128,13 @@ class NeighborCorrection(EvidenceInTraining):
         given = self.given
         voters = drawn_voters(given, self.setup.seed)
         if len(voters) < 2:
-            self.rate = 0.0
+            self.rate = self.most_wrong = 0.0
             return
         found = nearest_neighbors(self.setup.features(), voters, min(self.neighbors, len(voters) - 1))
-        self.rate = expected_rate(given, self._likely(found, ROUNDS_OF_RATE))
+        self.rate = wrong_share(given, self._likely(found, ROUNDS_OF_RATE))
         self.doubt = min(1.0, max(0.0, (self.rate - self.clean_rate) / (self.noisy_rate - self.clean_rate)))
         likely = self._likely(found, ROUNDS)
+        self.most_wrong = max(self.rate, wrong_share(given, likely))
         weight = torch.where(given >= 0, self.doubt, 1.0).unsqueeze(1)
         self.known = weight * likely + (1 - weight) * self.known
 
@@ -178,16 +179,21 @@ class NeighborCorrection(EvidenceInTraining):
             return None
         return Lesson(slice(None), batch.evidence, self.doubt * self.agreement)
 
+    def expected_rate(self) -> float | None:
+        """Return what the neighbours expect after the last round, which sees the most; None before they were asked."""
+        return None if math.isnan(self.most_wrong) else self.most_wrong
+
     def record(self) -> dict[str, float]:
         """Return ``correcting``, and ``expected_rate``, of wrong labels: NaN before the neighbours were asked."""
         return {**super().record(), "expected_rate": self.rate}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the evidence, what is known from the neighbours, and the doubt that followed."""
-        return {**super().state_dict(), "known": self.known, "rate": self.rate, "doubt": self.doubt}
+        rates = {"rate": self.rate, "most_wrong": self.most_wrong, "doubt": self.doubt}
+        return {**super().state_dict(), "known": self.known, **rates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; what trust needs is fitted again when the next epoch starts."""
         super().load_state_dict(state)
         self.known = state["known"].to(self.evidence)
-        self.rate, self.doubt = state["rate"], state["doubt"]
+        self.rate, self.most_wrong, self.doubt = state["rate"], state["most_wrong"], state["doubt"]

@@ -178,12 +178,12 @@ def posterior(given: Tensor, evidence: Tensor) -> Tensor:
     return torch.where(mass > 0, joint / mass.clamp(min=torch.finfo(torch.float32).tiny), evidence.float())
 
 
-def expected_rate(given: Tensor, posterior: Tensor) -> float:
+def wrong_share(given: Tensor, posterior: Tensor) -> float:
     r"""Return the share of wrong labels that a posterior (N, K) expects, :math:`1 - \frac1N \sum_i q_{i y_i}`.
 
     Examples
     --------
-    >>> round(expected_rate(torch.tensor([0, 1, -1]), torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5]])), 3)
+    >>> round(wrong_share(torch.tensor([0, 1, -1]), torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5]])), 3)
     0.25
     """
     labeled = given >= 0

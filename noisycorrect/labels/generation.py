@@ -21,6 +21,7 @@ from noisycorrect.labels.hdf5 import NewFile
 from noisycorrect.labels.kind import LabelKind
 from noisycorrect.labels.mapped import MappedArray
 from noisycorrect.labels.trust import RULES, Rule, Trust
+from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
@@ -71,12 +72,14 @@ class GenerationWriter:
     held_out : ndarray of bool, shape (N,), or None
         About which labels of the whole set the evidence is of models that were not trained on them, likewise; None says
         about none.
+    expected_rate : float or None
+        Share of wrong labels that is expected from elsewhere than this evidence, likewise.
     """
 
     # A misspelt attribute would be lost without a word.
     __slots__ = (
         "_accumulate", "_codec", "_codes", "_file", "_kind", "_length", "_part", "_weigh", "_weight", "_written",
-        "floor", "held_out", "rule",
+        "expected_rate", "floor", "held_out", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +102,7 @@ class GenerationWriter:
         self.floor: Tensor | None = None
         self.rule: str | None = None
         self.held_out: np.ndarray | None = None
+        self.expected_rate: float | None = None
         self._length = header.length
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
@@ -191,6 +195,10 @@ class GenerationWriter:
         self._file.hdf5.create_dataset("trust", data=self._weight)
         if self.rule is not None:
             self._file.hdf5.attrs["pixel_trust"] = _checked_rule(self.rule)
+        if self.expected_rate is not None:
+            self._file.hdf5.attrs["expected_rate"] = finite_number(
+                "expected_rate", self.expected_rate, above=0, below=math.nextafter(1, 2), fix="pass a share of labels"
+            )
         if self.floor is not None:
             self._file.hdf5.create_dataset("class_trust", data=self._checked_floor(self.floor))
         if self.held_out is not None:
@@ -239,8 +247,9 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 header.check(part)
                 start = int(part.attrs["start"])
                 trust[start : start + len(part["trust"])] = part["trust"][()]
-                if "pixel_trust" in part.attrs:
-                    merged.attrs["pixel_trust"] = part.attrs["pixel_trust"]
+                for name in ("pixel_trust", "expected_rate"):
+                    if name in part.attrs:
+                        merged.attrs[name] = part.attrs[name]
                 for name in ("class_trust", "held_out"):
                     if name in part and name not in merged:
                         merged.create_dataset(name, data=part[name][()])
@@ -295,6 +304,8 @@ class GenerationReader:
             self._weight: np.ndarray = file["trust"][()]
             self._floor = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
             self.held_out: np.ndarray | None = file["held_out"][()] if "held_out" in file else None
+            rate = file.attrs.get("expected_rate")
+            self.expected_rate: float | None = None if rate is None else float(rate)
             rule = file.attrs.get("pixel_trust")
             self._rule = None if rule is None else Rule(rule)
             dense = file["evidence"].chunks is None

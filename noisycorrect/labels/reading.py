@@ -188,6 +188,11 @@ class ReadableLabels:
         none = np.zeros(len(self), bool)
         return none if reader is None or reader.held_out is None else reader.held_out.copy()
 
+    def expected_rate(self, *, generation: int | None = None) -> float | None:
+        """Return the share of wrong labels that was expected from elsewhere than the evidence; None if it was not."""
+        reader = self._reader(self.generation if generation is None else generation)
+        return None if reader is None else reader.expected_rate
+
     def refined(self, indices: Indices = None, *, generation: int | None = None) -> Any:
         """Return refined labels: trust x given + (1 - trust) x evidence (SCHP, Eq. 7).
 

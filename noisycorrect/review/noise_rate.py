@@ -22,6 +22,7 @@ PAIRS_NAMED = 5
 UNDECIDED_WIDTH = 0.3
 UNSURE = 0.5  # mean certainty below which the most probable class is less likely than not
 MEMORISED = 0.05  # share of contradicted labels up to which a network may have learnt all labels by heart
+LEARNT_BY_HEART = 0.2  # share of the wrong labels that evidence which has seen them may agree with
 SURE_ERRORS = 0.2  # share of the contradictions that a model is surest of that may be errors of its own
 _SEED = 0  # an estimate is a figure of the run: asked twice, it is the same
 
@@ -55,13 +56,14 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     .. math::
 
         \Bigl[\; 0.8\, \underline{s} - \max(c - s, 0), \;\; \overline{h} \;\Bigr], \qquad
-        h = \begin{cases} c & \text{held out} \\ \max(c, s, \min(x, 2c - s)) & \text{else} \end{cases}
+        h = \begin{cases} c & \text{held out} \\ \max(c, s, \min(x, 2c - s)) / 0.8 & \text{else} \end{cases}
 
     where lines are ends of the exact binomial interval (Clopper & Pearson 1934). A model that errs on hard samples
     contradicts more of them than of easy ones, so the low end goes on from all labels to the surest and as far again;
     a fifth of what is contradicted even there may be the model's sure errors. At the high end every contradicted label
     is wrong, and of evidence that has seen the labels some that it agrees with: as many as it doubts, or as are lacking
-    among the surest (or, if those are contradicted most, elsewhere). The constants were chosen on public tables.
+    among the surest (or, if those are contradicted most, elsewhere), and a fifth of the wrong ones, which it may have
+    learnt by heart. The constants were chosen on public tables.
 
     **It cannot tell** (`decided` is False) where the interval is wider than 0.3, and where that of evidence which has
     seen the labels begins at 0: what a network is surest of it may have learnt by heart; or where such evidence is, by
@@ -124,9 +126,10 @@ def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> Noise
     """Estimate the noise of the given labels of a run, from its evidence.
 
     Class labels: :func:`estimate_noise` for evidence that has seen the labels, or for as much of it as has not; the
-    interval of the former also reaches to the rate of the generation before, where that is kept. Labels of many parts,
-    such as masks: a rate of their parts, with an interval from the lowest to the highest reading. What exactly is
-    counted says :meth:`LabelKind.noise <noisycorrect.labels.LabelKind.noise>` of the kind.
+    interval of the former also reaches to the rate of the generation before, where that is kept, and to what the run's
+    correction expected by other means (:class:`~noisycorrect.NeighborCorrection`: by the neighbours' votes). Labels of
+    many parts, such as masks: a rate of their parts, with an interval from the lowest to the highest reading. What
+    exactly is counted says :meth:`LabelKind.noise <noisycorrect.labels.LabelKind.noise>` of the kind.
 
     Parameters
     ----------
@@ -159,7 +162,14 @@ def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> Noise
     before = store.generation - 1
     kept = before in store.generations[1:]
     earlier = functools.partial(store.evidence, generation=before) if kept else None
-    return _estimated(store.kind.noise(store.evidence, earlier), level, store.kind.parts or "labels")
+    estimate = _estimated(store.kind.noise(store.evidence, earlier), level, store.kind.parts or "labels")
+    elsewhere = store.expected_rate()
+    if elsewhere is None:
+        return estimate
+    low, high = min(estimate.interval[0], elsewhere), max(estimate.interval[1], elsewhere)
+    decided = estimate.decided and high - low <= UNDECIDED_WIDTH
+    readings = {**estimate.readings, "neighbors": elsewhere}
+    return replace(estimate, interval=(low, high), readings=readings, decided=decided)
 
 
 def check_has_evidence(store: SoftLabelStore) -> None:
@@ -236,7 +246,7 @@ def rate_interval(
     low = (1 - SURE_ERRORS) * binomial_ends(*surest, level)[0] - max(contradicted - sure, 0)
     highest = contradicted
     if expected is not None:
-        highest = max(contradicted, sure, min(expected, 2 * contradicted - sure))
+        highest = min(1.0, max(contradicted, sure, min(expected, 2 * contradicted - sure)) / (1 - LEARNT_BY_HEART))
     high = binomial_ends(highest * labels, labels, level)[1]
     return max(0.0, min(float(low), contradicted)), float(high)
 

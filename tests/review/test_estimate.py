@@ -111,10 +111,24 @@ def test_the_interval_of_the_rate_is_its_formula(expected):
         low = 0.8 * binomial_ends(wrong, sure, 0.9)[0] - max(contradicted - share, 0)
         highest = contradicted
         if expected is not None:
-            highest = max(contradicted, share, min(expected, 2 * contradicted - share))
+            highest = min(1.0, max(contradicted, share, min(expected, 2 * contradicted - share)) / 0.8)
         found = rate_interval(contradicted, (wrong, sure), 1000, 0.9, expected)
         assert found[0] == pytest.approx(max(0, min(low, contradicted)))
         assert found[1] == pytest.approx(binomial_ends(1000 * highest, 1000, 0.9)[1])
+
+
+def test_the_interval_of_a_run_reaches_to_what_was_expected_elsewhere():
+    given, evidence = [0] * 60 + [1] * 40, torch.eye(2)[[0] * 50 + [1] * 50] * 0.9 + 0.05
+    intervals = []
+    for rate in (None, 0.45, 0.12):
+        store = SoftLabelStore.create(None, given, 2)
+        with store.new_generation() as writer:
+            writer.expected_rate = rate
+            writer.write(range(100), evidence)
+        assert store.expected_rate() == rate
+        intervals.append(estimate_store_noise(store).interval)
+    assert intervals[1][1] == 0.45 > intervals[0][1]
+    assert intervals[0] == intervals[2]
 
 
 def test_many_samples_are_fitted_and_resampled_in_part(monkeypatch):
