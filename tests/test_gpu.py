@@ -20,7 +20,7 @@ def fit(**settings):
     inputs, clean = blobs()
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 3))
-    defaults = {"num_classes": 3, "epochs": 12, "lr": 0.1, "batch_size": 32, "device": "cuda"}
+    defaults = {"num_classes": 3, "recipe": "paper", "epochs": 12, "lr": 0.1, "batch_size": 32, "device": "cuda"}
     return SelfCorrector(model, **{**defaults, **settings}).fit((inputs, clean), (inputs, clean), clean_labels=clean)
 
 

@@ -9,10 +9,20 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from watching import QUIET, AfterEpoch, Kill  # noqa: F401 - handed on
 
-from noisycorrect import RECIPES, CorrectionResult, Recipe, Schedule, SelfCorrector, noise
+from noisycorrect import (
+    RECIPES,
+    CorrectionResult,
+    EarlyLearning,
+    OnlineCorrection,
+    Recipe,
+    Schedule,
+    SelfCorrector,
+    noise,
+)
 
 CLASSES = 3
 SHORT = RECIPES["paper"].replace(schedule=Schedule(init_epochs=4, cycles=2, cycle_epochs=2), lr=0.1, batch_size=20)
+ONLINE = RECIPES["robust"].replace(correction=OnlineCorrection(), objective=EarlyLearning(), standardize=None)
 PLAIN = SHORT.replace(average=None, correction=None)  # neither Eq. 6 nor Eq. 7
 
 

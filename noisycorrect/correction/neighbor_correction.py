@@ -105,7 +105,10 @@ class NeighborCorrection(EvidenceInTraining):
     def start(self, setup: Setup) -> None:
         """Make the evidence, uniform over the classes; what is known are the given labels."""
         super().start(setup)
-        self.known = F.one_hot(self.given.clamp(min=0), self.evidence.shape[1]).float()
+        labeled = (self.given >= 0).unsqueeze(1)
+        self.known = torch.where(
+            labeled, F.one_hot(self.given.clamp(min=0), self.evidence.shape[1]).float(), self.evidence
+        )
         self.rate = self.most_wrong = math.nan
         self.doubt = 0.0
 

@@ -19,7 +19,7 @@ GIVEN = Correction()  # labels stay as they are given
 
 def setup(given, epochs=20):
     length = 0 if given is None else len(given)
-    return Setup(Classification(CLASSES), given, length, epochs, torch.device("cpu"), 0, lambda _: None)
+    return Setup(Classification(CLASSES), given, length, epochs, torch.device("cpu"), 0, lambda _: None, lambda: None)
 
 
 def twin():

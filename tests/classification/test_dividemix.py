@@ -195,7 +195,7 @@ def started(objective, samples, networks, epoch, epochs=30):
             return copy.deepcopy(network).eval()(samples.input).softmax(1).float()
 
     task, device = Classification(CLASSES), torch.device("cpu")
-    objective.start(Setup(task, samples.given, COUNT, epochs, device, 0, predict))
+    objective.start(Setup(task, samples.given, COUNT, epochs, device, 0, predict, lambda: None))
     objective.start_epoch(epoch, networks)
     return objective
 
@@ -377,4 +377,4 @@ def test_inputs_that_cannot_be_mixed_are_refused(inputs):
 
 def test_masks_are_refused():
     with pytest.raises(InvalidInputError, match="class labels for DivideMix; got .*Classification"):
-        DivideMix().start(Setup(Classification(2), None, 4, 3, torch.device("cpu"), 0, lambda _: None))
+        DivideMix().start(Setup(Classification(2), None, 4, 3, torch.device("cpu"), 0, lambda _: None, lambda: None))

@@ -60,7 +60,8 @@ def network():
 def start(objective, epochs=6, unlabeled=0, task=None):
     given = data(unlabeled)[1]
     task = task or Classification(CLASSES)
-    objective.start(Setup(task, given, COUNT, epochs, torch.device("cpu"), 0, lambda model: torch.zeros(0)))
+    nothing = torch.zeros(0)
+    objective.start(Setup(task, given, COUNT, epochs, torch.device("cpu"), 0, lambda model: nothing, lambda: nothing))
     return objective
 
 

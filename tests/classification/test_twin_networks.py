@@ -125,7 +125,9 @@ def test_what_cannot_be_two_networks_is_refused():
 def test_objectives_of_two_networks_refuse_one(objective):
     given = blobs()[1]
     objective = copy.deepcopy(objective)
-    objective.start(Setup(Classification(CLASSES), given, 60, 4, torch.device("cpu"), 0, lambda model: None))
+    objective.start(
+        Setup(Classification(CLASSES), given, 60, 4, torch.device("cpu"), 0, lambda model: None, lambda: None)
+    )
     with pytest.raises(InvalidInputError, match="a model of two networks; got Sequential"):
         objective.start_epoch(0, network())
 

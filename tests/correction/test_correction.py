@@ -5,11 +5,10 @@ import math
 
 import pytest
 import torch
-from tiny_runs import QUIET, Kill
+from tiny_runs import ONLINE, QUIET, Kill
 from torch import nn
 
 from noisycorrect import (
-    RECIPES,
     AtCycleEnd,
     Classification,
     CrossFitting,
@@ -26,7 +25,6 @@ from noisycorrect.objective import early_learning_penalty
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.kind import MaskLabels
 
-ROBUST = RECIPES["robust"]
 CLASSES = 3
 
 
@@ -68,7 +66,7 @@ def test_the_whole_run_is_the_formulas():
     """Full batches, so that every epoch is one step: gradients by autograd, everything else by hand, in float64."""
     inputs, given = data()
     model = nn.Linear(4, CLASSES).double()
-    recipe = ROBUST.replace(
+    recipe = ONLINE.replace(
         schedule=Schedule(init_epochs=2, cycles=1, cycle_epochs=3),
         rates=OneCosine(warmup_epochs=0),
         average=None,
@@ -103,7 +101,7 @@ def test_the_whole_run_is_the_formulas():
 
 
 def robust(correction=None, objective=None, callbacks=(), **settings):
-    recipe = ROBUST.replace(
+    recipe = ONLINE.replace(
         correction=correction or OnlineCorrection(), objective=objective or EarlyLearning(), batch_size=8
     )
     settings = {"epochs": 8, "lr": 0.1, "recipe": recipe, "callbacks": [QUIET, *callbacks]} | settings
@@ -134,13 +132,13 @@ def test_the_parts_of_a_recipe_are_not_changed_by_a_run():
 
 def test_the_parts_of_a_recipe_are_values():
     assert OnlineCorrection(momentum=0.5) == OnlineCorrection(momentum=0.5) != OnlineCorrection()
-    assert ROBUST.replace(correction=OnlineCorrection()) == ROBUST
-    assert "momentum=0.7" in repr(ROBUST)
+    assert ONLINE.replace(correction=OnlineCorrection()) == ONLINE
+    assert "momentum=0.7" in repr(ONLINE)
     with pytest.raises(InvalidInputError, match=r"to stay as it is; got momentum = 3; to fix: make another one"):
-        ROBUST.correction.momentum = 3
+        ONLINE.correction.momentum = 3
     with pytest.raises(InvalidInputError, match="EarlyLearning of a recipe to stay as it is"):
-        ROBUST.objective.strength = 3
-    assert ROBUST.correction.momentum == 0.7
+        ONLINE.objective.strength = 3
+    assert ONLINE.correction.momentum == 0.7
 
 
 def test_unlabelled_samples_learn_from_evidence_alone():
@@ -225,14 +223,14 @@ def test_the_history_says_whether_correction_has_started():
 
 @pytest.mark.parametrize("correction", [OnlineCorrection(), CrossFitting()])
 def test_masks_are_refused_before_training(correction):
-    setup = Setup(Classification(2), None, 4, 3, torch.device("cpu"), 0, lambda _: None)
+    setup = Setup(Classification(2), None, 4, 3, torch.device("cpu"), 0, lambda _: None, lambda: None)
     with pytest.raises(InvalidInputError, match=f"one class a sample with {type(correction).__name__}"):
         correction.start(setup)
 
 
 def test_masks_are_refused_before_they_are_read():
-    with pytest.raises(InvalidInputError, match="of the kind 'segmentation'; got 'robust', which is for"):
-        SelfCorrector(nn.Conv2d(3, 2, 1), task=Masks(2), recipe=ROBUST)
+    with pytest.raises(InvalidInputError, match="of the kind 'segmentation'; got a Recipe, which is for"):
+        SelfCorrector(nn.Conv2d(3, 2, 1), task=Masks(2), recipe=ONLINE)
 
 
 class Masks(Classification):
@@ -255,7 +253,7 @@ def test_inputs_are_dropped_only_from_vectors_that_nobody_augments():
     for shape, augment, expected in (("vectors", None, 0.5), ("images", None, 0), ("vectors", lambda x: x, 0)):
         seen.clear()
         settings = {"epochs": 2, "batch_size": 400, "lr": 0.1, "augment": augment, "callbacks": [QUIET]}
-        recipe = ROBUST.replace(correction=OnlineCorrection(input_dropout=0.5))
+        recipe = ONLINE.replace(correction=OnlineCorrection(input_dropout=0.5))
         SelfCorrector(Watcher(4, CLASSES), num_classes=CLASSES, recipe=recipe, **settings).fit((shapes[shape], given))
         assert sum(seen) / len(seen) == pytest.approx(expected, abs=0.05)
 
@@ -263,5 +261,5 @@ def test_inputs_are_dropped_only_from_vectors_that_nobody_augments():
 def test_token_ids_are_not_dropped():
     tokens, given = torch.randint(0, 20, (32, 6), generator=torch.Generator().manual_seed(0)), torch.arange(32) % 2
     network = nn.Sequential(nn.EmbeddingBag(20, 4), nn.Linear(4, 2))
-    result = SelfCorrector(network, num_classes=2, recipe="robust", epochs=3, callbacks=[QUIET]).fit((tokens, given))
+    result = SelfCorrector(network, num_classes=2, recipe=ONLINE, epochs=3, callbacks=[QUIET]).fit((tokens, given))
     assert result.labels.generation > 0

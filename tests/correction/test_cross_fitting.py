@@ -28,7 +28,7 @@ from noisycorrect.labels.trust import STEP_RULES
 from noisycorrect.support.errors import InvalidInputError
 
 CLASSES = 3
-CROSSED = RECIPES["robust"].replace(correction=CrossFitting(), objective=TaskLoss())
+CROSSED = RECIPES["robust"].replace(correction=CrossFitting(), objective=TaskLoss(), standardize=None)
 
 
 def data(count=24, seed=0):
@@ -60,7 +60,7 @@ def corrector(model=None, *, parts=None, callbacks=(), **settings):
 def started(given, *, correcting=False):
     """A correction and its objective as a run has them before the first step."""
     correction, objective = CrossFitting(start=0.0 if correcting else 0.5), TaskLoss()
-    setup = Setup(Classification(CLASSES), given, len(given), 4, torch.device("cpu"), 0, lambda _: None)
+    setup = Setup(Classification(CLASSES), given, len(given), 4, torch.device("cpu"), 0, lambda _: None, lambda: None)
     correction.start(setup)
     objective.start(setup)
     return correction, objective

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from tiny_runs import QUIET, AfterEpoch, Kill
+from tiny_runs import ONLINE, QUIET, AfterEpoch, Kill
 from torch import nn
 
-from noisycorrect import RECIPES, OnlineCorrection, SelfCorrector
+from noisycorrect import OnlineCorrection, SelfCorrector
 from noisycorrect.correction.memorisation import MemorisationWatch
 
 CLASSES = 3
@@ -19,7 +19,7 @@ def data(count=24, seed=0):
 
 
 def robust(correction=None, callbacks=(), **settings):
-    recipe = RECIPES["robust"].replace(correction=correction or OnlineCorrection(start="auto"), batch_size=8)
+    recipe = ONLINE.replace(correction=correction or OnlineCorrection(start="auto"), batch_size=8)
     torch.manual_seed(0)
     return SelfCorrector(
         nn.Linear(4, CLASSES), num_classes=CLASSES, recipe=recipe, epochs=8, lr=0.1, callbacks=[QUIET, *callbacks],

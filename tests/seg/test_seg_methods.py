@@ -46,7 +46,10 @@ def net():
 
 
 def setup(task=TASK, length=6):
-    return Setup(task, None, length, 4, torch.device("cpu"), 0, predict=lambda model: pytest.fail("no prediction"))
+    return Setup(
+        task, None, length, 4, torch.device("cpu"), 0,
+        predict=lambda model: pytest.fail("no prediction"), features=lambda: pytest.fail("no features"),
+    )  # fmt: skip
 
 
 def batch(indices=(1, 4), seed=0):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import CLASSES, QUIET, blobs, network
+from tiny_runs import CLASSES, ONLINE, QUIET, blobs, network
 
 from noisycorrect import RECIPES, CrossFitting, SelfCorrector, TaskLoss
 from noisycorrect.support import rng
@@ -71,14 +71,16 @@ def streams(monkeypatch):
 @pytest.mark.parametrize(
     ("recipe", "own"),
     [
-        ("robust", {"held-out labels"}),
+        (ONLINE, {"held-out labels"}),
+        ("robust", {"voters"}),
         (RECIPES["robust"].replace(correction=CrossFitting(), objective=TaskLoss()), {"halves", "fresh weights"}),
         ("sop", {"noise variables"}),
         ("dividemix", {"division", "mixture of losses", "fresh weights"}),
     ],
-    ids=["robust", "cross-fitting", "sop", "dividemix"],
+    ids=["online", "robust", "cross-fitting", "sop", "dividemix"],
 )
-def test_no_two_streams_of_a_run_are_one(streams, recipe, own):
+def test_no_two_streams_of_a_run_are_one(streams, monkeypatch, recipe, own):
+    monkeypatch.setattr("noisycorrect.correction.neighbors.MOST_VOTERS", 30)  # so that voters are drawn
     augment = None if recipe == "dividemix" else lambda inputs: inputs + 0.01 * torch.randn_like(inputs)
     corrector = SelfCorrector(
         network(), num_classes=CLASSES, recipe=recipe, epochs=8, augment=augment, callbacks=[QUIET], seed=0

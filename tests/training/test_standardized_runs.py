@@ -145,7 +145,18 @@ def test_by_default_inputs_are_left_alone():
 def test_what_input_dropout_drops_becomes_the_mean():
     correction = OnlineCorrection(start=0.5, input_dropout=0.5)
     neutral = torch.tensor([100.0, -3.0])
-    setup = Setup(corrector().task, torch.zeros(4).long(), 4, 3, torch.device("cpu"), 0, lambda _: None, False, neutral)
+    setup = Setup(
+        corrector().task,
+        torch.zeros(4).long(),
+        4,
+        3,
+        torch.device("cpu"),
+        0,
+        lambda _: None,
+        lambda: None,
+        False,
+        neutral,
+    )
     correction.start(setup)
     torch.manual_seed(0)
     out = correction.dropped(torch.tensor([[101.0, -4.0]]).repeat(200, 1))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from spawn import run_processes
-from tiny_runs import QUIET, Kill
+from tiny_runs import ONLINE, QUIET, Kill
 from torch import nn
 
 from noisycorrect import RECIPES, OnlineCorrection, Schedule, SelfCorrector, SoftLabelStore
@@ -61,7 +61,7 @@ def test_two_ranks_equal_one(tmp_path):
 
 def test_two_ranks_gather_the_evidence_of_one(tmp_path):
     correction = OnlineCorrection(input_dropout=0.0)  # each rank would drop others
-    recipe = RECIPES["robust"].replace(schedule=LENGTHS, correction=correction)
+    recipe = ONLINE.replace(schedule=LENGTHS, correction=correction)
     alone = fit(tmp_path / "alone", unlabeled=20, recipe=recipe)
     for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, recipe):
         assert_close(rank, alone)
