@@ -146,7 +146,8 @@ def test_the_recipe_beats_plain_training_on_wrong_labels():
             with torch.no_grad():
                 accuracy.append(float((result.model(inputs).argmax(1) == clean).float().mean()))
         gains.append(accuracy[0] - accuracy[1])
-    assert sum(gains) / 3 > 0.05
+    assert min(gains) > 0
+    assert sum(gains) / 3 > 0.02
 
 
 def test_unlabelled_samples_are_told_by_neighbors_and_evidence_alone():
