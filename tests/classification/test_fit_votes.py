@@ -68,7 +68,7 @@ def test_the_store_has_majorities_and_posteriors(fitted):
     wrong = {issue.index for issue in result.correction.find_label_issues()}
     assert np.mean([votes.majority()[index] != clean[index] for index in wrong]) > 0.9
     assert result.correction.history[-1]["label_accuracy"] == pytest.approx((result.labels == clean).mean(), abs=0.02)
-    assert result.correction.sample_passes == 8 * 4 * 150 + 150  # and the average's statistics
+    assert result.correction.sample_passes == 8 * 4 * 150 + 2 * 150  # and the statistics of both averages
 
 
 def test_evidence_is_combined_with_the_votes_once_an_epoch_and_is_held_out():
