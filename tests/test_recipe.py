@@ -24,6 +24,7 @@ from noisycorrect import (
     EpochCycles,
     EveryStep,
     InvalidInputError,
+    NeighborCorrection,
     Objective,
     OneCosine,
     OnePhase,
@@ -330,6 +331,39 @@ def test_a_loss_without_a_gradient_is_refused():
         recipe = RECIPES["ce"].replace(objective=objective)
         with pytest.raises(InvalidInputError, match=f"a scalar loss with a gradient from .*; got {got}"):
             SelfCorrector(network(), num_classes=CLASSES, recipe=recipe, epochs=2).fit(blobs()[:2])
+
+
+class OwnLabels(ClassLabels):
+    name = "own"
+
+
+class Own(Classification):
+    kind = OwnLabels
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("classification", "robust"),
+        (Classification(CLASSES), "robust"),
+        ("multilabel", "paper"),
+        ("tokens", "paper"),
+        (Tokens(CLASSES), "paper"),
+        (Masks(CLASSES), "paper"),
+        (Own(CLASSES), "paper"),
+    ],
+    ids=["a name", "classes", "multilabel", "a name of tokens", "tokens", "masks", "a kind of one's own"],
+)
+def test_the_default_is_the_one_that_wins_for_the_kind(task, name):
+    made = SelfCorrector(network(), task=task, num_classes=CLASSES).recipe
+    assert made == SelfCorrector(network(), task=task, num_classes=CLASSES, recipe=name).recipe
+    assert made.identity() == RECIPES[name].identity()
+
+
+def test_what_the_robust_recipe_is_made_of():
+    assert isinstance(ROBUST.correction, NeighborCorrection)
+    assert isinstance(ROBUST.objective, EarlyLearning)
+    assert (ROBUST.average, ROBUST.standardize, ROBUST.kinds) == (EveryStep(), "auto", ("classification",))
 
 
 def test_one_name_means_what_suits_the_kind():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_runs import CLASSES, QUIET, Kill, blobs
+from tiny_runs import CLASSES, ONLINE, QUIET, Kill, blobs
 from torch import nn
 
 from noisycorrect import (
@@ -88,7 +88,7 @@ def fit(model, recipe, *, validated=False, count=COUNT, callbacks=(), **settings
 
 def counted(recipe, **more):
     epochs = None if isinstance(recipe.schedule, Schedule) else EPOCHS
-    return recipe.passes(more.pop("count", COUNT), epochs=epochs, **more)
+    return recipe.passes(more.pop("count", COUNT), epochs=epochs, **{"vectors": True, **more})
 
 
 def divided(recipe):
@@ -114,6 +114,7 @@ CASES = {
     "paper every step": PAPER.replace(average=EveryStep(0.9)),
     "paper few samples": recalibrated(samples=23),
     "robust": RECIPES["robust"],
+    "online": ONLINE,
     "robust at cycle ends": RECIPES["robust"].replace(average=AtCycleEnds()),
     "ce": RECIPES["ce"],
     "swa": RECIPES["swa"],
@@ -135,6 +136,15 @@ def test_they_are_those_of_a_run(meter, name, validated):
     assert result.sample_passes == meter.passes
     assert result.history[-1]["sample_passes"] == meter.passes
     assert counted(CASES[name], validated=validated) == meter.passes
+
+
+def test_neighbors_of_inputs_that_are_no_vectors_cost_a_pass_once(meter):
+    recipe = CASES["robust"].replace(batch_size=BATCH, lr=0.05)
+    model = nn.Sequential(nn.Flatten(), meter.network())
+    inputs, given = marked(COUNT, 0)
+    corrector = SelfCorrector(model, num_classes=CLASSES, recipe=recipe, epochs=EPOCHS, callbacks=[QUIET])
+    result = corrector.fit((inputs.reshape(COUNT, 1, 1, 5), given))
+    assert result.sample_passes == meter.passes == counted(recipe, vectors=False) == counted(recipe) + COUNT
 
 
 @pytest.mark.parametrize("name", ["paper", "robust", "ema", "dividemix"])
@@ -171,6 +181,7 @@ class Stop(Callback):
             run.stop()
 
 
+@pytest.mark.filterwarnings("ignore:expected predictions of several classes")  # two epochs teach little
 @pytest.mark.parametrize(("epoch", "when"), [(2, "epoch"), (5, "epoch"), (6, "epoch"), (4, "cycle"), (6, "cycle")])
 @pytest.mark.parametrize("name", ["paper", "paper student, no refinement", "paper every step", "robust", "swa", "ema"])
 def test_they_are_those_of_a_run_that_was_stopped(meter, name, epoch, when):

@@ -25,6 +25,7 @@ from watching import QUIET, AfterEpoch, Kill
 import noisycorrect.callbacks
 from noisycorrect import RECIPES, Callback, CSVLog, EarlyStopping, Progress, Schedule, SelfCorrector, TensorBoard
 from noisycorrect.callbacks import Callbacks
+from noisycorrect.data.standardize import Standardized
 from noisycorrect.support.errors import InvalidInputError
 
 COUNT = 24
@@ -329,13 +330,15 @@ def test_a_stop_after_a_cycle_is_one_after_its_last_epoch(name, epoch, tmp_path)
 
 def check_whole(result, recipe, epoch, run_dir, val=True):
     """Check model, labels and history of a run that ended with an epoch, and that nothing is left to train."""
-    passes = recipe.passes(COUNT, epochs=4, done=epoch, stopped=epoch < 4, validated=val)
+    passes = recipe.passes(COUNT, epochs=4, done=epoch, stopped=epoch < 4, vectors=True, validated=val)
     assert result.history[-1]["epoch"] == epoch
     assert result.sample_passes == result.history[-1]["sample_passes"] == passes
     assert not result.model.training
     if recipe.average is not None:  # statistics of the very weights that are returned
-        layer = result.model[0](data()[0])
-        torch.testing.assert_close(result.model[1].running_mean, layer.mean(0).detach(), rtol=1e-4, atol=1e-5)
+        standardized = isinstance(result.model, Standardized)
+        network = result.model.network if standardized else result.model
+        layer = network[0](result.model.standardize(data()[0]) if standardized else data()[0])
+        torch.testing.assert_close(network[1].running_mean, layer.mean(0).detach(), rtol=1e-4, atol=1e-5)
     assert (result.labels.generation > 0) == (recipe is RUNS["robust"] or (recipe is PAPER and epoch > 2))
     if val:
         correct = (result.model(data()[0]).argmax(1) == data()[1]).float().mean()

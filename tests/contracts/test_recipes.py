@@ -170,7 +170,7 @@ def test_it_foretells_its_cost(name, kind):
     result, made, recipe = whole(name, kind), KINDS[kind], recipe_of(name, kind)
     foretold = functools.partial(
         recipe.passes, made.count, epochs=EPOCHS, layers=batchnorm_layers(made.network()), validated=True,
-        prediction_passes=made.task.prediction_passes,
+        prediction_passes=made.task.prediction_passes, vectors=kind == "classification",
     )  # fmt: skip
     assert [record["sample_passes"] for record in result.history] == [
         foretold(done=record["epoch"]) for record in result.history

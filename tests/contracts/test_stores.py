@@ -469,6 +469,21 @@ def test_a_trust_rule_sets_the_weight_and_is_checked(store: SoftLabelStore, vari
     assert store.generation == 1
 
 
+def test_trust_may_be_the_weights_of_all_samples(store: SoftLabelStore, variant: Variant) -> None:
+    weights = torch.linspace(0.25, 1, SAMPLES)
+    with store.new_generation(trust=weights) as writer:  # in any order
+        writer.write([3, 1], variant.probs(1)[[3, 1]])
+        writer.write([0, 2, *range(4, SAMPLES)], variant.probs(1)[[0, 2, *range(4, SAMPLES)]])
+    np.testing.assert_array_equal(store.trust().weight.numpy(), weights.numpy() * store.labeled)
+    weights[2] = 1.5
+    with (
+        pytest.raises(InvalidInputError, match=r"trust of shape \(7,\) in \[0, 1\]"),
+        store.new_generation(trust=weights) as writer,
+    ):
+        writer.write(range(SAMPLES), variant.probs(1))
+    assert store.generation == 1
+
+
 @pytest.mark.parametrize(
     ("rule", "message"), [("agrement", "did you mean 'agreement'"), ("mixture", "needs nothing of the whole set")]
 )

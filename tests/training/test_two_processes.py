@@ -6,7 +6,7 @@ from spawn import run_processes
 from tiny_runs import ONLINE, QUIET, Kill
 from torch import nn
 
-from noisycorrect import RECIPES, OnlineCorrection, Schedule, SelfCorrector, SoftLabelStore
+from noisycorrect import RECIPES, NeighborCorrection, OnlineCorrection, Schedule, SelfCorrector, SoftLabelStore
 from noisycorrect.support.errors import InvalidInputError
 
 LENGTHS = Schedule(init_epochs=3, cycles=2, cycle_epochs=2)
@@ -65,6 +65,14 @@ def test_two_ranks_gather_the_evidence_of_one(tmp_path):
     alone = fit(tmp_path / "alone", unlabeled=20, recipe=recipe)
     for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, recipe):
         assert_close(rank, alone)
+
+
+def test_two_ranks_have_the_neighbors_and_the_doubt_of_one(tmp_path):
+    recipe = RECIPES["robust"].replace(schedule=LENGTHS, correction=NeighborCorrection(neighbors=7))
+    alone = fit(tmp_path / "alone", unlabeled=20, recipe=recipe)
+    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, recipe):
+        assert_close(rank, alone)
+        assert rank[2][-1]["expected_rate"] == alone[2][-1]["expected_rate"] > 0.02
 
 
 def test_two_ranks_with_batchnorm_agree_with_each_other_and_resume(tmp_path):
