@@ -30,8 +30,9 @@ ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then
 class NeighborCorrection(EvidenceInTraining):
     r"""Refined labels from neighbours and from every training step, as far as there is noise to correct; one network.
 
-    A network that has learnt a wrong label by heart agrees with it. The neighbours of a sample do not: their vote is
-    held out from its label. So, before the first corrected epoch,
+    A network that has learnt a wrong label by heart agrees with it. The neighbours of a sample do not: its label has no
+    vote about itself (a say it has, from the second round on, in what its neighbours' votes weigh). So, before the
+    first corrected epoch,
 
     1. the nearest neighbours vote (:func:`~noisycorrect.correction.neighbors.neighbor_votes`), relative to how many
        labels a class has (:func:`~noisycorrect.correction.neighbors.class_relative_votes`), and the transition matrix
@@ -187,8 +188,8 @@ class NeighborCorrection(EvidenceInTraining):
         return None if math.isnan(self.most_wrong) else self.most_wrong
 
     def record(self) -> dict[str, float]:
-        """Return ``correcting``, and ``expected_rate``, of wrong labels: NaN before the neighbours were asked."""
-        return {**super().record(), "expected_rate": self.rate}
+        """Return ``correcting``; ``expected_rate``, of wrong labels, NaN before the neighbours were asked; ``doubt``."""
+        return {**super().record(), "expected_rate": self.rate, "doubt": self.doubt}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the evidence, what is known from the neighbours, and the doubt that followed."""
