@@ -43,8 +43,8 @@ class CorrectionResult:
 
         - ``cycle``, ``epoch`` (epochs done), ``loss`` (mean of the last epoch; early-learning regularisation takes it
           below 0), ``lr`` (of the last batch), ``seconds`` (since the last record), ``sample_passes`` (so far: forward
-          1, backward 2); of the robust recipe ``correcting``, 1 from the start of correction on, ``expected_rate`` of wrong
-          labels by the neighbours, and ``doubt``, in [0, 1], that they cast: at 0 nothing is corrected;
+          1, backward 2); of the robust recipe ``correcting``, 1 from the start of correction on, ``expected_rate`` of
+          wrong labels by the neighbours, and ``doubt``, in [0, 1], that they cast: at 0 nothing is corrected;
         - ``val_*``: metrics of the model on the validation set against its given labels, ``val_clean_*`` against
           clean ones;
         - ``agreement``: share of given labels that the model predicts (the evidence, if it is one of every step);

@@ -30,7 +30,7 @@ ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then
 class NeighborCorrection(EvidenceInTraining):
     r"""Refined labels from neighbours and from every training step, as far as there is noise to correct; one network.
 
-    A network that has learnt a wrong label by heart agrees with it. The neighbours of a sample do not: its label has no
+    A network that has learnt a wrong label by heart agrees with it. A sample's neighbours need not: its label has no
     vote about itself (a say it has, from the second round on, in what its neighbours' votes weigh). So, before the
     first corrected epoch,
 
@@ -188,7 +188,7 @@ class NeighborCorrection(EvidenceInTraining):
         return None if math.isnan(self.most_wrong) else self.most_wrong
 
     def record(self) -> dict[str, float]:
-        """Return ``correcting``; ``expected_rate``, of wrong labels, NaN before the neighbours were asked; ``doubt``."""
+        """Return ``correcting``, the ``expected_rate`` of wrong labels, NaN before neighbours were asked, ``doubt``."""
         return {**super().record(), "expected_rate": self.rate, "doubt": self.doubt}
 
     def state_dict(self) -> dict[str, Any]:
