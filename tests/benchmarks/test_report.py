@@ -162,7 +162,7 @@ def test_among_many_curves_correction_plain_training_and_the_best_stand_out() ->
         return cell(method, 0, accuracy, history=history, **more)
 
     cells = [curve(f"b{n}", n / 20, baseline=True) for n in range(10)] + [curve("ce", 0.01, baseline=True)]
-    cells += [curve("paper", 0.02), curve("robust-no-trust", 0.99)]
+    cells += [curve("paper", 0.02), curve("robust-no-share", 0.99)]
     figure = study_figures(cells)["curves-digits"]
     shown = {text.get_text() for text in figure.legends[0].get_texts()}
     assert shown == {"paper", "ce", "b9", "b8", "b7", "b6", "b5", "b4", "others"}
