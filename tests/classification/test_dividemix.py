@@ -25,6 +25,7 @@ from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
 from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.training.engine import Engine
 
 COUNT, CLASSES = 10, 3
 GIVEN = Correction()  # labels stay as they are given
@@ -301,8 +302,17 @@ def test_lengths_and_weights_follow_the_paper():
     assert DivideMix(warmup_epochs=2, ramp_epochs=2, lambda_u=8).unlabeled_weight(3, 9) == 4
 
 
-def test_passes_are_those_that_a_run_takes():
-    forwards = {"samples": 0, "with_gradient": 0}
+def test_passes_are_those_that_a_run_takes(monkeypatch):
+    forwards, look = {"samples": 0, "with_gradient": 0}, Engine.look
+
+    def uncounted(*arguments):
+        """Look at a batch, for the rehearsal or a run's health, which no method is charged for."""
+        before = dict(forwards)
+        output = look(*arguments)
+        forwards.update(before)
+        return output
+
+    monkeypatch.setattr(Engine, "look", uncounted)
     inputs, given = random(20, 4).float(), torch.arange(20) % CLASSES
 
     class Counting(nn.Linear):
@@ -318,8 +328,7 @@ def test_passes_are_those_that_a_run_takes():
         run = SelfCorrector(twin_model, num_classes=CLASSES, recipe=recipe, epochs=3, callbacks=[QUIET])
         result = run.fit((inputs, given))
         assert result.sample_passes == 20 * passes
-        rehearsal = 2 * 20
-        assert forwards["samples"] - rehearsal + 2 * forwards["with_gradient"] == 20 * passes
+        assert forwards["samples"] + 2 * forwards["with_gradient"] == 20 * passes
 
 
 def test_it_beats_cross_entropy_where_many_labels_are_wrong():
