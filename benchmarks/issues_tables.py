@@ -330,7 +330,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--imbalance", default="1,0.1", help="size of the last class to the first's (default: %(default)s)")
     add("--rows", type=int, default=5000, help="at most so many rows of a table (default: %(default)s)")
     add_seed_options(parser, 1)
-    add_cell_options(parser, "issues-tables")
+    add_cell_options(parser, "issues_tables")
     return parser.parse_args(words)
 
 

@@ -103,7 +103,10 @@ def _purposes():
         constants = {
             node.targets[0].id: node.value.value
             for node in tree.body
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and len(node.targets) == 1
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and len(node.targets) == 1
+            and isinstance(node.targets[0], ast.Name)
         }
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or getattr(node.func, "id", "") not in ("derived_seed", "seeded"):
