@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import crowd, fading, issues, issues_tables
+from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
 from benchmarks.parsing import mask_report, plan, report
@@ -37,6 +38,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "robustness-masks-ccp": _masks,
     "issues": lambda found: issues.page(summarise(found["cells"], "auroc")),
     "issues-tables": lambda found: issues_tables.page(found["cells"]),
+    "arena": rendered,
     "crowd": lambda found: crowd.page(found["cells"]),
     "fading": fading.page,
     "lip-people": _parsing,
