@@ -11,6 +11,7 @@ from noisycorrect import (
     Callback,
     CrossFitting,
     EveryStep,
+    NeighborCorrection,
     Recalibration,
     Schedule,
     SelfCorrector,
@@ -139,7 +140,7 @@ def test_they_are_those_of_a_run(meter, name, validated):
 
 
 def test_neighbors_of_inputs_that_are_no_vectors_cost_a_pass_once(meter):
-    recipe = CASES["robust"].replace(batch_size=BATCH, lr=0.05)
+    recipe = CASES["robust"].replace(batch_size=BATCH, lr=0.05, correction=NeighborCorrection(features="network"))
     model = nn.Sequential(nn.Flatten(), meter.network())
     inputs, given = marked(COUNT, 0)
     corrector = SelfCorrector(model, num_classes=CLASSES, recipe=recipe, epochs=EPOCHS, callbacks=[QUIET])

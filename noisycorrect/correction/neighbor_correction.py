@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +23,9 @@ from noisycorrect.correction.neighbors import (
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.checks import finite_number, whole_number
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, TrainingWarning, unknown_name
 
+FEATURES = ("inputs", "network")
 ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then which labels are wrong
 
 
@@ -52,13 +54,17 @@ class NeighborCorrection(EvidenceInTraining):
        :math:`\bar c` is the mean of :math:`\langle u, q \rangle` over the set: a network that has not caught up with
        its neighbours is left to learn.
 
-    Neighbours are those of the inputs where these are floating vectors (N, F), and else of what the network's last
-    linear layer sees when correction starts, which costs one forward pass a sample.
+    Neighbours are those of the inputs, where these are floating vectors (N, F). Of other inputs no label is doubted, and
+    a warning says so: features of a network that has begun to learn do not tell wrong labels from hard samples. For a
+    pretrained network ask for its features.
 
     Parameters
     ----------
     neighbors : int
         How many vote, >= 1. Too many outvote what is thin.
+    features : {"inputs", "network"}
+        What neighbours are sought in where inputs are no vectors: ``"network"`` is what the network's last linear layer
+        sees when correction starts, which costs one forward pass a sample.
     share : float
         :math:`\alpha`, of the neighbours in the evidence, in [0, 1).
     momentum : float
@@ -86,6 +92,7 @@ class NeighborCorrection(EvidenceInTraining):
         self,
         *,
         neighbors: int = 20,
+        features: str = "inputs",
         share: float = 0.1,
         momentum: float = 0.7,
         start: float = 0.1,
@@ -95,6 +102,9 @@ class NeighborCorrection(EvidenceInTraining):
     ) -> None:
         super().__init__(momentum=momentum, trust="class-relative", input_dropout=0.0, keep=keep)
         self.neighbors = whole_number("neighbors", neighbors, least=1)
+        if features not in FEATURES:
+            raise unknown_name("features", features, FEATURES)
+        self.features = features
         self.share = finite_number("share", share, above=0, below=1, fix="0.1 is the default, 0 is off")
         self.begin = finite_number("start", start, above=0, below=1, fix="0.1 is the default")
         self.clean_rate = finite_number("clean_rate", clean_rate, above=0, below=1, fix="0.02 is the default")
@@ -110,6 +120,7 @@ class NeighborCorrection(EvidenceInTraining):
         self.known = torch.where(
             labeled, F.one_hot(self.given.clamp(min=0), self.evidence.shape[1]).float(), self.evidence
         )
+        self.asked = False
         self.rate = self.most_wrong = math.nan
         self.doubt = 0.0
 
@@ -117,19 +128,28 @@ class NeighborCorrection(EvidenceInTraining):
         """Decide whether to correct; the first time, ask the neighbours."""
         self.correcting = epoch >= self._first(self.setup.epochs)
         if self.correcting:
-            if math.isnan(self.rate):
+            if not self.asked:
                 self._ask_neighbors()
             self.fit_trust()
 
     def set_features(self, epoch: int, epochs: int) -> int:
-        """Return 1 for the first corrected epoch."""
-        return int(epoch == self._first(epochs))
+        """Return 1 for the first corrected epoch, if features are the network's."""
+        return int(self.features == "network" and epoch == self._first(epochs))
 
     def _first(self, epochs: int) -> int:
         return math.ceil(self.begin * epochs)
 
     def _ask_neighbors(self) -> None:
-        given = self.given
+        given, self.asked = self.given, True
+        if self.features == "inputs" and not self.setup.vectors():
+            warnings.warn(
+                "expected inputs that are floating vectors (N, F), whose neighbours say which labels to doubt; got"
+                " others, so no label is corrected; to fix: pass features of a pretrained network as inputs, or, if the network"
+                ' is pretrained, recipe.replace(correction=NeighborCorrection(features="network")), or recipe="elr"',
+                TrainingWarning,
+                stacklevel=2,
+            )
+            return
         voters = drawn_voters(given, self.setup.seed)
         if len(voters) < 2:
             self.rate = self.most_wrong = 0.0
@@ -193,11 +213,12 @@ class NeighborCorrection(EvidenceInTraining):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the evidence, what is known from the neighbours, and the doubt that followed."""
-        rates = {"rate": self.rate, "most_wrong": self.most_wrong, "doubt": self.doubt}
+        rates = {"asked": self.asked, "rate": self.rate, "most_wrong": self.most_wrong, "doubt": self.doubt}
         return {**super().state_dict(), "known": self.known, **rates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; what trust needs is fitted again when the next epoch starts."""
         super().load_state_dict(state)
         self.known = state["known"].to(self.evidence)
+        self.asked = state["asked"]
         self.rate, self.most_wrong, self.doubt = state["rate"], state["most_wrong"], state["doubt"]

@@ -40,6 +40,8 @@ class Setup:
     features : callable
         ``features()``: what samples can be compared by, float32 (N, F) on the device; inputs that are vectors, else one
         forward pass a sample as for `predict`. See :func:`noisycorrect.training.features.features_of`.
+    vectors : callable
+        ``vectors()``: whether inputs are floating vectors, (B, F); known from the first epoch on.
     augmented : bool
         Whether the run augments its batches.
     neutral : Tensor, shape (F,), or float
@@ -55,6 +57,7 @@ class Setup:
     predict: Callable[[nn.Module], Tensor]
     features: Callable[[], Tensor]
     augmented: bool = False
+    vectors: Callable[[], bool] = lambda: True
     neutral: Tensor | float = 0.0
 
 

@@ -136,6 +136,7 @@ class Run:
             augmented=self.engine.augment is not None,
             predict=self.predict,
             features=self.features,
+            vectors=lambda: self.vectors,
             neutral=0.0 if standardize is None else standardize.mean,
         )
 

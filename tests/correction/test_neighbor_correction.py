@@ -17,7 +17,7 @@ from noisycorrect.correction.neighbors import (
     wrong_share,
 )
 from noisycorrect.correction.part import Setup
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, TrainingWarning
 
 ROBUST = RECIPES["robust"].replace(batch_size=20)
 
@@ -228,7 +228,7 @@ def test_images_are_compared_by_what_the_last_linear_layer_sees():
             seen.append(self.setup.features())
             super()._ask_neighbors()
 
-    result = corrector(Asked(), Small()).fit((inputs.reshape(120, 1, 2, 2), given))
+    result = corrector(Asked(features="network"), Small()).fit((inputs.reshape(120, 1, 2, 2), given))
     (features,) = seen
     assert features.shape == (120, 8)
     assert features.abs().max() <= 1  # behind the tanh
@@ -236,6 +236,21 @@ def test_images_are_compared_by_what_the_last_linear_layer_sees():
     torch.testing.assert_close(seen[1], (inputs - inputs.mean(0)) / inputs.std(0, correction=0), rtol=1e-4, atol=1e-4)
     assert result.sample_passes - 3 * 8 * 120 == 120
     assert vectors.sample_passes - 3 * 8 * 120 == 120  # here of BatchNorm's statistics, which Small has none of
+
+
+def test_labels_of_images_are_not_doubted_and_a_warning_says_so():
+    inputs, given, _ = blobs(120)
+    with pytest.warns(TrainingWarning, match="no label is corrected"):
+        result = corrector(model=Small()).fit((inputs.reshape(120, 1, 2, 2), given))
+    assert result.labels.labels().tolist() == given.tolist()
+    assert result.history[-1]["doubt"] == 0
+    assert math.isnan(result.history[-1]["expected_rate"])
+    assert result.sample_passes == 3 * 8 * 120
+
+
+def test_features_are_of_inputs_or_network():
+    with pytest.raises(InvalidInputError, match="features"):
+        NeighborCorrection(features="logits")
 
 
 # ---------------------------------------------------------------- going on
