@@ -54,8 +54,8 @@ class NeighborCorrection(EvidenceInTraining):
        :math:`\bar c` is the mean of :math:`\langle u, q \rangle` over the set: a network that has not caught up with
        its neighbours is left to learn.
 
-    Neighbours are those of the inputs, where these are floating vectors (N, F). Of other inputs no label is doubted, and
-    a warning says so: features of a network that has begun to learn do not tell wrong labels from hard samples. For a
+    Neighbours are those of the inputs, where these are floating vectors (N, F). Of others no label is doubted, and a
+    warning says so: features of a network that has begun to learn do not tell wrong labels from hard samples. For a
     pretrained network ask for its features.
 
     Parameters
@@ -144,8 +144,8 @@ class NeighborCorrection(EvidenceInTraining):
         if self.features == "inputs" and not self.setup.vectors():
             warnings.warn(
                 "expected inputs that are floating vectors (N, F), whose neighbours say which labels to doubt; got"
-                " others, so no label is corrected; to fix: pass features of a pretrained network as inputs, or, if the network"
-                ' is pretrained, recipe.replace(correction=NeighborCorrection(features="network")), or recipe="elr"',
+                " others, so no label is corrected; to fix: pass features of a pretrained network as inputs, or, if the"
+                ' network is pretrained, recipe.replace(correction=NeighborCorrection(features="network")), or recipe="elr"',
                 TrainingWarning,
                 stacklevel=2,
             )
