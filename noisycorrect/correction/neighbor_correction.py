@@ -145,7 +145,7 @@ class NeighborCorrection(EvidenceInTraining):
             warnings.warn(
                 "expected inputs that are floating vectors (N, F), whose neighbours say which labels to doubt; got"
                 " others, so no label is corrected; to fix: pass features of a pretrained network as inputs, or, if the"
-                ' network is pretrained, recipe.replace(correction=NeighborCorrection(features="network")), or recipe="elr"',
+                ' network is pretrained, correction=NeighborCorrection(features="network"), or train with recipe="elr"',
                 TrainingWarning,
                 stacklevel=2,
             )

@@ -196,7 +196,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert "data on the device: 1 MiB" in shown  # 84 images of 3 x 32 x 32 float32
     assert "ce seed 0: 3 epochs, 576 passes, 1.000 of CE's; 0 done" in shown
     assert "coteaching seed 0: 2 epochs, 768 passes, 1.333 of CE's; 0 done" in shown
-    assert "robust seed 0: 2 epochs, 512 passes, 0.889 of CE's; 0 done" in shown
+    assert "robust seed 0: 2 epochs, 448 passes, 0.778 of CE's; 0 done" in shown
 
 
 @pytest.mark.parametrize("method", ["ema", "coteaching", "paper", "robust"])
