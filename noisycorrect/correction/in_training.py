@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noisycorrect.correction.base import Correction, CycleEnd, Predictions, checked_keep, publish
 from noisycorrect.correction.part import Setup
-from noisycorrect.data.batches import Batch
+from noisycorrect.data.batches import Batch, are_vectors
 from noisycorrect.labels.refine import exponential_evidence
 from noisycorrect.labels.trust import STEP_RULES, Trust
 from noisycorrect.support.checks import finite_number
@@ -119,7 +119,7 @@ class EvidenceInTraining(Correction):
 
     def dropped(self, inputs: Any) -> Any:
         """Return a batch's input after input dropout, where that is on."""
-        if self.input_dropout and not self.setup.augmented and _is_vectors(inputs):
+        if self.input_dropout and not self.setup.augmented and are_vectors(inputs):
             neutral = torch.as_tensor(self.setup.neutral).to(inputs)  # a 0 may be far from all inputs that there are
             return F.dropout(inputs - neutral, self.input_dropout) + neutral
         return inputs
@@ -158,7 +158,3 @@ class EvidenceInTraining(Correction):
     def memory(self) -> dict[str, Tensor]:
         """Return the evidence."""
         return {"evidence": self.evidence}
-
-
-def _is_vectors(inputs: Any) -> bool:
-    return isinstance(inputs, Tensor) and inputs.dim() == 2 and inputs.is_floating_point()  # not token ids

@@ -71,6 +71,17 @@ class Batch:
         return map_tensors(self, lambda tensor: tensor.pin_memory() if tensor.device.type == "cpu" else tensor)
 
 
+def are_vectors(inputs: Any) -> bool:
+    """Return whether a batch's inputs are floating vectors, (B, F): no token ids, no images.
+
+    Examples
+    --------
+    >>> are_vectors(torch.zeros(2, 3)), are_vectors(torch.zeros(2, 3, dtype=torch.int64))
+    (True, False)
+    """
+    return isinstance(inputs, Tensor) and inputs.dim() == 2 and inputs.is_floating_point()
+
+
 class LabelView(Dataset[Any]):
     """A data set as batches with index, trust and evidence; safe under fork, spawn and persistent workers.
 

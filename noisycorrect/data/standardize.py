@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from noisycorrect.cycle.moments import Moments, batch_moments, pool_moments
+from noisycorrect.data.batches import are_vectors
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, split_fields
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
@@ -209,7 +210,7 @@ def standardize_of(model: nn.Module) -> Standardize | None:
 def _blocks(data: MapStyleDataset, num_workers: int) -> Iterator[tuple[Sequence[int], Tensor | None]]:
     """Yield positions and inputs (n, F) of the samples that count; None instead of what are no floating vectors."""
     if isinstance(data, ArrayDataset):
-        inputs = data.inputs if data.inputs.dim() == 2 and data.inputs.is_floating_point() else None
+        inputs = data.inputs if are_vectors(data.inputs) else None
         for start in range(0, len(data), _BLOCK):
             rows = range(start, min(start + _BLOCK, len(data)))
             yield rows, None if inputs is None else inputs[rows.start : rows.stop]

@@ -8,21 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.data.batches import Batch
+from noisycorrect.data.batches import Batch, are_vectors
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.support.modules import evaluating
 from noisycorrect.training.engine import Engine
-
-
-def are_vectors(inputs: Any) -> bool:
-    """Return whether a batch's inputs are floating vectors, (B, F): no token ids, no images.
-
-    Examples
-    --------
-    >>> are_vectors(torch.zeros(2, 3)), are_vectors(torch.zeros(2, 3, dtype=torch.int64))
-    (True, False)
-    """
-    return isinstance(inputs, Tensor) and inputs.dim() == 2 and inputs.is_floating_point()
 
 
 @torch.no_grad()

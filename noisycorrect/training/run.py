@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from noisycorrect.correction.base import Correction, Predictions
 from noisycorrect.correction.part import RunPart, Setup, share_memory
 from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
-from noisycorrect.data.batches import Batch, check_generation
+from noisycorrect.data.batches import Batch, are_vectors, check_generation
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
@@ -30,7 +30,7 @@ from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
-from noisycorrect.training.features import are_vectors, features_of
+from noisycorrect.training.features import features_of
 from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from noisycorrect import Classification
-from noisycorrect.data.batches import Batch
+from noisycorrect.data.batches import Batch, are_vectors
 from noisycorrect.data.standardize import Standardize, Standardized
 from noisycorrect.labels import Trust
 from noisycorrect.training.engine import Engine
-from noisycorrect.training.features import are_vectors, features_of
+from noisycorrect.training.features import features_of
 
 ENGINE = Engine(Classification(3), torch.device("cpu"))
 
