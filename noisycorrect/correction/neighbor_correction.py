@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ from noisycorrect.correction.neighbors import (
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.checks import finite_number, whole_number
-from noisycorrect.support.errors import InvalidInputError, TrainingWarning, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of_training
 
 FEATURES = ("inputs", "network")
 ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then which labels are wrong
@@ -142,12 +141,11 @@ class NeighborCorrection(EvidenceInTraining):
     def _ask_neighbors(self) -> None:
         given, self.asked = self.given, True
         if self.features == "inputs" and not self.setup.vectors():
-            warnings.warn(
-                "expected inputs that are floating vectors (N, F), whose neighbours say which labels to doubt; got"
-                " others, so no label is corrected; to fix: pass features of a pretrained network as inputs, or, if the"
-                ' network is pretrained, correction=NeighborCorrection(features="network"), or train with recipe="elr"',
-                TrainingWarning,
-                stacklevel=2,
+            warn_of_training(
+                "inputs that are floating vectors (N, F), whose neighbours say which labels to doubt",
+                got="others, so no label is corrected",
+                fix="pass features of a pretrained network as inputs, or, if the network is pretrained,"
+                ' correction=NeighborCorrection(features="network"), or train with recipe="elr"',
             )
             return
         voters = drawn_voters(given, self.setup.seed)

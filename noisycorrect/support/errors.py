@@ -1,9 +1,13 @@
-"""Every error a caller can meet: one base class, and messages that say expected, got and how to fix."""
+"""Every error and warning a caller can meet, in messages that say expected, got and how to fix."""
 
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
+
+_NOT_THE_CALLER = ("noisycorrect", "contextlib")
 
 
 class NoisyCorrectError(Exception):
@@ -61,6 +65,14 @@ class NonFiniteLossError(NoisyCorrectError, ArithmeticError):
 
 class TrainingWarning(UserWarning):
     """A run has diverged or stands still, or is about to: the message says by what this is seen, and how to fix it."""
+
+
+def warn_of_training(expected: str, got: str, fix: str) -> None:
+    """Issue a :class:`TrainingWarning`, worded as errors are, at the line of the caller's code that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"expected {expected}; got {got}; to fix: {fix}", TrainingWarning, stacklevel=level)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:

@@ -7,8 +7,6 @@ All is seen on one batch of training samples, evenly spaced, in evaluation mode.
 from __future__ import annotations
 
 import math
-import sys
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +18,7 @@ from noisycorrect.cycle.recalibrate import batchnorm_layers
 from noisycorrect.data.batches import Batch
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.support import distributed
-from noisycorrect.support.errors import TrainingWarning
+from noisycorrect.support.errors import warn_of_training
 from noisycorrect.support.rng import seeded
 from noisycorrect.training.engine import Engine
 
@@ -136,7 +134,7 @@ class RunHealth:
             return  # a run that is resumed has spoken of it
         bad = self.scale is not None and self.scale.bad
         if self.scale is not None and bad:
-            _warn("inputs of about -1..1", str(self.scale), f"{self.scale.fix}, or a smaller lr")
+            warn_of_training("inputs of about -1..1", str(self.scale), f"{self.scale.fix}, or a smaller lr")
         if self._batch is None:
             return
         probs = self.engine.task.probs(output).cpu()
@@ -182,7 +180,7 @@ class RunHealth:
         fix = "pass a smaller lr, or recipe.replace(clip_grad_norm=1.0)"
         if self.scale is not None and self.scale.suspicious:
             got, fix = f"{got}; inputs reach {self.scale}", f"{self.scale.fix}, or a smaller lr"
-        _warn(expected, got, fix)
+        warn_of_training(expected, got, fix)
 
     def _labels(self) -> Tensor:
         assert self._batch is not None
@@ -229,14 +227,3 @@ def differences(probs: Tensor) -> float:
     (0.5, 0.0)
     """
     return float(probs.std(0, correction=0).mean())
-
-
-def _warn(expected: str, got: str, fix: str) -> None:
-    """Warn, from where the caller's code is."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in (
-        "noisycorrect",
-        "contextlib",
-    ):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(f"expected {expected}; got {got}; to fix: {fix}", TrainingWarning, stacklevel=level)

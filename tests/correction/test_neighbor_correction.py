@@ -240,8 +240,9 @@ def test_images_are_compared_by_what_the_last_linear_layer_sees():
 
 def test_labels_of_images_are_not_doubted_and_a_warning_says_so():
     inputs, given, _ = blobs(120)
-    with pytest.warns(TrainingWarning, match="no label is corrected"):
+    with pytest.warns(TrainingWarning, match="no label is corrected") as warned:
         result = corrector(model=Small()).fit((inputs.reshape(120, 1, 2, 2), given))
+    assert [each.filename for each in warned] == [__file__]
     assert result.labels.labels().tolist() == given.tolist()
     assert result.history[-1]["doubt"] == 0
     assert math.isnan(result.history[-1]["expected_rate"])
