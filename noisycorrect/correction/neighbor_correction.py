@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
@@ -21,6 +20,8 @@ from noisycorrect.correction.neighbors import (
 )
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
+from noisycorrect.labels.refine import one_hot
+from noisycorrect.labels.trust import class_means
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of_training
 
@@ -116,19 +117,22 @@ class NeighborCorrection(EvidenceInTraining):
         """Make the evidence, uniform over the classes; what is known are the given labels."""
         super().start(setup)
         labeled = (self.given >= 0).unsqueeze(1)
-        self.known = torch.where(
-            labeled, F.one_hot(self.given.clamp(min=0), self.evidence.shape[1]).float(), self.evidence
-        )
-        self.asked = False
+        self.known = torch.where(labeled, one_hot(self.given, self.evidence.shape[1]), self.evidence)
         self.rate = self.most_wrong = math.nan
-        self.doubt = 0.0
+
+    @property
+    def doubt(self) -> float:
+        """How far labels may be doubted, d, in [0, 1]; 0 while there is no rate."""
+        doubt = (self.rate - self.clean_rate) / (self.noisy_rate - self.clean_rate)
+        return 0.0 if math.isnan(doubt) else min(1.0, max(0.0, doubt))
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct; the first time, ask the neighbours."""
-        self.correcting = epoch >= self._first(self.setup.epochs)
+        first = self._first(self.setup.epochs)
+        self.correcting = epoch >= first
+        if epoch == first:
+            self._ask_neighbors()
         if self.correcting:
-            if not self.asked:
-                self._ask_neighbors()
             self.fit_trust()
 
     def set_features(self, epoch: int, epochs: int) -> int:
@@ -139,7 +143,7 @@ class NeighborCorrection(EvidenceInTraining):
         return math.ceil(self.begin * epochs)
 
     def _ask_neighbors(self) -> None:
-        given, self.asked = self.given, True
+        given = self.given
         if self.features == "inputs" and not self.setup.vectors():
             warn_of_training(
                 "inputs that are floating vectors (N, F), whose neighbours say which labels to doubt",
@@ -154,7 +158,6 @@ class NeighborCorrection(EvidenceInTraining):
             return
         found = nearest_neighbors(self.setup.features(), voters, min(self.neighbors, len(voters) - 1))
         self.rate = wrong_share(given, self._likely(found, ROUNDS_OF_RATE))
-        self.doubt = min(1.0, max(0.0, (self.rate - self.clean_rate) / (self.noisy_rate - self.clean_rate)))
         likely = self._likely(found, ROUNDS)
         self.most_wrong = max(self.rate, wrong_share(given, likely))
         weight = torch.where(given >= 0, self.doubt, 1.0).unsqueeze(1)
@@ -172,10 +175,7 @@ class NeighborCorrection(EvidenceInTraining):
     def fit_trust(self) -> None:
         """Fit what trust needs of the whole set: how far evidence and neighbours agree, for each class and overall."""
         agreement = self._agreement(self.usable(self.evidence, slice(None)), slice(None))
-        labeled = self.given >= 0
-        counts = torch.bincount(self.given[labeled], minlength=self.evidence.shape[1])
-        sums = torch.zeros_like(self.evidence[0]).index_add_(0, self.given[labeled], agreement[labeled])
-        self.class_agreement = sums / counts.clamp(min=1)
+        self.class_agreement = class_means(self.given, agreement, self.evidence.shape[1])
         self.agreement = float(agreement.mean())
 
     def _agreement(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
@@ -210,13 +210,11 @@ class NeighborCorrection(EvidenceInTraining):
         return {**super().record(), "expected_rate": self.rate, "doubt": self.doubt}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the evidence, what is known from the neighbours, and the doubt that followed."""
-        rates = {"asked": self.asked, "rate": self.rate, "most_wrong": self.most_wrong, "doubt": self.doubt}
-        return {**super().state_dict(), "known": self.known, **rates}
+        """Return the evidence, and what is known from the neighbours."""
+        return {**super().state_dict(), "known": self.known, "rate": self.rate, "most_wrong": self.most_wrong}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; what trust needs is fitted again when the next epoch starts."""
         super().load_state_dict(state)
         self.known = state["known"].to(self.evidence)
-        self.asked = state["asked"]
-        self.rate, self.most_wrong, self.doubt = state["rate"], state["most_wrong"], state["doubt"]
+        self.rate, self.most_wrong = state["rate"], state["most_wrong"]

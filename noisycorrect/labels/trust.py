@@ -124,6 +124,26 @@ def relative_trust(labels: Tensor, evidence: Tensor) -> Tensor:
     return torch.where(highest > 0, agreement_trust(labels, evidence) / highest.clamp(min=1e-12), 1.0).clamp(max=1)
 
 
+def class_means(given: Tensor, values: Tensor, num_classes: int) -> Tensor:
+    """Return the mean of a value of each sample over the labels of each class.
+
+    Parameters
+    ----------
+    given, values : Tensor, shape (N,), int64 and floating
+        A sample with a negative label does not count.
+    num_classes : int
+        K. What is returned is (K,), 0 for a class without labels.
+
+    Examples
+    --------
+    >>> class_means(torch.tensor([0, 0, -1]), torch.tensor([0.9, 0.3, 0.5]), 2)
+    tensor([0.6000, 0.0000])
+    """
+    known = given >= 0
+    sums = values.new_zeros(num_classes).index_add_(0, given[known], values[known])
+    return sums / torch.bincount(given[known], minlength=num_classes).clamp(min=1)
+
+
 def class_agreement(given: Tensor, evidence: Tensor) -> Tensor:
     r"""Return the mean agreement of the labels of each class: confident learning's thresholds.
 
@@ -139,10 +159,7 @@ def class_agreement(given: Tensor, evidence: Tensor) -> Tensor:
     >>> class_agreement(torch.tensor([0, 0, -1]), torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.5, 0.5]]))
     tensor([0.6000, 0.0000])
     """
-    known = given >= 0
-    sums = evidence.new_zeros(evidence.shape[1])
-    sums.index_add_(0, given[known], agreement_trust(given, evidence)[known])
-    return sums / torch.bincount(given[known], minlength=len(sums)).clamp(min=1)
+    return class_means(given, agreement_trust(given, evidence), evidence.shape[1])
 
 
 def class_relative_trust(labels: Tensor, evidence: Tensor, agreement: Tensor) -> Tensor:
