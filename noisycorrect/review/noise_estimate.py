@@ -143,7 +143,7 @@ class NoiseEstimate:
         if self.memorised:
             return [
                 f"Cannot tell how many of your{other} {self.unit} are wrong: the evidence agrees with"
-                f" {_percent(1 - self.rate)} % of them, but it comes from a network that was trained on them and may"
+                f" {_percent(1 - self.rate)} % of them, but it comes from a model that was trained on them and may"
                 " have learnt them by heart, wrong ones too.",
                 "Ask models that have not seen the labels: cross-validated or held-out predictions (estimate_noise with"
                 " held_out=True), or evidence from fewer epochs or another recipe.",
@@ -152,9 +152,9 @@ class NoiseEstimate:
             return [
                 f"Cannot tell how many of your{other} {self.unit} are wrong: {low} to {high} %."
                 f" The evidence disagrees with {_percent(self.readings['contradicted'])} % of them, but it is undecided"
-                f" (mean certainty {_percent(self.certainty)} %): either the labels are noisy, or the network has not"
+                f" (mean certainty {_percent(self.certainty)} %): either the labels are noisy, or the model has not"
                 f" learnt the classes well{'' if self.held_out else ', or has learnt some wrong labels by heart'}.",
-                "A better network, more data, or a few hundred labels checked by hand would tell.",
+                "A better model, more data, or a few hundred labels checked by hand would tell.",
             ]
         what = "are estimated to be wrong" if self.held_out else "disagree with the evidence"
         told = [f"About {_percent(self.rate)} % ({low} to {high} %) of your{other} {self.unit} {what}."]
