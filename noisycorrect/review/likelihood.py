@@ -72,10 +72,10 @@ def fit_transition(
     return transition, joint * (count / joint.sum())
 
 
-def transition_resamples(
+def transition_errors(
     labels: np.ndarray, probs: np.ndarray, transition: np.ndarray, rng: np.random.Generator
-) -> tuple[float, np.ndarray]:
-    """Return standard errors of the rate and of the transition: a bootstrap, stratified by given label.
+) -> np.ndarray:
+    """Return the standard error of each entry of the transition: a bootstrap, stratified by given label.
 
     Of many samples each resample has fewer, and its deviation is scaled by the root of the ratio (m out of n bootstrap,
     Bickel, Goetze & van Zwet 1997).
@@ -91,10 +91,8 @@ def transition_resamples(
 
     Returns
     -------
-    rate : float
-        Standard error of the share of wrong labels.
-    transition : ndarray, shape (K, K), float64
-        Standard error of each entry.
+    ndarray, shape (K, K), float64
+        ``[true, given]``.
     """
     count, classes = probs.shape
     drawn = min(count, max(MOST_RESAMPLED // classes, 10 * classes))
@@ -102,15 +100,12 @@ def transition_resamples(
     sizes = np.bincount(labels, minlength=classes)
     begins = np.cumsum(sizes) - sizes
     near = 0.99 * transition + 0.01 / classes  # a zero could not change
-    rates, matrices = [], []
+    matrices = []
     for _ in range(RESAMPLES):
         strata = labels if drawn == count else labels[rng.permutation(count)[:drawn]]
         picks = order[begins[strata] + (rng.random(drawn) * sizes[strata]).astype(np.int64)]
-        fitted, joint = fit_transition(labels[picks], probs[picks], near)
-        rates.append(1 - joint.trace() / joint.sum())
-        matrices.append(fitted)
-    scale = np.sqrt(drawn / count)
-    return float(scale * np.std(rates, ddof=1)), scale * np.std(matrices, axis=0, ddof=1)
+        matrices.append(fit_transition(labels[picks], probs[picks], near)[0])
+    return np.asarray(np.sqrt(drawn / count) * np.std(matrices, axis=0, ddof=1))
 
 
 def evenly(count: int, most: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from noisycorrect.labels.findings import NoiseCounts
 from noisycorrect.review.confident_learning import estimated_noise_matrix, paired
 from noisycorrect.review.counting import DENSE_CLASSES, Beside, counted, likely_rate, set_aside, surest_by_class
 from noisycorrect.review.intervals import binomial_ends, normal_ends
-from noisycorrect.review.likelihood import fit_transition, transition_resamples
+from noisycorrect.review.likelihood import fit_transition, transition_errors
 from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
@@ -284,13 +284,14 @@ def _held_out(found: Beside, probs: Any, level: float) -> NoiseEstimate:
     assert counts.surest is not None
     contradicted = float(kept.contradicted.mean())
     low, high = rate_interval(contradicted, counts.surest, len(kept), level)
-    rate = min(max(surest_by_class(kept), low), high)
+    by_class = surest_by_class(kept)
     readings = {
         "contradicted": contradicted,
         "expected": float(1 - kept.own.mean()),
         "surest": counts.surest[0] / counts.surest[1],
-        "surest_by_class": surest_by_class(kept),
+        "surest_by_class": by_class,
     }
+    rate = min(max(by_class, low), high)
     estimate = _made(counts, judged, level, rate, judged.widened(low, high), readings, "labels")
     if found.classes <= DENSE_CLASSES:
         estimate = _with_likely_transition(estimate, found.given, np.asarray(probs, np.float64), judged.starved)
@@ -302,7 +303,7 @@ def _with_likely_transition(
 ) -> NoiseEstimate:
     """Return an estimate with the transition of greatest likelihood in place of what was counted."""
     transition, joint = fit_transition(labels, probs)
-    _, errors = transition_resamples(labels, probs, transition, np.random.default_rng(_SEED))
+    errors = transition_errors(labels, probs, transition, np.random.default_rng(_SEED))
     ends = normal_ends(transition, errors, joint.sum(0)[:, None], estimate.level)
     transition[starved] = np.eye(len(transition))[starved]
     ends[:, starved] = np.array([0.0, 1.0])[:, None, None]
