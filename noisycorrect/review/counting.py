@@ -17,7 +17,7 @@ DENSE_CLASSES = 100  # up to so many a transition is a dense array; beyond, most
 SURE_SHARE = 0.2
 STARVED_SHARE = 0.2  # a class that is predicted so much less often than it is labelled is not judged
 LEAST_LABELS = 2  # one label alone of a class that nothing else speaks for is likely a wrong one
-_ROWS_AT_ONCE = 2**20  # values
+VALUES_AT_ONCE = 2**20  # of probabilities, 8 MB of float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Beside:
         >>> Beside.of(np.array([0, 1]), np.array([[0.75, 0.25], [0.5, 0.5]])).suggested.tolist()
         [0, 0]
         """
-        step = max(1, _ROWS_AT_ONCE // probs.shape[1])
+        step = max(1, VALUES_AT_ONCE // probs.shape[1])
         blocks = ((labels[row : row + step], probs[row : row + step]) for row in range(0, len(labels), step))
         return cls.joined(blocks, probs.shape[1])
 

@@ -15,11 +15,11 @@ from noisycorrect.labels.findings import LabelReview
 from noisycorrect.labels.given import as_array, checked_labels
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.confident_learning import check_sums
+from noisycorrect.review.counting import VALUES_AT_ONCE
 from noisycorrect.review.noise_rate import check_has_evidence
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 SCORES = ("self-confidence", "margin")
-VALUES_AT_ONCE = 2**20  # of probabilities, 8 MB of float64
 
 
 @dataclass(frozen=True)
@@ -212,9 +212,9 @@ def review_probs(
             got=f"{len(given)} labels",
             fix="pass labels and probabilities of the same samples, in the same order",
         )
-    parts = []
-    for start in range(0, len(values), max(1, VALUES_AT_ONCE // values.shape[1])):
-        some = np.asarray(values[start : start + max(1, VALUES_AT_ONCE // values.shape[1])], np.float64)
+    parts, step = [], max(1, VALUES_AT_ONCE // values.shape[1])
+    for start in range(0, len(values), step):
+        some = np.asarray(values[start : start + step], np.float64)
         check_sums(some)
         own = given[start : start + len(some)]
         rows = np.flatnonzero(own >= 0)

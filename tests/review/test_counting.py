@@ -21,7 +21,7 @@ def test_blocks_are_one_whole(monkeypatch):
     assert whole.suggested.tolist() == probs.argmax(1).tolist()
     np.testing.assert_allclose(whole.own, [row[label] for row, label in zip(probs, labels, strict=True)])
     np.testing.assert_allclose(whole.certainty, probs.max(1))
-    monkeypatch.setattr(counting, "_ROWS_AT_ONCE", 12)
+    monkeypatch.setattr(counting, "VALUES_AT_ONCE", 12)
     parts = Beside.of(labels, probs)
     for name in ("given", "suggested", "own", "certainty"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
