@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 LEAST_PROB = 1e-6  # a class that an opinion has never seen is not for ever out of the question
 MOST_WEIGHT = 5.0  # labels that are all right would sharpen without end
@@ -34,7 +35,7 @@ def log_linear_pool(opinions: Sequence[np.ndarray], weights: np.ndarray) -> np.n
     pooled = np.zeros(opinions[0].shape, np.float64)
     for weight, opinion in zip(weights, opinions, strict=True):
         pooled += weight * np.log(np.maximum(opinion, LEAST_PROB))
-    return _softmax(pooled).astype(np.float32)
+    return softmax(pooled, axis=1).astype(np.float32)
 
 
 def fit_pool(opinions: Sequence[np.ndarray], given: np.ndarray) -> np.ndarray:
@@ -72,14 +73,9 @@ def fit_pool(opinions: Sequence[np.ndarray], given: np.ndarray) -> np.ndarray:
         pooled = np.tensordot(weights, logs, 1)
         highest = pooled.max(1)
         totals = highest + np.log(np.exp(pooled - highest[:, None]).sum(1))
-        expected = np.einsum("nk,mnk->m", _softmax(pooled), logs) / len(some)
+        expected = np.einsum("nk,mnk->m", softmax(pooled, axis=1), logs) / len(some)
         return float((totals - weights @ own).mean()), expected - own.mean(1)
 
     start = np.full(len(opinions), 1 / len(opinions))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, MOST_WEIGHT)] * len(opinions))
     return np.asarray(found.x, np.float64)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
