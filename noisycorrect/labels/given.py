@@ -42,7 +42,7 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
         raise InvalidInputError(
             f"{name} of shape (N,), N >= 1",
             got=f"shape {array.shape}",
-            fix="pass one class index a sample; of several annotators' labels take the most frequent one",
+            fix="pass one class index a sample; labels of several annotators go to fit_votes",
         )
     if not np.issubdtype(array.dtype, np.integer):
         detail = "" if array.dtype.kind != "f" or np.isfinite(array).all() else " with NaN or infinity"
