@@ -35,7 +35,7 @@ def log_linear_pool(opinions: Sequence[np.ndarray], weights: np.ndarray) -> np.n
     pooled = np.zeros(opinions[0].shape, np.float64)
     for weight, opinion in zip(weights, opinions, strict=True):
         pooled += weight * np.log(np.maximum(opinion, LEAST_PROB))
-    return softmax(pooled, axis=1).astype(np.float32)
+    return np.asarray(softmax(pooled, axis=1), np.float32)
 
 
 def fit_pool(opinions: Sequence[np.ndarray], given: np.ndarray) -> np.ndarray:

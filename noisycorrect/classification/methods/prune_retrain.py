@@ -32,8 +32,6 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
 
-Settings = dict[str, Any]
-
 
 @dataclass
 class PruneRetrainResult:
