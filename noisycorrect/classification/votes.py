@@ -14,7 +14,7 @@ from noisycorrect.correction.votes import VoteCorrection
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.schedule import Shares
 from noisycorrect.data.consensus import Consensus, consensus_of
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset, split_fields
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset, input_of
 from noisycorrect.data.votes import Votes
 from noisycorrect.objective import TaskLoss
 from noisycorrect.recipe import Recipe
@@ -92,7 +92,7 @@ def fit_votes(
     corrector : SelfCorrector
         For the task ``"classification"``, with as many classes as the votes have. It is not changed.
     inputs : array-like, shape (N, ...), or Dataset
-        Inputs in the order of the items. Of a data set whose items have labels, these are passed over.
+        Inputs in the order of the items. Labels and further fields of a data set's items are passed over.
     votes : Votes, or a table of them
         At least one; an item may have none. A table is read as by
         :meth:`Votes.from_table <noisycorrect.Votes.from_table>`.
@@ -162,9 +162,7 @@ class _Relabelled:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        item = self.data[index]
-        bare = not isinstance(item, dict) and not (isinstance(item, tuple | list) and len(item) in (2, 3))
-        return item if bare else split_fields(item)[0], int(self.labels[index])
+        return input_of(self.data[index]), int(self.labels[index])
 
 
 def _with_labels(inputs: Any, labels: np.ndarray) -> MapStyleDataset:

@@ -106,11 +106,21 @@ class WithUnlabeled(Dataset[Any]):
                 )
             # Numbers of all sorts make one batch, and so do arrays.
             return inputs, int(label) if np.ndim(label) == 0 else torch.as_tensor(label)
-        item = self.unlabeled[index - len(self.labeled)]
-        if isinstance(item, Mapping):
-            item = next((item[key] for key in INPUT_KEYS if key in item), item)
         missing = self.missing if np.ndim(self.missing) == 0 else torch.as_tensor(self.missing)
-        return (item[0] if isinstance(item, (tuple, list)) else item), missing
+        return input_of(self.unlabeled[index - len(self.labeled)]), missing
+
+
+def input_of(item: Any) -> Any:
+    """Return the input of an item that may have a label or none: the first of a tuple, a field of a dict, or the item.
+
+    Examples
+    --------
+    >>> input_of((1, 2)), input_of({"image": 1}), input_of(1)
+    (1, 1, 1)
+    """
+    if isinstance(item, Mapping):
+        item = next((item[key] for key in INPUT_KEYS if key in item), item)
+    return item[0] if isinstance(item, (tuple, list)) else item
 
 
 def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> MapStyleDataset:

@@ -127,8 +127,10 @@ def test_every_form_of_inputs_and_votes_is_the_same_run():
     reference = fit_votes(corrector(recipe), inputs, votes).probs
     bare = [inputs[index] for index in range(60)]
     labelled = torch.utils.data.TensorDataset(inputs, torch.zeros(60))
+    alone = torch.utils.data.TensorDataset(inputs)
     dicts = [{"input": row, "label": 0} for row in inputs]
-    for data in (inputs.numpy(), bare, labelled, dicts):
+    unlabelled = [{"input": row} for row in inputs]
+    for data in (inputs.numpy(), bare, labelled, alone, dicts, unlabelled):
         np.testing.assert_array_equal(fit_votes(corrector(recipe), data, votes.table()).probs, reference)
 
 
