@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -126,12 +125,6 @@ class CrossFitting(EvidenceInTraining):
         """Make the evidence, uniform over the classes, and divide the samples."""
         super().start(setup)
         self.half = halves(self.given, setup.seed)
-
-    def start_epoch(self, epoch: int, model: nn.Module) -> None:
-        """Decide whether to correct, and fit what the trust rule needs to the evidence so far."""
-        self.correcting = epoch >= math.ceil(self.begin * self.setup.epochs)
-        if self.correcting:
-            self.fit_trust()
 
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run both networks on a batch; what the other one says of a sample is evidence for its target."""

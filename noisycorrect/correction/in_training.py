@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from noisycorrect.correction.base import Correction, CycleEnd, Predictions, checked_keep, publish
 from noisycorrect.correction.part import Setup
@@ -61,6 +62,7 @@ class EvidenceInTraining(Correction):
 
     teaches = True
     evidence_rule = "training"
+    begin: float | str  # share of the epochs before correction starts, or a rule that a subclass knows
 
     def __init__(self, *, momentum: float, trust: str, input_dropout: float, keep: int | None) -> None:
         if trust not in STEP_RULES:
@@ -83,6 +85,21 @@ class EvidenceInTraining(Correction):
         self.given = setup.given.long()
         self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
         self.correcting = False
+
+    def first_corrected(self, epochs: int) -> int:
+        """Return the first epoch (0-based) of so many that learns from refined labels, where a share says so."""
+        assert not isinstance(self.begin, str)
+        return math.ceil(self.begin * epochs)
+
+    def begun(self, epoch: int) -> bool:
+        """Return whether an epoch (0-based) learns from refined labels."""
+        return epoch >= self.first_corrected(self.setup.epochs)
+
+    def start_epoch(self, epoch: int, model: nn.Module) -> None:
+        """Decide whether to correct, and fit what the trust rule needs to the evidence so far."""
+        self.correcting = self.begun(epoch)
+        if self.correcting:
+            self.fit_trust()
 
     @property
     def learns_unlabeled(self) -> bool:  # type: ignore[override]

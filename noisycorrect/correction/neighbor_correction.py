@@ -128,19 +128,13 @@ class NeighborCorrection(EvidenceInTraining):
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct; the first time, ask the neighbours."""
-        first = self._first(self.setup.epochs)
-        self.correcting = epoch >= first
-        if epoch == first:
+        if epoch == self.first_corrected(self.setup.epochs):
             self._ask_neighbors()
-        if self.correcting:
-            self.fit_trust()
+        super().start_epoch(epoch, model)
 
     def set_features(self, epoch: int, epochs: int) -> int:
         """Return 1 for the first corrected epoch, if features are the network's."""
-        return int(self.features == "network" and epoch == self._first(epochs))
-
-    def _first(self, epochs: int) -> int:
-        return math.ceil(self.begin * epochs)
+        return int(self.features == "network" and epoch == self.first_corrected(epochs))
 
     def _ask_neighbors(self) -> None:
         given = self.given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,13 +94,11 @@ class OnlineCorrection(EvidenceInTraining):
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct, and fit what the trust rule needs to the evidence so far."""
         self.epoch = epoch
-        if self.watch is not None:
-            self.correcting = self.watch.has_begun(epoch, self.evidence)
-        else:
-            assert not isinstance(self.begin, str)
-            self.correcting = epoch >= math.ceil(self.begin * self.setup.epochs)
-        if self.correcting:
-            self.fit_trust()
+        super().start_epoch(epoch, model)
+
+    def begun(self, epoch: int) -> bool:
+        """Return whether an epoch (0-based) learns from refined labels: the watch knows, if there is one."""
+        return super().begun(epoch) if self.watch is None else self.watch.has_begun(epoch, self.evidence)
 
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run the model on a batch, take its predictions into the evidence, and blend the evidence into the targets."""
