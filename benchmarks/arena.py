@@ -24,7 +24,8 @@ from benchmarks.arenas.cell import Cell, cell_of, run_cell
 from benchmarks.arenas.contenders import contender, standard_rows
 from benchmarks.arenas.networks import NETWORKS
 from benchmarks.arenas.noises import NOISES, check_noise
-from benchmarks.arenas.plan import OPTIMIZERS, Place, fraction, whole
+from benchmarks.arenas.optimizers import OPTIMIZERS
+from benchmarks.arenas.plan import Place, fraction, whole
 from benchmarks.arenas.preparations import PREPARATIONS
 from benchmarks.arenas.report import print_board, write_arena
 from benchmarks.arenas.sets import HALVES, Entry, facts_of, find_sets

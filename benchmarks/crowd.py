@@ -13,7 +13,6 @@ clean test rows that nobody voted on. The seed draws split, annotators and netwo
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 import sys
 import time
@@ -29,14 +28,15 @@ from torch import nn
 from benchmarks.lab.annotators import CROWDS, simulated_votes
 from benchmarks.lab.cells import Record
 from benchmarks.lab.datasets import load
-from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, seeds_of
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, printed, run_study, seeds_of
 from benchmarks.lab.extras import require
 from benchmarks.lab.figures import Panel, dots, label_lines, panels
+from benchmarks.lab.files import read_arrays, read_rows
 from benchmarks.lab.methods import QUIET
-from benchmarks.lab.networks import mlp
+from benchmarks.lab.networks import initialised, mlp
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Row, distinct, summarise
-from benchmarks.lab.tables import Column, Grid, bold, console, down, markdown, with_deviation
+from benchmarks.lab.tables import Column, Grid, bold, down, markdown, with_deviation
 from noisycorrect import SelfCorrector, Votes, dawid_skene, fit_votes
 from noisycorrect.classification import Classification
 from noisycorrect.support.checks import whole_number
@@ -105,7 +105,7 @@ def read_crowd(folder: Path | None) -> Data:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    table, gold, heldout = (_read_csv(_found(folder, f"{name}.csv")) for name in ("crowd", "gold", "heldout"))
+    table, gold, heldout = (read_rows(_found(folder, f"{name}.csv")) for name in ("crowd", "gold", "heldout"))
     right = {row["id"]: row["gold"] for row in gold}
     names = sorted(set(right.values()))
     columns = [name for name in table[0] if name.startswith("annotator")]
@@ -127,11 +127,6 @@ def _found(folder: Path | None, name: str) -> Path:
     raise InvalidInputError(f"the file {name}", got=f"none in {folder}", fix="pass its folder as --data-dir")
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def simulated(name: str, crowd: str, seed: int, folder: Path | None) -> Data:
     """Return a table, standardised, with simulated votes on a part of its rows.
 
@@ -145,8 +140,8 @@ def simulated(name: str, crowd: str, seed: int, folder: Path | None) -> Data:
         inputs = torch.cat([digits.train_inputs, digits.test_inputs]).numpy()
         clean = np.concatenate([digits.train_labels, digits.test_labels])
     else:
-        with np.load(_found(folder, f"{name}.npz")) as file:
-            inputs, clean = file["X"].astype(np.float32), file["y"].astype(np.int64)
+        values, labels = read_arrays(_found(folder, f"{name}.npz"))
+        inputs, clean = values.astype(np.float32), labels.astype(np.int64)
     order = np.random.default_rng(seed).permutation(len(clean))
     rest = round(TEST_SHARE * len(clean))
     test, train = order[:rest], order[rest:][:MOST_ROWS]
@@ -159,16 +154,11 @@ def simulated(name: str, crowd: str, seed: int, folder: Path | None) -> Data:
 # ---------------------------------------------------------------- methods
 
 
-def _network(data: Data, seed: int) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return mlp(data.inputs.shape[1], data.votes.num_classes, HIDDEN, depth=1)
-
-
 def _corrector(cell: Cell, data: Data) -> SelfCorrector:
     task = Classification(data.votes.num_classes, allow_empty_classes=True)
+    make = functools.partial(mlp, data.inputs.shape[1], data.votes.num_classes, HIDDEN, depth=1)
     return SelfCorrector(
-        _network(data, cell.seed), task=task, recipe=cell.recipe, epochs=cell.epochs, lr=LR, batch_size=BATCH,
+        initialised(make, cell.seed), task=task, recipe=cell.recipe, epochs=cell.epochs, lr=LR, batch_size=BATCH,
         seed=cell.seed, callbacks=[QUIET],
     )  # fmt: skip
 
@@ -421,12 +411,8 @@ def write(folder: Path, records: Sequence[Record], stem: str) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Learn, score, write the report; return the exit status."""
     arguments = parse_arguments(words)
-
-    def report(records: list[Record]) -> None:
-        console().print(write(arguments.out, records, arguments.stem), markup=False, soft_wrap=True)
-
     run = functools.partial(run_cell, folder=arguments.data_dir)
-    return run_study(arguments, functools.partial(make_cells, arguments), run, report)
+    return run_study(arguments, functools.partial(make_cells, arguments), run, printed(arguments, write))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.lab.cells import Record, fields_from
 from benchmarks.lab.datasets import Benchmark, load
-from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, seeds_of
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, printed, run_study, seeds_of
 from benchmarks.lab.extras import require
 from benchmarks.lab.figures import Panel, dots, label_lines, panels
 from benchmarks.lab.methods import Training, correcting_names, fit
@@ -34,7 +34,7 @@ from benchmarks.lab.protocol import noise_model
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Row, distinct, summarise
 from benchmarks.lab.suites import SETTINGS
-from benchmarks.lab.tables import Column, Grid, console, down, markdown, with_deviation
+from benchmarks.lab.tables import Column, Grid, down, markdown, with_deviation
 from noisycorrect import noise
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import SCORES, detection_scores
@@ -308,11 +308,7 @@ def write(folder: Path, records: Sequence[Record], stem: str) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Rank, score, write the report; return the exit status."""
     arguments = parse_arguments(words)
-
-    def report(records: list[Record]) -> None:
-        console().print(write(arguments.out, records, arguments.stem), markup=False, soft_wrap=True)
-
-    return run_study(arguments, functools.partial(make_cells, arguments), run_cell, report)
+    return run_study(arguments, functools.partial(make_cells, arguments), run_cell, printed(arguments, write))
 
 
 if __name__ == "__main__":

@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.lab.cells import Record
-from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, run_study, seeds_of
+from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, printed, run_study, seeds_of
 from benchmarks.lab.extras import require
+from benchmarks.lab.files import read_arrays
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import distinct
-from benchmarks.lab.tables import Column, Grid, console, down, markdown
+from benchmarks.lab.tables import Column, Grid, down, markdown
 from noisycorrect import evidence_from_features, noise
 from noisycorrect.features.inputs import stratified_folds
 from noisycorrect.review.issues import detection_scores, label_quality
@@ -188,8 +189,8 @@ def _read(name: str, folder: str | None) -> tuple[Values, Labels]:
     path = Path(folder) / f"{name}.npz"
     if not path.is_file():
         raise InvalidInputError(f"a file {path}", got="none", fix="pass the folder of the tables as --data-dir")
-    with np.load(path, allow_pickle=False) as archive:
-        return archive["X"].astype(np.float64), archive["y"].astype(np.int64)
+    values, labels = read_arrays(path)
+    return values.astype(np.float64), labels.astype(np.int64)
 
 
 def noisy_labels(spelling: str, features: Values, clean: Labels, classes: int, seed: int) -> Labels:
@@ -344,11 +345,7 @@ def write(folder: Path, records: Sequence[Record], stem: str) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Rank, score, write the report; return the exit status."""
     arguments = parse_arguments(words)
-
-    def report(records: list[Record]) -> None:
-        console().print(write(arguments.out, records, arguments.stem), markup=False, soft_wrap=True)
-
-    return run_study(arguments, functools.partial(make_cells, arguments), run_cell, report)
+    return run_study(arguments, functools.partial(make_cells, arguments), run_cell, printed(arguments, write))
 
 
 if __name__ == "__main__":

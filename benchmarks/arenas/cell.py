@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from benchmarks.arenas.classical import CLASSICAL, Question
 from benchmarks.arenas.contenders import Contender, contender
 from benchmarks.arenas.networks import NETWORKS
+from benchmarks.arenas.optimizers import OPTIMIZERS
 from benchmarks.arenas.problems import Choice, Prepared, prepare
 from benchmarks.lab.augmentation import crop_and_mirror, disturb_features
 from benchmarks.lab.datasets import Labels
@@ -26,7 +30,7 @@ from benchmarks.lab.protocol import detection, label_scores
 from benchmarks.lab.sources import sources_digest
 from noisycorrect import noise
 from noisycorrect.result import CorrectionResult
-from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
+from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError, TrainingWarning
 from noisycorrect.support.modules import evaluating
 
 if TYPE_CHECKING:
@@ -50,17 +54,6 @@ _EVIDENCE = ("noisycorrect.classification.kind", "noisycorrect.labels.store", "n
 _TRAINING = ("noisycorrect.corrector", "noisycorrect.classification.task")
 _REVIEW = ("noisycorrect.review.issues", "noisycorrect.review.noise_rate")
 _SIMULATED = ("annotators", "imbalance", "human")
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """SGD as the lab has it, the recipe's own factory; AdamW with torch's weight decay, as most people train."""
-
-    lr: float
-    factory: Any = None
-
-
-OPTIMIZERS = {"sgd": Optimizer(0.05), "adamw": Optimizer(1e-3, torch.optim.AdamW)}
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,7 @@ def run_cell(paths: dict[str, tuple[str | None, str]], cell: Cell) -> dict[str, 
         ``noise_rate``; ``train_rows``, ``classes``, ``epochs``, ``sample_passes``, ``seconds`` of training and
         scoring, ``cpu_seconds``; ``diverged``, whether
         the training ran into numbers that are not finite, and ``refused``, the message of a row that would not take the
-        data: both count as guessing.
+        data: both count as guessing; ``warned``, whether a :class:`noisycorrect.TrainingWarning` was given.
     """
     row = contender(cell.method)
     data = prepare(
@@ -157,7 +150,7 @@ def run_cell(paths: dict[str, tuple[str | None, str]], cell: Cell) -> dict[str, 
     )
     found: dict[str, Any] = {"diverged": False, "refused": None}
     start, processor = time.perf_counter(), time.process_time()
-    with threadpool_limits(torch.get_num_threads()):
+    with threadpool_limits(torch.get_num_threads()), training_warnings() as warned:
         try:
             found |= _without_network(row, data, cell) if row.method is None else _trained(row, data, cell)
         except NonFiniteLossError:
@@ -170,6 +163,7 @@ def run_cell(paths: dict[str, tuple[str | None, str]], cell: Cell) -> dict[str, 
     return {
         "seconds": time.perf_counter() - start,
         **found,
+        "warned": bool(warned),
         "cpu_seconds": time.process_time() - processor,
         "noise_rate": data.problem.noise_rate,
         "train_rows": len(data.problem.given),
@@ -179,6 +173,31 @@ def run_cell(paths: dict[str, tuple[str | None, str]], cell: Cell) -> dict[str, 
         "published": row.published,
         "networks": 0 if row.method is None else row.method.networks,
     }
+
+
+@contextlib.contextmanager
+def training_warnings() -> Iterator[list[str]]:
+    """Yield a list that takes in the training warnings of a block instead of the screen; others are shown after it.
+
+    Raw inputs are on purpose here, and hundreds of cells would say so.
+
+    Examples
+    --------
+    >>> with training_warnings() as found:
+    ...     warnings.warn("inputs are large", TrainingWarning)
+    >>> found
+    ['inputs are large']
+    """
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TrainingWarning)
+        try:
+            yield found
+        finally:
+            found += [str(each.message) for each in caught if issubclass(each.category, TrainingWarning)]
+    for each in caught:
+        if not issubclass(each.category, TrainingWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def _trained(row: Contender, data: Prepared, cell: Cell) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from benchmarks.arenas.tables import Values
 from benchmarks.lab.datasets import Labels
 
-Values = NDArray[np.float32]
 Reals = NDArray[np.float64]
 NEIGHBOURS, VOTERS, ROUNDS = 30, 10, 3
 FOLDS = 5

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.arenas.tables import Source
 from benchmarks.lab.datasets import Labels, load
+from benchmarks.lab.files import read_arrays, read_rows
 from noisycorrect.support.errors import InvalidInputError
 
 _POOL, _TEST_POOL = 10_000, 4_000  # images that the seeds draw from
@@ -24,14 +25,7 @@ def read_npz(path: Path) -> Source:
     InvalidInputError
         If the file is damaged, lacks one of them, or they do not fit together.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            inputs, labels, names = (archive[name] for name in ("X", "y", "names"))
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInputError(f"X, y and names in {path}", got=str(error), fix="see the arena's page") from error
-    if inputs.ndim != 2 or labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu":
-        got = f"X {inputs.shape}, y {labels.dtype} {labels.shape}"
-        raise InvalidInputError(f"X of shape (N, F) and y of N integers in {path}", got=got)
+    inputs, labels, names = read_arrays(path, "names")
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
         raise InvalidInputError(f"labels 0..{len(names) - 1} in {path}", got=f"{labels.min()} to {labels.max()}")
     return Source(inputs.astype(np.float32), labels.astype(np.int64), tuple(map(str, names)))
@@ -89,7 +83,7 @@ def read_crowd(folder: Path) -> Source:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    crowd, gold, held_out = (_dicts(folder / name) for name in ("crowd.csv", "gold.csv", "heldout.csv"))
+    crowd, gold, held_out = (read_rows(folder / name) for name in ("crowd.csv", "gold.csv", "heldout.csv"))
     annotators = [name for name in crowd[0] if name.startswith("annotator")]
     try:
         right = {row["id"]: row["gold"] for row in gold}
@@ -130,17 +124,6 @@ def majority(votes: Labels, num_classes: int, *, seed: int | None) -> Labels:
     frequency = tally.sum(axis=0) / (tally.sum() + 1)
     tally += 0.5 * (frequency if seed is None else np.random.default_rng(seed).random(tally.shape))
     return np.asarray(tally.argmax(axis=1))
-
-
-def _dicts(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InvalidInputError(f"the file {path}", got=str(error.strerror), fix="complete the folder") from error
-    if not rows:
-        raise InvalidInputError(f"rows in {path}", got="none")
-    return rows
 
 
 # ---------------------------------------------------------------- CIFAR-10

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from benchmarks.arenas.networks import IMAGE_NETWORKS, VECTOR_NETWORKS
 from benchmarks.arenas.noises import NOISES
+from benchmarks.arenas.optimizers import OPTIMIZERS
 from benchmarks.arenas.preparations import IMAGE_PREPARATIONS, PREPARATIONS
 from benchmarks.arenas.sets import Entry, facts_of
 
-OPTIMIZERS = ("sgd", "adamw")
 #: Images take minutes a row: five noises, one of them by people.
 IMAGE_NOISES = ("none", "symmetric:0.4", "instance:0.4", "imbalance")
 HUMAN = {"cifar10": ("random1",), "cifar10-hog": ("aggregate", "random1")}
@@ -51,8 +51,8 @@ def noises_of(entry: Entry) -> tuple[str, ...]:
 def levels(entry: Entry) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
     """Return networks, preparations and optimizers that a set may meet."""
     if entry.images:
-        return IMAGE_NETWORKS, IMAGE_PREPARATIONS, OPTIMIZERS
-    return VECTOR_NETWORKS, tuple(PREPARATIONS), OPTIMIZERS
+        return IMAGE_NETWORKS, IMAGE_PREPARATIONS, tuple(OPTIMIZERS)
+    return VECTOR_NETWORKS, tuple(PREPARATIONS), tuple(OPTIMIZERS)
 
 
 def fraction(entries: Iterable[Entry], seeds: Iterable[int], noises: Sequence[str] | None = None) -> list[Place]:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-Values = NDArray[np.float32]
+from benchmarks.arenas.tables import Values
 
 
 def raw(train: Values) -> Callable[[Values], Values]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks.arenas.board import BALANCED, SCORE, Board, Harm, coverage_of, harm_of, means, regret_of
 from benchmarks.arenas.pictures import pictures
-from benchmarks.arenas.sets import DEVELOPMENT, HALVES
+from benchmarks.arenas.sets import HALVES, Entry
 from benchmarks.lab.report import StrPath, write_report
 from benchmarks.lab.rows import Record, distinct
 from benchmarks.lab.tables import Column, Grid, bold, down, markdown, show
@@ -32,7 +32,7 @@ _ABOUT = (
 
 def half_of(place: dict[str, Any]) -> str:
     """Return the half that a place belongs to."""
-    return HALVES[0] if place["dataset"] in DEVELOPMENT else HALVES[1]
+    return Entry(place["dataset"]).half
 
 
 def halves(board: Board) -> dict[str, Board]:
@@ -62,6 +62,7 @@ def main_grid(board: Board) -> Grid:
     """Return the table of a half: regret, wins, accuracies, what went wrong."""
     found, accuracy, balanced = regret_of(board), means(board.values(SCORE)), means(board.values(BALANCED))
     refused = [sum(bool((results[r] or {}).get("refused")) for results in board.results) for r in range(len(found))]
+    warned = board.values("warned")
     diverged, vanished = np.nansum(board.values("diverged"), axis=0), (board.values("vanished") > 0).sum(axis=0)
     rivals = [r for r, kind in enumerate(board.kinds) if kind in ONE_NETWORK]
     least = min((found[r].mean for r in rivals), default=math.nan)
@@ -79,6 +80,8 @@ def main_grid(board: Board) -> Grid:
         ("class lost", lambda r: str(vanished[r])),
         ("places", lambda r: str(found[r].places)),
     ]
+    if not np.isnan(warned).all():  # cells of earlier versions do not tell
+        columns.insert(8, ("warned", lambda r: f"{np.nansum(warned[:, r]):.0f}"))
     return down(ordered(board), columns, left=(0, 1))
 
 

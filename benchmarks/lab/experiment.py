@@ -126,6 +126,25 @@ def reported(
     return report
 
 
+def printed(
+    arguments: argparse.Namespace, write: Callable[[Path, Sequence[Record], str], str]
+) -> Callable[[list[Record]], None]:
+    """Return what writes the report of a study and prints its page: the `report` of :func:`run_study`.
+
+    Parameters
+    ----------
+    arguments : Namespace
+        With the options of :func:`add_report_options`.
+    write : callable
+        ``write(folder, records, stem)`` returns the page.
+    """
+
+    def report(records: list[Record]) -> None:
+        console().print(write(arguments.out, records, arguments.stem), markup=False, soft_wrap=True)
+
+    return report
+
+
 def usage(error: NoisyCorrectError) -> int:
     """Print a mistake in the command, and return its exit status."""
     print(error, file=sys.stderr)

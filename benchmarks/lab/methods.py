@@ -317,6 +317,6 @@ def epochs_at_equal_passes(name: str, budget: int, samples: int) -> int:
 
 
 def epochs_of(method: Method, budget: int, samples: int) -> int:
-    """Return the same of a row, be it in a table or not."""
+    """Return how many epochs of a row, be it in a table or not, make the sample passes that plain training makes."""
     allowed = TRAINING_PASSES * budget * samples
     return most_epochs(functools.partial(method.passes, samples), allowed, guess=budget, least=1, up=method.published)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,9 +26,6 @@ from benchmarks.lab.cells import cell_key, read_cell, write_cell
 from benchmarks.lab.methods import LABEL_METHODS, Method, names_of
 from noisycorrect import RECIPES, EveryStep, NonFiniteLossError, OnlineCorrection
 from noisycorrect.support.errors import InvalidInputError
-
-# Runs of an epoch or two may well predict one class for all, or have inputs as they come.
-pytestmark = pytest.mark.filterwarnings("ignore:expected:noisycorrect.TrainingWarning")
 
 PATHS: dict[str, tuple[str | None, str]] = {"wine": (None, "label")}
 TOY = ["--epochs", "3", "--sets", "wine", "--processes", "1"]
@@ -224,6 +222,22 @@ def test_a_run_that_diverges_counts_as_guessing(monkeypatch: pytest.MonkeyPatch)
     result = run_cell(PATHS, toy_cell())
     assert (result["diverged"], result["refused"]) == (True, None)
     assert result["test_accuracy"] == result["balanced_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_training_warnings_are_counted_and_not_shown(recwarn: pytest.WarningsRecorder) -> None:
+    place = Place(Entry("wine"), "none", "mlp", "raw", "sgd", 0)
+    raw, standard = (
+        cell_of(one, "ce", budget=3, rows=1500, test_rows=2000, data="")
+        for one in (place, replace(place, preparation="standard"))
+    )
+    assert (run_cell(PATHS, raw)["warned"], run_cell(PATHS, standard)["warned"]) == (True, False)
+    assert not recwarn
+
+
+def test_other_warnings_of_a_cell_are_shown() -> None:
+    with pytest.warns(UserWarning, match="something else"), cell_module.training_warnings() as found:
+        warnings.warn("something else", stacklevel=1)
+    assert found == []
 
 
 def test_a_row_that_refuses_the_data_counts_as_guessing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -358,6 +358,13 @@ def test_a_place_that_lacks_a_row_has_no_ranks() -> None:
     assert ranks.places == 3
 
 
+def test_warned_runs_are_counted_where_cells_tell() -> None:
+    text = page("The arena", Board.of([{**r, "result": {**r["result"], "warned": True}} for r in RECORDS]))
+    assert "| balanced | warned | diverged |" in text
+    assert "| 2 | 0 | 0 | 0 | 2 |" in next(line for line in text.splitlines() if line.startswith("| elr |"))
+    assert "warned" not in page("The arena", Board.of(RECORDS))
+
+
 def test_the_page_says_both_halves_and_what_is_left_out() -> None:
     digits = [{**r, "config": {**r["config"], "dataset": "digits"}} for r in RECORDS]
     text = page("The arena", Board.of([*RECORDS, *digits]), ["letter: no files"])

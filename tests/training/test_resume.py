@@ -1,6 +1,5 @@
 """A run that dies and is resumed ends as one that was never interrupted, bit for bit."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -8,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-import torch._dynamo  # torch's optimizers import it when they are first made: a second that the fork server saves
+from spawn import fork_server
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -88,9 +87,7 @@ def fit_when_ready(started, run_dir):
 
 
 def test_killed_at_ten_random_moments(tmp_path, reference):
-    # A fork server that has imported everything and run nothing: a process starts in milliseconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context = fork_server()
     moments = random.Random(0)
     kills, runs, died_after = 0, 0, set()
     while kills < KILLS:

@@ -154,8 +154,7 @@ def test_what_input_dropout_drops_becomes_the_mean():
         0,
         lambda _: None,
         lambda: None,
-        False,
-        neutral,
+        neutral=neutral,
     )
     correction.start(setup)
     torch.manual_seed(0)
