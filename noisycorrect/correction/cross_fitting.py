@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.correction.halves import halves
 from noisycorrect.correction.in_training import EvidenceInTraining
 from noisycorrect.correction.part import Setup
 from noisycorrect.correction.twin import InputPair, TwinNetworks, twin_networks
@@ -16,7 +17,6 @@ from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.modules import evaluating, unwrap
-from noisycorrect.support.rng import derived_seed
 
 HELD_OUT_PASSES = 1.0  # of a sample through the network that is not trained on it
 _LEAST_ROWS = 2  # BatchNorm cannot train on one, and a network without any would have no gradient
@@ -163,35 +163,6 @@ class CrossFitting(EvidenceInTraining):
         logits = self.setup.task.forward(model, dataclasses.replace(batch, input=pair))
         parts = [each[: len(half)] for each, half in zip(logits, own, strict=True)]
         return torch.cat(parts)[torch.cat(own).argsort()]
-
-
-def halves(given: Tensor, seed: int) -> Tensor:
-    """Divide samples at random: the labelled ones into two halves, and so the unlabelled ones.
-
-    Parameters
-    ----------
-    given : Tensor, shape (N,), int64
-        -1 for an unlabelled sample.
-    seed : int
-        >= 0.
-
-    Returns
-    -------
-    Tensor, shape (N,), int64
-        0 or 1; of an odd number the first half has one more.
-
-    Examples
-    --------
-    >>> half = halves(torch.tensor([0, 1, 2, 0, 1, -1, -1]), seed=0)
-    >>> half[:5].sum().item(), half[5:].sum().item()
-    (2, 1)
-    """
-    order = torch.randperm(len(given), generator=torch.Generator().manual_seed(derived_seed(seed, "halves")))
-    labeled = given.cpu()[order] >= 0
-    half = torch.zeros(len(given), dtype=torch.int64)
-    for rows in (order[labeled], order[~labeled]):
-        half[rows[: len(rows) // 2]] = 1
-    return half.to(given.device)
 
 
 def _filled(own: Tensor, size: int) -> Tensor:

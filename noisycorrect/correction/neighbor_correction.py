@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.correction.halves import halves
 from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.neighbors import (
     class_relative_votes,
     drawn_voters,
+    halves_agree,
     nearest_neighbors,
     neighbor_votes,
     posterior,
@@ -27,6 +29,7 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of
 
 FEATURES = ("inputs", "network")
 ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then which labels are wrong
+STABLE, LOSS = 0.6, 0.03  # least agreement of two halves after many rounds, and most that it may lose on the way there
 
 
 class NeighborCorrection(EvidenceInTraining):
@@ -43,7 +46,10 @@ class NeighborCorrection(EvidenceInTraining):
     2. the rate of wrong labels :math:`\rho` that it expects after two rounds sets the doubt
        :math:`d = \min(1, \max(0, (\rho - \rho_0) / (\rho_1 - \rho_0)))`: labels that look clean are trained on as
        they are. After three rounds, which mend more but see more noise where classes overlap, the posterior is q', and
-       what is known of sample i is :math:`q_i = d\,q'_i + (1 - d)\,1[y_i]`.
+       what is known of sample i is :math:`q_i = d\,q'_i + (1 - d)\,1[y_i]`. Both come from many rounds, which tell a
+       class from the one that it is often taken for, where two halves of the labels, each voting alone, agree on what
+       they converge to (:func:`~noisycorrect.correction.neighbors.halves_agree`: at least 0.6, and 0.03 less than
+       after two rounds at most) and no class has fewer than twice as many labels as there are neighbours.
 
     Then in each step, with p the prediction of training and :math:`e \leftarrow \beta e + (1 - \beta) p`,
 
@@ -62,6 +68,8 @@ class NeighborCorrection(EvidenceInTraining):
     ----------
     neighbors : int
         How many vote, >= 1. Too many outvote what is thin.
+    most_rounds : int
+        Rounds of votes where two halves of the labels agree, >= 3; 3 for as many everywhere.
     features : {"inputs", "network"}
         What neighbours are sought in where inputs are no vectors: ``"network"`` is what the network's last linear layer
         sees when correction starts, which costs one forward pass a sample.
@@ -92,6 +100,7 @@ class NeighborCorrection(EvidenceInTraining):
         self,
         *,
         neighbors: int = 20,
+        most_rounds: int = 15,
         features: str = "inputs",
         share: float = 0.1,
         momentum: float = 0.7,
@@ -102,6 +111,7 @@ class NeighborCorrection(EvidenceInTraining):
     ) -> None:
         super().__init__(momentum=momentum, trust="class-relative", input_dropout=0.0, keep=keep)
         self.neighbors = whole_number("neighbors", neighbors, least=1)
+        self.most_rounds = whole_number("most_rounds", most_rounds, least=ROUNDS)
         if features not in FEATURES:
             raise unknown_name("features", features, FEATURES)
         self.features = features
@@ -150,17 +160,32 @@ class NeighborCorrection(EvidenceInTraining):
         if len(voters) < 2:
             self.rate = self.most_wrong = 0.0
             return
-        found = nearest_neighbors(self.setup.features(), voters, min(self.neighbors, len(voters) - 1))
-        self.rate = wrong_share(given, self._likely(found, ROUNDS_OF_RATE))
-        likely = self._likely(found, ROUNDS)
+        features = self.setup.features()
+        found = nearest_neighbors(features, voters, min(self.neighbors, len(voters) - 1))
+        stable = self._stable(features, voters)
+        self.rate = wrong_share(given, self._likely(found, self.most_rounds if stable else ROUNDS_OF_RATE))
+        likely = self._likely(found, self.most_rounds if stable else ROUNDS)
         self.most_wrong = max(self.rate, wrong_share(given, likely))
         weight = torch.where(given >= 0, self.doubt, 1.0).unsqueeze(1)
         self.known = weight * likely + (1 - weight) * self.known
 
     def _likely(self, neighbors: Tensor, rounds: int) -> Tensor:
         """Return the posterior of the true class after so many rounds of votes, float32 (N, K)."""
-        votes = neighbor_votes(self.given, neighbors, self.evidence.shape[1], rounds)
-        return posterior(self.given, class_relative_votes(votes, self.given))
+        return posterior(self.given, self._votes(neighbors, rounds))
+
+    def _votes(self, neighbors: Tensor, rounds: int) -> Tensor:
+        return class_relative_votes(neighbor_votes(self.given, neighbors, self.evidence.shape[1], rounds), self.given)
+
+    def _stable(self, features: Tensor, voters: Tensor) -> bool:
+        """Return whether two halves of the voters agree on what many rounds of votes make of the samples."""
+        counts = torch.bincount(self.given[voters], minlength=self.evidence.shape[1])
+        if self.most_rounds == ROUNDS or int(counts.min()) < 2 * self.neighbors:
+            return False  # in a half the neighbours outnumber a class, and are never all of it
+        half = halves(self.given, self.setup.seed)[voters]
+        found = [nearest_neighbors(features, voters[half == number], self.neighbors) for number in (0, 1)]
+        rounds = ROUNDS_OF_RATE, self.most_rounds
+        few, many = (halves_agree(*(self._votes(each, number) for each in found)) for number in rounds)
+        return many >= max(STABLE, few - LOSS)
 
     def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return evidence (n, K) of some samples with the neighbours' share in it."""

@@ -19,7 +19,8 @@ from noisycorrect import (
     SelfCorrector,
     TaskLoss,
 )
-from noisycorrect.correction.cross_fitting import CrossFittedNetworks, halves
+from noisycorrect.correction.cross_fitting import CrossFittedNetworks
+from noisycorrect.correction.halves import halves
 from noisycorrect.correction.part import Setup
 from noisycorrect.correction.twin import InputPair, TwinNetworks
 from noisycorrect.data.batches import Batch

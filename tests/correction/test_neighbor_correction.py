@@ -7,7 +7,16 @@ import torch
 from tiny_runs import CLASSES, QUIET, AfterEpoch, Kill, assert_equal_runs, blobs, network
 from torch import nn
 
-from noisycorrect import RECIPES, Callback, Classification, EarlyLearning, NeighborCorrection, OneCosine, Schedule
+from noisycorrect import (
+    RECIPES,
+    Callback,
+    Classification,
+    EarlyLearning,
+    NeighborCorrection,
+    OneCosine,
+    Schedule,
+    noise,
+)
 from noisycorrect import SelfCorrector as Corrector
 from noisycorrect.correction.neighbors import (
     class_relative_votes,
@@ -159,6 +168,45 @@ def test_the_recipe_beats_plain_training_on_wrong_labels():
                 accuracy.append(float((result.model(inputs).argmax(1) == clean).float().mean()))
         gains.append(accuracy[0] - accuracy[1])
     assert sum(gains) / 3 > 0.1
+
+
+def paired(apart: float):
+    """Return six clusters with 120 samples each, so far apart, pair noise of 35 %, and the right labels."""
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.arange(720) % 6
+    inputs = torch.randn(720, 6, generator=generator) + apart * nn.functional.one_hot(clean, 6)
+    given = noise.PairFlip(0.35).apply(clean.numpy(), num_classes=6, seed=0).labels
+    return inputs, torch.from_numpy(given), clean
+
+
+def share_of_right(data, most_rounds):
+    inputs, given, clean = data
+    recipe = ROBUST.replace(correction=NeighborCorrection(most_rounds=most_rounds), batch_size=64)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Linear(6, 6)
+    result = Corrector(model, num_classes=6, recipe=recipe, epochs=4, callbacks=[QUIET]).fit((inputs, given))
+    return float((result.labels.labels() == clean.numpy()).mean())
+
+
+def test_many_rounds_tell_a_class_from_the_one_that_it_is_taken_for():
+    data = paired(apart=8)
+    few, many = (share_of_right(data, rounds) for rounds in (3, 15))
+    assert few < 0.95
+    assert many > 0.98
+
+
+def test_where_halves_of_the_labels_disagree_there_are_few_rounds():
+    data = paired(apart=1)
+    assert share_of_right(data, most_rounds=15) == share_of_right(data, most_rounds=3)
+
+
+def test_a_class_with_few_labels_keeps_the_rounds_few():
+    inputs, given, clean = paired(apart=8)
+    kept = (given != 5) | (torch.arange(720) % 8 == 1)
+    data = inputs[kept], given[kept], clean[kept]
+    assert 0 < int((data[1] == 5).sum()) < 40
+    assert share_of_right(data, most_rounds=15) == share_of_right(data, most_rounds=3)
 
 
 def test_unlabelled_samples_are_told_by_neighbors_and_evidence_alone():

@@ -8,6 +8,7 @@ from noisycorrect.correction import neighbors
 from noisycorrect.correction.neighbors import (
     class_relative_votes,
     drawn_voters,
+    halves_agree,
     nearest_neighbors,
     neighbor_votes,
     posterior,
@@ -179,3 +180,20 @@ def test_a_class_without_labels_gets_no_vote_and_no_labels_change_nothing():
     votes = torch.tensor([[0.5, 0.3, 0.2]])
     assert class_relative_votes(votes, torch.tensor([0, 1, 1]))[0, 2] == 0
     torch.testing.assert_close(class_relative_votes(votes, torch.tensor([-1])), votes)
+
+
+def test_the_agreement_of_halves_is_a_mean_over_classes():
+    generator = torch.Generator().manual_seed(0)
+    votes, others = (torch.rand(50, CLASSES, generator=generator) for _ in range(2))
+    first, second = ([max(range(CLASSES), key=row.__getitem__) for row in each.tolist()] for each in (votes, others))
+    agreement = []
+    for k in range(CLASSES):
+        one, two = ({i for i in range(50) if said[i] == k} for said in (first, second))
+        agreement.append(2 * len(one & two) / (len(one) + len(two)))
+    assert halves_agree(votes, others) == pytest.approx(sum(agreement) / CLASSES)
+
+
+def test_agreement_on_the_most_frequent_class_alone_is_little():
+    first, second = torch.zeros(1000, dtype=torch.int64), torch.zeros(1000, dtype=torch.int64)
+    first[:20], second[20:40] = 1, 1
+    assert halves_agree(torch.eye(3)[first], torch.eye(3)[second]) < 0.5  # a class that neither names does not count
