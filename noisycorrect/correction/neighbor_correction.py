@@ -29,7 +29,7 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of
 
 FEATURES = ("inputs", "network")
 ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then which labels are wrong
-STABLE, LOSS = 0.6, 0.03  # least agreement of two halves after many rounds, and most that it may lose on the way there
+STABLE, LOSS = 0.7, 0.03  # least agreement of two halves after many rounds, and most that it may lose on the way there
 
 
 class NeighborCorrection(EvidenceInTraining):
@@ -48,7 +48,7 @@ class NeighborCorrection(EvidenceInTraining):
        they are. After three rounds, which mend more but see more noise where classes overlap, the posterior is q', and
        what is known of sample i is :math:`q_i = d\,q'_i + (1 - d)\,1[y_i]`. Both come from many rounds, which tell a
        class from the one that it is often taken for, where two halves of the labels, each voting alone, agree on what
-       they converge to (:func:`~noisycorrect.correction.neighbors.halves_agree`: at least 0.6, and 0.03 less than
+       they converge to (:func:`~noisycorrect.correction.neighbors.halves_agree`: at least 0.7, and 0.03 less than
        after two rounds at most) and no class has fewer than twice as many labels as there are neighbours.
 
     Then in each step, with p the prediction of training and :math:`e \leftarrow \beta e + (1 - \beta) p`,
