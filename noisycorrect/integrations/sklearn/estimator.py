@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,7 +20,6 @@ from noisycorrect.corrector import SelfCorrector
 from noisycorrect.integrations.sklearn.findings import names_of, table
 from noisycorrect.integrations.sklearn.labels import NamedLabels
 from noisycorrect.integrations.sklearn.network import default_network
-from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.recipe import OptimizerFactory, Recipe
 from noisycorrect.review.issues import review_labels
 from noisycorrect.training.engine import resolve_device
