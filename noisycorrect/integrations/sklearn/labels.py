@@ -42,7 +42,7 @@ class NamedLabels:
     annotators: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, labels: Any, *, missing: Any = None) -> NamedLabels:
+    def of(cls, labels: Any, *, missing: Any = None, least_classes: int = 2) -> NamedLabels:
         """Return labels of any type that scikit-learn's users pass.
 
         Parameters
@@ -52,6 +52,8 @@ class NamedLabels:
             of as many annotators.
         missing : object, optional
             One more value that is a gap: -1, say.
+        least_classes : int
+            How many there must be.
 
         Raises
         ------
@@ -77,7 +79,7 @@ class NamedLabels:
             raise InvalidInputError("labels", got="none: every one is missing (NaN)", fix=fix)
         check_classification_targets(values)
         classes, found = np.unique(values, return_inverse=True)
-        if len(classes) < 2:
+        if len(classes) < least_classes:
             fix = "pass labels that tell samples apart"
             raise InvalidInputError("labels of at least two classes", got=f"one class: {classes[0]!r}", fix=fix)
         codes = np.full(array.shape, UNLABELED, np.int64)
