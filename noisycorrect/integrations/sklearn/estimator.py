@@ -56,8 +56,8 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         begins with an embedding gets whole numbers. Default: a multilayer perceptron,
         :func:`~noisycorrect.integrations.sklearn.network.default_network`.
     recipe : str or Recipe, optional
-        See :class:`~noisycorrect.SelfCorrector`. Default: ``"robust"``; for several annotators ``"ema"``, whose rates
-        and average :func:`~noisycorrect.fit_votes` takes.
+        See :class:`~noisycorrect.SelfCorrector`. Default: ``"robust"``, of which :func:`~noisycorrect.fit_votes` takes
+        rates and average if there are several annotators; for inputs of more than two dimensions ``"elr"``.
     epochs : int, optional
         Default: as many as make 3,000 steps, 20 to 60.
     lr, batch_size, optimizer : optional
@@ -194,7 +194,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         self.reduction_ = make_reduction(values, self.n_components, seed)
         if self.reduction_ is not None:
             values = self.reduction_.fit_transform(values).astype(np.float32)
-        corrector = self._corrector(values, several, seed)
+        corrector = self._corrector(values, seed)
         inputs = _as_inputs(values, corrector)
         if several:
             self.result_ = fit_votes(corrector, inputs, labels.votes())
@@ -202,7 +202,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
             self.result_ = corrector.fit(SparseRows(inputs.rows, labels.codes))
         else:
             self.result_ = corrector.fit((inputs, labels.codes))
-        self._note(labels.codes, values, getattr(X, "index", None))
+        self._note(labels.codes, values, X.index if hasattr(X, "iloc") else None)
         return self
 
     def _check_balance(self) -> None:
@@ -214,18 +214,17 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
             return 0
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _corrector(self, values: Any, several: bool, seed: int) -> SelfCorrector:
+    def _corrector(self, values: Any, seed: int) -> SelfCorrector:
         classes, samples = len(self.classes_), values.shape[0]
         features = values.shape[1] if values.ndim == 2 else values.shape[1:]
-        recipe: Any = "ema" if several and self.recipe is None else self.recipe
-        own = RECIPES.of_kind(recipe, "classification")
-        if self.module is None and own.standardize is None and not issparse(values) and self.recipe is None:
-            own = own.replace(standardize="auto")
-        epochs = default_epochs(samples) if self.epochs is None and own.epochs is None else self.epochs
+        recipe = RECIPES.of_kind(self.recipe or _default_recipe(values), "classification")
+        if self.recipe is None and issparse(values):
+            recipe = recipe.replace(standardize=None)
+        epochs = default_epochs(samples) if self.epochs is None and recipe.epochs is None else self.epochs
         return SelfCorrector(
             made_network(self.module, features, classes, samples, seed),
             task=Classification(classes, allow_empty_classes=True),
-            recipe=own,
+            recipe=recipe,
             epochs=epochs,
             lr=self.lr,
             batch_size=self.batch_size,
@@ -320,6 +319,11 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         if isinstance(state.get("result_"), PackedResult):
             state["result_"] = state["result_"].unpacked()
         super().__setstate__(state)
+
+
+def _default_recipe(values: Any) -> str:
+    """Return the recipe of inputs: ``"robust"`` needs vectors, among which it looks for neighbours."""
+    return "robust" if values.ndim == 2 else "elr"
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

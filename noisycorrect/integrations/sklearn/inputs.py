@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class SparseRows(Dataset[Any]):
     Examples
     --------
     >>> from scipy import sparse
-    >>> data = SparseRows(sparse.csr_array([[0.0, 2.0], [1.0, 0.0]]), np.array([1, 0]))
+    >>> data = SparseRows(sparse.csr_array(np.float32([[0, 2], [1, 0]])), np.array([1, 0]))
     >>> data[0], len(data)
     ((tensor([0., 2.]), 1), 2)
     """
@@ -109,14 +110,15 @@ def _no_numbers(inputs: Any, names: Any, error: ValueError) -> ValueError:
     if texts:
         fix = "make numbers of them, with make_pipeline(TfidfVectorizer(), SelfCorrectingClassifier()) for example"
         return InvalidInputError("X as rows of numbers", got=f"texts such as {texts[0][:40]!r}", fix=fix)
-    if "could not convert" not in str(error):
+    found = re.match("could not convert string to float: (.*)", str(error))
+    if found is None:
         return error
     where = ""
     if names is not None:
         column = next((name for name in names if not _are_numbers(inputs[name])), None)
         where = "" if column is None else f" in the column {column!r}"
     fix = "encode such columns, with a OneHotEncoder in a ColumnTransformer before this classifier for example"
-    return InvalidInputError("X of numbers", got=f"{error}{where}", fix=fix)
+    return InvalidInputError("X of numbers", got=f"text such as {found[1]}{where}", fix=fix)
 
 
 def _are_numbers(column: Any) -> bool:

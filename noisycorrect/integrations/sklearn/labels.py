@@ -16,6 +16,8 @@ from noisycorrect.data.votes import Votes
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.errors import InvalidInputError
 
+_KINDS: dict[str, Any] = {"text": str, "booleans": bool | np.bool_, "numbers": int | float | np.number}
+
 
 @dataclass(frozen=True)
 class NamedLabels:
@@ -77,6 +79,9 @@ class NamedLabels:
         if not len(values):
             fix = "pass at least two classes; labels are missing where y is None, NaN or blank"
             raise InvalidInputError("labels", got="none: every one is missing (NaN)", fix=fix)
+        if values.dtype.kind == "f" and np.isinf(values).any():
+            fix = "correct it; a missing label is None or NaN"
+            raise InvalidInputError("labels", got="infinity (inf)", fix=fix)
         check_classification_targets(values)
         classes, found = np.unique(values, return_inverse=True)
         if len(classes) < least_classes:
@@ -136,7 +141,8 @@ def _equal(value: Any, other: Any) -> bool:
 
 def _array(labels: Any) -> np.ndarray:
     if labels is None:
-        raise InvalidInputError("labels; it requires y to be passed, but the target y is None", fix="pass fit(X, y)")
+        got = "none: it requires y to be passed, but the target y is None"  # scikit-learn's words
+        raise InvalidInputError("labels", got=got, fix="pass fit(X, y)")
     if isinstance(labels, Tensor):
         return labels.detach().cpu().numpy()
     if isinstance(labels, np.ma.MaskedArray):
@@ -145,10 +151,10 @@ def _array(labels: Any) -> np.ndarray:
         return labels
     if hasattr(labels, "to_numpy"):  # pandas, polars
         return np.asarray(labels.to_numpy())
-    try:
-        return np.array(labels, dtype=object)
-    except ValueError as error:
-        raise InvalidInputError("y with rows of one length", got=str(error), fix="fill the gaps with None") from error
+    array = np.array(labels, dtype=object)
+    if any(isinstance(value, list | tuple | np.ndarray) for value in array.flat):
+        raise InvalidInputError("y with rows of one length", got="rows of several", fix="fill the gaps with None")
+    return array
 
 
 def _of_one_type(values: np.ndarray, complete: bool) -> np.ndarray:
@@ -157,16 +163,16 @@ def _of_one_type(values: np.ndarray, complete: bool) -> np.ndarray:
         return values.astype(np.int64)  # the gaps had made floats of whole numbers
     if values.dtype != object:
         return values
-    kinds = {"bool" if isinstance(value, bool | np.bool_) else _kind(value) for value in values}
+    kinds = {_kind(value) for value in values}
     if len(kinds) > 1:
         fix = "convert them to one type, y.astype(str) for example"
         raise InvalidInputError("labels of one type", got=" and ".join(sorted(kinds)), fix=fix)
-    if kinds <= {"text"}:
-        return values
-    return _of_one_type(np.array(values.tolist()), complete)
+    return values if kinds <= {"text"} else _of_one_type(np.array(values.tolist()), complete)
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, str):
-        return "text"
-    return "numbers" if isinstance(value, int | float | np.number) else type(value).__name__
+    for kind, types in _KINDS.items():
+        if isinstance(value, types):
+            return kind
+    fix = "convert them, y.astype(str) for example"
+    raise InvalidInputError("labels to be names, numbers or booleans", got=f"{value!r}", fix=fix)
