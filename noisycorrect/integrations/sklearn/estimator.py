@@ -34,6 +34,7 @@ from noisycorrect.integrations.sklearn.network import default_epochs, made_netwo
 from noisycorrect.integrations.sklearn.packed import PackedResult
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.recipe import RECIPES, OptimizerFactory, Recipe
+from noisycorrect.result import CorrectionResult
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
@@ -196,6 +197,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
             values = self.reduction_.fit_transform(values).astype(np.float32)
         corrector = self._corrector(values, seed)
         inputs = _as_inputs(values, corrector)
+        self.result_: CorrectionResult | VotesResult
         if several:
             self.result_ = fit_votes(corrector, inputs, labels.votes())
         elif isinstance(inputs, SparseRows):

@@ -103,7 +103,7 @@ def table(columns: Mapping[str, np.ndarray], index: Any = None) -> Any:
     try:
         import pandas as pd
     except ImportError:
-        return np.rec.fromarrays(list(columns.values()), names=list(columns))
+        return np.rec.fromarrays(list(columns.values()), names=",".join(columns))
     return pd.DataFrame(dict(columns), index=index)
 
 

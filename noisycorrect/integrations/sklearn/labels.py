@@ -146,7 +146,9 @@ def _array(labels: Any) -> np.ndarray:
     if isinstance(labels, Tensor):
         return labels.detach().cpu().numpy()
     if isinstance(labels, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(labels), None, labels.astype(object).data)
+        filled = np.array(labels.data, dtype=object)
+        filled[np.ma.getmaskarray(labels)] = None
+        return filled
     if isinstance(labels, np.ndarray):
         return labels
     if hasattr(labels, "to_numpy"):  # pandas, polars
