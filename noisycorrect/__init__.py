@@ -6,6 +6,9 @@ Parsing", by a recipe: the paper's, one made for many wrong labels, or a publish
 :func:`recalibrate_batchnorm` and :class:`SoftLabelStore` alone.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from noisycorrect.callbacks import Callback, CSVLog, EarlyStopping, Progress, TensorBoard
 from noisycorrect.classification import Classification, noise
 from noisycorrect.classification.methods.prune_retrain import prune_retrain
@@ -44,6 +47,9 @@ from noisycorrect.support.errors import (
 from noisycorrect.task import Task
 from noisycorrect.tokens import TokenLabeling
 
+if TYPE_CHECKING:
+    from noisycorrect.integrations.sklearn import SelfCorrectingClassifier
+
 __version__ = "0.2.0.dev0"
 
 __all__ = [
@@ -81,6 +87,7 @@ __all__ = [
     "Recipe",
     "RunInUseError",
     "Schedule",
+    "SelfCorrectingClassifier",
     "SelfCorrector",
     "Shares",
     "SoftLabelStore",
@@ -103,3 +110,12 @@ __all__ = [
     "recalibrate_batchnorm",
     "register_recipe",
 ]
+
+# Imported when they are asked for: scikit-learn alone takes longer to import than all of this.
+_LATE = {"SelfCorrectingClassifier": "noisycorrect.integrations.sklearn"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

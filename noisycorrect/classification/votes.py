@@ -164,6 +164,12 @@ class _Relabelled:
     def __getitem__(self, index: int) -> tuple[Any, int]:
         return input_of(self.data[index]), int(self.labels[index])
 
+    def __getitems__(self, indices: list[int]) -> list[tuple[Any, int]]:
+        """Return some items, read at once where the data set can."""
+        read = getattr(self.data, "__getitems__", None)
+        items = [self.data[index] for index in indices] if read is None else read(indices)
+        return [(input_of(item), int(label)) for item, label in zip(items, self.labels[indices], strict=True)]
+
 
 def _with_labels(inputs: Any, labels: np.ndarray) -> MapStyleDataset:
     if not hasattr(inputs, "__len__") or len(inputs) != len(labels):
