@@ -24,6 +24,7 @@ ROOMS = {
         ["callbacks"],
         ["corrector"],
         ["classification", "multilabel", "tokens"],
+        ["integrations"],
         ["cli"],
     ],
     "noisycorrect_seg": [

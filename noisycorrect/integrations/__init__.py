@@ -1,1 +1,1 @@
-"""Self-correction inside the loops of other libraries; each is imported only if its module is."""
+"""The library behind other libraries' interfaces; each is imported only when it is asked for."""

@@ -53,11 +53,15 @@ class Cycles:
 
     Attributes
     ----------
+    store : SoftLabelStore
+        The labels, once training has begun.
     epoch : int
         Epochs after which a cycle's end was last dealt with, or found not to be due.
     history : list of dict
         One record a cycle.
     """
+
+    store: SoftLabelStore
 
     def __init__(
         self,
@@ -91,7 +95,6 @@ class Cycles:
         self.collate_fn = collate_fn
         self._refined: RefinedDataset | None = None
         self._canonical: Any = None
-        self._store: SoftLabelStore | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -109,7 +112,7 @@ class Cycles:
 
         While a training runs it is taken for the same samples, made anew.
         """
-        self._refined = RefinedDataset(data, self._store if self.running else None)
+        self._refined = RefinedDataset(data, self.store if self.running else None)
         self._canonical = None if canonical is None else as_dataset(canonical, "canonical")
         return self._refined
 
@@ -119,13 +122,13 @@ class Cycles:
         return self._refined is not None
 
     @property
-    def store(self) -> SoftLabelStore:
-        """The labels."""
-        if self._store is None:
-            if self.folder is not None and (self.folder / "manifest.json").exists():
-                return SoftLabelStore.open(self.folder)  # where the processes that trained are gone
-            raise InvalidInputError("labels of a training that has begun", got="none yet", fix="train first")
-        return self._store
+    def labels(self) -> SoftLabelStore:
+        """The labels, also where the processes that trained are gone."""
+        if hasattr(self, "store"):
+            return self.store
+        if self.folder is not None and (self.folder / "manifest.json").exists():
+            return SoftLabelStore.open(self.folder)
+        raise InvalidInputError("labels of a training that has begun", got="none yet", fix="train first")
 
     def begin(self, model: nn.Module, *, epochs: int | None, state: Mapping[str, Any] | None) -> None:
         """Divide the budget, read the given labels, and make their store; or go on from a state that was saved."""
@@ -151,11 +154,11 @@ class Cycles:
         self.task.check_given(self._data.given)
         if state is not None:
             check_settings(state["settings"], self._settings())
-        self._store = self._open_store(resumed=state is not None)
-        self._refined.store = self._store
+        self.store = self._open_store(resumed=state is not None)
+        self._refined.store = self.store
         self._loaders = RunLoaders(
             self._data,
-            self._store,
+            self.store,
             batch_size=self.batch_size,
             seed=0,
             num_workers=self.num_workers,

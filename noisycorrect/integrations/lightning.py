@@ -145,7 +145,7 @@ class SelfCorrection(Callback):
     @property
     def labels(self) -> SoftLabelStore:
         """The labels: given, refined, evidence."""
-        return self._cycles.store
+        return self._cycles.labels
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -230,9 +230,7 @@ class SelfCorrection(Callback):
         self._cycles.running, self._begin = False, None
 
     def _after_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        record = self._cycles.after_epoch(
-            trainer.current_epoch, pl_module, trainer.optimizers, device=pl_module.device
-        )
+        record = self._cycles.after_epoch(trainer.current_epoch, pl_module, trainer.optimizers, device=pl_module.device)
         if record is not None:
             values = {name: value for name, value in record.items() if name not in ("cycle", "epoch", "seconds")}
             self._to_log = {f"self_correction/{name}": value for name, value in values.items()}
