@@ -113,9 +113,10 @@ class RecordLog(Callback):
     """
 
     def __init__(self, function: Callable[[dict[str, float], int], object]) -> None:
-        if not callable(function):
+        given: Any = function
+        if not callable(given):
             fix = "pass a function of a dict and an epoch, such as mlflow.log_metrics"
-            raise InvalidInputError("function to be callable", got=repr(function), fix=fix)
+            raise InvalidInputError("function to be callable", got=repr(given), fix=fix)
         self.function = function
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RecordLog:

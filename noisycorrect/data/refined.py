@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from noisycorrect.data.datasets import LABEL_KEYS, MapStyleDataset, as_dataset
+from noisycorrect.data.datasets import MapStyleDataset, as_dataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.errors import InvalidInputError
 
-# Hugging Face's models take their labels under the plural.
-_LABEL_KEYS = tuple(dict.fromkeys((*LABEL_KEYS, "labels")))
+# Of a dict the first group that has any is meant; the second holds the names of Hugging Face.
+_LABEL_KEYS = (("label", "given", "y", "target"), ("labels", "label_ids", "targets"))
 
 
 class RefinedDataset(Dataset[Any]):
@@ -26,7 +26,7 @@ class RefinedDataset(Dataset[Any]):
     ----------
     data : Dataset, or pair of arrays
         As for :meth:`SelfCorrector.fit <noisycorrect.SelfCorrector.fit>`: items are tuples whose second entry is the
-        label, or dicts with a ``label``, ``labels``, ``given``, ``y`` or ``target``. All else in them stays as it is.
+        label, or dicts with a ``label``, ``given``, ``y``, ``target`` or ``labels``. All else in them stays as it is.
     store : SoftLabelStore, optional
         Of class labels, or of multi-label ones (an unknown entry is NaN before the first generation), as many as there
         are items. May be set later, before an item is read.
@@ -101,12 +101,12 @@ class RefinedDataset(Dataset[Any]):
 def _with_label(item: Any, label: Tensor) -> Any:
     label = label.clone()  # else a worker sends the whole batch's with each
     if isinstance(item, Mapping):
-        keys = [key for key in _LABEL_KEYS if key in item]
+        keys: list[str] = next((found for group in _LABEL_KEYS if (found := [key for key in group if key in item])), [])
         if len(keys) == 1:
             return {**item, keys[0]: label}
     elif isinstance(item, tuple | list) and len(item) >= 2:
         fields = [item[0], label, *item[2:]]
         return type(item)(*fields) if hasattr(item, "_fields") else type(item)(fields)
     got = f"a dict with keys {sorted(map(str, item))}" if isinstance(item, Mapping) else type(item).__name__
-    expected = f"items that are tuples of an input and a label, or dicts with one of {_LABEL_KEYS}"
+    expected = f"items that are tuples of an input and a label, or dicts with one of {sum(_LABEL_KEYS, ())}"
     raise InvalidInputError(expected, got=got, fix="change what the data set's __getitem__ returns")

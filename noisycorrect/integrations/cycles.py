@@ -6,7 +6,7 @@ import copy
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ from noisycorrect.training.run_data import RunData
 
 DEFAULT_MOMENTUM = 0.7  # a manifest has one whatever the rule
 
+Forward = Callable[[nn.Module, Any], Any]  # (model, input of a batch) -> output
+
 
 class Cycles:
     """What ends a cycle in a loop that another library owns: Eq. 6, BatchNorm statistics, Eq. 7.
@@ -48,7 +50,7 @@ class Cycles:
 
     Parameters
     ----------
-    task, num_classes, schedule, average, correction, folder, batch_size, num_workers, collate_fn
+    task, num_classes, schedule, average, correction, folder, batch_size, num_workers, collate_fn, forward
         See :class:`noisycorrect.integrations.lightning.SelfCorrection`.
 
     Attributes
@@ -75,6 +77,7 @@ class Cycles:
         batch_size: int,
         num_workers: int,
         collate_fn: Any,
+        forward: Forward | None,
     ) -> None:
         self.task = TASKS[task](num_classes) if isinstance(task, str) else task  # type: ignore[arg-type]
         self.planned = Shares() if schedule is None else schedule
@@ -93,6 +96,7 @@ class Cycles:
         self.batch_size = whole_number("batch_size", batch_size, least=1)
         self.num_workers = whole_number("num_workers", num_workers, least=0)
         self.collate_fn = collate_fn
+        self.forward = forward
         self._refined: RefinedDataset | None = None
         self._canonical: Any = None
         self.forget()
@@ -107,12 +111,14 @@ class Cycles:
 
     # ---------------------------------------------------------------- data and labels
 
-    def wrap(self, data: Any, canonical: Any) -> RefinedDataset:
+    def wrap(self, data: Any, canonical: Any, train: Any = None) -> RefinedDataset:
         """Return a training set with refined labels, and remember what predictions are made of.
 
-        While a training runs it is taken for the same samples, made anew.
+        While a training runs it is taken for the same samples, made anew. `train` is the same data set in the form of
+        pairs, if it has another one.
         """
         self._refined = RefinedDataset(data, self.store if self.running else None)
+        self._train = self._refined.data if train is None else train
         self._canonical = None if canonical is None else as_dataset(canonical, "canonical")
         return self._refined
 
@@ -143,7 +149,7 @@ class Cycles:
             )
         with untouched():
             self._data = RunData.make(
-                self._refined.data,
+                self._train,
                 self.task,
                 val=None,
                 unlabeled=None,
@@ -243,7 +249,7 @@ class Cycles:
         if due and not (self.history and self.history[-1]["epoch"] == epochs):
             self.epoch = epochs
             record = self._end_cycle(self.schedule.cycle(epochs - 1), model, (), device=device)
-        if self._averaged.count:
+        if self.average.restart == "student" and self._averaged.count:
             unwrap(model).load_state_dict(self._averaged.model.state_dict())
         return record
 
@@ -281,7 +287,7 @@ class Cycles:
         data = self._data.train if how.inputs == "augmented" else self._data.canonical
 
         def forward(model: nn.Module, batch: Any) -> Any:
-            return self.task.forward(model, self._engine.to_device(batch))
+            return self.task.forward(self._called(model), self._engine.to_device(batch))
 
         recalibrate_batchnorm(
             self._averaged.model,
@@ -291,9 +297,12 @@ class Cycles:
             forward=forward,
         )
 
+    def _called(self, model: nn.Module) -> nn.Module:
+        return model if self.forward is None else _Called(model, self.forward).eval()
+
     def predictions(self) -> Predictions:
         """Yield (index, given, probs) of this rank's shard, predicted now by the average."""
-        for batch, probs in self._engine.predict(self._averaged.model, self._loaders.canonical()):
+        for batch, probs in self._engine.predict(self._called(self._averaged.model), self._loaders.canonical()):
             yield batch.index, batch.given, probs
 
     def shard(self) -> Iterator[Tensor]:
@@ -331,3 +340,16 @@ class Cycles:
         self.store.rollback(state["generation"])
         if generation > state["generation"]:
             logger.info("%s: back from label generation %d to %d", self.folder, generation, state["generation"])
+
+
+class _Called(nn.Module):
+    """A model that is run on an input as the caller says."""
+
+    def __init__(self, model: nn.Module, forward: Forward) -> None:
+        super().__init__()
+        self.model = model
+        self._forward = forward
+
+    def forward(self, inputs: Any) -> Any:
+        """Return the output."""
+        return self._forward(self.model, inputs)

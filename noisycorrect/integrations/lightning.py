@@ -69,6 +69,8 @@ class SelfCorrection(Callback):
         Processes that load what is predicted.
     collate_fn : callable, optional
         Makes a batch of the wrapped data set's own items, for predictions; default: torch's.
+    forward : callable, optional
+        ``forward(module, inputs)`` -> logits of a batch, for predictions. Default: ``module(inputs)``.
 
     Attributes
     ----------
@@ -101,6 +103,7 @@ class SelfCorrection(Callback):
         batch_size: int = 64,
         num_workers: int = 0,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        forward: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         if not (rates is None or rates == OWN or isinstance(rates, (CosineCycles, OneCosine))):
             fix = f"pass CosineCycles(), OneCosine(), {OWN!r} or None"
@@ -116,6 +119,7 @@ class SelfCorrection(Callback):
             batch_size=batch_size,
             num_workers=num_workers,
             collate_fn=collate_fn,
+            forward=forward,
         )
         self._schedulers: list[CyclicalLR] = []
         self._loaded: Mapping[str, Any] | None = None

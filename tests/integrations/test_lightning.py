@@ -199,6 +199,24 @@ def test_items_may_be_dicts_with_several_fields(guests):
     torch.testing.assert_close(correction.labels.refined(), alone.labels.refined())
 
 
+def test_how_logits_are_got_may_be_said(guests):
+    class Describes(guests.Guest):
+        def forward(self, inputs):
+            return {"features": self.network[:3](inputs)}
+
+        def training_step(self, batch, batch_idx):
+            return F.cross_entropy(self.logits(batch[0]), batch[1])
+
+        def logits(self, inputs):
+            return self.network[3](self(inputs)["features"])
+
+    module, correction = Describes(), guests.made(forward=lambda module, inputs: module.logits(inputs))
+    guests.fit(module, correction)
+    other, alone = guests.Guest(), guests.made()
+    guests.fit(other, alone)
+    assert outcome(module, correction) == outcome(other, alone)
+
+
 # ---------------------------------------------------------------- stopped, and resumed
 
 
