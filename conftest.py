@@ -3,3 +3,6 @@
 import torch
 
 torch.set_num_threads(1)
+
+# Importing them imports what takes seconds, and need not be installed; tests/integrations has their examples.
+collect_ignore = ["noisycorrect/integrations/lightning.py", "noisycorrect/integrations/transformers.py"]

@@ -9,7 +9,7 @@ Parsing", by a recipe: the paper's, one made for many wrong labels, or a publish
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from noisycorrect.callbacks import Callback, CSVLog, EarlyStopping, Progress, TensorBoard
+from noisycorrect.callbacks import Callback, CSVLog, EarlyStopping, Progress, RecordLog, TensorBoard
 from noisycorrect.classification import Classification, noise
 from noisycorrect.classification.methods.prune_retrain import prune_retrain
 from noisycorrect.classification.votes import VotesResult, fit_votes
@@ -26,6 +26,7 @@ from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.cycle.schedule import CyclicalLR, EpochCycles, OnePhase, Schedule, Shares
 from noisycorrect.data.consensus import Consensus, dawid_skene
+from noisycorrect.data.refined import RefinedDataset
 from noisycorrect.data.votes import Votes
 from noisycorrect.features.evidence import FeatureEvidence, evidence_from_features
 from noisycorrect.labels import SoftLabelStore
@@ -85,6 +86,8 @@ __all__ = [
     "Progress",
     "Recalibration",
     "Recipe",
+    "RecordLog",
+    "RefinedDataset",
     "RunInUseError",
     "Schedule",
     "SelfCorrectingClassifier",

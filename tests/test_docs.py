@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import re
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ def give_own_tables(monkeypatch):
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(block, tmp_path, monkeypatch, capsys):
+    for package in re.findall(r"^(?:import|from) (lightning|transformers)\b", block, re.MULTILINE):
+        pytest.importorskip(package)  # takes seconds to import, and is an extra
+        warnings.filterwarnings("ignore", module=rf"{package}\.")  # tips of theirs
     monkeypatch.chdir(tmp_path)
     give_own_tables(monkeypatch)
     with torch.random.fork_rng():

@@ -1,11 +1,11 @@
-"""Figures of a run in files: a table, and TensorBoard's."""
+"""Figures of a run where somebody wants them: a table, TensorBoard, trackers such as MLflow."""
 
 from __future__ import annotations
 
 import csv
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,72 @@ class CSVLog(Callback):
         self.rows = [dict(row) for row in state["rows"]]
 
 
+class RecordLog(Callback):
+    """Calls a function with every epoch's and cycle's record, on the main rank: ``function(record, epoch)``.
+
+    MLflow and Weights & Biases take just that::
+
+        RecordLog(mlflow.log_metrics)
+        RecordLog(wandb.init(project="labels").log)
+
+    Parameters
+    ----------
+    function : callable
+        Gets a dict of names and numbers, and the epochs done, as positional arguments: loss and rate after an epoch,
+        and at a cycle's end, with the same number, what its record has beside them. NaN is left out. What a killed run
+        logged after its last checkpoint comes again when it is resumed.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not callable.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from noisycorrect import Progress, SelfCorrector
+    >>> def show(record, epoch):
+    ...     if "agreement" in record:
+    ...         print(epoch, sorted(record)[:3])
+    >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    >>> quiet = [Progress(enabled=False), RecordLog(show)]
+    >>> corrector = SelfCorrector(torch.nn.Linear(5, 2), num_classes=2, recipe="paper", epochs=5, callbacks=quiet)
+    >>> _ = corrector.fit((inputs, (inputs[:, 0] > 0).long()))
+    4 ['agreement', 'changed', 'mean_trust']
+    5 ['agreement', 'changed', 'mean_trust']
+    """
+
+    def __init__(self, function: Callable[[dict[str, float], int], object]) -> None:
+        given: Any = function
+        if not callable(given):
+            fix = "pass a function of a dict and an epoch, such as mlflow.log_metrics"
+            raise InvalidInputError("function to be callable", got=repr(given), fix=fix)
+        self.function = function
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RecordLog:
+        """Return one that calls the same function: the method of a run of a tracker cannot be copied."""
+        return type(self)(self.function)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Log loss and rate."""
+        self._log(run.epoch_record(), run.epoch)
+
+    def on_cycle_end(self, run: Run) -> None:
+        """Log what the cycle's record has beside them."""
+        self._log(_beside_epoch(run), run.epoch)
+
+    def _log(self, record: Mapping[str, float], epoch: int) -> None:
+        if distributed.is_main():
+            known = {name: float(value) for name, value in record.items() if name != "epoch" and not math.isnan(value)}
+            self.function(known, epoch)
+
+
+def _beside_epoch(run: Run) -> dict[str, float]:
+    """Return what the record of the last cycle has beside that of its last epoch."""
+    of_epoch = run.epoch_record()
+    return {name: value for name, value in run.history[-1].items() if name not in of_epoch}
+
+
 class TensorBoard(Callback):
     """Writes every epoch's and cycle's figures for TensorBoard, if the package ``tensorboard`` is installed.
 
@@ -111,9 +177,7 @@ class TensorBoard(Callback):
 
     def on_cycle_end(self, run: Run) -> None:
         """Write what the cycle's record has beside them."""
-        epoch_names = run.epoch_record()
-        record = {name: value for name, value in run.history[-1].items() if name not in epoch_names}
-        self._write({"epoch": run.epoch, **record})
+        self._write({"epoch": run.epoch, **_beside_epoch(run)})
 
     def on_fit_end(self, run: Run) -> None:
         """Close the file."""

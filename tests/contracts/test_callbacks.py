@@ -23,7 +23,17 @@ from torch import nn
 from watching import QUIET, AfterEpoch, Kill
 
 import noisycorrect.callbacks
-from noisycorrect import RECIPES, Callback, CSVLog, EarlyStopping, Progress, Schedule, SelfCorrector, TensorBoard
+from noisycorrect import (
+    RECIPES,
+    Callback,
+    CSVLog,
+    EarlyStopping,
+    Progress,
+    RecordLog,
+    Schedule,
+    SelfCorrector,
+    TensorBoard,
+)
 from noisycorrect.callbacks import Callbacks
 from noisycorrect.data.standardize import Standardized
 from noisycorrect.support.errors import InvalidInputError
@@ -90,6 +100,7 @@ MAKERS = {
     "early stopping": lambda folder: EarlyStopping("val_nll", patience=99),
     "table": lambda folder: CSVLog(folder / "log.csv"),
     "tensorboard": lambda folder: TensorBoard(folder / "board"),
+    "records": lambda folder: RecordLog(print),
     "several": lambda folder: Callbacks([Counting(), EarlyStopping(patience=99), Counting(), CSVLog(folder / "s.csv")]),
     "own": lambda folder: Counting(),
 }
@@ -613,6 +624,49 @@ def test_tensorboard_itself_reads_what_is_written(monkeypatch, tmp_path):
     board = EventAccumulator(str(tmp_path)).Reload()
     found = {event.step: event.value for event in board.Scalars("val_accuracy")}
     assert found == {record["epoch"]: np.float32(record["val_accuracy"]) for record in result.history}
+
+
+# ---------------------------------------------------------------- trackers
+
+
+class Tracker(types.ModuleType):
+    """Stands in for MLflow and Weights & Biases: their functions' signatures, and a run that cannot be copied."""
+
+    def __init__(self):
+        super().__init__("tracker")
+        self.logged = {}
+
+    def log_metrics(self, metrics, step=None, synchronous=None, run_id=None):
+        assert all(type(value) is float and not math.isnan(value) for value in metrics.values())
+        self.logged.setdefault(step, {}).update(metrics)
+
+    def init(self, project):
+        tracker = self
+
+        class Run:
+            def log(self, data, step=None, commit=None):
+                tracker.log_metrics(data, step)
+
+            def __deepcopy__(self, memo):
+                raise TypeError("a run cannot be copied")
+
+        return Run()
+
+
+@pytest.mark.parametrize("function", ["mlflow", "wandb"])
+def test_trackers_get_epochs_and_cycles(function):
+    tracker = Tracker()
+    log = RecordLog(tracker.log_metrics if function == "mlflow" else tracker.init(project="labels").log)
+    result = fit(log)
+    assert list(tracker.logged) == [1, 2, 3, 4]
+    assert tracker.logged[1].keys() == {"cycle", "loss", "lr"}
+    for record in result.history:
+        wanted = {name: value for name, value in record.items() if name != "epoch" and not math.isnan(value)}
+        assert tracker.logged[record["epoch"]] == wanted
+    fit(copy.deepcopy(log))
+    assert list(tracker.logged) == [1, 2, 3, 4]
+    with pytest.raises(InvalidInputError, match="function to be callable; got None"):
+        RecordLog(None)
 
 
 # ---------------------------------------------------------------- what callbacks cannot do to each other, and to a run
