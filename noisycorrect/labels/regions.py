@@ -9,7 +9,15 @@ from typing import Any
 
 
 class RegionView(ABC):
-    """Given and corrected labels of a store as pictures, and the regions in which they differ."""
+    """Given and corrected labels of a store as pictures, and the regions in which they differ.
+
+    Attributes
+    ----------
+    colours : list of list of int
+        Red, green, blue of each class, 0..255.
+    """
+
+    colours: list[list[int]]
 
     @abstractmethod
     def regions(self, row: int) -> dict[str, Any]:
@@ -24,14 +32,21 @@ class RegionView(ABC):
 
     @abstractmethod
     def layer(self, row: int, name: str) -> bytes:
-        """Return a PNG of a sample's size: ``"given"`` or ``"corrected"`` in the colours of the classes, or
-        ``"regions"``, whose pixels are the place of their region in the list, plus 1, as 65536 R + 256 G + B.
+        """Return a picture of a sample's size, as PNG.
+
+        Parameters
+        ----------
+        row : int
+            The sample's position.
+        name : {"given", "corrected", "regions"}
+            Labels in the colours of the classes, clear where there is none; or which region each pixel is of: its place
+            in the list, plus 1, as 65536 R + 256 G + B.
 
         Raises
         ------
         InvalidInputError
             If there is no such layer.
-        """  # noqa: D205 - the names belong together
+        """
 
     @abstractmethod
     def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,6 +67,7 @@ class RegionView(ABC):
 
     @abstractmethod
     def panels(self, row: int, image: Path | None, *, side: int) -> list[tuple[str, bytes]]:
-        """Return small pictures for a report, each a title and a PNG or JPEG: given and corrected labels, over the
-        image if there is one.
-        """  # noqa: D205
+        """Return small pictures for a report, each a title and a PNG or JPEG.
+
+        Given and corrected labels, over the image if there is one.
+        """

@@ -37,15 +37,15 @@ def interval_chart(low: float, high: float, rate: float | None) -> Markup:
                class_="interval")  # fmt: skip
 
 
-def bar(share: float | None, *, most: float = 1.0) -> Markup:
-    """Return a small bar of a share, out of the largest one beside it.
+def bar(share: float | None) -> Markup:
+    """Return a small bar of a share.
 
     Examples
     --------
-    >>> "width:50.0%" in bar(0.2, most=0.4)
+    >>> "width:50.0%" in bar(0.5)
     True
     """
-    width = 0.0 if not share or not most else min(1.0, share / most) * 100
+    width = 100 * min(1.0, share or 0.0)
     return tag("span", tag("span", class_="fill", style=f"width:{width:.1f}%"), class_="bar", aria_hidden="true")
 
 

@@ -70,7 +70,9 @@ def _bought_tile(validation: Validation | None) -> Markup:
         return _tile("What correcting bought", "Not measured", "No held-out labels were scored.")
     change = 100 * (validation.after - validation.before)
     below = f"{percent(validation.before)} before, {percent(validation.after)} after, on held-out noisy labels"
-    return _tile(f"Model's {validation.name}", f"{change:+.1f} points".replace("-", "\N{MINUS SIGN}"), below)
+    return _tile(
+        f"Model's {validation.name} by correcting", f"{change:+.1f} points".replace("-", "\N{MINUS SIGN}"), below
+    )
 
 
 def _decided_tile(facts: Facts) -> Markup:
@@ -101,7 +103,7 @@ def by_class(facts: Facts) -> Markup:
     for k in order.tolist():
         name = facts.classes[k]
         row = [name, f"{labelled[k]:,.0f}", f"{corrected[k]:,.0f}", f"{flagged[k]:,.0f}"]
-        row += [percent(shares[k]) if labelled[k] else NONE, bar(shares[k], most=float(shares.max()))]
+        row += [percent(shares[k]) if labelled[k] else NONE, bar(shares[k])]
         rows.append(row + ([_class_rate(rates.get(name))] if rates else []))
     more = len(labelled) - len(order)
     return joined(
