@@ -7,15 +7,12 @@ import importlib.resources
 import json
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
 from noisycorrect.review.server.pictures import shown_picture
-from noisycorrect.review.server.state import StaleDecisionError
+from noisycorrect.review.server.state import ReviewState, StaleDecisionError
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
-
-if TYPE_CHECKING:
-    from noisycorrect.review.server.serving import ReviewServer
 
 MOST_BYTES = 2**20  # of a request's body
 IDLE_SECONDS = 60
@@ -39,7 +36,15 @@ HEADERS = {
 LASTING = "private, max-age=86400"  # of pictures, which do not change while the server runs
 
 
-class Refused(Exception):
+class Reviewing(Protocol):
+    """What the handler asks of its server: the run, the secret in its address, and the names it answers to."""
+
+    state: ReviewState
+    token: str
+    hosts: set[str]
+
+
+class RefusedError(Exception):
     """A request that is not answered: an HTTP status, and a sentence."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
@@ -54,7 +59,10 @@ class ReviewHandler(BaseHTTPRequestHandler):
     server_version = "noisycorrect"
     sys_version = ""
     timeout = IDLE_SECONDS
-    server: ReviewServer
+
+    @property
+    def _review(self) -> Reviewing:
+        return cast(Reviewing, self.server)
 
     def do_GET(self) -> None:
         """Answer a question."""
@@ -71,16 +79,16 @@ class ReviewHandler(BaseHTTPRequestHandler):
 
     def _asked(self) -> str:
         """Return the path behind the token, or refuse the request."""
-        if self.headers.get("Host", "").lower() not in self.server.hosts:  # a name that somebody let lead here
-            raise Refused(HTTPStatus.FORBIDDEN, "this server answers only at its own address")
+        if self.headers.get("Host", "").lower() not in self._review.hosts:  # a name that somebody let lead here
+            raise RefusedError(HTTPStatus.FORBIDDEN, "this server answers only at its own address")
         origin = self.headers.get("Origin")
-        if origin is not None and origin.lower() not in {f"http://{host}" for host in self.server.hosts}:
-            raise Refused(HTTPStatus.FORBIDDEN, "this server answers only its own page")
+        if origin is not None and origin.lower() not in {f"http://{host}" for host in self._review.hosts}:
+            raise RefusedError(HTTPStatus.FORBIDDEN, "this server answers only its own page")
         if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            raise Refused(HTTPStatus.FORBIDDEN, "this server answers only its own page")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "this server answers only its own page")
         token, _, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
-        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
-            raise Refused(HTTPStatus.FORBIDDEN, "open the address that `noisycorrect review` printed")
+        if not hmac.compare_digest(token.encode(), self._review.token.encode()):
+            raise RefusedError(HTTPStatus.FORBIDDEN, "open the address that `noisycorrect review` printed")
         return rest
 
     # ---------------------------------------------------------------- what is answered
@@ -88,11 +96,11 @@ class ReviewHandler(BaseHTTPRequestHandler):
     def _answer(self, made: Any) -> None:
         try:
             made(self._asked())
-        except Refused as refused:
+        except RefusedError as refused:
             self.close_connection = True  # a body that nobody reads must not be taken for the next request
             self._send_json({"error": str(refused)}, refused.status)
         except StaleDecisionError as error:
-            item = self.server.state.shown([error.position])[0]
+            item = self._review.state.shown([error.position])[0]
             self._send_json({"error": str(error), "item": item}, HTTPStatus.CONFLICT)
         except NoisyCorrectError as error:
             self._send_json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
@@ -100,7 +108,7 @@ class ReviewHandler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _get(self, path: str) -> None:
-        state = self.server.state
+        state = self._review.state
         query = {key: values[-1] for key, values in parse_qs(urlsplit(self.path).query).items()}
         if path in STATIC:
             name, kind = STATIC[path]
@@ -118,10 +126,10 @@ class ReviewHandler(BaseHTTPRequestHandler):
         elif path.startswith(("picture/", "layer/")):
             self._picture(path.split("/"))
         else:
-            raise Refused(HTTPStatus.NOT_FOUND, f"nothing at {path!r}")
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"nothing at {path!r}")
 
     def _picture(self, words: list[str]) -> None:
-        state = self.server.state
+        state = self._review.state
         try:
             at = state.checked(_numbers(words[1])[0])
             if words[0] == "layer" and state.view is not None and len(words) == 3:
@@ -129,7 +137,7 @@ class ReviewHandler(BaseHTTPRequestHandler):
             else:
                 image = state.items[at].image
                 if image is None:
-                    raise Refused(HTTPStatus.NOT_FOUND, "this item has no picture")
+                    raise RefusedError(HTTPStatus.NOT_FOUND, "this item has no picture")
                 kind, content = shown_picture(state.folder / image)
         except InvalidInputError as error:
             self._send_json({"error": str(error)}, HTTPStatus.NOT_FOUND)
@@ -138,21 +146,21 @@ class ReviewHandler(BaseHTTPRequestHandler):
 
     def _post(self, path: str) -> None:
         if path != "api/decisions":
-            raise Refused(HTTPStatus.NOT_FOUND, f"nothing at {path!r}")
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"nothing at {path!r}")
         if "Origin" not in self.headers:  # every browser sends one; a form of another page would send its own
-            raise Refused(HTTPStatus.FORBIDDEN, "decisions come from the page")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "decisions come from the page")
         if self.headers.get_content_type() != "application/json":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "decisions come as JSON")
+            raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "decisions come as JSON")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MOST_BYTES:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {MOST_BYTES} bytes")
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {MOST_BYTES} bytes")
         try:
             said = json.loads(self.rfile.read(int(length)))
         except ValueError as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"a decision is JSON: {error}") from error
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"a decision is JSON: {error}") from error
         if not isinstance(said, dict):
-            raise Refused(HTTPStatus.BAD_REQUEST, "a decision is a JSON object")
-        self._send_json(self.server.state.decide(said))
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "a decision is a JSON object")
+        self._send_json(self._review.state.decide(said))
 
     # ---------------------------------------------------------------- how it is sent
 
