@@ -96,7 +96,7 @@ class ReviewState:
         given = Counter(item.given for item in self.items)
         doubted = Counter(item.given for item in self.items if item.is_issue)
         return {
-            "source": self.header.source,
+            "source": Path(self.header.source).name,
             "label": self.header.label,
             "kind": self.header.kind,
             "folder": str(self.folder),

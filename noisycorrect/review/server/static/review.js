@@ -74,7 +74,7 @@ function element(name, text, className) {
   return made;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
+const percent = (share) => `${(100 * share).toFixed(share >= 0.0005 && share < 0.0995 ? 1 : 0)} %`;
 
 function current() { return items.get(order[index]); }
 
