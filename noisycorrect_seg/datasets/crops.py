@@ -194,6 +194,11 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         same.augment = False
         return same
 
+    @property
+    def sample_names(self) -> list[str]:
+        """What the source calls its samples: stems of files."""
+        return [self.source.name(index) for index in range(len(self.source))]
+
     def __len__(self) -> int:
         return len(self.source)
 
