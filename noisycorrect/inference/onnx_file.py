@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -114,8 +115,11 @@ def _checked_example(example: Any, model: nn.Module) -> Tensor:
 def _exported(network: nn.Module, inputs: Tensor, opset: int, class_names: Sequence[str] | None) -> bytes:
     import onnx
 
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about itself
+        logger.setLevel(logging.ERROR)  # likewise
         try:
             program: Any = torch.onnx.export(
                 network,
@@ -128,10 +132,9 @@ def _exported(network: nn.Module, inputs: Tensor, opset: int, class_names: Seque
                 verbose=False,
             )
         except Exception as error:  # of many classes, some of them the exporter's own
-            reason = str(error.__cause__ or error).strip().splitlines()
-            fix = "take one tensor (N, ...) in forward, and let no operation depend on N or on values"
-            got = f"{type(model_of(network)).__name__}: {reason[0] if reason else type(error).__name__}"
-            raise InvalidInputError("a model that torch can export for any N", got=got, fix=fix) from error
+            raise _not_exported(network, error.__cause__ or error) from error
+        finally:
+            logger.setLevel(level)
     proto = program.model_proto
     if class_names is not None:
         onnx.helper.set_model_props(proto, {"class_names": json.dumps(list(class_names))})
@@ -139,9 +142,14 @@ def _exported(network: nn.Module, inputs: Tensor, opset: int, class_names: Seque
     return content
 
 
-def model_of(network: nn.Module) -> nn.Module:
-    """Return the model inside what is exported."""
-    return network.model if isinstance(network, _Outputs) else network
+def _not_exported(network: nn.Module, error: BaseException) -> InvalidInputError:
+    model = network.model if isinstance(network, _Outputs) else network
+    reason = str(error).strip().splitlines()
+    return InvalidInputError(
+        "a model that works as ONNX for any number N of inputs",
+        got=f"{type(model).__name__}: {reason[0] if reason else type(error).__name__}",
+        fix="take one tensor (N, ...) in forward, and let no operation depend on N or on values",
+    )
 
 
 def _check(network: nn.Module, content: bytes, inputs: Tensor) -> None:
@@ -152,7 +160,10 @@ def _check(network: nn.Module, content: bytes, inputs: Tensor) -> None:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     for some in (inputs, inputs[:1], torch.cat([inputs, inputs])):
-        found = session.run(list(OUTPUTS), {INPUT: some.cpu().numpy()})
+        try:
+            found = session.run(list(OUTPUTS), {INPUT: some.cpu().numpy()})
+        except Exception as error:  # onnxruntime's own, of many classes
+            raise _not_exported(network, error) from error
         for name, own, wanted in zip(OUTPUTS, found, network(some), strict=True):
             expected = wanted.cpu().numpy()
             scale = max(1.0, float(np.abs(expected).max()))
