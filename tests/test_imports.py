@@ -26,6 +26,7 @@ ROOMS = {
         ["callbacks"],
         ["corrector"],
         ["classification", "multilabel", "tokens"],
+        ["export"],
         ["cli"],
     ],
     "noisycorrect_seg": [
@@ -36,7 +37,7 @@ ROOMS = {
         ["kind"],
         ["task"],
         ["inference", "methods"],
-        ["export"],
+        ["export", "formats"],
         ["cli"],
     ],
 }

@@ -90,7 +90,7 @@ def _probs(model: nn.Module, task: Task, inputs: Any, count: int) -> np.ndarray:
         return task.probs(task.forward(model, batch)).cpu().numpy()
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, TypeError, InvalidInputError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         shape = (
             f"{inputs.dtype} of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
         )

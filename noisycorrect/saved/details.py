@@ -30,6 +30,8 @@ class Details:
         K different names, class 0 first.
     sample_names : tuple of str, or None
         What the data set calls its samples, in order: stems of files, say.
+    image_files : tuple of str, or None
+        Names of the files of their images, likewise.
     network : dict, or None
         ``{"name": ..., "config": {...}}`` of a network that can be built anew;
         see :data:`~noisycorrect.saved.networks.NETWORKS`.
@@ -43,6 +45,7 @@ class Details:
     num_classes: int
     class_names: tuple[str, ...] | None = None
     sample_names: tuple[str, ...] | None = None
+    image_files: tuple[str, ...] | None = None
     network: dict[str, Any] | None = None
     weights: str | None = None
     sample_passes: int | None = None
@@ -90,12 +93,9 @@ class Details:
             raise CheckpointError(f"details in {path}", got=str(error), fix="restore it from a copy") from error
         if version > VERSION:
             raise CheckpointError(f"format version {VERSION} or older at {path}", got="a newer one", fix="upgrade")
-        names, samples = found.class_names, found.sample_names
-        return dataclasses.replace(
-            found,
-            class_names=None if names is None else tuple(names),
-            sample_names=None if samples is None else tuple(samples),
-        )
+        lists = ("class_names", "sample_names", "image_files")
+        given = {name: getattr(found, name) for name in lists}
+        return dataclasses.replace(found, **{n: None if value is None else tuple(value) for n, value in given.items()})
 
 
 def checked_class_names(names: Iterable[Any] | None, num_classes: int) -> tuple[str, ...] | None:

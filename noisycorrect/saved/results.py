@@ -10,6 +10,8 @@ from typing import Any
 from torch import nn
 
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.review.session import has_items
+from noisycorrect.review.session.items import read_header
 from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, Details
 from noisycorrect.saved.networks import built_network, dressed, network_record
 from noisycorrect.saved.runs import read_history, run_state, write_history
@@ -81,5 +83,7 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
     network = built_network(None if details is None else details.network, str(folder)) if model is None else model
     network = dressed(network, state)
     load_model_state(unwrap(network), state)
-    labels = SoftLabelStore.open(folder / LABELS)
-    return SavedResult(network.eval(), labels, history, passes, None if details is None else details.class_names)
+    names = None if details is None else details.class_names
+    if names is None and has_items(folder):
+        names = tuple(read_header(folder).classes)
+    return SavedResult(network.eval(), SoftLabelStore.open(folder / LABELS), history, passes, names)

@@ -97,9 +97,12 @@ def open_run(
 
 def _write_details(run_dir: Path, run: Run) -> None:
     """Write what commands and :meth:`CorrectionResult.load` have to know beside labels and weights."""
-    names = getattr(run.data.train, "sample_names", None)
-    if names is not None and len(names) != len(run.store):
-        names = None  # unlabelled inputs follow, whose names nobody knows
+
+    def names(of: str) -> tuple[str, ...] | None:
+        """Return names of samples, if the data set has them; not if unlabelled inputs follow, which have none."""
+        found = getattr(run.data.train, of, None)
+        return None if found is None or len(found) != len(run.store) else tuple(map(str, found))
+
     earlier = Details.read(run_dir)
     if run.class_names is None and earlier is not None:
         run.class_names = earlier.class_names
@@ -108,7 +111,8 @@ def _write_details(run_dir: Path, run: Run) -> None:
         task.kind.name,
         task.num_classes,
         run.class_names,
-        None if names is None else tuple(map(str, names)),
+        names("sample_names"),
+        names("image_files"),
         network_record(run.student),
     ).write(run_dir)
 

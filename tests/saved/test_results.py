@@ -11,14 +11,16 @@ import torch
 from tiny_runs import ONLINE, PLAIN, SHORT, Kill, blobs, corrector, network
 from torch import nn
 
-from noisycorrect import CheckpointError, CorrectionResult, InvalidInputError, SoftLabelStore
+from noisycorrect import RECIPES, CheckpointError, CorrectionResult, InvalidInputError, SoftLabelStore
 from noisycorrect.classification import Classification
+from noisycorrect.classification.methods.coteaching import CoTeaching
 from noisycorrect.saved import weights as weights_file
 from noisycorrect.saved.networks import NETWORKS, built_network, network_record
 from noisycorrect.saved.weights import read_weights, write_weights
 
 INPUTS, GIVEN, _ = blobs(60)
 NAMES = ["cat", "dog", "fox"]
+TWINS = RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.3))
 
 
 class Ours(nn.Module):
@@ -47,7 +49,7 @@ def assert_same(loaded, result):
 
 
 @pytest.mark.parametrize("weights", ["safetensors", "torch"])
-@pytest.mark.parametrize("recipe", [SHORT, "robust", "coteaching"], ids=["paper", "robust", "twins"])
+@pytest.mark.parametrize("recipe", [SHORT, "robust", TWINS], ids=["paper", "robust", "twins"])
 def test_saved_and_loaded(weights, recipe, tmp_path):
     if weights == "safetensors":
         pytest.importorskip("safetensors", reason="needs the extra safetensors")
