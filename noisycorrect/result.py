@@ -155,11 +155,10 @@ class CorrectionResult:
         classes = (probs >= 0.5).astype(np.int64) if independent else probs.argmax(1)
         if not names:
             return classes
-        called = np.array(self.class_names)
-        if not independent:
-            return called[classes]
-        found = np.empty(len(classes), object)
-        found[:] = [called[row.astype(bool)].tolist() for row in classes]
+        called: np.ndarray = np.array(self.class_names)
+        if independent:
+            return _named_rows(called, classes)
+        found: np.ndarray = called[classes]
         return found
 
     def to_onnx(self, path: str | os.PathLike[str], example: Any, *, opset: int = 18) -> None:
@@ -231,8 +230,9 @@ class CorrectionResult:
         model : nn.Module, optional
             A model of the same architecture, or the network that :class:`~noisycorrect.SelfCorrector` was given; its
             weights are replaced, and it is set to evaluation mode. Of a run that standardised its inputs the result's
-            model is this network behind what standardises them. May be left out if the network is one of
-            :data:`~noisycorrect.saved.networks.NETWORKS`.
+            model is this network behind what standardises them. May be left out if the folder says how the network is
+            built: of ``nn.Sequential`` of torch's plain layers, as the estimator's and the commands' own are, and of
+            the classes in :data:`~noisycorrect.saved.networks.NETWORKS`.
         task : Task, optional
             What the model's output means. Default: the task of the labels' kind, as its name alone makes it.
 
@@ -249,3 +249,10 @@ class CorrectionResult:
         if task is None and found.labels.kind.name in TASKS:
             task = TASKS[found.labels.kind.name](found.labels.num_classes)
         return cls(found.model, found.labels, found.history, found.sample_passes, found.class_names, task)
+
+
+def _named_rows(names: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return an object array of the lists of names that 0 or 1, (N, K), say are there."""
+    found = np.empty(len(present), object)
+    found[:] = [names[row.astype(bool)].tolist() for row in present]
+    return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noisycorrect.support.checks import set_field
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
 
@@ -33,8 +34,7 @@ class Details:
     image_files : tuple of str, or None
         Names of the files of their images, likewise.
     network : dict, or None
-        ``{"name": ..., "config": {...}}`` of a network that can be built anew;
-        see :data:`~noisycorrect.saved.networks.NETWORKS`.
+        How the network can be built anew; see :func:`~noisycorrect.saved.networks.network_record`.
     weights : str, or None
         Name of the file with the weights of a saved result; a run folder has none.
     sample_passes : int, or None
@@ -94,8 +94,10 @@ class Details:
         if version > VERSION:
             raise CheckpointError(f"format version {VERSION} or older at {path}", got="a newer one", fix="upgrade")
         lists = ("class_names", "sample_names", "image_files")
-        given = {name: getattr(found, name) for name in lists}
-        return dataclasses.replace(found, **{n: None if value is None else tuple(value) for n, value in given.items()})
+        for name in lists:
+            value = getattr(found, name)
+            set_field(found, name, None if value is None else tuple(value))
+        return found
 
 
 def checked_class_names(names: Iterable[Any] | None, num_classes: int) -> tuple[str, ...] | None:

@@ -43,7 +43,7 @@ def open_run(
     *,
     seed: int,
     num_workers: int,
-    class_names: tuple[str, ...] | None,
+    class_names: tuple[str, ...] | None = None,
     run_dir: Path | None,
     resume: str | bool,
     restore: Callable[[dict[str, Any]], None],

@@ -39,7 +39,7 @@ def coco_counts(mask: np.ndarray) -> str:
     values[3:] -= counts[1:-2]
     # A number takes as many groups as its sign fits into: 5 n bits hold -2^(5n-1) up to 2^(5n-1) - 1.
     size = np.where(values < 0, ~values, values)
-    groups = 1 + sum((size >= 1 << (5 * n - 1)).astype(np.int64) for n in range(1, 8))
+    groups = 1 + (size[:, None] >= 1 << (5 * np.arange(1, 8) - 1)).sum(1)
     which = np.repeat(np.arange(len(values)), groups)
     place = np.arange(len(which)) - np.repeat(np.cumsum(groups) - groups, groups)
     bits = (values[which] >> (5 * place)) & 31

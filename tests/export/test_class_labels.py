@@ -193,8 +193,8 @@ def test_what_cannot_be_exported(cleaning, tmp_path, capsys, monkeypatch):
     assert main(["export", str(cleaning), out, "--format", "parquet"]) == 2
     assert "the package pyarrow, for Parquet; got none; to fix: pip install pyarrow" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"run", "tokens"}
+    SoftLabelStore.create(tmp_path / "three" / "labels", [0, 1, 1], 2)
     with pytest.raises(InvalidInputError, match="3 different names"):
-        SoftLabelStore.create(tmp_path / "three" / "labels", [0, 1, 1], 2)
         read_run_labels(tmp_path / "three", sample_names=["a", "b"])
 
 

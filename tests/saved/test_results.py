@@ -35,6 +35,13 @@ class Ours(nn.Module):
         return self.layers(inputs)
 
 
+class Theirs(nn.Linear):
+    """A network of somebody else's."""
+
+    def __init__(self):
+        super().__init__(4, 3)
+
+
 @pytest.fixture
 def registered(monkeypatch):
     monkeypatch.setattr(NETWORKS, "_things", {"ours": Ours})
@@ -58,8 +65,38 @@ def test_saved_and_loaded(weights, recipe, tmp_path):
     name = {"safetensors": "model.safetensors", "torch": "model.pt"}[weights]
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {"labels", "history.json", "details.json", name}
     assert_same(CorrectionResult.load(tmp_path / "saved", network(seed=5)), result)
-    with pytest.raises(InvalidInputError, match="model=, the network whose weights lie in .*; got None"):
-        CorrectionResult.load(tmp_path / "saved")
+    assert_same(CorrectionResult.load(tmp_path / "saved"), result)
+
+
+def layered(kind):
+    layers = {
+        "images": [nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.SiLU(),
+                   nn.MaxPool2d(2, 1), nn.Dropout2d(0.2), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(6, 3)],
+        "nested": [nn.Sequential(nn.Linear(4, 6, bias=False), nn.LayerNorm(6)), nn.LeakyReLU(0.3), nn.Linear(6, 3)],
+    }  # fmt: skip
+    return nn.Sequential(*layers[kind])
+
+
+@pytest.mark.parametrize("kind", ["images", "nested"])
+def test_sequences_of_plain_layers_are_built_anew(kind):
+    model = layered(kind)
+    record = json.loads(json.dumps(network_record(model)))
+    again = built_network(record, "here")
+    assert repr(again) == repr(model)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval()(INPUTS), model.eval()(INPUTS))
+
+
+def test_networks_whose_building_is_unknown(tmp_path):
+    shared = nn.Linear(4, 4)
+    for model in (Theirs(), nn.Sequential(Theirs()), nn.Sequential(shared, nn.ReLU(), shared)):
+        assert network_record(model) is None
+    result = corrector(Theirs(), run_dir=tmp_path / "run").fit((INPUTS, GIVEN))
+    result.save(tmp_path / "saved")
+    for folder in ("run", "saved"):
+        with pytest.raises(InvalidInputError, match="model=, the network whose weights lie in .*; got None"):
+            CorrectionResult.load(tmp_path / folder)
+        assert_same(CorrectionResult.load(tmp_path / folder, Theirs()), result)
 
 
 def test_a_network_of_ours_need_not_be_passed(registered, tmp_path):
@@ -71,7 +108,6 @@ def test_a_network_of_ours_need_not_be_passed(registered, tmp_path):
         loaded = CorrectionResult.load(tmp_path / folder)
         assert_same(loaded, result)
         assert loaded.model.network.config == {"width": 6}
-    assert network_record(network()) is None
     with pytest.raises(CheckpointError, match="the network 'theirs' of here"):
         built_network({"name": "theirs", "config": {}}, "here")
     with pytest.raises(CheckpointError, match="the network 'ours' of here; .*width"):
