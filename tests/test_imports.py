@@ -34,6 +34,7 @@ ROOMS = {
         ["geometry"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["datasets", "review"],
+        ["sessions"],
         ["kind"],
         ["task"],
         ["inference", "methods"],
