@@ -58,8 +58,7 @@ def _export(options: argparse.Namespace) -> int:
     found = format_of(name, labels.kind)
     with new_folder(options.out) as inside:
         count = found.write(labels, inside, ExportOptions(options.images, options.suffix, options.background))
-    decided = sum(final.decided for final in labels.finals)
-    of = f"{decided} of them decided," if labels.finals and labels.shown else f"of generation {labels.generation}"
+    of = f"of generation {labels.generation}" if labels.decided is None else f"({labels.decided} decided)"
     print(f"{count} labels {of} written to {options.out} as {name}")
     return 0
 

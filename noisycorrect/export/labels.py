@@ -51,6 +51,8 @@ class RunLabels:
         The label store.
     generation : int
         Which of its generations.
+    decided : int or None
+        About how many somebody has decided; None of runs that are not reviewed.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class RunLabels:
     image_files: Sequence[str] | None
     store: SoftLabelStore | None
     generation: int
+    decided: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -146,11 +149,29 @@ def _cleaning_labels(
     kind = MASKS if header.kind == "mask" else CLASSES
     number = 0 if store is None else store.generation
     ids = [item.id for item in items]
-    files = [Path(item.image).name for item in items if item.image is not None]
-    named = files if len(files) == len(items) else None
+    count = sum(item.id in decided and decided[item.id].decides for item in items)
     return RunLabels(
-        folder, kind, tuple(header.classes), True, ids, True, header.kind, items, finals, named, store, number
+        folder,
+        kind,
+        tuple(header.classes),
+        True,
+        ids,
+        True,
+        header.kind,
+        items,
+        finals,
+        _files(items),
+        store,
+        number,
+        count,
     )
+
+
+def _files(items: Sequence[Item]) -> list[str] | None:
+    """Return the names of the items' image files; with their folders where the names alone are not different."""
+    paths = [item.image for item in items if item.image is not None]
+    names = [Path(path).name for path in paths]
+    return None if len(paths) < len(items) else names if len(set(names)) == len(names) else paths
 
 
 def _checked_names(names: Sequence[str], length: int) -> list[str]:

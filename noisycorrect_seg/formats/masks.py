@@ -13,6 +13,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.sessions import final_masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +47,19 @@ def run_masks(labels: RunLabels) -> Iterator[RunMask]:
     store, kind = labels.store, labels.store.kind if labels.store is not None else None
     if store is None or not isinstance(kind, MaskLabels):
         raise InvalidInputError("a run with a label store of masks", got="none", fix="restore labels/ from a copy")
+    stems = [checked_stem(labels.stem(index)) for index in range(len(labels))]
+    reviewed = iter(final_masks(labels.folder)) if labels.items else None
     with samples_progress() as progress:
         for index in progress.track(range(len(labels)), description="exporting"):
-            (mask,) = store.labels(index, generation=labels.generation)
+            if reviewed is None:
+                (mask,), decided = store.labels(index, generation=labels.generation), False
+            else:
+                _, mask, decided = next(reviewed)
             if not mask.size:
                 continue
             given = kind.mask(index) if kind.labeled[index] else None
-            yield RunMask(index, checked_stem(labels.stem(index)), mask, given, mask, False)
+            corrected = store.labels(index)[0] if decided else mask
+            yield RunMask(index, stems[index], mask, given, corrected, decided)
 
 
 def checked_stem(stem: str) -> str:

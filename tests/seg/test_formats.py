@@ -12,10 +12,12 @@ from test_formats_rle import decoded_counts, decoded_label_studio
 from noisycorrect import InvalidInputError, SoftLabelStore
 from noisycorrect.cli import main
 from noisycorrect.export import FORMATS, ExportOptions, read_run_labels
+from noisycorrect.review.session import Decision, Journal
 from noisycorrect.saved.details import Details
 from noisycorrect_seg.classes import voc_palette
 from noisycorrect_seg.datasets import Folder, ParsingDataset, read_classes
 from noisycorrect_seg.formats.cvat import cvat_mask
+from noisycorrect_seg.sessions import write_mask_items
 from noisycorrect_seg.task import HumanParsing
 
 NAMES = ("background", "hat & <scarf>", 'left "arm"', "face")
@@ -151,7 +153,10 @@ def test_label_studio_accepts_the_tasks(run_dir, tmp_path):
     export(run_dir, tmp_path / "out", "--format", "label-studio")
     config = interface.LabelInterface((tmp_path / "out" / "labeling_config.xml").read_text(encoding="utf-8"))
     for task in json.loads((tmp_path / "out" / "tasks.json").read_text(encoding="utf-8")):
-        assert config.validate_task(task)
+        assert config.validate_task({"data": task["data"]})
+        for kind in ("annotation", "prediction"):
+            for each in task[f"{kind}s"]:
+                assert getattr(config, f"validate_{kind}")(each)
 
 
 def test_without_names_positions_and_numbers(run_dir, tmp_path):
@@ -201,6 +206,40 @@ def test_formats_want_masks(tmp_path):
     labels = read_run_labels(store.folder)
     with pytest.raises(InvalidInputError, match="a run with a label store of masks"):
         FORMATS["coco/segmentation"].write(labels, tmp_path, ExportOptions())
+
+
+def test_decisions_about_regions_flow_into_every_format(run_dir, tmp_path, capsys):
+    """One mask is kept, of one some regions are accepted, two are undecided, and so corrected."""
+    images = [f"../photos/{name}.jpg" for name in "wxyz"]
+    write_mask_items(run_dir, NAMES, ids=STEMS, images=images)
+    store = SoftLabelStore.open(run_dir / "labels")
+    view = store.kind.region_view(store.given, store.labels)
+    regions = [region["id"] for region in view.regions(1)["regions"]]
+    chosen = view.checked(1, {"accepted": regions[:1], "rejected": regions[1:]})
+    journal = Journal(run_dir)
+    journal.append(Decision(id=STEMS[0], action="keep"))
+    journal.append(Decision(id=STEMS[1], action="accept", regions=chosen))
+    expected = [store.given(0)[0], view.decided(1, chosen), *store.labels([2, 3])]
+    assert len(regions) > 1
+    assert not np.array_equal(expected[1], store.given(1)[0])
+    assert not np.array_equal(expected[1], store.labels(1)[0])
+
+    export(run_dir, tmp_path / "png")
+    assert "4 labels (2 decided) written to" in capsys.readouterr().out
+    for stem, mask in zip(STEMS, expected, strict=True):
+        with Image.open(tmp_path / "png" / f"{stem}.png") as picture:
+            assert np.array_equal(np.asarray(picture), mask)
+    export(run_dir, tmp_path / "coco", "--format", "coco")
+    content = json.loads((tmp_path / "coco" / "annotations.json").read_text(encoding="utf-8"))
+    assert [image["file_name"] for image in content["images"]] == ["w.jpg", "x.jpg", "y.jpg", "z.jpg"]
+    export(run_dir, tmp_path / "tasks", "--format", "label-studio")
+    tasks = json.loads((tmp_path / "tasks" / "tasks.json").read_text(encoding="utf-8"))
+    for name, masks in (("annotations", expected), ("predictions", store.labels())):
+        for number, mask in enumerate(masks[:2]):
+            for region in tasks[number][name][0]["result"]:
+                values = decoded_label_studio(region["value"]["rle"]).reshape(*mask.shape, 4)
+                wanted = mask == NAMES.index(region["value"]["brushlabels"][0])
+                assert np.array_equal(values[:, :, 0] == 255, wanted)
 
 
 def test_a_data_set_tells_the_names_of_its_files(tmp_path):
