@@ -16,6 +16,7 @@ from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import as_dataset
 from noisycorrect.recipe import RECIPES, OptimizerFactory, Recipe
 from noisycorrect.result import CorrectionResult
+from noisycorrect.saved.details import checked_class_names
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import TASKS, Task
@@ -75,6 +76,9 @@ class SelfCorrector:
     seed : int
         Seed of everything that is random after the model was made: order, dropout, augmentation. Global random states
         are left as they were.
+    class_names : sequence of str, optional
+        K different names, class 0 first; kept with the run, for predictions, verdicts and exported labels. Default: the
+        task's, if it has names.
     run_dir : path-like, optional
         Folder for checkpoints, labels and history. Without one nothing can be resumed, and the labels live in a
         temporary folder that goes with the result.
@@ -116,6 +120,7 @@ class SelfCorrector:
         device: str | torch.device = "auto",
         precision: str = "auto",
         seed: int = 0,
+        class_names: Iterable[Any] | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         callbacks: Iterable[Callback] = (),
     ) -> None:
@@ -136,6 +141,8 @@ class SelfCorrector:
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self.seed = whole_number("seed", seed, least=0)
+        named = getattr(self.task, "class_names", None) if class_names is None else class_names
+        self.class_names = checked_class_names(named, self.task.num_classes)
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.callbacks = Callbacks(callbacks)
 
@@ -230,6 +237,7 @@ class SelfCorrector:
             data,
             seed=self.seed,
             num_workers=self.num_workers,
+            class_names=self.class_names,
             run_dir=self.run_dir,
             resume=resume,
             restore=lambda content: self.callbacks.load_state_dict(content["callbacks"]),

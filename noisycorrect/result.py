@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,17 +11,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from noisycorrect.data.standardize import restore_standardized
+from noisycorrect.inference.onnx_file import write_onnx
+from noisycorrect.inference.predicting import predicted_probs
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.review.issues import LabelIssue, find_label_issues, sample_quality
 from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.review.noise_rate import estimate_store_noise
-from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
-from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect.support.files import write_json
-from noisycorrect.support.modules import unwrap
-
-MODEL, LABELS, HISTORY = "model.pt", "labels", "history.json"
+from noisycorrect.saved.results import read_result, write_result
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.task import TASKS, Task
 
 
 @dataclass
@@ -54,16 +50,28 @@ class CorrectionResult:
           not refine or there is nothing to compare with.
     sample_passes : int
         Compute of the whole run: samples forward (1 each) and backward (2 each), validation left out.
+    class_names : tuple of str, or None
+        What the classes are called, if the corrector or its task knew.
+    task : Task, or None
+        What the model's output means.
     """
 
     model: nn.Module = field(repr=False)
     labels: SoftLabelStore
     history: list[dict[str, float]] = field(repr=False)
     sample_passes: int
+    class_names: tuple[str, ...] | None = field(default=None, repr=False)
+    task: Task | None = field(default=None, repr=False, compare=False)
 
-    def find_label_issues(self, top: int | None = None, *, score: str = "self-confidence") -> list[LabelIssue]:
+    # ---------------------------------------------------------------- the labels
+
+    def issues(self, top: int | None = None, *, score: str = "self-confidence") -> list[LabelIssue]:
         """Return the labels that the evidence contradicts; see :func:`noisycorrect.review.issues.find_label_issues`."""
         return find_label_issues(self.labels, top=top, score=score)
+
+    def find_label_issues(self, top: int | None = None, *, score: str = "self-confidence") -> list[LabelIssue]:
+        """Return the labels that the evidence contradicts: another name of :meth:`issues`."""
+        return self.issues(top, score=score)
 
     def label_quality(self, *, score: str = "self-confidence") -> np.ndarray:
         """Return the quality of every given label, float32 (N,), in [0, 1]; 1 for a sample without one.
@@ -80,39 +88,153 @@ class CorrectionResult:
         return estimate_store_noise(self.labels, level=level)
 
     def verdict(self, class_names: Sequence[str] | None = None) -> str:
-        """Return one paragraph on the labels: how many are doubtful, what is confused, where to look first."""
-        return self.estimate_noise().verdict(class_names)
+        """Return one paragraph on the labels: how many are doubtful, what is confused, where to look first.
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write model weights, labels and history into a new or empty folder.
+        Classes are called as :attr:`class_names` says, or as `class_names`.
+        """
+        return self.estimate_noise().verdict(class_names or self.class_names)
+
+    # ---------------------------------------------------------------- the model
+
+    def predict_proba(self, inputs: Any, *, batch_size: int = 256, num_workers: int = 0) -> np.ndarray:
+        """Return the model's class probabilities of new inputs, float32 (N, K).
+
+        Parameters
+        ----------
+        inputs : array-like, shape (N, ...), Dataset or DataLoader
+            In any form that :func:`~noisycorrect.inference.predicting.predicted_probs` takes: arrays, tensors, data
+            frames, sparse matrices, data sets, loaders.
+        batch_size : int
+            Inputs at once, >= 1.
+        num_workers : int
+            Processes that read a data set's items.
 
         Raises
         ------
         InvalidInputError
-            If the folder holds something already; nothing is overwritten.
+            If the inputs are not what the model takes, or the labels are masks, whose images have an inference of their
+            own (:func:`noisycorrect_seg.inference.parse_images`).
         """
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        if any(target.iterdir()):
-            raise InvalidInputError(
-                f"a new or empty folder at {target}", got="a folder with files", fix="choose another folder"
-            )
-        self.labels.export(target / LABELS)
-        write_history(target / HISTORY, self.history)
-        save_checkpoint(target / MODEL, {"model": unwrap(self.model).state_dict(), "sample_passes": self.sample_passes})
+        task = self._inputs_task()
+        return predicted_probs(self.model, task, inputs, batch_size=batch_size, num_workers=num_workers)
 
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str], model: nn.Module) -> CorrectionResult:
-        """Read what :meth:`save` wrote.
+    def predict(self, inputs: Any, *, batch_size: int = 256, num_workers: int = 0, names: bool = False) -> np.ndarray:
+        """Return the model's most probable class of new inputs, int64 (N,) or, of tokens, (N, L).
+
+        Of labels that are there or not, 0 or 1 for each: int64 (N, K), 1 from a probability of 0.5 on.
+
+        Parameters
+        ----------
+        inputs, batch_size, num_workers
+            See :meth:`predict_proba`.
+        names : bool
+            Return names of classes instead, an array of str. Of labels that are there or not, an object array (N,) of
+            the lists of names of those that are there.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict_proba`; or if names are asked for and :attr:`class_names` is None.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from noisycorrect import SelfCorrector
+        >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+        >>> labels = (inputs[:, 0] > 0).long()
+        >>> corrector = SelfCorrector(nn.Linear(5, 2), num_classes=2, class_names=["left", "right"], epochs=10)
+        >>> result = corrector.fit((inputs, labels))
+        >>> result.predict([[3.0, 0, 0, 0, 0], [-3.0, 0, 0, 0, 0]], names=True).tolist()
+        ['right', 'left']
+        """
+        if names and self.class_names is None:
+            fix = "pass class_names= to SelfCorrector, or set result.class_names"
+            raise InvalidInputError("class names, for names=True", got="none", fix=fix)
+        probs = self.predict_proba(inputs, batch_size=batch_size, num_workers=num_workers)
+        independent = self.labels.kind.independent
+        classes = (probs >= 0.5).astype(np.int64) if independent else probs.argmax(1)
+        if not names:
+            return classes
+        called: np.ndarray = np.array(self.class_names)
+        if independent:
+            return _named_rows(called, classes)
+        found: np.ndarray = called[classes]
+        return found
+
+    def to_onnx(self, path: str | os.PathLike[str], example: Any, *, opset: int = 18) -> None:
+        """Write the model as an ONNX file that takes any number of inputs at once; class names stand in its metadata.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, conventionally ``.onnx``.
+        example : array-like, shape (n, ...)
+            Some inputs as those of training.
+        opset : int
+            ONNX operator set, at least 18.
+
+        Raises
+        ------
+        InvalidInputError
+            See :func:`noisycorrect.inference.onnx_file.write_onnx`. Masks' networks have a function of their own,
+            :func:`noisycorrect_seg.export.export_onnx`.
+        """
+        write_onnx(self.model, self._inputs_task(), path, example, class_names=self.class_names, opset=opset)
+
+    def _inputs_task(self) -> Task:
+        if self.task is None or self.task.frame is not None:
+            kind = self.labels.kind.name
+            fix = "pass task= to CorrectionResult.load" if self.task is None else "use noisycorrect_seg.inference"
+            raise InvalidInputError("a task that predicts inputs as they are", got=f"labels of {kind}", fix=fix)
+        return self.task
+
+    # ---------------------------------------------------------------- files
+
+    def save(self, folder: str | os.PathLike[str], *, weights: str = "auto") -> None:
+        """Write model weights, labels, history and class names into a new or empty folder.
+
+        The folder is there when all of it is. The weights' file is ``model.safetensors`` where the package
+        ``safetensors`` is installed and the state is made of tensors alone, else ``model.pt``, of torch; loading finds
+        out. Neither runs code when it is read.
 
         Parameters
         ----------
         folder : path-like
             The folder.
-        model : nn.Module
+        weights : {"auto", "safetensors", "torch"}
+            Insist on a format.
+
+        Raises
+        ------
+        InvalidInputError
+            If the folder holds something already (nothing is overwritten), cannot be written, or the format cannot hold
+            the weights.
+        """
+        write_result(
+            folder, self.model, self.labels, self.history, self.sample_passes, self.class_names, weights=weights
+        )
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], model: nn.Module | None = None, *, task: Task | None = None
+    ) -> CorrectionResult:
+        """Read what :meth:`save` wrote, or the result so far of a run in its run folder.
+
+        Of a run that has not finished it is the model that would predict now: the average, if it holds something yet;
+        its BatchNorm statistics are those of the last cycle's end, or of the last step.
+
+        Parameters
+        ----------
+        folder : path-like
+            A saved result, or a run folder.
+        model : nn.Module, optional
             A model of the same architecture, or the network that :class:`~noisycorrect.SelfCorrector` was given; its
             weights are replaced, and it is set to evaluation mode. Of a run that standardised its inputs the result's
-            model is this network behind what standardises them.
+            model is this network behind what standardises them. May be left out if the folder says how the network is
+            built: of ``nn.Sequential`` of torch's plain layers, as the estimator's and the commands' own are, and of
+            the classes in :data:`~noisycorrect.saved.networks.NETWORKS`.
+        task : Task, optional
+            What the model's output means. Default: the task of the labels' kind, as its name alone makes it.
 
         Raises
         ------
@@ -120,29 +242,17 @@ class CorrectionResult:
             If a file is missing or damaged, or the architecture is another one.
         StoreError
             If the labels are missing or damaged.
+        InvalidInputError
+            If a model is needed and none is passed.
         """
-        source = Path(folder)
-        content = load_checkpoint(source / MODEL)
-        model = restore_standardized(model, content["model"])
-        load_model_state(unwrap(model), content["model"])
-        try:
-            history = json.loads((source / HISTORY).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"a history in {source}", got=str(error), fix="restore it from a copy") from error
-        history = [{key: math.nan if value is None else value for key, value in record.items()} for record in history]
-        return cls(model.eval(), SoftLabelStore.open(source / LABELS), history, content["sample_passes"])
+        found = read_result(Path(folder), model)
+        if task is None and found.labels.kind.name in TASKS:
+            task = TASKS[found.labels.kind.name](found.labels.num_classes)
+        return cls(found.model, found.labels, found.history, found.sample_passes, found.class_names, task)
 
 
-def write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    """Write a history as JSON; NaN, which JSON does not know, becomes null.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be written; the old file is untouched.
-    """
-    rows = [{key: None if value != value else value for key, value in record.items()} for record in history]
-    try:
-        write_json(path, rows)
-    except OSError as error:
-        raise CheckpointError(f"to write {path}", got=str(error), fix="free space and resume") from error
+def _named_rows(names: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return an object array of the lists of names that 0 or 1, (N, K), say are there."""
+    found = np.empty(len(present), object)
+    found[:] = [names[row.astype(bool)].tolist() for row in present]
+    return found

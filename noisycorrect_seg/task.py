@@ -90,6 +90,11 @@ class HumanParsing:
         self.codec = CODECS[codec].name
         self.prediction_passes = 2 if flip_average else 1
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, background first."""
+        return self.classes.names
+
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` is a sequence of masks; each mask is checked when it is read."""
         name = "training" if training else "validation"

@@ -15,6 +15,7 @@ from noisycorrect import RECIPES, Schedule, SelfCorrector, SoftLabelStore, cli
 from noisycorrect.cli import main
 from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect_seg import cli as seg_cli
+from noisycorrect_seg import formats  # noqa: F401 - registers PNG and others, installed or not
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import PASCAL, Classes
 from noisycorrect_seg.inference import parse_image
@@ -137,7 +138,7 @@ def test_masks_are_exported_as_pngs_of_class_indices(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "given").iterdir()} == {"000000.png", "000002.png"}
     for number in (0, 2):
         with Image.open(tmp_path / "given" / f"{number:06}.png") as picture:
-            assert picture.mode == "L"
+            assert picture.mode == "P"
             assert np.array_equal(np.asarray(picture), masks[number])
     with store.new_generation() as writer:
         writer.write(range(3), torch.rand(3, 3, 2, 2, generator=torch.Generator().manual_seed(0)).softmax(1))
@@ -304,7 +305,7 @@ def test_exports_that_cannot_be(run_dir, tmp_path, capsys):
     (tmp_path / "full" / "file").touch()
     for words, message in [
         ([run_dir, tmp_path / "full"], "a new or empty folder"),
-        ([run_dir, tmp_path / "full" / "file"], "to write into"),
+        ([run_dir, tmp_path / "full" / "file"], "a new or empty folder"),
         ([run_dir, tmp_path / "out", "--generation", "7"], "one of generations"),
         ([tmp_path / "nowhere", tmp_path / "out"], "nowhere"),
     ]:

@@ -12,7 +12,9 @@ import torch
 
 from noisycorrect import RECIPES
 from noisycorrect.classification.noise import MODELS
+from noisycorrect.export import FORMATS
 from noisycorrect.labels import CODECS, KINDS
+from noisycorrect.saved.networks import NETWORKS
 from noisycorrect.task import TASKS
 from noisycorrect_seg.ace2p import BACKBONES
 from noisycorrect_seg.noise import MODELS as MASK_MODELS
@@ -28,7 +30,7 @@ BLOCKS = [
     for page, text in TEXTS.items()
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
 ]
-REGISTERS = (RECIPES, KINDS, TASKS, MODELS, MASK_MODELS, CODECS, BACKBONES)
+REGISTERS = (RECIPES, KINDS, TASKS, MODELS, MASK_MODELS, CODECS, BACKBONES, FORMATS, NETWORKS)
 COMMANDS = "noisycorrect.commands"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

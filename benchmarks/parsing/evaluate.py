@@ -12,10 +12,10 @@ from rich.console import Console
 from benchmarks.lab.report import write_report
 from benchmarks.lab.tables import Grid, down, markdown, show, with_deviation
 from benchmarks.parsing.study import MODEL, NETWORK, RUN
+from noisycorrect.saved.details import CHECKPOINT
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect.training.run import CHECKPOINT
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets import ParsingSource
 from noisycorrect_seg.inference import evaluate_source

@@ -19,6 +19,7 @@ from noisycorrect.data.votes import Votes
 from noisycorrect.objective import TaskLoss
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
+from noisycorrect.saved.details import checked_class_names
 from noisycorrect.support.errors import InvalidInputError
 
 CLASS_POWER = 0.5  # how far labels are decided relative to the shares of the classes
@@ -135,6 +136,8 @@ def fit_votes(
         raise InvalidInputError(f"{votes.num_classes} classes, as the votes", got=f"{task.num_classes}", fix=fix)
     own = copy.copy(corrector)
     own.task = copy.copy(task)
+    if own.class_names is None and not all(isinstance(name, (int, np.integer)) for name in votes.classes):
+        own.class_names = checked_class_names(votes.classes, votes.num_classes)
     own.task.allow_empty_classes = True  # a class may have votes and never the majority
     own.recipe = _recipe(corrector.recipe, VoteCorrection(votes, start=start))
     given = votes.majority()

@@ -47,10 +47,15 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def publish(temporary: Path, target: Path) -> None:
     """Fsync `temporary`, rename it over `target`, and fsync the folder so that the rename survives a power cut."""
-    _fsync(temporary, os.O_RDWR)
+    flush(temporary)
     temporary.replace(target)
     with contextlib.suppress(OSError):  # some systems cannot open or fsync a folder; the file is whole in any case
         _fsync(target.parent, os.O_RDONLY)
+
+
+def flush(path: Path) -> None:
+    """Wait until what was written into a file is on the disk."""
+    _fsync(path, os.O_RDWR)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -89,6 +89,10 @@ class Register(Mapping[str, T], Generic[T]):
             self._things[name] = self._checked(name, announced[name].load())
         return self._things[name]
 
+    def loaded(self) -> dict[str, T]:
+        """Return what this process has registered or asked for, by name; nothing is imported for it."""
+        return dict(self._things)
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return the thing of that name, or `default`."""
         return self[name] if name in self else default  # noqa: SIM401 - this is `get`

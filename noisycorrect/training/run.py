@@ -21,7 +21,9 @@ from noisycorrect.data.batches import Batch, are_vectors, check_generation
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
-from noisycorrect.result import HISTORY, CorrectionResult, write_history
+from noisycorrect.result import CorrectionResult
+from noisycorrect.saved.details import CHECKPOINT, HISTORY
+from noisycorrect.saved.runs import write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
@@ -37,8 +39,6 @@ from noisycorrect.training.losses import EpochLosses, check_weights
 from noisycorrect.training.optimizer import load_optimizer_state, make_optimizer, optimizer_identity
 from noisycorrect.training.records import label_record
 from noisycorrect.training.run_data import RunData
-
-CHECKPOINT = "checkpoint.pt"
 
 
 class Run:
@@ -65,6 +65,8 @@ class Run:
         One record a cycle.
     epoch : int
         Epochs done.
+    class_names : tuple of str, or None
+        What the classes are called.
     stopped : bool
         Whether it ends before its schedule does, because somebody has stopped it.
     """
@@ -79,7 +81,8 @@ class Run:
         *,
         seed: int,
         num_workers: int,
-        run_dir: Path | None,
+        class_names: tuple[str, ...] | None = None,
+        run_dir: Path | None = None,
     ) -> None:
         self.recipe = recipe
         self.schedule = recipe.divided()
@@ -87,6 +90,7 @@ class Run:
         self.data = data
         self.store = store
         self.seed = seed
+        self.class_names = class_names
         self.run_dir = run_dir
         self.correction = Correction() if recipe.correction is None else copy.deepcopy(recipe.correction)
         self.objective = copy.deepcopy(recipe.objective)
@@ -381,7 +385,9 @@ class Run:
     def result(self) -> CorrectionResult:
         """Return what the run has come to."""
         self.health.at_end(self.model)
-        return CorrectionResult(self.model.eval(), self.store, self.history, self.sample_passes)
+        return CorrectionResult(
+            self.model.eval(), self.store, self.history, self.sample_passes, self.class_names, self.task
+        )
 
     # ---------------------------------------------------------------- stopping and going on
 

@@ -19,7 +19,8 @@ from noisycorrect.data.datasets import ArrayDataset
 from noisycorrect.data.standardize import Standardized, fitted_standardize, standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
-from noisycorrect.result import LABELS
+from noisycorrect.saved.details import CHECKPOINT, LABELS, Details
+from noisycorrect.saved.networks import network_record
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
@@ -27,7 +28,7 @@ from noisycorrect.support.files import locked
 from noisycorrect.support.modules import unwrap
 from noisycorrect.support.progress import logger
 from noisycorrect.training.engine import Engine
-from noisycorrect.training.run import CHECKPOINT, Run
+from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
 
 DEFAULT_MOMENTUM = 0.7  # a manifest has one whatever the rule
@@ -42,6 +43,7 @@ def open_run(
     *,
     seed: int,
     num_workers: int,
+    class_names: tuple[str, ...] | None = None,
     run_dir: Path | None,
     resume: str | bool,
     restore: Callable[[dict[str, Any]], None],
@@ -54,7 +56,14 @@ def open_run(
         raise InvalidInputError('resume="auto", True or False', got=repr(resume), fix='"auto" resumes where it can')
     _check_ranks()
     made = functools.partial(
-        Run, engine=engine, recipe=recipe, data=data, seed=seed, num_workers=num_workers, run_dir=run_dir
+        Run,
+        engine=engine,
+        recipe=recipe,
+        data=data,
+        seed=seed,
+        num_workers=num_workers,
+        class_names=class_names,
+        run_dir=run_dir,
     )
     standardized = functools.partial(_standardized, model, recipe, data, num_workers)
     if run_dir is None:
@@ -76,12 +85,36 @@ def open_run(
             )
         content = load_checkpoint(checkpoint) if found else None
         run = made(standardized(known=found), store=_open_store(run_dir / LABELS, engine, recipe, data, resumed=found))
+        if distributed.is_main():
+            _write_details(run_dir, run)
         if content is not None:
             run.restore(content)
             restore(content)
             state = "stopped" if run.stopped else "finished" if run.done else "going on"
             logger.info("%s: %s after epoch %d of %d", run_dir, state, run.epoch, run.schedule.epochs)
         yield run
+
+
+def _write_details(run_dir: Path, run: Run) -> None:
+    """Write what commands and :meth:`CorrectionResult.load` have to know beside labels and weights."""
+
+    def names(of: str) -> tuple[str, ...] | None:
+        """Return names of samples, if the data set has them; not if unlabelled inputs follow, which have none."""
+        found = getattr(run.data.train, of, None)
+        return None if found is None or len(found) != len(run.store) else tuple(map(str, found))
+
+    earlier = Details.read(run_dir)
+    if run.class_names is None and earlier is not None:
+        run.class_names = earlier.class_names
+    task = run.task
+    Details(
+        task.kind.name,
+        task.num_classes,
+        run.class_names,
+        names("sample_names"),
+        names("image_files"),
+        network_record(run.student),
+    ).write(run_dir)
 
 
 def _standardized(model: nn.Module, recipe: Recipe, data: RunData, num_workers: int, *, known: bool) -> nn.Module:

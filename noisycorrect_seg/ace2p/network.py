@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
+from noisycorrect.saved.networks import NETWORKS
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
@@ -296,3 +297,6 @@ class ACE2P(nn.Module):
 
 def _new_head(head: nn.Conv2d, num_classes: int) -> nn.Conv2d:
     return nn.Conv2d(head.in_channels, num_classes, 1).to(head.weight.device, head.weight.dtype)
+
+
+NETWORKS.register(KIND, ACE2P)

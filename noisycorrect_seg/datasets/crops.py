@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets.source import Cached, ParsingSource
+from noisycorrect_seg.datasets.source import Cached, ParsingSource, image_file
 from noisycorrect_seg.geometry.crops import (
     Augmentation,
     compose,
@@ -193,6 +193,17 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         same = copy.copy(self)
         same.augment = False
         return same
+
+    @property
+    def sample_names(self) -> list[str]:
+        """What the source calls its samples: stems of files."""
+        return [self.source.name(index) for index in range(len(self.source))]
+
+    @property
+    def image_files(self) -> list[str] | None:
+        """Names of the source's image files, if it reads files."""
+        found = [image_file(self.source, index) for index in range(len(self.source))]
+        return None if None in found else [str(name) for name in found]
 
     def __len__(self) -> int:
         return len(self.source)

@@ -97,6 +97,10 @@ class FileSource:
         """Return the sample's name: its file's, without suffix."""
         return self._names[index]
 
+    def image_file(self, index: int) -> str:
+        """Return the sample's name with the suffix of its image file."""
+        return f"{self._names[index]}{Path(self._images[index]).suffix}"
+
     def image(self, index: int) -> np.ndarray:
         """Return the image, RGB uint8 (H, W, 3)."""
         return read_image(self._images[index], upright=self._placed(index)[1])
@@ -147,6 +151,12 @@ class FileSource:
         return (turned, True) if drawn == turned else (shape, False)
 
 
+def image_file(source: ParsingSource, index: int) -> str | None:
+    """Return the name of a sample's image file; None if the source reads no files."""
+    named = getattr(source, "image_file", None)
+    return None if named is None else named(index)
+
+
 class SourceView:
     """A source that passes on what another one has; the base of those that change a part of it.
 
@@ -189,6 +199,10 @@ class SourceView:
         """Return its name."""
         return self.source.name(index)
 
+    def image_file(self, index: int) -> str | None:
+        """Return the name of its image file; None if there is none."""
+        return image_file(self.source, index)
+
 
 class Subset(SourceView):
     """Some samples of a source, in a given order.
@@ -230,6 +244,10 @@ class Subset(SourceView):
     def name(self, index: int) -> str:
         """Return its name."""
         return self.source.name(self.indices[index])
+
+    def image_file(self, index: int) -> str | None:
+        """Return the name of its image file; None if there is none."""
+        return image_file(self.source, self.indices[index])
 
 
 class Cached(SourceView):

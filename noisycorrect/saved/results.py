@@ -1,0 +1,89 @@
+"""A whole result as a folder, and read back from it or from a run folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.review.session import has_items
+from noisycorrect.review.session.items import read_header
+from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, Details
+from noisycorrect.saved.networks import built_network, dressed, network_record
+from noisycorrect.saved.runs import read_history, run_state, write_history
+from noisycorrect.saved.weights import TORCH, read_weights, write_weights
+from noisycorrect.support.checkpoint import load_model_state
+from noisycorrect.support.errors import CheckpointError
+from noisycorrect.support.folders import new_folder
+from noisycorrect.support.modules import unwrap
+
+
+@dataclass(frozen=True)
+class SavedResult:
+    """What a folder holds: the parts of a :class:`~noisycorrect.CorrectionResult`."""
+
+    model: nn.Module
+    labels: SoftLabelStore
+    history: list[dict[str, float]]
+    sample_passes: int
+    class_names: tuple[str, ...] | None
+
+
+def write_result(
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    labels: SoftLabelStore,
+    history: list[dict[str, Any]],
+    sample_passes: int,
+    class_names: tuple[str, ...] | None,
+    *,
+    weights: str,
+) -> None:
+    """Write the parts of a result into a new or empty folder, which is there when all of it is."""
+    network = network_record(model)
+    more = {
+        "kind": labels.kind.name,
+        "num_classes": labels.num_classes,
+        "class_names": None if class_names is None else list(class_names),
+        "network": network,
+        "sample_passes": sample_passes,
+    }
+    with new_folder(folder) as inside:
+        labels.export(inside / LABELS)
+        write_history(inside / HISTORY, history)
+        name = write_weights(inside, unwrap(model).state_dict(), more, weights=weights)
+        Details(
+            labels.kind.name,
+            labels.num_classes,
+            class_names,
+            network=network,
+            weights=name,
+            sample_passes=sample_passes,
+        ).write(inside)
+
+
+def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
+    """Return the result in a folder; see :meth:`noisycorrect.CorrectionResult.load`."""
+    details = Details.read(folder)
+    weights = TORCH if details is None or details.weights is None else details.weights
+    if (folder / weights).exists() or (details is not None and details.weights is not None):
+        state, more = read_weights(folder / weights)
+        history, passes = read_history(folder), int(more["sample_passes"])
+    elif (folder / CHECKPOINT).exists():
+        state, history = run_state(folder)
+        passes = int(history[-1]["sample_passes"]) if history else 0
+    else:
+        got = "a run that has not finished its first epoch" if (folder / LABELS).is_dir() else "no such file"
+        fix = "check the path"
+        raise CheckpointError(f"a saved result or a run's checkpoint in {folder}", got=got, fix=fix)
+    network = built_network(None if details is None else details.network, str(folder)) if model is None else model
+    network = dressed(network, state)
+    load_model_state(unwrap(network), state)
+    names = None if details is None else details.class_names
+    if names is None and has_items(folder):
+        names = tuple(read_header(folder).classes)
+    return SavedResult(network.eval(), SoftLabelStore.open(folder / LABELS), history, passes, names)

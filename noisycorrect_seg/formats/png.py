@@ -1,0 +1,42 @@
+"""Masks as palette PNGs: pixels are class numbers, viewers show colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noisycorrect.export import FORMATS, ExportOptions, Format, RunLabels
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.formats.masks import run_masks
+from noisycorrect_seg.kind import MaskLabels
+
+
+def write_pngs(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
+    """Write ``STEM.png`` a mask, of its size; 255 where nothing is known; and ``classes.txt`` where there are names.
+
+    The folder can be read again as the masks of :class:`~noisycorrect_seg.datasets.Folder`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the package ``pillow`` is missing.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise InvalidInputError("the package pillow", got="none", fix="pip install pillow") from error
+    palette = voc_palette().tobytes()
+    written = 0
+    for found in run_masks(labels):
+        path = folder / f"{found.stem}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(found.mask)
+        picture.putpalette(palette)
+        picture.save(path, format="PNG")
+        written += 1
+    if labels.named:
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in labels.class_names), encoding="utf-8")
+    return written
+
+
+PNG = FORMATS.register(f"png/{MaskLabels.name}", Format(MaskLabels.name, write_pngs))

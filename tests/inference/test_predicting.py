@@ -1,0 +1,135 @@
+"""Predictions for new inputs in all forms that they come in."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import torch
+from tiny_runs import PLAIN, Records, blobs, corrector
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from noisycorrect import CorrectionResult, InvalidInputError, MultiLabel, SelfCorrector, SoftLabelStore
+
+
+@pytest.fixture(scope="module")
+def trained():
+    inputs, given, _ = blobs(60)
+    result = corrector(recipe=PLAIN, epochs=8, class_names=["cat", "dog", "fox"]).fit((inputs, given))
+    with torch.no_grad():
+        expected = result.model.eval()(inputs).softmax(1).numpy()
+    return inputs, result, expected
+
+
+class Inputs(Dataset):
+    def __init__(self, inputs):
+        self.inputs = inputs
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        return self.inputs[index]
+
+
+FORMS = {
+    "tensor": lambda x: x,
+    "array": lambda x: x.numpy(),
+    "float64": lambda x: x.double().numpy(),
+    "read-only": lambda x: np.frombuffer(x.numpy().tobytes(), np.float32).reshape(x.shape),
+    "frame": lambda x: pd.DataFrame(x.numpy(), index=range(7, 7 + len(x))),
+    "sparse": lambda x: scipy.sparse.csc_matrix(x.numpy()),
+    "lists": lambda x: x.tolist(),
+    "list of tensors": list,
+    "inputs": Inputs,
+    "pairs": lambda x: Records(x, [0] * len(x)),
+    "dicts": lambda x: Records(x, [0] * len(x), "dict"),
+    "TensorDataset": lambda x: TensorDataset(x, torch.zeros(len(x))),
+    "loader": lambda x: DataLoader(Inputs(x), batch_size=7),
+    "loader of pairs": lambda x: DataLoader(Records(x, [0] * len(x)), batch_size=7),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_inputs(form, trained):
+    inputs, result, expected = trained
+    found = result.predict_proba(FORMS[form](inputs), batch_size=16)
+    assert (found.dtype, found.shape) == (np.float32, (60, 3))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_numbers_and_names(trained):
+    inputs, result, expected = trained
+    found = result.predict(inputs)
+    assert found.dtype == np.int64
+    assert np.array_equal(found, expected.argmax(1))
+    assert result.predict(inputs, names=True).tolist() == [("cat", "dog", "fox")[k] for k in found]
+    nameless = CorrectionResult(result.model, result.labels, result.history, 0, task=result.task)
+    with pytest.raises(InvalidInputError, match="class names, for names=True; got none"):
+        nameless.predict(inputs, names=True)
+
+
+def test_modes_come_back(trained):
+    inputs, result, expected = trained
+    result.model.train()
+    result.model[3].eval()
+    try:
+        assert np.allclose(result.predict_proba(inputs), expected, atol=1e-6)
+        assert result.model.training
+        assert not result.model[3].training
+    finally:
+        result.model.eval()
+
+
+def test_independent_labels_have_a_threshold_of_their_own():
+    inputs = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    store = SoftLabelStore.create(None, (inputs[:, :2] > 0).long(), 2, kind="multilabel")
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(2, 4))
+        model.bias.zero_()
+    result = CorrectionResult(model, store, [], 0, ("big", "red"), MultiLabel(2))
+    assert np.array_equal(result.predict(inputs), (inputs[:, :2] >= 0).numpy().astype(int))
+    assert result.predict([[1.0, 1, 0, 0], [-1, 1, 0, 0], [-1, -1, 0, 0]], names=True).tolist() == [
+        ["big", "red"], ["red"], []
+    ]  # fmt: skip
+
+
+WRONG = {
+    "words": (["a", "b"], "inputs of numbers"),
+    "one string": ("abc", "an array .*; got str"),
+    "nothing": (np.zeros((0, 4), np.float32), "at least one input"),
+    "an empty list": ([], "at least one input"),
+    "too few features": (
+        np.zeros((2, 3), np.float32),
+        r"inputs as the model was trained on; got torch.float32 of shape",
+    ),
+    "a single input": (np.zeros(4, np.float32), r"inputs as the model was trained on"),
+    "a generator": ((x for x in [1]), "an array .*; got generator"),
+    "a shuffling loader": (DataLoader(Inputs(torch.zeros(4, 4)), shuffle=True), "in order; got one that shuffles"),
+    "a loader that drops": (DataLoader(Inputs(torch.zeros(5, 4)), 2, drop_last=True), "leaves out the last batch"),
+    "a hole": (torch.tensor([[0.0] * 4, [np.nan] * 4]), "finite predictions; got NaN or infinity for input 1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_input_is_refused(case, trained):
+    inputs, message = WRONG[case]
+    with pytest.raises(InvalidInputError, match=message):
+        trained[1].predict(inputs)
+    with pytest.raises(InvalidInputError, match="batch_size"):
+        trained[1].predict(trained[0], batch_size=0)
+
+
+def test_standardised_inputs_have_the_features_of_training():
+    inputs, given, _ = blobs(60)
+    result = corrector(recipe="robust", epochs=5).fit((inputs, given))
+    with pytest.raises(InvalidInputError, match="inputs of 4 features, as in training"):
+        result.predict(inputs[:, :3])
+
+
+def test_class_names_are_checked():
+    for names in (["a", "b"], ["a", "b", "b"], ["a", "b", ""], "abc"):
+        with pytest.raises(InvalidInputError, match="3 different class names"):
+            SelfCorrector(nn.Linear(4, 3), num_classes=3, class_names=names)
+    assert SelfCorrector(nn.Linear(4, 3), num_classes=3, class_names=np.array([1, 2, 3])).class_names == ("1", "2", "3")
