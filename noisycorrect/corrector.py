@@ -252,6 +252,8 @@ class SelfCorrector:
         self.task.check_given(data.given)
         if data.val is not None:
             self.task.check_given(data.val_given, training=False)
+            # As they are compared with batches: of their own memory, one class a sample.
+            data.val_given = self.task.kind.checked(data.val_given, self.task.num_classes, "validation labels")
         if clean_labels is not None:
             data.clean_labels = self.task.kind.checked_clean(
                 clean_labels, self.task.num_classes, len(data.train), "clean_labels"

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.refine import within
 from noisycorrect.support import distributed
+from noisycorrect.support.calling import KeywordInputs, called, logits_of
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Metrics
@@ -85,12 +87,17 @@ class LogitsTask:
         self.kind.checked(given, self.num_classes, "labels" if training else "validation labels")
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """Return the model's output for a batch; a floating input is taken to the dtype of the parameters."""
+        """Return the logits that a model gives of a batch; a floating input is taken to the dtype of the parameters.
+
+        See :func:`~noisycorrect.support.calling.called` and :func:`~noisycorrect.support.calling.logits_of` for how it
+        is called, and what it may answer.
+        """
         wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
         inputs = batch.input
-        if isinstance(inputs, Tensor) and inputs.is_floating_point() and wanted is not None:
-            inputs = inputs.to(wanted)  # numpy's arrays are float64 where nobody asked for it
-        return model(inputs)
+        if isinstance(inputs, (Tensor, KeywordInputs)) and wanted is not None:
+            # numpy's arrays are float64 where nobody asked for it
+            inputs = map_tensors(inputs, lambda tensor: tensor.to(wanted) if tensor.is_floating_point() else tensor)
+        return logits_of(called(model, inputs))
 
     def check_output(self, output: Any, batch: Batch) -> None:
         """Raise an InvalidInputError unless `output` are logits of the batch: neither another shape nor probabilities.

@@ -8,7 +8,6 @@ import numpy as np
 
 from noisycorrect.classification.kind import ClassLabels
 from noisycorrect.labels import LabelKind
-from noisycorrect.labels.given import as_array
 from noisycorrect.outputs import LogitsTask, SoftLoss, soft_cross_entropy
 from noisycorrect.support.errors import InvalidInputError
 
@@ -53,8 +52,8 @@ class Classification(LogitsTask):
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` are class labels, (N,), and (for training) every class has one."""
-        super().check_given(given, training=training)
-        missing = np.setdiff1d(np.arange(self.num_classes), as_array(given, "labels"))
+        labels = self.kind.checked(given, self.num_classes, "labels" if training else "validation labels")
+        missing = np.setdiff1d(np.arange(self.num_classes), labels)
         if len(missing) and training and not self.allow_empty_classes:
             raise InvalidInputError(
                 f"labels of each of {self.num_classes} classes",

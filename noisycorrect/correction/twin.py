@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.correction.part import Setup
+from noisycorrect.support.calling import called, logits_of
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import unwrap
@@ -54,6 +55,8 @@ class TwinNetworks(nn.Module):
     >>> torch.allclose(log_probs.exp().sum(1), torch.ones(5))
     True
     """
+
+    hands_inputs_on = True  # as they are: each network takes from them what it wants
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -100,7 +103,7 @@ class TwinNetworks(nn.Module):
             Logits of both; log of their mean probability, at least float32.
         """
         pair = inputs if isinstance(inputs, InputPair) else InputPair(inputs, inputs)
-        outputs = self.first(pair.first), self.second(pair.second)
+        outputs = logits_of(called(self.first, pair.first)), logits_of(called(self.second, pair.second))
         for output in outputs:
             if not isinstance(output, Tensor) or output.dim() != 2:
                 raise InvalidInputError(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
+from noisycorrect.support.arrays import is_array
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Task
 
@@ -45,7 +46,8 @@ class RunData:
         `predicts` says whether the run will use predictions in the canonical frame.
         """
         if unlabeled is not None:
-            if not hasattr(unlabeled, "__len__") or not hasattr(unlabeled, "__getitem__"):
+            is_set = hasattr(unlabeled, "__len__") and hasattr(unlabeled, "__getitem__")
+            if not is_set and not is_array(unlabeled):
                 raise InvalidInputError(
                     "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, fix="pass inputs"
                 )
