@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from noisycorrect.correction.part import Setup
 from noisycorrect.support.calling import called, logits_of
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.modules import unwrap
+from noisycorrect.support.modules import copied, unwrap
 from noisycorrect.support.rng import seeded
 
 _RESETS = ("reset_parameters", "_reset_parameters")  # torch's attention layers have the second
@@ -150,7 +149,7 @@ def reinitialised(model: nn.Module, seed: int, *, layers: Iterable[str] | None =
     (True, False)
     """
     seed = whole_number("seed", seed, least=0)
-    fresh = copy.deepcopy(model)
+    fresh = copied(model)
     chosen = dict(fresh.named_modules()) if layers is None else _inside(fresh, layers)
     frozen = _frozen_modules(fresh)
     # A module may reset what belongs to others, as attention does, so all that is frozen is put back at the end.

@@ -101,8 +101,7 @@ def _labels_as_tensor(labels: Any) -> Tensor:
             if text or not array.size
             else "pass numbers, and -1 for a sample without a label: labels.fillna(-1) of pandas",
         )
-    labels = as_inputs(array, "labels")
-    return labels.bool() if array.dtype.kind == "b" else labels  # type: ignore[union-attr, return-value]
+    return torch.as_tensor(as_inputs(array, "labels"))
 
 
 def checked_weights(weights: Any, length: int) -> Tensor:

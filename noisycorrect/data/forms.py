@@ -131,7 +131,7 @@ def _by_name(values: Mapping[Any, Any], name: str) -> dict[str, Tensor]:
 def _scipy(values: Tensor) -> Any:
     from scipy import sparse
 
-    coo = values.detach().cpu().to_sparse_coo().coalesce()
+    coo = values.detach().cpu().to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
     if coo.dim() != 2:
         raise InvalidInputError("sparse inputs (N, F)", got=f"shape {tuple(coo.shape)}", fix="pass inputs.to_dense()")
     return sparse.coo_array((coo.values().numpy(), tuple(coo.indices().numpy())), shape=tuple(coo.shape))
@@ -196,7 +196,7 @@ def _kind(array: np.ndarray) -> str:
 def _encoding(array: np.ndarray) -> str:
     first = array.flat[0] if array.size else None
     if isinstance(first, (str, bytes)) and array.ndim == 1:
-        return "turn texts into numbers: TfidfVectorizer().fit_transform(texts) of scikit-learn, or a tokenizer's input_ids"
+        return "turn texts into numbers: scikit-learn's TfidfVectorizer().fit_transform(texts), or token ids"
     if isinstance(first, (str, bytes)):
         return "encode columns of text: pandas.get_dummies(frame), or scikit-learn's OneHotEncoder"
     if array.dtype.kind in "mM":
@@ -242,7 +242,8 @@ def joined(inputs: Inputs, more: Inputs) -> Inputs:
         if not isinstance(inputs, Mapping) or not isinstance(more, Mapping) or inputs.keys() != more.keys():
             expected = f"unlabeled inputs {sorted(inputs)}" if isinstance(inputs, Mapping) else "one unlabeled input"
             raise InvalidInputError(expected, got=_described(more), fix=fix)
-        return type(inputs)({key: joined(value, more[key]) for key, value in inputs.items()})
+        by_name: Any = {key: joined(value, more[key]) for key, value in inputs.items()}
+        return type(inputs)(by_name)
     if more.is_floating_point() != inputs.is_floating_point():
         expected = f"unlabeled inputs of dtype {inputs.dtype}, as the labelled ones"
         raise InvalidInputError(expected, got=str(more.dtype), fix=fix)

@@ -100,14 +100,10 @@ def _fix_of_fields(batch: Any) -> str:
 def _position(third: Any, size: int | None) -> Any:
     """Return the third element of an item, or of a batch of `size`, if it is the position; None if it is no number."""
     array = third if isinstance(third, (Tensor, np.ndarray)) else None
-    if array is None and isinstance(third, (list, tuple)) and size is not None and len(third) == size:
-        kinds = {type(each) for each in third}
-        array = (
-            np.asarray(third) if kinds and all(issubclass(kind, (int, float, np.number)) for kind in kinds) else None
-        )
-    shape = () if size is None else (size,)
-    if array is None and isinstance(third, (int, float, np.number)):
+    listed = size is not None and isinstance(third, (list, tuple)) and len(third) == size
+    if isinstance(third, (int, float, np.number)) or (listed and all(isinstance(x, (int, float)) for x in third)):
         array = np.asarray(third)
+    shape = () if size is None else (size,)
     if array is None or tuple(array.shape) != shape:
         return None
     values = array.cpu().numpy() if isinstance(array, Tensor) else array
@@ -150,15 +146,11 @@ def _stacked(values: Sequence[Any], name: str) -> Any:
     except (TypeError, RuntimeError, ValueError) as error:
         fix = "make them equally large, or pass collate_fn= to SelfCorrector"
         if name in KEYWORDS:
-            fix = (
-                'pass collate_fn=transformers.DataCollatorWithPadding(tokenizer), or tokenize with padding="max_length"'
-            )
+            fix = 'pass collate_fn=DataCollatorWithPadding(tokenizer) of transformers, or padding="max_length"'
         elif type(values[0]).__module__.startswith("PIL"):
             fix = "turn pictures into tensors in the data set: torchvision.transforms.ToTensor(), or set_transform"
         elif name == "label":
-            fix = (
-                "give every sample one label; sequences of labels go with collate_fn=noisycorrect.tokens.pad_sequences"
-            )
+            fix = "give every sample one label; sequences of labels need collate_fn=noisycorrect.tokens.pad_sequences"
         got = f"{type(values[0]).__name__}: {str(error).splitlines()[0]}"
         raise InvalidInputError(f"items whose {name} can be stacked to a batch", got=got, fix=fix) from error
 

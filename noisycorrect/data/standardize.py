@@ -213,13 +213,13 @@ def standardize_of(model: nn.Module) -> Standardize | None:
 def _blocks(data: MapStyleDataset, num_workers: int) -> Iterator[tuple[Sequence[int], Tensor | None]]:
     """Yield positions and inputs (n, F) of the samples that count; None instead of what are no floating vectors."""
     if isinstance(data, ArrayDataset):
-        vectors = isinstance(data.inputs, SparseRows) or are_vectors(data.inputs)
-        step = (
-            _BLOCK if not isinstance(data.inputs, SparseRows) else max(1, min(_BLOCK, _VALUES // data.inputs.shape[1]))
-        )
+        inputs, step = data.inputs, _BLOCK
+        vectors = are_vectors(inputs)
+        if isinstance(inputs, SparseRows):
+            vectors, step = True, max(1, min(_BLOCK, _VALUES // inputs.shape[1]))
         for start in range(0, len(data), step):
             rows = range(start, min(start + step, len(data)))
-            yield rows, rows_of(data.inputs, slice(rows.start, rows.stop)) if vectors else None
+            yield rows, rows_of(inputs, slice(rows.start, rows.stop)) if vectors else None
         return
     picks = np.linspace(0, len(data) - 1, min(SAMPLES_READ, len(data))).astype(int).tolist()
     # The first alone: it tells whether there is anything to read.

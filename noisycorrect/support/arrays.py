@@ -88,7 +88,8 @@ def as_array(values: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InvalidInputError(f"{name} as an array of numbers", got=str(error), fix="pass one array") from error
+        got, fix = f"a ragged sequence ({error})", "make all entries the same size"
+        raise InvalidInputError(f"{name} as an array of numbers", got=got, fix=fix) from error
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -139,9 +140,8 @@ def is_missing(value: Any) -> bool:
 def _of_frame(frame: Any, name: str) -> np.ndarray:
     """Return a table as an array (N, F); columns of numbers that may be missing get NaN there."""
     names = list(frame.columns)
-    columns = [
-        of_column(frame.iloc[:, place] if hasattr(frame, "iloc") else frame[own]) for place, own in enumerate(names)
-    ]
+    places = range(len(names))  # pandas may have a name twice
+    columns = [of_column(frame.iloc[:, place] if hasattr(frame, "iloc") else frame[names[place]]) for place in places]
     if not columns:
         raise InvalidInputError(f"{name} with columns", got="a table without any", fix="select the columns to use")
     columns = [_numbers(column) for column in columns]

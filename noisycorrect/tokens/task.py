@@ -40,10 +40,10 @@ def pad_sequences(items: Sequence[Any]) -> tuple[Any, ...]:
 
     inputs, labels, index, _ = zip(*map(split_fields, items), strict=True)
     many = isinstance(inputs[0], Mapping)
-    batch: Any = (
-        padded(inputs, 0) if not many else {key: padded([each[key] for each in inputs], 0) for key in inputs[0]}
-    )
-    batch = KeywordInputs(batch) if isinstance(inputs[0], KeywordInputs) else batch
+    batch: Any = padded(inputs, 0) if not many else {}
+    if many:
+        batch = {key: padded([each[key] for each in inputs], 0) for key in inputs[0]}
+        batch = KeywordInputs(batch) if isinstance(inputs[0], KeywordInputs) else batch
     given = padded(labels, IGNORED)
     return (batch, given) if index[0] is None else (batch, given, torch.as_tensor(index))
 
