@@ -111,7 +111,7 @@ def _results_in(model: nn.Module) -> Iterator[Tensor]:
 
 
 def _is_lazy(value: Any) -> bool:
-    return isinstance(value, nn.parameter.UninitializedTensorMixin)
+    return isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer))
 
 
 def _results(value: Any) -> Iterator[Tensor]:

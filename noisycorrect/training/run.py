@@ -243,8 +243,9 @@ class Run:
             if self.engine.augment is not None:
                 batch.input = self.engine.augment(batch.input)
             # Ranks exchange gradients once a step.
-            alone = isinstance(self.trained, nn.parallel.DistributedDataParallel) and not self._ends
-            with self.trained.no_sync() if alone else contextlib.nullcontext():
+            waits = isinstance(self.trained, nn.parallel.DistributedDataParallel) and not self._ends
+            waiting: Any = self.trained.no_sync() if waits else contextlib.nullcontext()  # type: ignore[operator]
+            with waiting:
                 yield batch
 
     def _weigh(self, number: int, batch: Batch) -> None:
