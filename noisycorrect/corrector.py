@@ -44,7 +44,8 @@ class SelfCorrector:
     Parameters
     ----------
     model : nn.Module
-        Any network whose output the task understands: logits (N, K) for classification. It is copied, not changed.
+        Any network whose output the task understands: logits (N, K) for classification, alone, first in a tuple, or as
+        ``.logits`` of an object. Inputs by name are passed as keyword arguments. It is copied, not changed.
     task : str or Task
         ``"classification"`` or another name of :data:`~noisycorrect.task.TASKS`, or a task object.
     num_classes : int, optional

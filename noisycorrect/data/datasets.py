@@ -25,6 +25,7 @@ from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
 from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
 from noisycorrect.labels.given import NUMBER_THEM
 from noisycorrect.support.arrays import as_array, is_array, is_frame
+from noisycorrect.support.calling import KeywordInputs
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import seeded
 
@@ -143,11 +144,13 @@ class WithUnlabeled(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         if index < len(self.labeled):
             inputs, label, _, extra = split_fields(self.labeled[index])
+            if isinstance(inputs, KeywordInputs):  # beside named inputs there are texts and ids, of which nobody asks
+                extra = {key: extra[key] for key in WEIGHT_KEYS if key in extra}
             if extra:
                 raise InvalidInputError(
                     "items of an input and a label together with unlabeled=",
                     got=f"further fields {sorted(extra)}",
-                    fix="leave them out, or put all samples into one data set, some without a label",
+                    fix="leave them out, or put all samples into one data set, some with the label -1",
                 )
             # Numbers of all sorts make one batch, and so do arrays.
             return inputs, int(label) if np.ndim(label) == 0 else torch.as_tensor(label)
@@ -169,6 +172,9 @@ def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> Ma
         if weights is not None:
             weights = torch.cat([weights, torch.ones(count_of(more))])
         return ArrayDataset(joined(labeled.inputs, more), torch.cat([labels, none]), weights)
+    if isinstance(unlabeled, Mapping) and all(isinstance(key, str) for key in unlabeled):
+        inputs = as_inputs(input_of(unlabeled), "unlabeled")
+        unlabeled = ArrayDataset(inputs, torch.zeros(count_of(inputs)))  # of whose items the inputs are taken
     if is_array(unlabeled):
         unlabeled = as_inputs(unlabeled, "unlabeled")
     return WithUnlabeled(labeled, unlabeled, missing)

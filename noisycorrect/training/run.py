@@ -18,6 +18,7 @@ from noisycorrect.correction.base import Correction, Predictions
 from noisycorrect.correction.part import RunPart, Setup, share_memory
 from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
 from noisycorrect.data.batches import Batch, are_vectors, check_generation
+from noisycorrect.data.forms import SparseRows
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
@@ -30,7 +31,7 @@ from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
-from noisycorrect.training.features import features_of
+from noisycorrect.training.features import WIDE, features_of, projection
 from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights
@@ -321,8 +322,14 @@ class Run:
         return self._whole(probs for _, probs in self.engine.predict(model, self.loaders.canonical()))
 
     def features(self) -> Tensor:
-        """Return what the samples of the training set can be compared by, float32 (N, F), on the device."""
-        return self._whole(features_of(self.model, self.engine, self.loaders.canonical()))
+        """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
+
+        Of a sparse matrix of many columns, a random projection.
+        """
+        inputs = getattr(self.data.canonical, "inputs", None)
+        wide = isinstance(inputs, SparseRows) and inputs.shape[1] > WIDE
+        projected = projection(inputs.shape[1], self.seed) if wide and inputs is not None else None
+        return self._whole(features_of(self.model, self.engine, self.loaders.canonical(), projected=projected))
 
     def _whole(self, own: Iterable[Tensor]) -> Tensor:
         """Return the rows of all ranks' shards, on the device."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noisycorrect.data.batches import Batch
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, checked_weights
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, WithUnlabeled, checked_weights
 from noisycorrect.objective import Objective
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Task
@@ -32,9 +32,12 @@ def weights_of_run(sample_weight: Any, labeled: int, train: MapStyleDataset) -> 
     InvalidInputError
         If weights are not one finite number >= 0 a sample.
     """
-    if sample_weight is None:
-        return train.sample_weight if isinstance(train, ArrayDataset) else None
     length = len(train)
+    if sample_weight is None:
+        own = train.labeled if isinstance(train, WithUnlabeled) else train
+        sample_weight = own.sample_weight if isinstance(own, ArrayDataset) else None
+    if sample_weight is None:
+        return None
     shape = getattr(sample_weight, "shape", None)
     given = int(shape[0]) if shape else len(sample_weight)
     weights = checked_weights(sample_weight, length if given == length else labeled)

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 from noisycorrect import (
     RECIPES,
+    Callback,
     Schedule,
     evidence_from_features,
     find_label_issues,
@@ -21,6 +22,7 @@ from noisycorrect.data.datasets import ArrayDataset, as_dataset, join_unlabeled,
 from noisycorrect.data.forms import SparseRows, as_inputs, joined
 from noisycorrect.data.items import split_fields
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.training.features import PROJECTED, WIDE
 
 QUICK = SHORT.replace(schedule=Schedule(1, 1, 1))
 INPUTS, GIVEN, CLEAN = blobs(60)
@@ -63,7 +65,7 @@ def test_tables_of_pandas_give_the_same_run():
     assert result.history[-1]["val_accuracy"] == reference.history[-1]["val_accuracy"]
     with pytest.raises(InvalidInputError, match=r"one DataFrame; to fix: .*frame\[features\]"):
         corrector().fit(frame)
-    with pytest.raises(InvalidInputError, match="got object.*-1 for a sample without a label"):
+    with pytest.raises(InvalidInputError, match=r"a sample without a label has -1: .*labels.fillna\(-1\)"):
         corrector().fit((INPUTS[:3], pandas.array([0, None, 1], "Int64")))
     names = pandas.Series(["a", "b", None], index=[5, 6, 7])
     with pytest.raises(InvalidInputError, match="to fix: number the classes from 0: names, labels = np.unique"):
@@ -147,6 +149,29 @@ def test_sparse_rows_stay_sparse_until_they_are_a_batch():
         join_unlabeled(as_dataset((matrix, labels), "train"), dense, -1)
     with pytest.raises(InvalidInputError, match="sparse inputs"):
         SparseRows(sparse.csr_array(matrix.astype(complex)))
+
+
+def test_unlabeled_arrays_by_name_follow_a_data_set():
+    items = [(INPUTS[i], int(GIVEN[i])) for i in range(60)]
+    reference = corrector(recipe=QUICK).fit(items, unlabeled=list(INPUTS[:10]))
+    for more in ({"x": INPUTS[:10].numpy()}, INPUTS[:10].numpy().astype(">f4"), sparse.csr_matrix(INPUTS[:10].numpy())):
+        assert_equal_runs(corrector(recipe=QUICK).fit(items, unlabeled=more), reference)
+
+
+def test_neighbors_in_a_wide_sparse_matrix_are_sought_in_a_projection():
+    class Features(Callback):
+        def on_fit_begin(self, run):
+            self.found = run.features()
+
+    wide = sparse.random(60, 2 * WIDE, 0.01, format="csr", random_state=0)
+    watch = Features()
+    recipe = QUICK.replace(correction=None, average=None)
+    corrector(nn.Linear(2 * WIDE, CLASSES), recipe=recipe, callbacks=[watch]).fit((wide, GIVEN))
+    assert watch.found.shape == (60, PROJECTED)
+    cosine = nn.functional.cosine_similarity
+    dense = torch.tensor(wide.toarray()).float()
+    off = cosine(watch.found[:1], watch.found[1:]) - cosine(dense[:1], dense[1:])
+    assert 0.01 < off.std() < 0.06, "1/32, as said"
 
 
 def test_votes_on_inputs_in_other_forms():

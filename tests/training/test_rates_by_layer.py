@@ -43,7 +43,8 @@ def test_groups_keep_their_ratios(rates):
     assert max(heads) == pytest.approx(0.1, rel=0.5)
     assert len(set(heads)) > 6
     start = dict(network().named_parameters())
-    assert all(not torch.equal(value, start[name]) for name, value in result.model.named_parameters())
+    moved = {name for name, value in result.model.named_parameters() if not torch.equal(value, start[name])}
+    assert moved >= start.keys() - {"0.bias"}  # BatchNorm takes away what a bias before it adds
 
 
 def test_one_rate_for_all_layers_is_the_plain_run():

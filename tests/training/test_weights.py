@@ -45,17 +45,18 @@ def oracle(logits, given, evidence, trust, weights, per_class):
 @pytest.mark.parametrize("generation", [0, 1])
 def test_the_weighted_loss_of_refined_labels(generation):
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(9, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(9, 3, generator=generator, dtype=torch.float64)
     evidence = torch.rand(9, 3, generator=generator).softmax(1) if generation else None
-    given, trust, weight = torch.tensor([0, 1, 2, -1, 0, 1, 2, 2, -1]), torch.rand(9, generator=generator), WEIGHTS[:9]
+    given, weight = torch.tensor([0, 1, 2, -1, 0, 1, 2, 2, -1]), WEIGHTS[:9]
+    trust = torch.rand(9, generator=generator) if generation else torch.ones(9)
     batch = Batch(torch.arange(9), None, given, Trust(trust * (given >= 0)), evidence, generation, weight=weight)
     task = Classification(3, class_weight=PER_CLASS)
     rows = None if evidence is None else evidence.double().tolist()
     expected = oracle(logits.tolist(), given.tolist(), rows, trust.tolist(), weight.tolist(), PER_CLASS)
-    assert float(task.loss(logits, batch)) == pytest.approx(expected, rel=1e-6)
+    assert task.loss(logits, batch).item() == pytest.approx(expected, rel=1e-6)
     batch.weight = None
     expected = oracle(logits.tolist(), given.tolist(), rows, trust.tolist(), [1.0] * 9, PER_CLASS)
-    assert float(task.loss(logits, batch)) == pytest.approx(expected, rel=1e-6)
+    assert task.loss(logits, batch).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("where", ["argument", "dict of arrays", "items", "column"])
@@ -86,6 +87,9 @@ def test_weights_of_one_change_nothing_and_weights_of_others_do():
     for same in (ones, every, classes):
         assert_equal_runs(same, plain)
     other = corrector(recipe=QUICK).fit((INPUTS, GIVEN), None, INPUTS, sample_weight=WEIGHTS)
+    arrays = {"x": INPUTS, "y": GIVEN, "weight": WEIGHTS}
+    for unlabeled in (INPUTS, list(INPUTS)):
+        assert_equal_runs(corrector(recipe=QUICK).fit(arrays, None, unlabeled), other)
     assert not torch.equal(other.model[0].weight, plain.model[0].weight)
 
 
