@@ -45,7 +45,8 @@ class SelfCorrector:
     Parameters
     ----------
     model : nn.Module
-        Any network whose output the task understands: logits (N, K) for classification. It is copied, not changed.
+        Any network whose output the task understands: logits (N, K) for classification, alone, first in a tuple, or as
+        ``.logits`` of an object. Inputs by name are passed as keyword arguments. It is copied, not changed.
     task : str or Task
         ``"classification"`` or another name of :data:`~noisycorrect.task.TASKS`, or a task object.
     num_classes : int, optional
@@ -60,9 +61,13 @@ class SelfCorrector:
         Peak learning rate. Default: the recipe's, or the factory's own if an `optimizer` is passed.
     batch_size : int, optional
         Samples in a batch, over all ranks. Default: the recipe's.
+    accumulate : int, optional
+        Batches whose gradients make one step, see :class:`~noisycorrect.Recipe`. Default: the recipe's, mostly 1.
     optimizer : callable, optional
-        ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. Default: the
-        recipe's, SGD with momentum 0.9 and weight decay 5e-4.
+        ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. If its first
+        argument is called ``model``, it gets the run's own network, for rates by layer: ``lambda model: SGD([{"params":
+        model.head.parameters(), "lr": 0.1}, ...])``. Default: the recipe's, SGD with momentum 0.9 and weight decay
+        5e-4.
     augment : callable, optional
         ``augment(input) -> input`` on training batches, on the device. Predictions see inputs without it.
     collate_fn : callable, optional
@@ -113,6 +118,7 @@ class SelfCorrector:
         epochs: int | None = None,
         lr: float | None = None,
         batch_size: int | None = None,
+        accumulate: int | None = None,
         optimizer: OptimizerFactory | None = None,
         augment: Callable[[Any], Any] | None = None,
         collate_fn: Collate | None = None,
@@ -128,7 +134,10 @@ class SelfCorrector:
             raise InvalidInputError("model to be an nn.Module", got=_named(model), fix="pass a network, an object")
         self.model = model
         self.task = _made_task(task, num_classes)
-        self.recipe = _made_recipe(recipe, self.task.kind.name, epochs, lr, batch_size, optimizer)
+        found = RECIPES.of_kind(recipe, self.task.kind.name)
+        if accumulate is not None:
+            found = found.replace(accumulate=accumulate)
+        self.recipe = _made_recipe(found, epochs, lr, batch_size, optimizer)
         if self.recipe.needs_augment and augment is None:
             fix = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"
             raise InvalidInputError(f"augment= with the recipe {recipe!r}", got="None", fix=fix)
@@ -153,6 +162,7 @@ class SelfCorrector:
         unlabeled: Any = None,
         *,
         canonical: Any = None,
+        sample_weight: Any = None,
         clean_labels: Any = None,
         val_clean_labels: Any = None,
         resume: str | bool = "auto",
@@ -161,10 +171,12 @@ class SelfCorrector:
 
         Parameters
         ----------
-        train : Dataset, pair of arrays, or DataLoader
+        train : Dataset, pair of arrays, dict of arrays, or DataLoader
             Map-style data set of ``(input, label)``, ``(input, label, index)`` or dicts (``input``, ``image`` or ``x``;
-            ``label``, ``given``, ``y`` or ``target``), or ``(inputs, labels)``. Labels are taken from its ``targets``
-            or ``labels`` if it has them, else every item is read once. Only a DataLoader's dataset is used.
+            ``label``, ``given``, ``y`` or ``target``; or as Hugging Face names them: ``input_ids``, ``labels``, ...),
+            or ``(inputs, labels)``: arrays, tensors, lists, tables, sparse matrices (docs/inputs.md has all forms).
+            Labels are taken from its ``targets`` or ``labels`` if it has them, else every item is read once. Only a
+            DataLoader's dataset is used.
         val : same, optional
             Validation set; measured at the end of each cycle.
         unlabeled : data set of inputs, or array, optional
@@ -174,6 +186,11 @@ class SelfCorrector:
             The training set without augmentation, for predictions; the unlabelled inputs may follow. Needed if the
             items of `train` are augmented when they are read and the run predicts them: a correction with evidence
             of every step takes it from training, augmented. Default: ``train.canonical()`` where there is one.
+        sample_weight : array-like, shape (N,), optional
+            What each training sample counts in the loss, >= 0, whatever its label becomes; unlabelled samples weigh 1
+            if nothing is said of them. The loss is divided by the number of samples: weights of mean 1 keep the
+            learning rate's meaning. Items may carry theirs in a dict, under ``sample_weight``. Neighbours, evidence,
+            averages and metrics do not know weights.
         clean_labels, val_clean_labels : array-like of int, optional
             True labels, for measuring only: the history then says how good refined labels and model are against them.
             For masks `clean_labels` is a sequence of masks, and `val` should have clean ones.
@@ -195,7 +212,7 @@ class SelfCorrector:
         NonFiniteLossError
             If the loss becomes NaN or infinite; the last checkpoint is good.
         """
-        data = self._data(train, val, unlabeled, canonical, clean_labels, val_clean_labels)
+        data = self._data(train, val, unlabeled, canonical, sample_weight, clean_labels, val_clean_labels)
         with self._opened(data, resume) as run:
             run.rehearse()
             try:
@@ -205,8 +222,8 @@ class SelfCorrector:
                         for batch in batches:
                             with run.engine.autocast():  # the objective asks correction.in_step for its targets
                                 loss = run.objective.loss(run.trained, batch, run.correction)
-                            run.step(loss)  # Eq. 5
-                            run.average.after_step(run.student)
+                            if run.step(loss):  # Eq. 5
+                                run.average.after_step(run.student)
                             self.callbacks.on_batch_end(run, batch)
                     self.callbacks.on_epoch_end(run)
                     if run.ends_cycle:
@@ -244,7 +261,14 @@ class SelfCorrector:
         )
 
     def _data(
-        self, train: Any, val: Any, unlabeled: Any, canonical: Any, clean_labels: Any, val_clean_labels: Any
+        self,
+        train: Any,
+        val: Any,
+        unlabeled: Any,
+        canonical: Any,
+        sample_weight: Any,
+        clean_labels: Any,
+        val_clean_labels: Any,
     ) -> RunData:
         correction = self.recipe.correction
         data = RunData.make(
@@ -253,6 +277,7 @@ class SelfCorrector:
             val=None if val is None else as_dataset(val, "val"),
             unlabeled=unlabeled,
             canonical=None if canonical is None else as_dataset(canonical, "canonical"),
+            sample_weight=sample_weight,
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
             predicts=correction is not None and correction.predicts,
@@ -260,6 +285,8 @@ class SelfCorrector:
         self.task.check_given(data.given)
         if data.val is not None:
             self.task.check_given(data.val_given, training=False)
+            # As they are compared with batches: of their own memory, one class a sample.
+            data.val_given = self.task.kind.checked(data.val_given, self.task.num_classes, "validation labels")
         if clean_labels is not None:
             data.clean_labels = self.task.kind.checked_clean(
                 clean_labels, self.task.num_classes, len(data.train), "clean_labels"
@@ -300,15 +327,13 @@ def _made_task(task: str | Task, num_classes: int | None) -> Task:
 
 
 def _made_recipe(
-    recipe: str | Recipe | None,
-    kind: str,
+    found: Recipe,
     epochs: int | None,
     lr: float | None,
     batch_size: int | None,
     optimizer: OptimizerFactory | None,
 ) -> Recipe:
     """Return the recipe of a run: with what was passed beside it, and its budget divided."""
-    found = RECIPES.of_kind(recipe, kind)
     if optimizer is not None:
         found = found.replace(optimizer=optimizer, lr=lr)
     elif lr is not None:

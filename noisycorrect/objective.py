@@ -26,11 +26,14 @@ class Objective(RunPart, ABC):
     corrects : bool
         Whether :meth:`loss` runs the model through the correction's ``in_step``, so that each step's predictions may
         change its targets. One that does not learns from given labels, or from those of a cycle's end.
+    weighs : bool
+        Whether the weights of samples and classes count: :meth:`loss` takes its loss from the task's.
     networks : int
         Networks that are trained.
     """
 
     corrects = False
+    weighs = False
     networks = 1
 
     def passes(self, epoch: int, epochs: int) -> float:
@@ -58,7 +61,7 @@ class TaskLoss(Objective):
     {'name': 'TaskLoss'}
     """
 
-    corrects = True
+    corrects = weighs = True
 
     def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the loss against the targets that the correction makes of the batch."""
@@ -72,7 +75,7 @@ class EarlyLearning(Objective):
     The second term is :math:`\lambda\,c \log(1 - \langle p, e \rangle)` (Liu et al. 2020, "Early-learning
     regularization prevents memorization of noisy labels", Eq. 6, with a correction's evidence e as their target and
     weighted by how sure it is, :math:`c = \max_k e_k`; :func:`early_learning_penalty`). It needs a correction with
-    evidence in training.
+    evidence in training. Weights of samples and classes count in the task's loss alone.
 
     Parameters
     ----------
@@ -95,7 +98,7 @@ class EarlyLearning(Objective):
     {'name': 'EarlyLearning', 'strength': 2.0, 'consistency': 0.0}
     """
 
-    corrects = True
+    corrects = weighs = True
 
     def __init__(
         self,

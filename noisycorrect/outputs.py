@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,19 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import codec_named
 from noisycorrect.labels.refine import within
 from noisycorrect.support import distributed
+from noisycorrect.support.calling import KeywordInputs, called, logits_of
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Metrics
 
-SoftLoss = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> scalar
+SoftLoss = Callable[..., Tensor]  # (logits, targets) -> scalar; one with `weight` also takes weights
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def soft_cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""Return the cross-entropy to soft targets: :math:`-\sum_k t_k \log softmax(z)_k`, mean over what is labelled.
 
     Parameters
@@ -30,6 +33,8 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         Unnormalised scores; half precision is taken to float32, float64 stays.
     targets : Tensor, shape (N, K, ...)
         Probabilities over dimension 1; zeros there are a sample, or a place in it, without a label: it does not count.
+    weight : Tensor, shape (N, K, ...) or one that fits it, optional
+        :math:`w \ge 0` in :math:`-\sum_k w_k t_k \log softmax(z)_k`. The mean is over as many as without weights.
 
     Returns
     -------
@@ -42,7 +47,8 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     tensor(4.)
     """
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    losses = -(targets * F.log_softmax(wide, dim=1)).sum(1)
+    parts = targets if weight is None else weight * targets
+    losses = -(parts * F.log_softmax(wide, dim=1)).sum(1)
     labeled = (targets.sum(1) > 0).sum()
     return losses.sum() / labeled.clamp(min=1)
 
@@ -68,6 +74,7 @@ class LogitsTask:
 
     kind: type[LabelKind]
     codec = "float32"
+    weighs = True
     main_metric = "accuracy"
     prediction_passes = 1
     frame: Any = None
@@ -85,12 +92,17 @@ class LogitsTask:
         self.kind.checked(given, self.num_classes, "labels" if training else "validation labels")
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """Return the model's output for a batch; a floating input is taken to the dtype of the parameters."""
+        """Return the logits that a model gives of a batch; a floating input is taken to the dtype of the parameters.
+
+        See :func:`~noisycorrect.support.calling.called` and :func:`~noisycorrect.support.calling.logits_of` for how it
+        is called, and what it may answer.
+        """
         wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
         inputs = batch.input
-        if isinstance(inputs, Tensor) and inputs.is_floating_point() and wanted is not None:
-            inputs = inputs.to(wanted)  # numpy's arrays are float64 where nobody asked for it
-        return model(inputs)
+        if isinstance(inputs, (Tensor, KeywordInputs)) and wanted is not None:
+            # numpy's arrays are float64 where nobody asked for it
+            inputs = map_tensors(inputs, lambda tensor: tensor.to(wanted) if tensor.is_floating_point() else tensor)
+        return logits_of(called(model, inputs))
 
     def check_output(self, output: Any, batch: Batch) -> None:
         """Raise an InvalidInputError unless `output` are logits of the batch: neither another shape nor probabilities.
@@ -124,7 +136,20 @@ class LogitsTask:
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the mean loss of an output against the batch's refined labels, over what has a label or evidence."""
-        return self.soft_loss(self.logits(output, batch), self.targets(batch))
+        logits, targets, weight = self.logits(output, batch), self.targets(batch), self.weights(batch)
+        if weight is None:
+            return self.soft_loss(logits, targets)
+        if not takes_weight(self.soft_loss):
+            raise InvalidInputError(
+                "a loss that takes weights, loss(logits, targets, weight=weight)",
+                got=getattr(self.soft_loss, "__qualname__", type(self.soft_loss).__qualname__),
+                fix="give it an argument weight that multiplies the targets, (N, K) or (N, 1); or leave weights out",
+            )
+        return self.soft_loss(logits, targets, weight=weight.reshape(*weight.shape, *[1] * (targets.dim() - 2)))
+
+    def weights(self, batch: Batch) -> Tensor | None:
+        """Return what the targets of a batch count, (B, 1): the weights of its samples; None is 1 for all."""
+        return None if batch.weight is None else batch.weight.unsqueeze(1)
 
     def probs(self, output: Any) -> Tensor:
         """Return class probabilities, float32 (B, K, ...)."""
@@ -138,6 +163,20 @@ class LogitsTask:
     def metrics(self) -> Metrics:
         """Return fresh metrics: accuracy, mean_accuracy, nll."""
         return ClassMetrics(self.num_classes)
+
+
+def takes_weight(loss: SoftLoss) -> bool:
+    """Return whether a loss has an argument `weight`.
+
+    Examples
+    --------
+    >>> takes_weight(soft_cross_entropy), takes_weight(lambda logits, targets: 0)
+    (True, False)
+    """
+    try:
+        return "weight" in inspect.signature(loss).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def checked_shape(output: Any, wanted: tuple[int | str, ...], *, fix: str) -> Tensor:

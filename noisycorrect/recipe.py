@@ -56,11 +56,16 @@ class Recipe:
     objective : Objective
         What a step minimises.
     optimizer : callable
-        ``optimizer(parameters, lr=lr)`` -> Optimizer, or ``optimizer(parameters)`` if `lr` is None.
+        ``optimizer(parameters, lr=lr)`` -> Optimizer, or ``optimizer(parameters)`` if `lr` is None. If its first
+        argument is called ``model``, or annotated as a module, it gets the run's network: for rates by layer.
     lr : float or None
         Peak of the initial phase; None is the optimizer factory's own.
     batch_size : int
         Samples in a batch, over all ranks.
+    accumulate : int
+        Batches whose gradients make one step: a step is that of a batch of ``accumulate * batch_size`` samples, in the
+        memory of one of `batch_size` (but BatchNorm sees the smaller ones). The last step of an epoch has what is left;
+        the rate changes with the steps.
     epochs : int or None
         Default budget; None is 150, the paper's, or the sum of a fixed schedule.
     clip_grad_norm : float or None
@@ -99,6 +104,7 @@ class Recipe:
     optimizer: OptimizerFactory = PAPER_OPTIMIZER
     lr: float | None = 7e-3
     batch_size: int = 36
+    accumulate: int = 1
     epochs: int | None = None
     clip_grad_norm: float | None = None
     weight_decay: float = 0.0
@@ -114,6 +120,7 @@ class Recipe:
             if self.lr == 0:
                 raise InvalidInputError("lr > 0", got="0", fix="the paper's is 7e-3")
         set_field(self, "batch_size", whole_number("batch_size", self.batch_size, least=1))
+        set_field(self, "accumulate", whole_number("accumulate", self.accumulate, least=1))
         if self.clip_grad_norm is not None:
             fix = "1.0 is common, None is off"
             norm = finite_number("clip_grad_norm", self.clip_grad_norm, above=0, fix=fix)
@@ -305,6 +312,7 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """Return plain values that a run and the run that resumes it must share, a part each."""
         correction = None if self.correction is None else self.correction.identity()
+        more = {} if self.accumulate == 1 else {"accumulate": self.accumulate}  # as checkpoints of before have it
         return {
             "rates": repr(self.rates),
             "average": repr(self.average),
@@ -315,6 +323,7 @@ class Recipe:
             "clip_grad_norm": self.clip_grad_norm,
             "weight_decay": self.weight_decay,
             "standardize": self.standardize,
+            **more,
         }
 
 

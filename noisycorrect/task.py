@@ -51,6 +51,8 @@ class Task(Protocol):
         The metric of :meth:`metrics` whose value on the given labels is the history's ``agreement``.
     prediction_passes : int
         Forward passes that :meth:`predict` takes a sample.
+    weighs : bool
+        Whether :meth:`loss` counts each sample with the batch's ``weight``; a task without the attribute does not.
     frame : Any
         What the kind has to know of how predictions are made (of masks the size of the canonical frame); None for most.
     """

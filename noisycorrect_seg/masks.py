@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from noisycorrect.labels.given import as_array
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 
 IGNORE_INDEX = 255

@@ -249,8 +249,8 @@ def test_wrong_data_and_outputs():
         corrector(optimizer=torch.optim.LBFGS).fit((inputs, given))
     with pytest.raises(InvalidInputError, match="model to be an nn.Module; got an object of int"):
         SelfCorrector(3, num_classes=2)
-    with pytest.raises(InvalidInputError, match=r"logits of shape .* got tuple"):
-        corrector(_Pair()).fit((inputs, given))
+    with pytest.raises(InvalidInputError, match=r"logits of shape .* got dict"):
+        corrector(_Named()).fit((inputs, given))
     with pytest.raises(InvalidInputError, match="train with at least one sample; got an empty data set"):
         corrector().fit((inputs[:0], given[:0]))
     with pytest.raises(InvalidInputError, match="clean_labels for 60 samples; got 59"):
@@ -265,13 +265,13 @@ def test_wrong_data_and_outputs():
         corrector().fit((inputs, given), resume=True)
 
 
-class _Pair(nn.Module):
+class _Named(nn.Module):
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(4, CLASSES)
 
     def forward(self, x):
-        return self.layer(x), x
+        return {"scores": self.layer(x)}
 
 
 def test_numpys_numbers_and_dtypes_are_welcome(tmp_path):

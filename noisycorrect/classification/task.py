@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from noisycorrect.classification.kind import ClassLabels
+from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
-from noisycorrect.labels.given import as_array
 from noisycorrect.outputs import LogitsTask, SoftLoss, soft_cross_entropy
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.arrays import as_array
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 
 class Classification(LogitsTask):
-    """The classification task.
+    r"""The classification task.
 
     Parameters
     ----------
@@ -24,6 +28,10 @@ class Classification(LogitsTask):
         ``loss(logits, targets)`` with soft targets (N, K) -> scalar.
     allow_empty_classes : bool
         Accept a training set in which some class has no sample.
+    class_weight : array-like, shape (K,), or "balanced", optional
+        :math:`c_k \ge 0` in the loss :math:`-\sum_k c_k t_k \log p_k` of a target t; so a label that is corrected
+        counts by the class that it is corrected to. ``"balanced"``: :math:`N / (K n_k)` of the given labels of the
+        training set, 0 for a class without any. Whoever has a recipe that rebalances classes should leave it out.
 
     Raises
     ------
@@ -41,20 +49,40 @@ class Classification(LogitsTask):
     kind: type[LabelKind] = ClassLabels
 
     def __init__(
-        self, num_classes: int, loss: SoftLoss = soft_cross_entropy, *, allow_empty_classes: bool = False
+        self,
+        num_classes: int,
+        loss: SoftLoss = soft_cross_entropy,
+        *,
+        allow_empty_classes: bool = False,
+        class_weight: Any = None,
     ) -> None:
         super().__init__(num_classes, loss)
         self.allow_empty_classes = allow_empty_classes
+        self.balanced = isinstance(class_weight, str)
+        if self.balanced and class_weight != "balanced":
+            raise unknown_name("class_weight", class_weight, ["balanced"])
+        self.class_weight = None if class_weight is None else _checked_class_weight(class_weight, self.num_classes)
 
     def identity(self) -> dict[str, Any]:
         """Return what a run and the run that resumes it must share: of a loss, its name."""
         name = getattr(self.soft_loss, "__qualname__", type(self.soft_loss).__qualname__)
-        return {"num_classes": self.num_classes, "loss": f"{self.soft_loss.__module__}.{name}"}
+        weights = {} if self.class_weight is None else {"class_weight": self.class_weight.tolist()}
+        return {"num_classes": self.num_classes, "loss": f"{self.soft_loss.__module__}.{name}", **weights}
+
+    def weights(self, batch: Batch) -> Tensor | None:
+        """Return what the targets of a batch count, (B, 1) or (B, K): sample's weight times class's; None is 1."""
+        weight = super().weights(batch)
+        if self.class_weight is None:
+            return weight
+        own = self.class_weight.to(batch.given.device)
+        return own.unsqueeze(0) if weight is None else weight * own
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` are class labels, (N,), and (for training) every class has one."""
-        super().check_given(given, training=training)
-        missing = np.setdiff1d(np.arange(self.num_classes), as_array(given, "labels"))
+        labels = self.kind.checked(given, self.num_classes, "labels" if training else "validation labels")
+        if training and self.balanced:
+            self.class_weight = balanced_weights(labels, self.num_classes)
+        missing = np.setdiff1d(np.arange(self.num_classes), labels)
         if len(missing) and training and not self.allow_empty_classes:
             raise InvalidInputError(
                 f"labels of each of {self.num_classes} classes",
@@ -62,3 +90,40 @@ class Classification(LogitsTask):
                 + (f" ({len(missing)} classes are empty)" if len(missing) > 1 else ""),
                 fix="correct num_classes, or pass task=Classification(num_classes, allow_empty_classes=True)",
             )
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> Tensor:
+    """Return N / (K n_k) for each class k, float32 (K,), with its n_k of N labels; 0 for a class without any.
+
+    As scikit-learn's ``class_weight="balanced"`` (King and Zeng 2001, "Logistic Regression in Rare Events Data").
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+        -1 for none.
+    num_classes : int
+        K.
+
+    Examples
+    --------
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 2)
+    tensor([0.6667, 2.0000])
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=num_classes)
+    weights = np.where(counts > 0, counts.sum() / (num_classes * np.maximum(counts, 1)), 0)
+    return torch.from_numpy(weights).float()
+
+
+def _checked_class_weight(weights: Any, num_classes: int) -> Tensor:
+    if isinstance(weights, str):
+        return torch.ones(num_classes)  # until the labels are known
+    if isinstance(weights, Mapping):
+        weights = [weights.get(label, 1.0) for label in range(num_classes)]
+    array = as_array(weights, "class_weight")
+    if array.shape != (num_classes,) or array.dtype.kind not in "biuf" or not (np.isfinite(array) & (array >= 0)).all():
+        raise InvalidInputError(
+            f"class_weight of {num_classes} finite numbers >= 0",
+            got=f"{array.dtype} of shape {array.shape}" if array.shape != (num_classes,) else str(array.tolist()),
+            fix='pass one number a class, or "balanced"',
+        )
+    return torch.from_numpy(array.astype(np.float32))

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from noisycorrect.classification.task import Classification
 from noisycorrect.correction.votes import VoteCorrection
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.schedule import Shares
 from noisycorrect.data.consensus import Consensus, consensus_of
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset, input_of
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset
+from noisycorrect.data.forms import SparseRows, as_inputs, count_of
+from noisycorrect.data.items import input_of
 from noisycorrect.data.votes import Votes
 from noisycorrect.objective import TaskLoss
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.details import checked_class_names
+from noisycorrect.support.arrays import is_array
 from noisycorrect.support.errors import InvalidInputError
 
 CLASS_POWER = 0.5  # how far labels are decided relative to the shares of the classes
@@ -92,7 +96,7 @@ def fit_votes(
     ----------
     corrector : SelfCorrector
         For the task ``"classification"``, with as many classes as the votes have. It is not changed.
-    inputs : array-like, shape (N, ...), or Dataset
+    inputs : array-like, sparse matrix, table, mapping of arrays, or Dataset, N of them
         Inputs in the order of the items. Labels and further fields of a data set's items are passed over.
     votes : Votes, or a table of them
         At least one; an item may have none. A table is read as by
@@ -175,10 +179,14 @@ class _Relabelled:
 
 
 def _with_labels(inputs: Any, labels: np.ndarray) -> MapStyleDataset:
-    if not hasattr(inputs, "__len__") or len(inputs) != len(labels):
-        got = f"{len(inputs)} inputs" if hasattr(inputs, "__len__") else type(inputs).__name__
+    if is_array(inputs) or isinstance(inputs, Mapping):
+        inputs = as_inputs(input_of(inputs) if isinstance(inputs, Mapping) else inputs)
+    held = isinstance(inputs, (Tensor, SparseRows, Mapping))
+    count = count_of(inputs) if held or hasattr(inputs, "__len__") else None
+    if count != len(labels):
+        got = type(inputs).__name__ if count is None else f"{count} inputs"
         fix = "pass one input an item; Votes.from_rows takes num_items= where the last items have no vote"
         raise InvalidInputError(f"inputs of {len(labels)} items", got=got, fix=fix)
-    if hasattr(inputs, "shape"):
+    if held:
         return ArrayDataset(inputs, labels)
     return as_dataset(_Relabelled(inputs, labels), "inputs")

@@ -15,6 +15,7 @@ from noisycorrect.correction.part import Setup
 from noisycorrect.correction.twin import InputPair, TwinNetworks, twin_networks
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
+from noisycorrect.support.calling import called, logits_of
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.modules import evaluating, unwrap
 
@@ -43,7 +44,7 @@ class CrossFittedNetworks(TwinNetworks):
         """
         if not (self.training and isinstance(inputs, InputPair)):
             return super().forward(inputs)
-        outputs = [self.first(inputs.first), self.second(inputs.second)]
+        outputs = [logits_of(called(self.first, inputs.first)), logits_of(called(self.second, inputs.second))]
         return nn.utils.rnn.pad_sequence(outputs, batch_first=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Iterable
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.correction.part import Setup
+from noisycorrect.support.calling import called, logits_of
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.modules import unwrap
+from noisycorrect.support.modules import copied, unwrap
 from noisycorrect.support.rng import seeded
 
 _RESETS = ("reset_parameters", "_reset_parameters")  # torch's attention layers have the second
@@ -54,6 +54,8 @@ class TwinNetworks(nn.Module):
     >>> torch.allclose(log_probs.exp().sum(1), torch.ones(5))
     True
     """
+
+    hands_inputs_on = True  # as they are: each network takes from them what it wants
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -100,7 +102,7 @@ class TwinNetworks(nn.Module):
             Logits of both; log of their mean probability, at least float32.
         """
         pair = inputs if isinstance(inputs, InputPair) else InputPair(inputs, inputs)
-        outputs = self.first(pair.first), self.second(pair.second)
+        outputs = logits_of(called(self.first, pair.first)), logits_of(called(self.second, pair.second))
         for output in outputs:
             if not isinstance(output, Tensor) or output.dim() != 2:
                 raise InvalidInputError(
@@ -147,7 +149,7 @@ def reinitialised(model: nn.Module, seed: int, *, layers: Iterable[str] | None =
     (True, False)
     """
     seed = whole_number("seed", seed, least=0)
-    fresh = copy.deepcopy(model)
+    fresh = copied(model)
     chosen = dict(fresh.named_modules()) if layers is None else _inside(fresh, layers)
     frozen = _frozen_modules(fresh)
     # A module may reset what belongs to others, as attention does, so all that is frozen is put back at the end.

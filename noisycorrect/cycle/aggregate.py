@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, unknown_name
-from noisycorrect.support.modules import unwrap
+from noisycorrect.support.modules import copied, keeps_results, unwrap
 
 METHODS = ("equal", "exponential")
 
@@ -111,7 +111,9 @@ class WeightAggregator:
             raise InvalidInputError("decay in [0, 1)", got=repr(decay), fix="0.999 averages about 1000 steps")
         self.method = method
         self.decay = decay
-        self._averaged = AveragedModel(unwrap(model), avg_fn=self._average)
+        own = unwrap(model)
+        # AveragedModel makes a deep copy, which PyTorch refuses of results that have a history.
+        self._averaged = AveragedModel(copied(own) if keeps_results(own) else own, avg_fn=self._average)
         self.model.eval()
 
     def _average(self, average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:

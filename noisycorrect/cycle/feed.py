@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from noisycorrect.support import distributed
+from noisycorrect.support.calling import KeywordInputs
 from noisycorrect.support.errors import InvalidInputError
 
 INPUT_KEYS = ("input", "image", "x")
@@ -119,6 +120,7 @@ def map_tensors(value: T, function: Callable[[torch.Tensor], torch.Tensor]) -> T
         result = function(value)
     elif isinstance(value, Mapping):
         result = {key: map_tensors(item, function) for key, item in value.items()}
+        result = KeywordInputs(result) if isinstance(value, KeywordInputs) else result
     elif isinstance(value, tuple | list):
         items = [map_tensors(item, function) for item in value]
         result = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)

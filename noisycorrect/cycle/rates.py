@@ -18,6 +18,9 @@ COSINE_WARMUP = 0.05  # of all epochs
 class CosineCycles:
     """Linear warm-up, a cosine for the initial phase, and one for each cycle (SCHP, Eq. 5).
 
+    Of an optimizer with several groups of parameters each group has its own peak, and all keep their ratios throughout;
+    the rates below are those of the group with the highest peak.
+
     Parameters
     ----------
     warmup_epochs : float, optional
@@ -54,14 +57,16 @@ class CosineCycles:
             warmup_epochs=self.warmup(schedule),
             init_epochs=schedule.init_epochs,
             cycle_epochs=schedule.cycle_epochs,
-            cycle_lr=self.cycle_lr,
-            min_lr=self.min_lr,
+            cycle_lr=_by_group(self.cycle_lr, optimizer),
+            min_lr=_by_group(self.min_lr, optimizer),
         )
 
 
 @dataclass(frozen=True)
 class OneCosine:
     """Linear warm-up and one cosine over the whole run; cycles only say when labels are published.
+
+    Groups of parameters keep the ratios of their rates; `min_lr` is that of the group with the highest peak.
 
     Parameters
     ----------
@@ -94,8 +99,17 @@ class OneCosine:
             warmup_epochs=self.warmup(schedule),
             init_epochs=schedule.epochs,
             cycle_epochs=schedule.cycle_epochs,
-            min_lr=self.min_lr,
+            min_lr=_by_group(self.min_lr, optimizer),
         )
+
+
+def _by_group(rate: float | None, optimizer: Optimizer) -> list[float] | None:
+    """Return a rate for each group of parameters: that of the highest peak, and less for others as their peaks are."""
+    if rate is None:
+        return None
+    peaks = [float(group["lr"]) for group in optimizer.param_groups]
+    highest = max(peaks)
+    return [rate * (peak / highest) if highest else rate for peak in peaks]
 
 
 def _check_rates(rates: Any) -> None:

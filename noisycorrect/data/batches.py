@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    Sampler,
-    default_collate,
-)
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from noisycorrect.cycle.feed import map_tensors
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, split_fields
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, checked_weights
+from noisycorrect.data.items import WEIGHT_KEYS, collated, split_fields
 from noisycorrect.labels import SoftLabelStore, Trust
+from noisycorrect.labels.given import one_class
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError
 from noisycorrect.support.rng import derived_seed, seeded
@@ -48,6 +45,8 @@ class Batch:
         Further fields of the data set's items (a crop's geometry, say).
     share : float
         What the mean loss of the batch counts: below 1 if some of its labels are held out of the loss.
+    weight : Tensor, shape (B,), or None
+        What each sample counts in the loss, >= 0; None is 1 for all.
     """
 
     index: Tensor
@@ -58,6 +57,7 @@ class Batch:
     generation: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     share: float = 1.0
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -100,7 +100,10 @@ class LabelView(Dataset[Any]):
         Makes a batch of a list of items; default: torch's.
     expected : ndarray of int, shape (N,), optional
         Class labels that the items must carry; -1 is not compared. Default: the store's given labels, if each is one
-        class: masks that were cropped or turned cannot be compared.
+        class: masks that were cropped or turned cannot be compared. A copy is kept of what does not own its memory:
+        that of a tensor moves when it is sent to a worker.
+    sample_weight : Tensor, shape (N,), optional
+        What each sample counts in the loss. Default: what its item says under ``sample_weight`` or ``weight``.
     """
 
     def __init__(
@@ -111,12 +114,15 @@ class LabelView(Dataset[Any]):
         seed: int,
         collate_fn: Collate | None = None,
         expected: np.ndarray | None = None,
+        sample_weight: Tensor | None = None,
     ) -> None:
         self.data = data
         self.store = store
-        self.expected = store.kind.class_indices if expected is None and store is not None else expected
+        expected = store.kind.class_indices if expected is None and store is not None else expected
+        self.expected = expected if expected is None or expected.flags.owndata else expected.copy()
+        self.sample_weight = sample_weight
         self.seed = seed
-        self.collate_fn = collate_fn or default_collate
+        self.collate_fn = collate_fn
         self._epoch = torch.zeros(1, dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers must see it change
 
@@ -128,35 +134,47 @@ class LabelView(Dataset[Any]):
         self._epoch.fill_(epoch)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        inputs, given, own_index, extra = split_fields(self._read(indices))
+        inputs, given, own_index, extra = self._read(indices)
         index = torch.tensor(indices)
         if own_index is not None and not torch.equal(torch.as_tensor(own_index).reshape(-1).long(), index):
             raise InvalidInputError(
                 f"items to carry their position as index ({indices[:3]}...)",
                 got=f"{torch.as_tensor(own_index).reshape(-1)[:3].tolist()}...",
-                fix="leave the index out of the items, or pass the whole data set instead of a subset",
+                fix="leave the third element out of the items if it is something else (right labels go to"
+                " fit(clean_labels=)), or pass the whole data set instead of a subset",
             )
         given = torch.as_tensor(given)
-        self._check_given(given, indices)
+        if self.expected is not None:
+            given = one_class(given)
+            self._check_given(given, indices)
+        weight = self._weights(indices, extra)
         if self.store is None:
-            return Batch(index, inputs, given, Trust(torch.ones(len(indices))), extra=extra)
+            return Batch(index, inputs, given, Trust(torch.ones(len(indices))), extra=extra, weight=weight)
         generation = self.store.generation
         rows = np.asarray(indices)
         evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None
         trust = self.store.trust(rows, generation=generation)
-        return Batch(index, inputs, given, trust, evidence, generation, extra)
+        return Batch(index, inputs, given, trust, evidence, generation, extra, weight=weight)
 
-    def _read(self, indices: list[int]) -> Any:
+    def _read(self, indices: list[int]) -> tuple[Any, Any, Any, dict[str, Any]]:
         if isinstance(self.data, ArrayDataset):
-            return self.data.batch(indices)
+            return *self.data.batch(indices), None, {}
         with seeded(self.seed, "augmentation", int(self._epoch), indices[0]):
             if hasattr(self.data, "__getitems__"):
-                return self.collate_fn(self.data.__getitems__(indices))
-            return self.collate_fn([self.data[index] for index in indices])
+                items = self.data.__getitems__(indices)
+            else:
+                items = [self.data[index] for index in indices]
+            return collated(items) if self.collate_fn is None else split_fields(self.collate_fn(items), len(indices))
+
+    def _weights(self, indices: list[int], extra: dict[str, Any]) -> Tensor | None:
+        """Return what the samples of a batch count, float32 (B,), or None: all alike."""
+        if self.sample_weight is not None:
+            return self.sample_weight[indices]
+        own = [extra.pop(key) for key in WEIGHT_KEYS if key in extra]
+        return checked_weights(own[0], len(indices)) if own else None
 
     def _check_given(self, given: Tensor, indices: list[int]) -> None:
-        if self.expected is None or given.dim() != 1:
-            return
+        assert self.expected is not None
         expected, found = self.expected[indices], given.numpy()
         wrong = np.flatnonzero((expected != found) & (expected != UNLABELED))
         if len(wrong):

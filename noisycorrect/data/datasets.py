@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,11 +20,14 @@ from torch.utils.data import (
     default_convert,
 )
 
-from noisycorrect.cycle.feed import INPUT_KEYS, map_tensors
+from noisycorrect.cycle.feed import map_tensors
+from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
+from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
+from noisycorrect.labels.given import NUMBER_THEM
+from noisycorrect.support.arrays import as_array, is_array, is_frame
+from noisycorrect.support.calling import KeywordInputs
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import seeded
-
-LABEL_KEYS = ("label", "given", "y", "target")
 
 
 class MapStyleDataset(Protocol):
@@ -44,10 +47,17 @@ class ArrayDataset(Dataset[Any]):
 
     Parameters
     ----------
-    inputs : array-like, shape (N, ...)
-        Inputs; a tensor or array is not copied.
-    labels : array-like, shape (N,)
-        Labels.
+    inputs : array-like, sparse matrix, table, or mapping of arrays, shape (N, ...)
+        See :func:`~noisycorrect.data.forms.as_inputs`; a tensor or array is not copied.
+    labels : array-like, shape (N, ...)
+        Labels; of a column (N, 1) or one-hot ones the run makes class numbers.
+    sample_weight : array-like, shape (N,), optional
+        What each sample counts in the loss.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are not equally many of them, or something is no number.
 
     Examples
     --------
@@ -57,31 +67,67 @@ class ArrayDataset(Dataset[Any]):
             [0., 0.]]), tensor([1, 1]))
     """
 
-    def __init__(self, inputs: Any, labels: Any) -> None:
-        self.inputs = torch.as_tensor(inputs)
-        if not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind not in "biuf":
-            raise InvalidInputError(
-                "labels to be whole numbers",
-                got=f"{np.asarray(labels).dtype}",
-                fix="number the classes from 0, with sklearn.preprocessing.LabelEncoder for instance",
-            )
-        self.labels = torch.as_tensor(labels)
-        if len(self.inputs) != len(self.labels):
+    def __init__(self, inputs: Any, labels: Any, sample_weight: Any = None) -> None:
+        self.inputs = as_inputs(inputs)
+        self.labels = _labels_as_tensor(labels)
+        if len(self) != len(self.labels):
             raise InvalidInputError(
                 "as many labels as inputs",
-                got=f"{len(self.labels)} labels, {len(self.inputs)} inputs",
+                got=f"{len(self.labels)} labels, {len(self)} inputs",
                 fix="pass arrays of one length",
             )
+        self.sample_weight = None if sample_weight is None else checked_weights(sample_weight, len(self))
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return count_of(self.inputs)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.inputs[index], self.labels[index]
+    def __getitem__(self, index: int) -> tuple[Any, Tensor]:
+        return rows_of(self.inputs, index), self.labels[index]
 
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Sequence[int]) -> tuple[Any, Tensor]:
         """Return the inputs and labels at some positions."""
-        return self.inputs[indices], self.labels[indices]
+        return rows_of(self.inputs, indices), self.labels[indices]
+
+
+def _labels_as_tensor(labels: Any) -> Tensor:
+    if isinstance(labels, Tensor):
+        return labels.detach()
+    array = as_array(labels, "labels")
+    if array.dtype.kind not in "biuf":
+        text = array.dtype.kind in "US" or any(isinstance(each, str) for each in array.flat)
+        raise InvalidInputError(
+            "labels to be whole numbers",
+            got=f"{array.dtype}",
+            fix=NUMBER_THEM
+            if text or not array.size
+            else "pass numbers, and -1 for a sample without a label: labels.fillna(-1) of pandas",
+        )
+    return torch.as_tensor(as_inputs(array, "labels"))
+
+
+def checked_weights(weights: Any, length: int) -> Tensor:
+    """Return the weights of samples as float32 (N,).
+
+    Raises
+    ------
+    InvalidInputError
+        If they are not N finite numbers >= 0.
+
+    Examples
+    --------
+    >>> checked_weights([1, 0.5], 2)
+    tensor([1.0000, 0.5000])
+    """
+    array = as_array(weights, "sample_weight")
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.shape != (length,) or array.dtype.kind not in "biuf":
+        got, fix = f"{array.dtype} of shape {array.shape}", "pass one number a sample, in the order of the data set"
+        raise InvalidInputError(f"sample_weight of shape ({length},)", got=got, fix=fix)
+    wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if len(wrong):
+        got = f"{array[wrong[0]]} at index {wrong[0]}"
+        raise InvalidInputError("finite weights >= 0", got=got, fix="pass 0 for a sample that is not to be learnt")
+    return torch.from_numpy(array.astype(np.float32))
 
 
 class WithUnlabeled(Dataset[Any]):
@@ -98,29 +144,18 @@ class WithUnlabeled(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         if index < len(self.labeled):
             inputs, label, _, extra = split_fields(self.labeled[index])
+            if isinstance(inputs, KeywordInputs):  # beside named inputs there are texts and ids, of which nobody asks
+                extra = {key: extra[key] for key in WEIGHT_KEYS if key in extra}
             if extra:
                 raise InvalidInputError(
                     "items of an input and a label together with unlabeled=",
                     got=f"further fields {sorted(extra)}",
-                    fix="leave them out, or put all samples into one data set, some without a label",
+                    fix="leave them out, or put all samples into one data set, some with the label -1",
                 )
             # Numbers of all sorts make one batch, and so do arrays.
             return inputs, int(label) if np.ndim(label) == 0 else torch.as_tensor(label)
         missing = self.missing if np.ndim(self.missing) == 0 else torch.as_tensor(self.missing)
         return input_of(self.unlabeled[index - len(self.labeled)]), missing
-
-
-def input_of(item: Any) -> Any:
-    """Return the input of an item that may have a label or none: the first of a tuple, a field of a dict, or the item.
-
-    Examples
-    --------
-    >>> input_of((1, 2)), input_of({"image": 1}), input_of(1)
-    (1, 1, 1)
-    """
-    if isinstance(item, Mapping):
-        item = next((item[key] for key in INPUT_KEYS if key in item), item)
-    return item[0] if isinstance(item, (tuple, list)) else item
 
 
 def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> MapStyleDataset:
@@ -129,24 +164,19 @@ def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> Ma
     `missing` is the label of a sample that has none: see :meth:`LabelKind.no_label
     <noisycorrect.labels.LabelKind.no_label>`.
     """
-    if isinstance(labeled, ArrayDataset) and isinstance(unlabeled, (Tensor, np.ndarray)):
-        more = torch.as_tensor(unlabeled)
-        if more.is_floating_point() != labeled.inputs.is_floating_point():
-            raise InvalidInputError(
-                f"unlabeled inputs of dtype {labeled.inputs.dtype}, as the labelled ones",
-                got=str(more.dtype),
-                fix="prepare them as the labelled ones",
-            )
-        if more.shape[1:] != labeled.inputs.shape[1:]:
-            raise InvalidInputError(
-                f"unlabeled inputs of shape (N, {', '.join(map(str, labeled.inputs.shape[1:]))})",
-                got=str(tuple(more.shape)),
-                fix="prepare them as the labelled ones",
-            )
+    if isinstance(labeled, ArrayDataset) and (is_array(unlabeled) or isinstance(unlabeled, Mapping)):
+        more = as_inputs(input_of(unlabeled) if isinstance(unlabeled, Mapping) else unlabeled, "unlabeled")
         labels = labeled.labels if labeled.labels.is_floating_point() else labeled.labels.long()
-        none = torch.as_tensor(missing, dtype=labels.dtype).expand(len(more), *labels.shape[1:])
-        more = more.to(labeled.inputs.dtype)
-        return ArrayDataset(torch.cat([labeled.inputs, more]), torch.cat([labels, none]))
+        none = torch.as_tensor(missing, dtype=labels.dtype).expand(count_of(more), *labels.shape[1:])
+        weights = labeled.sample_weight
+        if weights is not None:
+            weights = torch.cat([weights, torch.ones(count_of(more))])
+        return ArrayDataset(joined(labeled.inputs, more), torch.cat([labels, none]), weights)
+    if isinstance(unlabeled, Mapping) and all(isinstance(key, str) for key in unlabeled):
+        inputs = as_inputs(input_of(unlabeled), "unlabeled")
+        unlabeled = ArrayDataset(inputs, torch.zeros(count_of(inputs)))  # of whose items the inputs are taken
+    if is_array(unlabeled):
+        unlabeled = as_inputs(unlabeled, "unlabeled")
     return WithUnlabeled(labeled, unlabeled, missing)
 
 
@@ -170,13 +200,23 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
         data = _dataset_of_loader(data, name)
     if type(data) is TensorDataset and len(data.tensors) == 2:
         data = tuple(data.tensors)
-    if isinstance(data, (Tensor, np.ndarray)):
+    if is_array(data):
         raise InvalidInputError(
             f"{name} to be a pair (inputs, labels) or a data set",
             got=f"one {type(data).__name__}",
-            fix="pass both in a tuple: fit((inputs, labels))",
+            fix="pass both in a tuple: fit((frame[features], frame['label']))"
+            if is_frame(data)
+            else "pass both in a tuple: fit((inputs, labels))",
         )
-    if isinstance(data, tuple) and len(data) == 2:
+    if isinstance(data, Mapping) and data and all(isinstance(key, str) for key in data):
+        return _of_mapping(data, name)
+    if isinstance(data, (tuple, list)) and len(data) > 2 and all(map(is_array, data)):
+        raise InvalidInputError(
+            f"{name} to be a pair (inputs, labels)",
+            got=f"{len(data)} arrays",
+            fix="pass fit((inputs, labels)); weights go to fit(sample_weight=), several inputs into a dict by name",
+        )
+    if len_of_pair(data):
         data = ArrayDataset(*data)
     if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise InvalidInputError(
@@ -187,6 +227,28 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
     if len(data) == 0:
         raise InvalidInputError(f"{name} with at least one sample", got="an empty data set", fix="check its path")
     return data  # type: ignore[no-any-return]
+
+
+def len_of_pair(data: Any) -> bool:
+    """Return whether data are a pair (inputs, labels) and not a list of two items."""
+    if isinstance(data, tuple):
+        return len(data) == 2
+    return (
+        isinstance(data, list)
+        and len(data) == 2
+        and (is_array(data[0]) or isinstance(data[0], Mapping))
+        and (is_array(data[1]) or not isinstance(data[1], (tuple, Mapping)))
+    )
+
+
+def _of_mapping(data: Mapping[str, Any], name: str) -> MapStyleDataset:
+    """Return the data set of arrays by name."""
+    inputs, labels, _, extra = split_fields(data)
+    several = isinstance(labels, (Dataset, Mapping)) or isinstance(inputs, Dataset)
+    if several:
+        got, fix = f"a dict with keys {sorted(data)}", 'pass one of them: fit(data["train"], data["test"])'
+        raise InvalidInputError(f"{name} to be one data set", got=got, fix=fix)
+    return ArrayDataset(inputs, labels, next((extra[key] for key in WEIGHT_KEYS if key in extra), None))
 
 
 def _dataset_of_loader(loader: DataLoader[Any], name: str) -> Any:
@@ -206,37 +268,6 @@ def _dataset_of_loader(loader: DataLoader[Any], name: str) -> Any:
     return loader.dataset
 
 
-def split_fields(batch: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
-    """Return (input, label, index or None, extra) of an item or a batch: ``(x, y)``, ``(x, y, index)`` or a dict.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is neither.
-
-    Examples
-    --------
-    >>> split_fields({"image": 1, "label": 2, "index": 3, "matrix": 4})
-    (1, 2, 3, {'matrix': 4})
-    """
-    if isinstance(batch, Mapping):
-        fields = dict(batch)
-        inputs = [key for key in INPUT_KEYS if key in fields]
-        labels = [key for key in LABEL_KEYS if key in fields]
-        if len(inputs) == 1 and len(labels) == 1:
-            return fields.pop(inputs[0]), fields.pop(labels[0]), fields.pop("index", None), fields
-        got = f"a dict with keys {sorted(map(str, fields))}"
-    elif isinstance(batch, (tuple, list)) and len(batch) in (2, 3):
-        return batch[0], batch[1], batch[2] if len(batch) == 3 else None, {}
-    else:
-        got = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
-    raise InvalidInputError(
-        f"(input, label), (input, label, index) or a dict with one of {INPUT_KEYS} and one of {LABEL_KEYS}",
-        got=got,
-        fix="change what the data set's __getitem__ returns",
-    )
-
-
 def read_given(data: MapStyleDataset, num_workers: int = 0) -> Any:
     """Return the labels of all samples, in order.
 
@@ -249,14 +280,26 @@ def read_given(data: MapStyleDataset, num_workers: int = 0) -> Any:
     given = getattr(data, "given", None)
     if isinstance(given, Sequence) and len(given) == len(data):
         return given
-    for name in ("targets", "labels"):
-        labels = getattr(data, name, None)
-        if isinstance(labels, (list, tuple, np.ndarray, Tensor)) and len(labels) == len(data):
+    for labels in _known_labels(data):
+        if len(labels) == len(data):
             picks = np.linspace(0, len(data) - 1, min(8, len(data))).astype(int).tolist()
             read = [] if isinstance(data, ArrayDataset) else _read_labels(data, picks, min(1, num_workers))
             if all(np.ndim(own) == 0 and own == labels[index] for index, own in zip(picks, read, strict=False)):
                 return labels
     return _read_labels(data, list(range(len(data))), num_workers)
+
+
+def _known_labels(data: Any) -> Iterator[Any]:
+    """Yield what may be the labels of all samples: attributes, or the column of a table such as Hugging Face's."""
+    for name in ("targets", "labels"):
+        labels = getattr(data, name, None)
+        if isinstance(labels, (list, tuple, np.ndarray, Tensor)):
+            yield labels
+        elif hasattr(labels, "to_numpy"):
+            yield as_array(labels, "labels")
+    column = present(dict.fromkeys(getattr(data, "column_names", None) or ()), LABEL_KEYS)
+    if len(column) == 1:
+        yield list(data[column[0]])
 
 
 def _read_labels(data: MapStyleDataset, indices: list[int], num_workers: int) -> list[Any]:

@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from noisycorrect.cycle.moments import Moments, batch_moments, pool_moments
 from noisycorrect.data.batches import are_vectors
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, split_fields
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset
+from noisycorrect.data.forms import SparseRows, rows_of
+from noisycorrect.data.items import split_fields
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import seeded
@@ -20,6 +22,7 @@ from noisycorrect.support.rng import seeded
 LIMIT = 5.0  # standard deviations
 SAMPLES_READ = 4096  # of a data set that reads its items one by one
 _BLOCK = 8192  # rows of an array at once
+_VALUES = 2**24  # of a sparse matrix, made dense
 
 
 class Standardize(nn.Module):
@@ -210,10 +213,13 @@ def standardize_of(model: nn.Module) -> Standardize | None:
 def _blocks(data: MapStyleDataset, num_workers: int) -> Iterator[tuple[Sequence[int], Tensor | None]]:
     """Yield positions and inputs (n, F) of the samples that count; None instead of what are no floating vectors."""
     if isinstance(data, ArrayDataset):
-        inputs = data.inputs if are_vectors(data.inputs) else None
-        for start in range(0, len(data), _BLOCK):
-            rows = range(start, min(start + _BLOCK, len(data)))
-            yield rows, None if inputs is None else inputs[rows.start : rows.stop]
+        inputs, step = data.inputs, _BLOCK
+        vectors = are_vectors(inputs)
+        if isinstance(inputs, SparseRows):
+            vectors, step = True, max(1, min(_BLOCK, _VALUES // inputs.shape[1]))
+        for start in range(0, len(data), step):
+            rows = range(start, min(start + step, len(data)))
+            yield rows, rows_of(inputs, slice(rows.start, rows.stop)) if vectors else None
         return
     picks = np.linspace(0, len(data) - 1, min(SAMPLES_READ, len(data))).astype(int).tolist()
     # The first alone: it tells whether there is anything to read.

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from torch import Tensor
 
-from noisycorrect.labels.given import as_array
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.issues import numbered_labels
+from noisycorrect.support.arrays import as_array, is_missing, is_sparse
 from noisycorrect.support.errors import InvalidInputError
 
 Features: TypeAlias = Any  # float32 (N, F): ndarray, or scipy's CSR array
@@ -42,9 +43,9 @@ def prepared_features(features: Any) -> Features:
     array([[-1.,  0.],
            [ 1.,  0.]], dtype=float32)
     """
-    from scipy import sparse
+    if is_sparse(features) and not isinstance(features, Tensor):
+        from scipy import sparse
 
-    if sparse.issparse(features):
         return _sparse(sparse.csr_array(features))
     values = as_array(features, "features")
     if values.ndim < 2 or not values.size or values.dtype.kind not in "fiub":
@@ -102,7 +103,7 @@ def prepared_labels(labels: Any, count: int, class_names: Sequence[Any] | None) 
     Parameters
     ----------
     labels : array-like, shape (N,)
-        Whole numbers from 0 on, -1 for none; or names, None for none.
+        Whole numbers from 0 on, -1 for none; or names, None or NaN for none.
     count : int
         N.
     class_names : sequence, optional
@@ -119,6 +120,7 @@ def prepared_labels(labels: Any, count: int, class_names: Sequence[Any] | None) 
     (array([ 1, -1,  0]), ('cat', 'dog'))
     """
     array = as_array(labels, "labels")
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or len(array) != count:
         raise InvalidInputError(
             f"one label for each of the {count} rows of features",
@@ -126,9 +128,10 @@ def prepared_labels(labels: Any, count: int, class_names: Sequence[Any] | None) 
             fix="pass labels and features of the same samples, in the same order",
         )
     if class_names is None and array.dtype.kind in "OUS":
-        class_names = sorted({name for name in array.tolist() if name is not None})
+        class_names = _sorted_names({name for name in array.tolist() if not is_missing(name)})
     elif class_names is None:
-        class_names = range(int(array.max()) + 1 if array.dtype.kind in "iu" else 2)
+        whole = array.dtype.kind in "biu" or (array.dtype.kind == "f" and np.isfinite(array).all())
+        class_names = range(max(2, int(array.max(initial=0)) + 1) if whole else 2)
     names = tuple(class_names)
     if len(names) < 2:
         raise _one_class(len(names))
@@ -137,6 +140,14 @@ def prepared_labels(labels: Any, count: int, class_names: Sequence[Any] | None) 
     if len(present) < 2:
         raise _one_class(len(present))
     return given, names
+
+
+def _sorted_names(names: set[Any]) -> list[Any]:
+    try:
+        return sorted(names)
+    except TypeError as error:
+        fix = "pass names of one type: labels.astype(str), or class_names=[...] in their order"
+        raise InvalidInputError("labels of one type", got=str(error), fix=fix) from error
 
 
 def _one_class(number: int) -> InvalidInputError:

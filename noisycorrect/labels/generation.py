@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import Codec
-from noisycorrect.labels.given import as_array
 from noisycorrect.labels.hdf5 import NewFile
 from noisycorrect.labels.kind import LabelKind
 from noisycorrect.labels.mapped import MappedArray
 from noisycorrect.labels.trust import RULES, Rule, Trust
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from noisycorrect.labels.codec import Codec, codec_named
 from noisycorrect.labels.generation import GenerationReader, Header
-from noisycorrect.labels.given import as_array
 from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind
 from noisycorrect.labels.manifest import Manifest
 from noisycorrect.labels.trust import Trust, paper_trust
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 GIVEN = "given.h5"

@@ -11,13 +11,15 @@ from noisycorrect.multilabel.kind import MultiLabels
 from noisycorrect.outputs import LogitsTask, SummedMetrics
 
 
-def soft_binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def soft_binary_cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""Return the mean of :math:`-t \log \sigma(z) - (1 - t) \log (1 - \sigma(z))` over the known labels; 0 of none.
 
     Parameters
     ----------
     logits, targets : Tensor, shape (N, K)
         Unnormalised scores, and probabilities; NaN is unknown.
+    weight : Tensor, shape (N, K) or one that fits it, optional
+        What each loss counts, >= 0; the mean is over as many as without.
 
     Examples
     --------
@@ -26,6 +28,7 @@ def soft_binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """
     wide, known = logits.to(torch.promote_types(logits.dtype, torch.float32)), ~targets.isnan()
     losses = F.binary_cross_entropy_with_logits(wide, torch.where(known, targets, 0).to(wide.dtype), reduction="none")
+    losses = losses if weight is None else weight * losses
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from noisycorrect.labels.given import checked_labels
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 METHODS = ("prune-by-noise-rate", "prune-by-class", "both", "confident-joint")
@@ -180,7 +181,8 @@ def paired(given: Any, probs: Any, what: str, dtype: Any = np.float64) -> tuple[
     InvalidInputError
         If shapes or labels do not fit.
     """
-    values = np.asarray(probs, dtype)
+    values = as_array(probs, what)
+    values = values if dtype is None else values.astype(dtype, copy=False)
     if values.ndim != 2 or values.shape[1] < 2:
         raise InvalidInputError(f"{what} (N, K), K >= 2", got=f"shape {values.shape}", fix="one row a sample")
     labels = checked_labels(given, values.shape[1])

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.findings import LabelReview
-from noisycorrect.labels.given import as_array, checked_labels
+from noisycorrect.labels.given import checked_labels
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.confident_learning import check_sums
 from noisycorrect.review.counting import VALUES_AT_ONCE
 from noisycorrect.review.noise_rate import check_has_evidence
+from noisycorrect.support.arrays import as_array, is_missing
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 SCORES = ("self-confidence", "margin")
@@ -242,8 +243,9 @@ def numbered_labels(labels: Any, num_classes: int, class_names: Sequence[str] | 
     if class_names is not None and (isinstance(class_names, str) or len(class_names) != num_classes):
         raise InvalidInputError(f"{num_classes} class names", got=repr(class_names), fix="pass one name a column")
     array = as_array(labels, "labels")
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or array.dtype.kind not in "OUS":
-        return checked_labels(labels, num_classes)
+        return checked_labels(array, num_classes)
     if class_names is None:
         raise InvalidInputError(
             "labels to be whole numbers, or class_names as well",
@@ -251,11 +253,11 @@ def numbered_labels(labels: Any, num_classes: int, class_names: Sequence[str] | 
             fix="pass class_names=[...], the name of each column of probs in its order",
         )
     places = {name: place for place, name in enumerate(class_names)} | {None: UNLABELED}
-    found = [places.get(name) for name in array.tolist()]
+    found = [places.get(None if is_missing(name) else name) for name in array.tolist()]
     if None in found:
         index = found.index(None)
         raise InvalidInputError(
-            "labels out of class_names, or None for no label",
+            "labels out of class_names, or None (or NaN) for no label",
             got=f"{array[index]!r} at index {index}",
             fix=f"correct the label or its spelling; the names are {list(class_names)}",
         )

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.given import as_array, checked_num_classes
+from noisycorrect.labels.given import checked_num_classes
 from noisycorrect.labels.kind import KINDS
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.parts import LabelsOfParts
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 
 IGNORED = -100  # PyTorch's ignore_index

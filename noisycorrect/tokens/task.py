@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from noisycorrect.data.batches import Batch
-from noisycorrect.data.datasets import split_fields
+from noisycorrect.data.items import split_fields
 from noisycorrect.labels import LabelKind
 from noisycorrect.outputs import LogitsTask, checked_shape
+from noisycorrect.support.calling import KeywordInputs
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.tokens.kind import IGNORED, TokenLabels
@@ -39,7 +40,10 @@ def pad_sequences(items: Sequence[Any]) -> tuple[Any, ...]:
 
     inputs, labels, index, _ = zip(*map(split_fields, items), strict=True)
     many = isinstance(inputs[0], Mapping)
-    batch = {key: padded([each[key] for each in inputs], 0) for key in inputs[0]} if many else padded(inputs, 0)
+    batch: Any = padded(inputs, 0) if not many else {}
+    if many:
+        batch = {key: padded([each[key] for each in inputs], 0) for key in inputs[0]}
+        batch = KeywordInputs(batch) if isinstance(inputs[0], KeywordInputs) else batch
     given = padded(labels, IGNORED)
     return (batch, given) if index[0] is None else (batch, given, torch.as_tensor(index))
 

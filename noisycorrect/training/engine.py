@@ -101,10 +101,25 @@ class Engine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
-    def step(self, model: nn.Module, optimizer: Optimizer, loss: Tensor) -> None:
-        """Take one step of the optimizer down the gradient of a loss."""
-        optimizer.zero_grad(set_to_none=True)
+    def step(
+        self, model: nn.Module, optimizer: Optimizer, loss: Tensor, *, begins: bool = True, ends: bool = True
+    ) -> None:
+        """Take one step of the optimizer down the gradient of a loss, or of several whose gradients add up.
+
+        Parameters
+        ----------
+        model, optimizer : nn.Module, Optimizer
+            The model, and the optimizer of its parameters.
+        loss : Tensor, scalar
+            With a gradient.
+        begins, ends : bool
+            Whether the loss is the first, and the last, of those that make the step.
+        """
+        if begins:
+            optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if not ends:
+            return
         if self.clip_grad_norm is not None:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_grad_norm)
@@ -113,7 +128,18 @@ class Engine:
 
     def rehearse(self, model: nn.Module, batch: Batch) -> Any:
         """Look at a batch, let the task check the output, and return it."""
-        output = self.look(model, batch)
+        try:
+            output = self.look(model, batch)
+        except (RuntimeError, TypeError) as error:
+            dtype = batch.input.dtype if isinstance(batch.input, Tensor) else None
+            if dtype is None or dtype.is_floating_point:
+                raise
+            scale = " / 255, if they are pictures of 0..255" if dtype is torch.uint8 else ""
+            raise InvalidInputError(
+                "inputs of a dtype that the model takes",
+                got=f"{dtype}: {str(error).splitlines()[0]}",
+                fix=f"pass inputs.astype('float32'){scale}; token ids as int64",
+            ) from error
         with torch.no_grad(), self.autocast():
             self.task.check_output(output, self.to_device(batch))
         return output

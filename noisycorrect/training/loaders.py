@@ -46,7 +46,9 @@ class RunLoaders:
         self.num_workers = num_workers
         self.pinned = pinned
         self.prediction_batch = 2 * batch_size  # without gradients twice as many samples take less memory
-        self._train_view = LabelView(data.train, store, seed=seed, collate_fn=data.collate_fn)
+        self._train_view = LabelView(
+            data.train, store, seed=seed, collate_fn=data.collate_fn, sample_weight=data.sample_weight
+        )
         self.train_batches = self._sharded(len(data.train), batch_size, seed, full=False)
         self._train = self._loader(self._train_view, self.train_batches)
 

@@ -18,6 +18,7 @@ from noisycorrect.correction.base import Correction, Predictions
 from noisycorrect.correction.part import RunPart, Setup, share_memory
 from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
 from noisycorrect.data.batches import Batch, are_vectors, check_generation
+from noisycorrect.data.forms import SparseRows
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
@@ -27,18 +28,19 @@ from noisycorrect.saved.runs import write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
-from noisycorrect.support.modules import unwrap, wrapped
+from noisycorrect.support.modules import copied, unwrap, wrapped
 from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
-from noisycorrect.training.features import features_of
+from noisycorrect.training.features import WIDE, features_of, projection
 from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights
 from noisycorrect.training.optimizer import load_optimizer_state, make_optimizer, optimizer_identity
 from noisycorrect.training.records import label_record
 from noisycorrect.training.run_data import RunData
+from noisycorrect.training.weights import check_weighed, digest_of
 
 
 class Run:
@@ -96,7 +98,7 @@ class Run:
         self.objective = copy.deepcopy(recipe.objective)
         for part in self._parts:
             part.of_run()
-        own = copy.deepcopy(model)
+        own = copied(model)
         own = self.objective.prepare(self.correction.prepare(own, seed), seed)
         self.student = own.to(engine.device)
         self.trained = wrapped(self.student, engine.device)
@@ -232,31 +234,43 @@ class Run:
         self.health.after_epoch(self.student, self.epoch)
 
     def _batches(self, loader: Any, epoch: int) -> Iterator[Batch]:
-        length, generation = len(self.loaders.train_batches), self.store.generation
+        length, generation, accumulated = len(self.loaders.train_batches), self.store.generation, self.recipe.accumulate
+        steps = math.ceil(length / accumulated)
         for number, batch in enumerate(loader):
             check_generation(batch, generation)
-            self.scheduler.step(epoch + number / length)
+            self._begins = number % accumulated == 0
+            self._ends = number + 1 == length or (number + 1) % accumulated == 0
+            if self._begins:
+                self.scheduler.step(epoch + number // accumulated / steps)
             self._weigh(number, batch)  # before the index is on the device, to wait for nothing
+            check_weighed(batch, self.task, self.objective)
             batch = self.engine.to_device(batch)
             if self.engine.augment is not None:
                 batch.input = self.engine.augment(batch.input)
-            yield batch
+            # Ranks exchange gradients once a step.
+            waits = isinstance(self.trained, nn.parallel.DistributedDataParallel) and not self._ends
+            waiting: Any = self.trained.no_sync() if waits else contextlib.nullcontext()  # type: ignore[operator]
+            with waiting:
+                yield batch
 
     def _weigh(self, number: int, batch: Batch) -> None:
-        """Note over how many labels the batch's mean loss is, and their share of the global batch's, times the ranks.
+        """Note over how many labels the batch's mean loss is, and their share of all that make a step, times the ranks.
 
-        A mean over the ranks is then the mean over the global batch.
+        A mean over the ranks, summed over the batches of the step, is then the mean over all labels in these.
         """
         whole = self.correction.learns_unlabeled
         whole = self.store.generation > 0 if whole is None else whole  # evidence labels every sample
-        kind, ranks = self.store.kind, distributed.world_size()
-        self._labeled, self._rank_share = kind.learnt(batch.index.numpy(), evidence=whole), 1.0
-        if ranks > 1:
-            total = kind.learnt(self.loaders.train_batches.batch(number).numpy(), evidence=whole)
-            self._rank_share = self._labeled * ranks / max(1, total)
+        kind, ranks, accumulated = self.store.kind, distributed.world_size(), self.recipe.accumulate
+        self._labeled, self._step_share = kind.learnt(batch.index.numpy(), evidence=whole), 1.0
+        if ranks * accumulated > 1:
+            if self._begins or accumulated == 1:
+                batches = self.loaders.train_batches
+                last = min(number + accumulated, len(batches))
+                self._in_step = sum(kind.learnt(batches.batch(n).numpy(), evidence=whole) for n in range(number, last))
+            self._step_share = self._labeled * ranks / max(1, self._in_step)
 
-    def step(self, loss: Tensor) -> None:
-        """Take one step of the optimizer.
+    def step(self, loss: Tensor) -> bool:
+        """Take one step of the optimizer, or add to the gradient of one; return whether the step was taken.
 
         Raises
         ------
@@ -270,10 +284,13 @@ class Run:
                 got=shape if isinstance(loss, Tensor) and loss.requires_grad else f"{shape} without a gradient",
                 fix="return the mean loss of the batch, and train some parameter (requires_grad)",
             )
-        self.engine.step(self.trained, self.optimizer, loss * self._rank_share)
-        for part in self._parts:
-            part.after_step(self.student)
+        share = loss * self._step_share
+        self.engine.step(self.trained, self.optimizer, share, begins=self._begins, ends=self._ends)
+        if self._ends:
+            for part in self._parts:
+                part.after_step(self.student)
         self._losses.add(loss.detach(), self._labeled)
+        return self._ends
 
     def recalibrate(self) -> None:
         """Estimate the average's BatchNorm statistics on the training samples, where anything is done with it."""
@@ -309,8 +326,14 @@ class Run:
         return self._whole(probs for _, probs in self.engine.predict(model, self.loaders.canonical()))
 
     def features(self) -> Tensor:
-        """Return what the samples of the training set can be compared by, float32 (N, F), on the device."""
-        return self._whole(features_of(self.model, self.engine, self.loaders.canonical()))
+        """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
+
+        Of a sparse matrix of many columns, a random projection.
+        """
+        inputs = getattr(self.data.canonical, "inputs", None)
+        wide = isinstance(inputs, SparseRows) and inputs.shape[1] > WIDE
+        projected = projection(inputs.shape[1], self.seed) if wide and inputs is not None else None
+        return self._whole(features_of(self.model, self.engine, self.loaders.canonical(), projected=projected))
 
     def _whole(self, own: Iterable[Tensor]) -> Tensor:
         """Return the rows of all ranks' shards, on the device."""
@@ -411,6 +434,7 @@ class Run:
             "optimizer": optimizer_identity(self.optimizer),
             "precision": str(self.engine.precision),
             "augment": self.engine.augment is not None,
+            **digest_of(self.data.sample_weight),
         }
 
     def _state(self) -> dict[str, Any]:

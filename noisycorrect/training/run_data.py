@@ -10,8 +10,10 @@ from torch import Tensor
 
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
+from noisycorrect.support.arrays import is_array
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Task
+from noisycorrect.training.weights import weights_of_run
 
 
 @dataclass
@@ -26,6 +28,7 @@ class RunData:
     collate_fn: Collate | None
     clean_labels: Any = None  # as the kind of labels has checked them
     val_clean_labels: Tensor | None = None
+    sample_weight: Tensor | None = None  # of the training samples; None: all alike, or items say it themselves
 
     @classmethod
     def make(
@@ -37,6 +40,7 @@ class RunData:
         unlabeled: Any,
         canonical: MapStyleDataset | None,
         collate_fn: Collate | None,
+        sample_weight: Any = None,
         num_workers: int = 0,
         predicts: bool = True,
     ) -> RunData:
@@ -44,8 +48,10 @@ class RunData:
 
         `predicts` says whether the run will use predictions in the canonical frame.
         """
+        labeled = len(train)
         if unlabeled is not None:
-            if not hasattr(unlabeled, "__len__") or not hasattr(unlabeled, "__getitem__"):
+            is_set = hasattr(unlabeled, "__len__") and hasattr(unlabeled, "__getitem__")
+            if not is_set and not is_array(unlabeled):
                 raise InvalidInputError(
                     "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, fix="pass inputs"
                 )
@@ -69,4 +75,6 @@ class RunData:
             )
         given = read_given(train, num_workers)
         val_given = None if val is None else read_given(val, num_workers)
-        return cls(train, train if canonical is None else canonical, given, val, val_given, collate_fn)
+        weights = weights_of_run(sample_weight, labeled, train)
+        frame = train if canonical is None else canonical
+        return cls(train, frame, given, val, val_given, collate_fn, sample_weight=weights)

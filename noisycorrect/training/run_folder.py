@@ -25,7 +25,7 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import locked
-from noisycorrect.support.modules import unwrap
+from noisycorrect.support.modules import copied, unwrap
 from noisycorrect.support.progress import logger
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.run import Run
@@ -132,7 +132,8 @@ def _standardized(model: nn.Module, recipe: Recipe, data: RunData, num_workers: 
     if not isinstance(inner, TwinNetworks):
         return Standardized(standardize, model)
     # A method of two networks calls each alone.
-    twin = copy.deepcopy(inner)
+    twin = copied(inner)
+    assert isinstance(twin, TwinNetworks)
     twin.first = Standardized(standardize, twin.first)
     twin.second = Standardized(copy.deepcopy(standardize), twin.second)
     return twin

@@ -19,16 +19,16 @@ from noisycorrect.support.errors import InvalidInputError
     [
         ([0, 3, 1], 3, r"labels in 0\.\.2 \(or -1: unlabelled\); got 3 at index 1; .* num_classes=4"),
         ([0, -2], 3, "got -2 at index 1; to fix: count classes from 0"),
-        ([0.0, 1.0], 3, "whole numbers; got float64; to fix"),
+        ([0.0, 1.25], 3, "whole numbers; got float64, 1.25 at index 1; to fix"),
         ([0.0, np.nan], 3, "got float64 with NaN"),
         (torch.tensor([0.5]), 3, "got float32"),
         (["cat", "dog"], 3, "whole numbers"),
         ([None, 1], 3, "whole numbers; got object"),
+        ([["cat"], ["dog"]], 2, "whole numbers; got <U3; to fix: number the classes"),
         ([[0, 1], [1, 0]], 3, r"shape \(N,\), N >= 1; got shape \(2, 2\)"),
         ([[0, 1], [1]], 3, "labels as an array"),
         ([], 3, r"got shape \(0,\)"),
         (7, 10, r"got shape \(\)"),
-        ([True, False], 2, "whole numbers; got bool"),
         ([0, 1], 1, "num_classes >= 2; got 1"),
         ([0, 1], 2.0, r"num_classes >= 2; got 2\.0"),
         ([0, 1], True, "num_classes >= 2; got True"),
@@ -66,3 +66,26 @@ def test_the_file_holds_the_labels_as_they_are(tmp_path: Path) -> None:
         ClassLabels([2, -1, 0], 3).save(file)
         assert file["given"][()].tolist() == [2, -1, 0]
         assert file["given"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [[0], [2], [-1]],
+        [0.0, 2.0, -1.0],
+        [[1, 0, 0], [0, 0, 1], [-1, -1, -1]],
+        torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [-1.0, -1.0, -1.0]]),
+        np.array([0, 2, -1], ">i4"),
+        np.array([-1, 2, 0])[::-1],
+    ],
+    ids=["column", "floats", "one-hot", "one-hot of floats", "big-endian", "reversed"],
+)
+def test_class_labels_in_the_forms_people_have(labels: Any) -> None:
+    found = ClassLabels(labels, 3).array
+    assert found.tolist() == [0, 2, -1]
+    assert found.dtype == np.int64
+    assert found.dtype.isnative
+
+
+def test_class_labels_that_are_true_or_false() -> None:
+    assert ClassLabels([True, False], 2).array.tolist() == [1, 0]

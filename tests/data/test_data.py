@@ -44,12 +44,13 @@ class Items(Dataset):
             "image": {"image": x, "label": y, "index": index, "matrix": torch.eye(2) * index},
             "input": {"input": x, "target": y},
             "wrong_index": (x, y, index + 1),
-            "four": (x, y, index, 0),
+            "four": (x, y, index, "path"),
+            "one": (x,),
             "strange": {"pixels": x, "label": y},
         }[self.form]
 
 
-@pytest.mark.parametrize("form", ["pair", "triple", "image", "input"])
+@pytest.mark.parametrize("form", ["pair", "triple", "four", "image", "input"])
 def test_every_form_of_item_becomes_the_same_batch(form):
     view = LabelView(Items(form), None, seed=0)
     batch = view.__getitems__([3, 7])
@@ -66,7 +67,7 @@ def test_every_form_of_item_becomes_the_same_batch(form):
     ("form", "message"),
     [
         ("wrong_index", r"carry their position as index \(\[3, 7\]...\); got \[4, 8\]"),
-        ("four", "got list of 4|got tuple of 4"),
+        ("one", "got tuple of 1"),
         ("strange", r"got a dict with keys \['label', 'pixels'\]"),
     ],
 )

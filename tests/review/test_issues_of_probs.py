@@ -75,7 +75,7 @@ BAD = [
     (lambda g, p: (g, p[:, :1]), r"probs \(N, K\), K >= 2.*column_stack"),
     (lambda g, p: (g, p.astype(str)), r"probs \(N, K\), K >= 2; got <U"),
     (lambda g, p: (g + 1, p), r"labels in 0..3 \(or -1: unlabelled\); got 4"),
-    (lambda g, p: (np.eye(K)[g], p), r"labels of shape \(N,\)"),
+    (lambda g, p: (np.eye(K)[g][:, :3], p), r"labels of shape \(N,\)"),
     (lambda g, p: (g, None), r"class probabilities of the same samples; got labels alone"),
     (lambda g, p: (stored(g, p), p), r"a label store alone"),
 ]

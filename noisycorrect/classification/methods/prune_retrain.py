@@ -22,7 +22,10 @@ from noisycorrect.correction.part import TRAINING_PASSES
 from noisycorrect.correction.twin import reinitialised
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.data.batches import LabelView, make_loader
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset, read_given, split_fields
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset, read_given
+from noisycorrect.data.forms import rows_taken
+from noisycorrect.data.items import split_fields
+from noisycorrect.labels.given import checked_labels
 from noisycorrect.recipe import RECIPES, OptimizerFactory
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.confident_learning import METHODS, find_errors
@@ -220,7 +223,7 @@ def prune_retrain_passes(samples: int, epochs: int, *, folds: int = 5) -> int:
 def _checked_given(data: MapStyleDataset, num_classes: int, folds: int) -> np.ndarray:
     given = read_given(data, 0)
     Classification(num_classes).check_given(given)
-    labels = np.asarray(given, np.int64)
+    labels = checked_labels(given, num_classes)
     if (labels < 0).any():
         raise InvalidInputError("a label for every sample", got="-1", fix="leave out the unlabelled samples")
     counts = np.bincount(labels, minlength=num_classes)
@@ -294,5 +297,5 @@ class _Part(Dataset[Any]):
 
 def _part(data: MapStyleDataset, given: np.ndarray, rows: np.ndarray) -> MapStyleDataset:
     if isinstance(data, ArrayDataset):  # whole batches are indexed at once
-        return ArrayDataset(data.inputs[torch.from_numpy(rows)], given[rows])
+        return ArrayDataset(rows_taken(data.inputs, rows), given[rows])
     return _Part(data, given, rows)

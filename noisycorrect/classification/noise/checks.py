@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 LabelsLike: TypeAlias = Sequence[int] | NDArray[Any] | torch.Tensor
@@ -22,19 +23,6 @@ _ROW_SUM_TOLERANCE = 1e-6
 
 # A big data set is looked through in parts, so that no mask of its whole size is made.
 _CHUNK_VALUES = 2**22
-
-
-def as_array(values: object, what: str) -> NDArray[Any]:
-    """Return a list, numpy array or torch tensor (any device) as a numpy array that may share its memory."""
-    if isinstance(values, torch.Tensor):
-        tensor = values.detach().cpu()
-        return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise InvalidInputError(
-            what, got=f"a ragged sequence ({error})", fix="make all entries the same size"
-        ) from None
 
 
 def check_num_classes(num_classes: object) -> int:

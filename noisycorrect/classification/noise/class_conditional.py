@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.base import register
-from noisycorrect.classification.noise.checks import ArrayLike, as_array, check_choice, check_transition
+from noisycorrect.classification.noise.checks import ArrayLike, check_choice, check_transition
 from noisycorrect.classification.noise.sampling import Sampling
 from noisycorrect.classification.noise.transition import MatrixNoise
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.spelling import MATRIX, written_as
 

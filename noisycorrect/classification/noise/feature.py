@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, register, relabelled
 from noisycorrect.classification.noise.checks import (
     ArrayLike,
-    as_array,
     check_inputs,
     check_rate,
     child_seed,
     flat_features,
 )
 from noisycorrect.classification.noise.sampling import exact_count, members_by_class
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 
 Teacher: TypeAlias = ArrayLike | Callable[[Any], ArrayLike]

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.base import NoiseModel, NoisyLabels, realised_transition, register
-from noisycorrect.classification.noise.checks import ArrayLike, as_array, check_choice, check_inputs, check_rate
+from noisycorrect.classification.noise.checks import ArrayLike, check_choice, check_inputs, check_rate
 from noisycorrect.classification.noise.sampling import Sampling, pick
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 
 
