@@ -24,7 +24,9 @@ class KnownEvidence(EvidenceInTraining):
     Parameters
     ----------
     probs : array-like, shape (N, K)
-        Class probabilities of the training samples, in order.
+        Class probabilities of the training samples, in order: what is published.
+    targets : array-like, shape (N, K), optional
+        What is learnt. Default: `probs`.
     held_out : array-like of bool, shape (N,), optional
         Which given labels the probabilities have not seen. Default: none.
     input_dropout, keep : float, int or None
@@ -44,19 +46,16 @@ class KnownEvidence(EvidenceInTraining):
     begin = 0.0
 
     def __init__(
-        self, probs: Any, *, held_out: Any = None, input_dropout: float = 0.0, keep: int | None = 2
+        self, probs: Any, *, targets: Any = None, held_out: Any = None, input_dropout: float = 0.0, keep: int | None = 2
     ) -> None:
         super().__init__(momentum=0.0, trust="none", input_dropout=input_dropout, keep=keep)
-        values = np.ascontiguousarray(probs, dtype=np.float32)
-        if values.ndim != 2 or not (np.isfinite(values).all() and (values >= 0).all()):
-            got = f"shape {values.shape}" if values.ndim != 2 else "negative or non-finite values"
-            raise InvalidInputError("probabilities (N, K)", got=got, fix="pass a row of probabilities a sample")
-        if not np.allclose(values.sum(1), 1, atol=1e-3):
-            fix = "divide each row by its sum"
-            raise InvalidInputError("probabilities (N, K)", got="rows that do not sum to 1", fix=fix)
-        self.probs = torch.from_numpy(values)
+        self.probs = _checked(probs)
+        self.targets = self.probs if targets is None else _checked(targets)
+        if self.targets.shape != self.probs.shape:
+            got = f"{tuple(self.targets.shape)}"
+            raise InvalidInputError(f"targets of shape {tuple(self.probs.shape)}", got=got, fix="pass a row a sample")
         self.seen = None if held_out is None else ~np.asarray(held_out, bool)
-        self.digest = hashlib.sha256(values.tobytes()).hexdigest()[:16]
+        self.digest = hashlib.sha256(self.probs.numpy().tobytes() + self.targets.numpy().tobytes()).hexdigest()[:16]
 
     def start(self, setup: Setup) -> None:
         """Take the probabilities as the evidence."""
@@ -66,6 +65,7 @@ class KnownEvidence(EvidenceInTraining):
             raise InvalidInputError(expected, got=got, fix="pass a row a training sample and a column a class")
         super().start(setup)
         self.evidence = self.probs.to(setup.device).clone()
+        self.lessons = self.targets.to(setup.device)
 
     def memory(self) -> dict[str, Tensor]:
         """Return nothing: the evidence is known."""
@@ -81,10 +81,20 @@ class KnownEvidence(EvidenceInTraining):
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run the model on a batch, whose targets are the evidence."""
         batch.input = self.dropped(batch.input)
-        batch.evidence = self.evidence[batch.index]
+        batch.evidence = self.lessons[batch.index]
         batch.trust = Trust(torch.zeros_like(batch.trust.weight))
         return self.setup.task.forward(model, batch), batch
 
     def unseen(self) -> np.ndarray | None:
         """Return which labels the probabilities have not seen, bool (N,)."""
         return None if self.seen is None else ~self.seen
+
+
+def _checked(probs: Any) -> Tensor:
+    values = np.ascontiguousarray(probs, dtype=np.float32)
+    if values.ndim != 2 or not (np.isfinite(values).all() and (values >= 0).all()):
+        got = f"shape {values.shape}" if values.ndim != 2 else "negative or non-finite values"
+        raise InvalidInputError("probabilities (N, K)", got=got, fix="pass a row of probabilities a sample")
+    if not np.allclose(values.sum(1), 1, atol=1e-3):
+        raise InvalidInputError("probabilities (N, K)", got="rows that do not sum to 1", fix="divide each by its sum")
+    return torch.from_numpy(values)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from noisycorrect.features.head import SoftHead
 from noisycorrect.features.inputs import Features, prepared_features, stratified_folds
 from noisycorrect.features.neighbors import nearest_neighbors, vote
 from noisycorrect.features.pool import fit_pool, log_linear_pool
+from noisycorrect.labels.given import checked_labels
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
@@ -75,7 +77,15 @@ def decided(probs: np.ndarray, shares: np.ndarray, power: float = CLASS_POWER) -
 
 
 def consensus_from_features(
-    features: Any, votes: Votes, *, neighbors: int = 30, folds: int = 5, rounds: int = 3, seed: int = 0
+    features: Any,
+    votes: Votes,
+    *,
+    known: Any = None,
+    neighbors: int = 30,
+    folds: int = 5,
+    rounds: int = 3,
+    seed: int = 0,
+    on_round: Callable[[int], None] | None = None,
 ) -> VoteEvidence:
     r"""Estimate the classes of items from their features and the votes on them, and the annotators with them.
 
@@ -95,12 +105,16 @@ def consensus_from_features(
         As for :func:`~noisycorrect.evidence_from_features`.
     votes : Votes
         On these items, in order; one annotator is enough: then his confusion matrix is the noise of the labels.
+    known : array-like of int, shape (N,), optional
+        Classes that are certain, because somebody has checked them; -1 for the others. Their posterior is 1.
     neighbors : int
         k, at least 0; 0 leaves the neighbours out, whose search takes time quadratic in the items.
     folds, rounds : int
         At least 2; at least 1.
     seed : int
         Of the division into folds.
+    on_round : callable, optional
+        Is told after each round how many are done.
 
     Returns
     -------
@@ -134,12 +148,24 @@ def consensus_from_features(
     fold = stratified_folds(majority, folds, np.random.default_rng(whole_number("seed", seed, least=0)))
     opinions = _Opinions(rows, fold, folds, k, votes.num_classes)
     twice = bool((votes.votes_of_items > 1).any())
-    posterior = dawid_skene(votes).probs if twice else _shares(votes)
-    for _ in range(rounds):
+    certain = checked_labels(np.full(votes.num_items, UNLABELED) if known is None else known, votes.num_classes)
+    posterior = _certain(dawid_skene(votes).probs if twice else _shares(votes), certain)
+    for number in range(1, rounds + 1):
         evidence = opinions.of(posterior)
         found = dawid_skene(votes, evidence)
-        posterior = found.probs
-    return VoteEvidence(found, evidence)
+        posterior = _certain(found.probs, certain)
+        if on_round is not None:
+            on_round(number)
+    return VoteEvidence(replace(found, probs=posterior, prior=posterior.mean(0)), evidence)
+
+
+def _certain(posterior: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return a posterior with 1 at the classes that are certain."""
+    rows = np.flatnonzero(known != UNLABELED)
+    changed = posterior.copy()
+    changed[rows] = 0
+    changed[rows, known[rows]] = 1
+    return changed
 
 
 def _shares(votes: Votes) -> np.ndarray:

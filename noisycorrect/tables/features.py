@@ -123,12 +123,18 @@ class TextBlock:
             return list(cells[self.columns[0]])
         return ["\n".join(texts) for texts in zip(*(cells[name] for name in self.columns), strict=True)]
 
-    def transform(self, cells: Cells) -> np.ndarray:
-        """Return TF-IDF or its projection, float32 (N, F)."""
+    def sparse(self, cells: Cells) -> Any:
+        """Return TF-IDF, a CSR array of float32 (N, words)."""
+        from scipy import sparse
+
         if self._made is None:
             self._made = self._vectorizer(vocabulary=self.words)
             self._made.idf_ = self.weights
-        found = self._made.transform(self._texts(cells))
+        return sparse.csr_array(self._made.transform(self._texts(cells)))
+
+    def transform(self, cells: Cells) -> np.ndarray:
+        """Return TF-IDF or its projection, float32 (N, F)."""
+        found = self.sparse(cells)
         if self.projection is None:
             return np.asarray(found.toarray(), np.float32)
         return np.asarray(found @ self.projection.T, np.float32)
@@ -289,6 +295,16 @@ class Features:
             fix = "choose columns that tell rows apart"
             raise InvalidInputError(f"values that vary in {listed}", got="equal rows alone", fix=fix)
         return found
+
+    @property
+    def are_texts(self) -> bool:
+        """Whether there are texts alone."""
+        return all(isinstance(block, TextBlock) for block in self.blocks)
+
+    def matrix(self, cells: Cells, rows: np.ndarray) -> Any:
+        """Return what evidence is made of: TF-IDF of texts alone as it is, a CSR array; else `rows`, as transformed."""
+        texts = [block.sparse(cells) for block in self.blocks if isinstance(block, TextBlock)]
+        return texts[0] if len(texts) == len(self.blocks) == 1 else rows
 
     def transform(self, cells: Cells) -> np.ndarray:
         """Return the rows, float32 (N, F), made a few thousand at a time."""
