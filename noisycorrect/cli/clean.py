@@ -88,7 +88,9 @@ def _tell(report: Report, source: Path) -> None:
     table = Table("class", *(_right(name) for name in ("labels", "to look at", "corrected")))
     for code, name in enumerate(findings.classes):
         given, now = findings.given == code, findings.labels == code
-        table.add_row(name, *(f"{int(count):,}" for count in (given.sum(), (given & findings.is_issue).sum(), now.sum())))
+        table.add_row(
+            name, *(f"{int(count):,}" for count in (given.sum(), (given & findings.is_issue).sum(), now.sum()))
+        )
     bare = findings.given == UNLABELED
     if bare.any():
         table.add_row("(no label)", f"{int(bare.sum()):,}", "", f"{int((findings.labels == UNLABELED).sum()):,}")
@@ -98,7 +100,9 @@ def _tell(report: Report, source: Path) -> None:
         voters = Table("annotator", _right("votes"), _right("right, %"))
         for record in people:
             share = record["accuracy"]
-            voters.add_row(str(record["annotator"]), f"{record['votes']:,}", f"{100 * share:.1f}" if share == share else "")
+            voters.add_row(
+                str(record["annotator"]), f"{record['votes']:,}", f"{100 * share:.1f}" if share == share else ""
+            )
         console.print(voters)
     console.print(report.noise.verdict(), markup=False)
     before, after = (report.figures.get(f"val_accuracy_{when}") for when in ("before", "after"))

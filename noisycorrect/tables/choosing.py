@@ -86,7 +86,10 @@ def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
     found = judge_column(cells)
     if found.kind in ("number", "other") and _numbers(cells):
         wrong = [cell for cell in cells if not is_missing(cell) and np.isnan(as_number(cell))]
-        return "number", f"{len(wrong):,} cells such as {wrong[0]!r} are no numbers, and count as gaps" if wrong else None
+        return (
+            "number",
+            f"{len(wrong):,} cells such as {wrong[0]!r} are no numbers, and count as gaps" if wrong else None,
+        )
     if found.kind == "text":
         return "text", None
     mixed = sum(not np.isnan(as_number(cell)) for cell in cells)

@@ -196,9 +196,7 @@ def decisions_of(run_dir: Path) -> list[list[str]]:
     return sorted([final.id, final.label] for final in final_labels(run_dir) if final.decided and final.label)
 
 
-def _inputs(
-    settings: Settings, source: Source, loaded: Loaded, choice: Choice, folder: Path, say: _Teller
-) -> _Inputs:
+def _inputs(settings: Settings, source: Source, loaded: Loaded, choice: Choice, folder: Path, say: _Teller) -> _Inputs:
     if choice.features is not None:
         rows = choice.features.fit_transform(loaded.cells, settings.seed)
         matrix = choice.features.matrix(loaded.cells, rows)

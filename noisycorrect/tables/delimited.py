@@ -109,7 +109,9 @@ def find_delimiter(sample: str) -> str:
     """
     best, found = (0.0, 0), ","
     for delimiter in DELIMITERS:
-        rows = [row for row in itertools.islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SAMPLE_ROWS) if row]
+        rows = [
+            row for row in itertools.islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SAMPLE_ROWS) if row
+        ]
         if not rows or len(rows[0]) < 2:
             continue
         width = len(rows[0])

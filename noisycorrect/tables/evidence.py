@@ -179,4 +179,6 @@ def load_evidence(path: Path) -> tuple[Evidence, dict[str, Any]]:
             found = Evidence(file["probs"], file["labels"], file["held_out"], plain["annotators"], plain["soft"])
             return found, plain["figures"]
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise CheckpointError(f"evidence in {path}", got=str(error), fix=f"delete {path.name}: it is made anew") from error
+        raise CheckpointError(
+            f"evidence in {path}", got=str(error), fix=f"delete {path.name}: it is made anew"
+        ) from error

@@ -21,7 +21,6 @@ from noisycorrect.cycle.schedule import Shares
 from noisycorrect.data.standardize import restore_standardized
 from noisycorrect.data.votes import Votes
 from noisycorrect.features.vote_evidence import decided
-from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.recipe import RECIPES, Recipe
 from noisycorrect.result import MODEL, CorrectionResult
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
@@ -209,5 +208,3 @@ def _inputs_of(state: dict[str, Any]) -> int:
 
 def _network(inputs: int | None, classes: int) -> nn.Module:
     return picture_network(classes, 0) if inputs is None else vector_network(inputs, classes, 0)
-
-

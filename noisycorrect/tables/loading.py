@@ -183,9 +183,7 @@ def _labels(
     tables = {name: _label_cells(read[name], name, notes) for name in columns}
     names = _class_names(tables, "labels" if people else repr(label), notes)
     place = {name: number for number, name in enumerate(names)} | {"": UNLABELED}
-    codes = {
-        name: np.fromiter((place[cell] for cell in cells), np.int64, len(cells)) for name, cells in tables.items()
-    }
+    codes = {name: np.fromiter((place[cell] for cell in cells), np.int64, len(cells)) for name, cells in tables.items()}
     if not people:
         assert label is not None
         given = codes[label]
@@ -229,7 +227,9 @@ def _class_names(tables: dict[str, list[str]], what: str, notes: list[str]) -> t
         raise InvalidInputError(f"labels in {what}", got="none in any row", fix=fix)
     if len(counts) < 2:
         fix = "pass labels that tell rows apart"
-        raise InvalidInputError(f"labels of two classes at least in {what}", got=f"{next(iter(counts))!r} alone", fix=fix)
+        raise InvalidInputError(
+            f"labels of two classes at least in {what}", got=f"{next(iter(counts))!r} alone", fix=fix
+        )
     once = sum(count == 1 for count in counts.values())
     if len(counts) > MOST_CLASSES or (len(counts) > 20 and 2 * once > total):
         got = f"{len(counts):,} different values, such as {', '.join(map(repr, list(counts)[:3]))}"
@@ -249,9 +249,7 @@ def _class_names(tables: dict[str, list[str]], what: str, notes: list[str]) -> t
 def _votes(codes: dict[str, np.ndarray], names: tuple[str, ...], notes: list[str]) -> Votes:
     table = np.stack(list(codes.values()), 1)
     item, annotator = np.nonzero(table != UNLABELED)
-    votes = Votes(
-        item, annotator, table[item, annotator], num_items=len(table), classes=names, annotators=list(codes)
-    )
+    votes = Votes(item, annotator, table[item, annotator], num_items=len(table), classes=names, annotators=list(codes))
     idle = [name for name, count in zip(codes, votes.votes_of_annotators.tolist(), strict=True) if not count]
     if idle:
         notes.append(f"{', '.join(map(repr, idle))} labelled nothing")

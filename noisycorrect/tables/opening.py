@@ -13,7 +13,7 @@ from noisycorrect.tables.structured import ImageFolder, JsonLines, ParquetFile
 
 
 def open_source(path: str | os.PathLike[str], *, encoding: str | None = None, delimiter: str | None = None) -> Source:
-    """Open a file or folder by what it is.
+    r"""Open a file or folder by what it is.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def open_source(path: str | os.PathLike[str], *, encoding: str | None = None, de
     --------
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "table.csv"
-    >>> _ = file.write_text('text;label\\n"a; b";ham\\nc;spam\\n')
+    >>> _ = file.write_text('text;label\n"a; b";ham\nc;spam\n')
     >>> source = open_source(file)
     >>> source.columns, list(source.rows())
     (('text', 'label'), [['a; b', 'ham'], ['c', 'spam']])
