@@ -72,8 +72,9 @@ def clean_and_predict(folder: Path, out: Path, seed: int) -> None:
     """Run the two commands of noisycorrect."""
     run = [sys.executable, "-m", "noisycorrect.cli"]
     words = ["--text", "text", "--annotators", "annotator_*", "--seed", str(seed), "--out", str(out / "run")]
-    for command in (["clean", str(folder / FILES[0]), *words],
-                    ["predict", str(out / "run"), str(folder / FILES[2]), "--out", str(out / "predicted.csv")]):  # fmt: skip
+    cleans = ["clean", str(folder / FILES[0]), *words]
+    predicts = ["predict", str(out / "run"), str(folder / FILES[2]), "--out", str(out / "predicted.csv")]
+    for command in (cleans, predicts):
         done = subprocess.run([*run, *command], capture_output=True, text=True, check=False)
         if done.returncode:
             raise NoisyCorrectError(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")
@@ -206,7 +207,7 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as out:
         before = os.times()
         words = ["--worker", cell.method, str(folder), out, str(cell.seed)]
-        threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         subprocess.run([sys.executable, "-m", "benchmarks.clean", *words], check=True, env={**os.environ, **threads})
         after = os.times()
         seconds = after.children_user + after.children_system - before.children_user - before.children_system

@@ -19,6 +19,7 @@ from noisycorrect.labels.findings import LabelReview
 from noisycorrect.labels.given import checked_num_classes
 from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelReader
 from noisycorrect.labels.mapped import MappedArray
+from noisycorrect.labels.regions import RegionView
 from noisycorrect.labels.trust import Trust
 from noisycorrect.review.parts import LabelsOfParts
 from noisycorrect.support.errors import InvalidInputError, StoreError
@@ -228,6 +229,22 @@ class MaskLabels(LabelsOfParts):
             known = (truth < classes) & (found < classes)
             confusion += np.bincount(truth[known] * classes + found[known], minlength=classes * classes)
         return confusion.reshape(classes, classes)
+
+    # ---------------------------------------------------------------- looking at masks
+
+    def region_view(self, given: LabelReader, corrected: LabelReader) -> RegionView:
+        """Return how a person looks at masks and decides about them region by region.
+
+        Raises
+        ------
+        InvalidInputError
+            If Pillow is not installed.
+        """
+        try:
+            from noisycorrect_seg.sessions import MaskRegions
+        except ImportError as error:
+            raise InvalidInputError("the package pillow", got="none", fix="pip install pillow") from error
+        return MaskRegions(given, corrected, self.num_classes)
 
     # ---------------------------------------------------------------- plain files
 

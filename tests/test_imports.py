@@ -24,6 +24,7 @@ ROOMS = {
         ["callbacks"],
         ["corrector"],
         ["classification", "multilabel", "tokens"],
+        ["tables"],
         ["cli"],
     ],
     "noisycorrect_seg": [
@@ -31,6 +32,7 @@ ROOMS = {
         ["geometry"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["datasets", "review"],
+        ["sessions"],
         ["kind"],
         ["task"],
         ["inference", "methods"],

@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -15,7 +16,9 @@ from noisycorrect.cli.stores import Subparsers
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import unknown_name
-from noisycorrect.tables.clean import Report
+
+if TYPE_CHECKING:
+    from noisycorrect.tables.clean import Report
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -115,9 +118,12 @@ def _tell(report: Report, source: Path) -> None:
     where = shlex.quote(str(report.folder))
     console.print(f"{issues:,} labels to look at, the worst first: {report.folder / 'issues.csv'}", markup=False)
     console.print(f"all rows with corrected labels: {report.folder / 'cleaned.csv'}", markup=False)
+    console.print(f"what was found, in one page: {report.folder / 'report.html'}", markup=False)
     console.print("Next:", markup=False)
     console.print(f"  noisycorrect review {where}      look at them, and decide", markup=False)
     console.print(f"  noisycorrect predict {where} FILE      label other rows with the model", markup=False)
+    again = f"noisycorrect clean {shlex.quote(str(source))} ... --decisions {where} --out ..."
+    console.print(f"  {again}      clean again with what you decided", markup=False)
 
 
 def _right(name: str) -> Column:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from noisycorrect.labels.findings import LabelReview, NoiseCounts
 from noisycorrect.labels.refine import UNLABELED, blend, check_probs, within
+from noisycorrect.labels.regions import RegionView
 from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.register import Register
@@ -369,6 +370,20 @@ class LabelKind(ABC):
         InvalidInputError
             If there is nothing to compare.
         """
+
+    # ---------------------------------------------------------------- looking at labels
+
+    def region_view(self, given: LabelReader, corrected: LabelReader) -> RegionView | None:
+        """Return how a person looks at labels of this kind and decides about them region by region.
+
+        None, as here, if a label is decided about as a whole.
+
+        Parameters
+        ----------
+        given, corrected : callable
+            Hard labels at positions.
+        """
+        return None
 
     # ---------------------------------------------------------------- plain files
 

@@ -15,6 +15,7 @@ from noisycorrect.callbacks import Progress
 from noisycorrect.data.votes import Votes
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.noise_estimate import NoiseEstimate
+from noisycorrect.review.report import noise_figures, write_report
 from noisycorrect.review.session import Cleaning, final_labels, write_items
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.progress import samples_progress
@@ -111,7 +112,7 @@ def clean(
     noise = replace(noise, names=loaded.classes, contradicted=int(findings.is_issue.sum()))
     figures |= _figures(settings, noise, evidence, inputs, version, time.perf_counter() - start)
     trained.save(folder)
-    say("writing cleaned.csv, issues.csv and the items of the review")
+    say("writing cleaned.csv, issues.csv, the items of the review and report.html")
     _write(source, loaded, inputs, evidence, findings, folder)
     header = Cleaning(
         kind=_kind(inputs), classes=loaded.classes, source=str(source.path), label=loaded.label,
@@ -119,6 +120,7 @@ def clean(
     )  # fmt: skip
     content = _content(source, loaded, inputs, folder)
     write_items(folder, header, items(findings, evidence.probs, inputs.place, loaded.ids, content, _by_name(loaded)))
+    write_report(folder)
     return Report(folder, findings, noise, figures)
 
 
@@ -306,21 +308,14 @@ def _findings(loaded: Loaded, known: np.ndarray, place: np.ndarray, evidence: Ev
 def _figures(
     settings: Settings, noise: NoiseEstimate, evidence: Evidence, inputs: _Inputs, version: str, seconds: float
 ) -> dict[str, Any]:
-    pairs = [
-        {"true": noise.names[true], "given": noise.names[given], "share": share}
-        for true, given, share in noise.most_confused
-    ]
     return {
-        "noise": {
-            "rate": noise.rate, "interval": list(noise.interval), "decided": noise.decided, "verdict": noise.verdict(),
-            "labels": noise.labels, "contradicted": noise.contradicted, "most_confused": pairs,
-        },
+        "noise": noise_figures(noise, noise.names),
         "annotators": evidence.annotators,
         "seconds": round(seconds, 1),
         "recipe": settings.recipe or ("evidence" if inputs.matrix is not None else "votes"),
         "seed": settings.seed,
         "version": version,
-    }  # fmt: skip
+    }
 
 
 def _kind(inputs: _Inputs) -> str:

@@ -1,0 +1,67 @@
+"""Pictures of items as a browser can show them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+from noisycorrect.support.errors import InvalidInputError
+
+LARGEST = 1600  # pixels a side: no screen of a review needs more, and the next pictures are loaded meanwhile
+# Formats that browsers show and that can hold no scripts, by their first bytes; others need Pillow.
+SHOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif", b"BM": "image/bmp"}
+PLAIN_BYTES = 4 * 2**20  # files up to this are sent as they are
+
+
+def shown_picture(path: Path) -> tuple[str, bytes]:
+    """Return a picture's media type and bytes: as it is if small and of a browser's format, else made smaller.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is missing, damaged, or of a format that needs Pillow, which is not installed.
+
+    Examples
+    --------
+    >>> shown_picture(Path("nowhere.png"))
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.InvalidInputError: expected the picture nowhere.png; got no such file; to fix: restore
+    it where it was when the run was made, then reload the page
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        fix = "restore it where it was when the run was made, then reload the page"
+        raise InvalidInputError(f"the picture {path}", got=got, fix=fix) from error
+    kind = next((kind for start, kind in SHOWN.items() if content.startswith(start)), None)
+    if kind is None and content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        kind = "image/webp"
+    if kind is not None and len(content) <= PLAIN_BYTES:
+        return kind, content
+    return _converted(path, content, kind)
+
+
+def _converted(path: Path, content: bytes, kind: str | None) -> tuple[str, bytes]:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        if kind is not None:
+            return kind, content
+        fix = "pip install pillow"
+        raise InvalidInputError(f"JPEG, PNG, GIF, WebP or BMP at {path}", got="another format", fix=fix) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                image.draft("RGB", (2 * LARGEST, 2 * LARGEST))
+                small = ImageOps.exif_transpose(image)
+                small.thumbnail((LARGEST, LARGEST))
+                out = io.BytesIO()
+                small.convert("RGB").save(out, "JPEG", quality=88)
+                return "image/jpeg", out.getvalue()
+    except Exception as error:  # Pillow's decoders raise nearly anything at broken files
+        fix = "the file is damaged: replace it, then reload the page"
+        raise InvalidInputError(f"a picture that can be read at {path}", got=str(error), fix=fix) from error

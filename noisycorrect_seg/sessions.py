@@ -1,0 +1,340 @@
+"""Reviewing masks: the regions in which given and corrected masks differ, and the masks that decisions lead to."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.kind import LabelReader
+from noisycorrect.labels.regions import RegionView
+from noisycorrect.review.session import Cleaning, Reviewed, read_decisions, read_items, store_items, write_items
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.masks import IGNORE_INDEX
+
+LABELS = "labels"
+MOST_REGIONS = 40  # that a person is asked about one by one; the rest are decided about together
+LEAST_SHARE = 2e-4  # of an image's pixels; smaller differences, mostly along borders, are decided about together
+REST = -1  # the id of all of those
+KEPT = 16  # masks held ready
+OPACITY = 0.55
+TOUCHING = np.ones((3, 3), bool)  # pixels that touch at a corner are of one region
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pixels that touch each other, to which correction gives one class in place of another.
+
+    Attributes
+    ----------
+    id : int
+        Place of its first pixel, row by row; -1 for all small differences together.
+    given, suggested : int
+        Class indices; -1 for several.
+    pixels : int
+        How many.
+    box : tuple of int
+        Left, top, right, bottom; the last two are outside of it.
+    """
+
+    id: int
+    given: int
+    suggested: int
+    pixels: int
+    box: tuple[int, int, int, int]
+
+
+def differing_regions(
+    given: np.ndarray, corrected: np.ndarray, *, most: int = MOST_REGIONS, least_share: float = LEAST_SHARE
+) -> tuple[np.ndarray, list[Region]]:
+    """Return where and how two masks differ: connected components (8-connectivity) of each pair of classes.
+
+    Parameters
+    ----------
+    given, corrected : ndarray, shape (H, W), uint8
+        Masks of one size; 255 in either is no difference.
+    most : int
+        At most so many regions beside the one of all small differences.
+    least_share : float
+        Regions of a smaller share of the pixels are small.
+
+    Returns
+    -------
+    places : ndarray, shape (H, W), int32
+        Place of each pixel's region in the list; -1 where the masks agree.
+    regions : list of Region
+        The largest first, small differences last.
+
+    Examples
+    --------
+    >>> given, corrected = np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8)
+    >>> corrected[1:3, :2], corrected[3, 5] = 1, 2
+    >>> places, regions = differing_regions(given, corrected)
+    >>> [(region.given, region.suggested, region.pixels) for region in regions], places[1].tolist()
+    ([(0, 1, 4), (0, 2, 1)], [0, 0, -1, -1, -1, -1])
+    """
+    differs = (given != corrected) & (given != IGNORE_INDEX) & (corrected != IGNORE_INDEX)
+    pairs = np.where(differs, given.astype(np.int32) * 256 + corrected, -1)
+    numbers = np.zeros(given.shape, np.int32)
+    found: list[Region] = []
+    for pair in np.unique(pairs[differs]).tolist():
+        labelled, count = ndimage.label(pairs == pair, TOUCHING)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(labelled), 1):
+            inside = labelled[rows, columns] == number
+            first = int(np.flatnonzero(inside[0])[0]) + columns.start + rows.start * given.shape[1]
+            box = (columns.start, rows.start, columns.stop, rows.stop)
+            found.append(Region(first, pair // 256, pair % 256, int(inside.sum()), box))
+        numbers[labelled > 0] = labelled[labelled > 0] + len(found) - count
+    order = sorted(range(len(found)), key=lambda place: (-found[place].pixels, found[place].id))
+    large = [place for place in order if found[place].pixels >= max(1, least_share * given.size)][:most]
+    small = order[len(large) :]
+    if len(small) == 1:  # there is nothing to join
+        large, small = order, []
+    rank = np.full(len(found) + 1, len(large), np.int32)
+    rank[0] = -1
+    rank[np.array(large, int) + 1] = np.arange(len(large))
+    regions = [found[place] for place in large]
+    if small:
+        boxes = np.array([found[place].box for place in small])
+        box = (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
+        regions.append(Region(REST, -1, -1, sum(found[place].pixels for place in small), box))
+    places: np.ndarray = rank[numbers]
+    return places, regions
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """A sample's masks and their regions; `digest` says whether a decision was about the same ones."""
+
+    given: np.ndarray
+    corrected: np.ndarray
+    places: np.ndarray
+    regions: list[Region]
+    digest: int
+
+
+class MaskRegions(RegionView):
+    """Masks under review.
+
+    Parameters
+    ----------
+    given, corrected : callable
+        Masks at positions, a list of uint8 (H, W).
+    num_classes : int
+        K.
+
+    Examples
+    --------
+    >>> given, corrected = np.zeros((2, 3), np.uint8), np.array([[0, 1, 1], [0, 0, 0]], np.uint8)
+    >>> view = MaskRegions(lambda rows: [given], lambda rows: [corrected], num_classes=2)
+    >>> view.regions(0)["regions"]
+    [{'id': 1, 'given': 0, 'suggested': 1, 'pixels': 2, 'box': [1, 0, 3, 1]}]
+    >>> view.decided(0, view.checked(0, {"accepted": [], "rejected": [1]})).tolist()
+    [[0, 0, 0], [0, 0, 0]]
+    """
+
+    def __init__(self, given: LabelReader, corrected: LabelReader, num_classes: int) -> None:
+        self.colours = voc_palette(num_classes).tolist()
+        self._given, self._corrected = given, corrected
+        self._lock = threading.Lock()  # HDF5 files are read by one thread at a time
+        self._held = lru_cache(KEPT)(self._read)
+
+    def _read(self, row: int) -> _Masks:
+        rows = np.array([row])
+        with self._lock:
+            (given,), (corrected,) = self._given(rows), self._corrected(rows)
+        if not given.size:
+            given = np.full(corrected.shape, IGNORE_INDEX, np.uint8)
+        places, regions = differing_regions(given, corrected)
+        digest = zlib.crc32(corrected.tobytes(), zlib.crc32(given.tobytes()))
+        return _Masks(given, corrected, places, regions, digest)
+
+    def regions(self, row: int) -> dict[str, Any]:
+        """Return size and regions of a sample; see :class:`~noisycorrect.labels.regions.RegionView`."""
+        masks = self._held(row)
+        plain = [
+            {"id": r.id, "given": r.given, "suggested": r.suggested, "pixels": r.pixels, "box": list(r.box)}
+            for r in masks.regions
+        ]
+        return {"size": list(masks.given.shape), "regions": plain}
+
+    def layer(self, row: int, name: str) -> bytes:
+        """Return a layer as PNG; see :class:`~noisycorrect.labels.regions.RegionView`."""
+        masks = self._held(row)
+        if name == "regions":
+            place = masks.places + 1
+            return _png(np.stack([place >> 16, place >> 8 & 255, place & 255], 2).astype(np.uint8))
+        if name not in ("given", "corrected"):
+            raise InvalidInputError('a layer "given", "corrected" or "regions"', got=repr(name), fix="reload the page")
+        mask = masks.given if name == "given" else masks.corrected
+        return _png(np.dstack([voc_palette()[mask], np.where(_clear(mask), 0, 255).astype(np.uint8)]))
+
+    def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a decision as the journal keeps it; see :class:`~noisycorrect.labels.regions.RegionView`."""
+        masks = self._held(row)
+        known = sorted(region.id for region in masks.regions)
+        accepted, rejected = (regions.get(name, []) for name in ("accepted", "rejected"))
+        lists = isinstance(accepted, list) and isinstance(rejected, list)
+        if not lists or not all(type(each) is int for each in [*accepted, *rejected]):
+            raise InvalidInputError("lists of accepted and rejected regions", got=repr(regions), fix="reload the page")
+        if sorted([*accepted, *rejected]) != known:
+            expected, got = f"each of the {len(known)} regions in one list", f"{len(accepted)} and {len(rejected)}"
+            raise InvalidInputError(expected, got=got, fix="reload the page: the masks have changed")
+        return {"accepted": accepted, "rejected": rejected, "digest": masks.digest}
+
+    def decided(self, row: int, regions: Mapping[str, Any] | None) -> np.ndarray | None:
+        """Return the mask that a decision leads to, uint8 (H, W): the given one with accepted regions corrected.
+
+        Parameters
+        ----------
+        row : int
+            The sample's position.
+        regions : mapping or None
+            What :meth:`checked` returned; None keeps the given mask.
+
+        Returns
+        -------
+        ndarray or None
+            None if the decision was about other masks than these.
+        """
+        masks = self._held(row)
+        if regions is None:
+            return masks.given
+        if regions.get("digest") != masks.digest:
+            return None
+        if (masks.given == IGNORE_INDEX).all():
+            return masks.corrected
+        accepted = np.array([region.id in regions["accepted"] for region in masks.regions] + [False])
+        mixed: np.ndarray = np.where(accepted[masks.places], masks.corrected, masks.given)  # -1 is the last: False
+        return mixed
+
+    def corrected(self, row: int) -> np.ndarray:
+        """Return the corrected mask of a sample, uint8 (H, W)."""
+        return self._held(row).corrected
+
+    def panels(self, row: int, image: Path | None, *, side: int) -> list[tuple[str, bytes]]:
+        """Return given and corrected mask over the image; see :class:`~noisycorrect.labels.regions.RegionView`."""
+        masks = self._held(row)
+        below = _photo(image, masks.given.shape)
+        return [
+            (name, _small(_over(below, mask), side))
+            for name, mask in (("given", masks.given), ("corrected", masks.corrected))
+        ]
+
+
+def final_masks(run_dir: str | os.PathLike[str]) -> Iterator[tuple[str, np.ndarray, bool]]:
+    """Yield id, mask and whether somebody decided, of each item of a cleaning run of masks, in order.
+
+    A decision about regions gives the given mask with the accepted regions corrected; one to keep, the given mask;
+    where nobody decided it is the corrected one. A decision about other masks than the run has now (it has gone on
+    since) counts as none.
+
+    Raises
+    ------
+    StoreError
+        If the folder is no cleaning run's, or a file of it is damaged.
+    InvalidInputError
+        If its labels are no masks.
+    """
+    _, items = read_items(run_dir)
+    store = SoftLabelStore.open(Path(run_dir) / LABELS)
+    view = store.kind.region_view(lambda rows: store.given(rows), lambda rows: store.labels(rows))
+    if not isinstance(view, MaskRegions) or len(items) != len(store):
+        got = f"{len(store)} labels of {store.kind.name}, {len(items)} items"
+        raise InvalidInputError(f"a cleaning run of masks in {run_dir}", got=got, fix="use final_labels for others")
+    decided = Reviewed(read_decisions(run_dir)).in_force()
+    for row, item in enumerate(items):
+        decision = decided.get(item.id)
+        mask = None
+        if decision is not None and decision.decides:
+            mask = view.decided(row, decision.regions if decision.action == "accept" else None)
+        yield item.id, view.corrected(row) if mask is None else mask, mask is not None
+
+
+def write_mask_items(
+    run_dir: str | os.PathLike[str],
+    classes: Sequence[str],
+    *,
+    ids: Sequence[str],
+    images: Sequence[str | os.PathLike[str]] | None = None,
+    source: str = "",
+    **header: Any,
+) -> int:
+    """Make a run with masks ready for ``noisycorrect review``, and return how many items it has.
+
+    Parameters
+    ----------
+    run_dir : path-like
+        The folder of a run whose label store, in ``labels``, holds masks and evidence about them.
+    classes : sequence of str
+        K names.
+    ids : sequence of str
+        N names of the samples, in the order of the store.
+    images : sequence of path-like, optional
+        Their pictures; absolute, or relative to the run folder.
+    source : str
+        Where they come from. Default: the run folder.
+    **header
+        More of :class:`~noisycorrect.review.session.Cleaning`.
+
+    Raises
+    ------
+    InvalidInputError
+        If something is not N or K, or there is no evidence yet.
+    """
+    store = SoftLabelStore.open(Path(run_dir) / LABELS)
+    paths = None if images is None else [os.fspath(path) for path in images]
+    about = Cleaning(kind="mask", classes=classes, source=source or str(run_dir), label="masks", **header)
+    return write_items(run_dir, about, store_items(store, classes, ids=ids, images=paths))
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _clear(mask: np.ndarray) -> np.ndarray:
+    """Return where an overlay shows the picture alone: background and ignored pixels."""
+    return np.asarray((mask == 0) | (mask == IGNORE_INDEX))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG", compress_level=1)
+    return content.getvalue()
+
+
+def _photo(path: Path | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the picture at a mask's size, uint8 (H, W, 3); grey if there is none that can be read."""
+    height, width = shape
+    if path is not None:
+        try:
+            with Image.open(path) as image:
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB").resize((width, height)))
+        except Exception:  # Pillow's decoders raise nearly anything at broken files; the masks can be seen all the same
+            pass
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def _over(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    mixed = (1 - OPACITY) * picture + OPACITY * voc_palette()[mask]
+    over: np.ndarray = np.where(_clear(mask)[..., None], picture, mixed).astype(np.uint8)
+    return over
+
+
+def _small(pixels: np.ndarray, side: int) -> bytes:
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side))
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=85)
+    return content.getvalue()
