@@ -28,6 +28,7 @@ ROOMS = {
         ["classification", "multilabel", "tokens"],
         ["integrations"],
         ["export"],
+        ["tables"],
         ["cli"],
     ],
     "noisycorrect_seg": [

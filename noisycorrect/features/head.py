@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from noisycorrect.features.inputs import Features
 
 _ITERATIONS, _TOLERANCE = 200, 1e-3  # held-out probabilities change in the third digit beyond
+_LEAST_LEARNT, _CLASS_WEIGHT = 0.02, 0.5
 
 
 def cross_fitted_head(
@@ -62,3 +64,65 @@ def cross_fitted_head(
             model.fit(features[train], given[train], sample_weight=weights[train, own])
         probs[np.ix_(held_out, seen)] = model.predict_proba(features[held_out])
     return probs
+
+
+class SoftHead:
+    r"""A logistic regression on class probabilities instead of labels.
+
+    It minimises :math:`\sum_j \sum_k c_k q_{jk} \log(1 / p_{jk}) + \frac12 \lVert W \rVert^2`, with q the
+    probabilities and class weights :math:`c_k \propto \pi_k^{-0.5}`, :math:`\pi` their means: a rare class counts more
+    than its share, and less than as much as a frequent one. Probabilities up to 0.02 are left out.
+
+    Parameters
+    ----------
+    classes : int
+        K.
+
+    Examples
+    --------
+    >>> head = SoftHead(3).fit(np.array([[-1.0], [1.0]]), np.array([[0.9, 0.1, 0], [0.1, 0.9, 0]]))
+    >>> head.probs(np.array([[-2.0], [2.0]])).argmax(1).tolist()
+    [0, 1]
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._model: Any = None
+
+    def fit(self, features: Features, probs: np.ndarray) -> SoftHead:
+        """Learn from features (N, F) and probabilities (N, K); the weights go on from those of the last call."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        row, label = np.nonzero(probs > _LEAST_LEARNT)
+        totals = np.bincount(label, probs[row, label], self.classes)
+        weight = _relative(probs[row, label], label, totals)
+        seen = np.unique(label)
+        if len(seen) == 1:
+            self._model = int(seen[0])
+            return self
+        before = self._model
+        model = LogisticRegression(max_iter=_ITERATIONS, tol=_TOLERANCE, warm_start=True)
+        if isinstance(before, LogisticRegression) and np.array_equal(before.classes_, seen):
+            model.coef_, model.intercept_ = before.coef_, before.intercept_
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._model = model.fit(features[row], label, sample_weight=weight)
+        return self
+
+    def probs(self, features: Features) -> np.ndarray:
+        """Return class probabilities, float32 (N, K); 0 for a class that was never seen."""
+        found = np.zeros((features.shape[0], self.classes), np.float32)
+        if isinstance(self._model, int):
+            found[:, self._model] = 1
+        else:
+            found[:, self._model.classes_] = self._model.predict_proba(features)
+        return found
+
+
+def _relative(weight: np.ndarray, label: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Return weights times a factor a class, with the same sum."""
+    shares = totals / totals.sum()
+    factor = np.where(shares > 0, np.maximum(shares, np.finfo(float).tiny) ** -_CLASS_WEIGHT, 0)
+    changed = weight * factor[label]
+    return np.asarray(changed * (weight.sum() / changed.sum()))

@@ -1,0 +1,130 @@
+"""``noisycorrect clean``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.table import Column, Table
+
+from noisycorrect.cli.stores import Subparsers
+from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import unknown_name
+
+if TYPE_CHECKING:
+    from noisycorrect.tables.clean import Report
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command to those of ``noisycorrect``."""
+    parser = subparsers.add_parser(
+        "clean",
+        help="find and correct the wrong labels of a table or a folder of pictures",
+        description="Read a table (CSV, JSON lines, Parquet) or a folder with a folder of pictures a class; find the "
+        "labels that are probably wrong; write the table with the corrected ones (cleaned.csv), the labels to look at "
+        "(issues.csv), a trained model and a run folder for `noisycorrect review`. A killed run goes on with the same "
+        "command.",
+    )
+    add = parser.add_argument
+    add("source", metavar="FILE", help="a table with a header row, or a folder of class folders")
+    add("--label", metavar="COLUMN", help="the labels that may be wrong")
+    add("--text", metavar="COLUMNS", help="learn from these texts, with commas")
+    add("--features", metavar="COLUMNS", help="learn from these numbers and categories, with commas")
+    add("--images", metavar="COLUMN", help="learn from the pictures whose paths these are")
+    add("--annotators", metavar="PATTERN", help="labels of several people, such as 'annotator_*'")
+    add("--id", metavar="COLUMN", help="what the rows are called (default: id, or their numbers)")
+    add("--out", type=Path, metavar="RUN", help="the run folder (default: FILE without its suffix, and -clean)")
+    add("--recipe", help="train a network by this recipe, and believe it instead of the features")
+    add("--epochs", type=int, help="of the network (default: by the number of rows)")
+    add("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    add("--decisions", type=Path, metavar="RUN", help="labels decided in the review of this run are right")
+    add("--backbone", metavar="FILE", help="weights of an EfficientNet-Lite0 that describes pictures")
+    add("--encoding", help="of the file (default: found out)")
+    add("--delimiter", help="of the file (default: found out)")
+    parser.set_defaults(run=_clean)
+
+
+def _clean(options: argparse.Namespace) -> int:
+    # Imported here: the other commands do not need all this.
+    from noisycorrect.recipe import RECIPES
+    from noisycorrect.tables.clean import clean, decisions_of
+    from noisycorrect.tables.settings import Settings
+
+    if options.recipe is not None and options.recipe not in RECIPES:
+        raise unknown_name("recipe", options.recipe, [name for name in RECIPES if "/" not in name])
+    epochs = None if options.epochs is None else whole_number("--epochs", options.epochs, least=1)
+    decisions = None if options.decisions is None else decisions_of(options.decisions)
+    path = Path(options.source)
+    settings = Settings(
+        source=str(path.resolve()), signature=[], label=options.label, annotators=options.annotators, id=options.id,
+        text=options.text, features=options.features, images=options.images, recipe=options.recipe, epochs=epochs,
+        seed=whole_number("--seed", options.seed, least=0), backbone=options.backbone, decisions=decisions,
+        encoding=options.encoding, delimiter=options.delimiter,
+    )  # fmt: skip
+    out = options.out or Path(f"{path.resolve().stem}-clean")
+    report = clean(settings, out, command=_words(options), version=_version())
+    _tell(report, path)
+    return 0
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    names = ("label", "text", "features", "images", "annotators", "id", "out", "recipe", "epochs", "seed", "decisions",
+             "backbone", "encoding", "delimiter")  # fmt: skip
+    said = [(f"--{name}", str(getattr(options, name))) for name in names if getattr(options, name) is not None]
+    return ["noisycorrect", "clean", options.source, *(word for pair in said for word in pair)]
+
+
+def _version() -> str:
+    found = importlib.metadata.distributions(name="noisycorrect")
+    return next((distribution.version for distribution in found), "")
+
+
+def _tell(report: Report, source: Path) -> None:
+    """Print what was found, class by class, and what to do next."""
+    findings, console = report.findings, Console(highlight=False, soft_wrap=True)
+    table = Table("class", *(_right(name) for name in ("labels", "to look at", "corrected")))
+    for code, name in enumerate(findings.classes):
+        given, now = findings.given == code, findings.labels == code
+        table.add_row(
+            name, *(f"{int(count):,}" for count in (given.sum(), (given & findings.is_issue).sum(), now.sum()))
+        )
+    bare = findings.given == UNLABELED
+    if bare.any():
+        table.add_row("(no label)", f"{int(bare.sum()):,}", "", f"{int((findings.labels == UNLABELED).sum()):,}")
+    console.print(table)
+    people = report.figures.get("annotators") or []
+    if people:
+        voters = Table("annotator", _right("votes"), _right("right, %"))
+        for record in people:
+            share = record["accuracy"]
+            voters.add_row(
+                str(record["annotator"]), f"{record['votes']:,}", f"{100 * share:.1f}" if share == share else ""
+            )
+        console.print(voters)
+    console.print(report.noise.verdict(), markup=False)
+    before, after = (report.figures.get(f"val_accuracy_{when}") for when in ("before", "after"))
+    if before is not None and after is not None:
+        console.print(
+            f"A model agrees with {100 * after:.1f} % of the labels it has not seen if it learns the corrected ones,"
+            f" {100 * before:.1f} % if it learns the given ones."
+        )
+    issues = int((findings.is_issue & np.isfinite(findings.quality)).sum())
+    where = shlex.quote(str(report.folder))
+    console.print(f"{issues:,} labels to look at, the worst first: {report.folder / 'issues.csv'}", markup=False)
+    console.print(f"all rows with corrected labels: {report.folder / 'cleaned.csv'}", markup=False)
+    console.print(f"what was found, in one page: {report.folder / 'report.html'}", markup=False)
+    console.print("Next:", markup=False)
+    console.print(f"  noisycorrect review {where}      look at them, and decide", markup=False)
+    console.print(f"  noisycorrect predict {where} FILE      label other rows with the model", markup=False)
+    again = f"noisycorrect clean {shlex.quote(str(source))} ... --decisions {where} --out ..."
+    console.print(f"  {again}      clean again with what you decided", markup=False)
+
+
+def _right(name: str) -> Column:
+    return Column(name, justify="right")

@@ -1,0 +1,97 @@
+"""What the columns of a table are: numbers, categories, texts, pictures, names of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+
+from noisycorrect.tables.source import IMAGE_SUFFIXES, is_missing
+
+MOSTLY = 0.9  # share of a column's values that must be of a type for the column to be
+TEXT_WORDS = 3.0  # mean words a cell from which on it is a text
+MOST_CATEGORIES = 50
+_SAMPLE = 2000
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column was taken for.
+
+    Attributes
+    ----------
+    kind : str
+        ``"number"``, ``"category"``, ``"text"``, ``"image"`` or ``"other"``: names of rows, constants, nothing at all.
+    why : str
+        In words, for those who wonder why it was left out.
+    """
+
+    kind: str
+    why: str = ""
+
+
+def as_number(cell: str) -> float:
+    """Return the number that a cell says, NaN if none: a decimal comma and an infinity are none.
+
+    Examples
+    --------
+    >>> [as_number(cell) for cell in ("2.5", " -1e3 ", "", "three", "inf")]
+    [2.5, -1000.0, nan, nan, nan]
+    """
+    try:
+        value = float(cell)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def judge_column(cells: Sequence[str]) -> Column:
+    """Say what a column is, by at most 2,000 evenly spaced cells; the number of categories by all.
+
+    Parameters
+    ----------
+    cells : sequence of str
+        Of all rows.
+
+    Examples
+    --------
+    >>> judge_column(["1.5", "2", "", "4"] * 5).kind, judge_column(["red", "blue"] * 9).kind
+    ('number', 'category')
+    >>> judge_column([f"the parcel {number} never came" for number in range(9)]).kind
+    'text'
+    >>> judge_column([f"A{number}" for number in range(99)])
+    Column(kind='other', why='99 different values')
+    """
+    step = max(1, len(cells) // _SAMPLE)
+    said = [cell for cell in cells[::step] if not is_missing(cell)]
+    if not said:
+        return Column("other", "empty")
+    if np.mean([PurePath(cell.strip()).suffix.lower() in IMAGE_SUFFIXES for cell in said]) >= MOSTLY:
+        return Column("image")
+    distinct = len({cell for cell in cells if not is_missing(cell)})
+    if distinct < 2:
+        return Column("other", "one value throughout")
+    numbers = [as_number(cell) for cell in said]
+    if np.mean(np.isfinite(numbers)) >= MOSTLY:
+        known = [number for number in numbers if not math.isnan(number)]
+        counted = distinct == len(cells) and all(number == int(number) for number in known)
+        return Column("other", "a whole number a row, each once") if counted and len(cells) > 20 else Column("number")
+    if np.mean([len(cell.split()) for cell in said]) >= TEXT_WORDS:
+        return Column("text")
+    if distinct <= min(MOST_CATEGORIES, max(2, len(cells) // 2)):
+        return Column("category")
+    return Column("other", f"{distinct:,} different values")
+
+
+def numbers_of(cells: Sequence[str]) -> np.ndarray:
+    """Return a column's numbers, float64 (N,), NaN where there is none.
+
+    Examples
+    --------
+    >>> numbers_of(["1", "n/a"])
+    array([ 1., nan])
+    """
+    return np.fromiter(map(as_number, cells), np.float64, len(cells))

@@ -1,0 +1,210 @@
+"""The network of a cleaning run: trained on what the evidence says, kept as weights and plain values, used again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from noisycorrect.classification import Classification
+from noisycorrect.classification.votes import fit_votes
+from noisycorrect.correction.known import KnownEvidence
+from noisycorrect.corrector import SelfCorrector
+from noisycorrect.cycle.schedule import Shares
+from noisycorrect.data.standardize import restore_standardized
+from noisycorrect.data.votes import Votes
+from noisycorrect.features.vote_evidence import decided
+from noisycorrect.recipe import RECIPES, Recipe
+from noisycorrect.result import MODEL, CorrectionResult
+from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from noisycorrect.support.errors import CheckpointError
+from noisycorrect.support.files import replace_atomically, write_json
+from noisycorrect.support.modules import unwrap
+from noisycorrect.tables.evidence import Evidence
+from noisycorrect.tables.features import Features
+from noisycorrect.tables.networks import picture_network, vector_network
+
+DESCRIPTION, ARRAYS = "model.json", "features.npz"
+VERSION = 1
+PASSES, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 5, 60  # rows seen in all, where nobody says how many epochs
+_ROWS_AT_ONCE = 4096
+
+
+def epochs_for(rows: int) -> int:
+    """Return how many epochs a network is trained on so many rows.
+
+    Examples
+    --------
+    >>> [epochs_for(rows) for rows in (100, 3000, 100_000)]
+    [60, 20, 5]
+    """
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, PASSES // rows))
+
+
+def learn_evidence(
+    inputs: np.ndarray,
+    given: np.ndarray,
+    evidence: Evidence,
+    *,
+    standardize: bool,
+    epochs: int | None,
+    seed: int,
+    run_dir: Path,
+    callbacks: Any = (),
+) -> CorrectionResult:
+    """Train a network on the probabilities of evidence, in a run folder; go on with what lies there.
+
+    The run's label store has the given labels, and the evidence as its last generation.
+    """
+    rows, classes = evidence.probs.shape
+    unseen = (evidence.probs == evidence.held_out).all(1)
+    correction = KnownEvidence(evidence.probs, targets=evidence.targets, held_out=unseen)
+    recipe = RECIPES["ema"].replace(
+        correction=correction,
+        schedule=Shares(init_share=0.1),
+        standardize="auto" if standardize else None,
+        reference="noisycorrect: a network learns what features and votes say",
+    )
+    corrector = SelfCorrector(
+        vector_network(inputs.shape[1], classes, seed),
+        task=Classification(classes, allow_empty_classes=True),
+        recipe=recipe,
+        epochs=epochs or epochs_for(rows),
+        batch_size=128 if rows >= 2000 else 32,
+        lr=0.1 if rows >= 2000 else 0.05,
+        seed=seed,
+        run_dir=run_dir,
+        callbacks=callbacks,
+    )
+    return corrector.fit((inputs, given))
+
+
+def learn_labels(
+    network: nn.Module,
+    inputs: np.ndarray | Dataset[Any],
+    given: np.ndarray,
+    votes: Votes | None,
+    classes: int,
+    *,
+    recipe: str | Recipe,
+    epochs: int | None,
+    seed: int,
+    run_dir: Path,
+    callbacks: Any = (),
+) -> tuple[CorrectionResult, Evidence]:
+    """Train a network on labels or votes by a recipe, and return what the run says of them."""
+    corrector = SelfCorrector(
+        network,
+        task=Classification(classes, allow_empty_classes=True),
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        run_dir=run_dir,
+        callbacks=callbacks,
+    )
+    if votes is not None:
+        found = fit_votes(corrector, inputs, votes)
+        probs = found.probs.astype(np.float32)
+        return found.correction, Evidence(probs, found.labels, probs, found.annotators())
+    result = corrector.fit((inputs, given) if isinstance(inputs, np.ndarray) else inputs)
+    probs = result.labels.evidence().float().numpy() if result.labels.generation else np.eye(classes)[given]
+    refined = result.labels.refined().float().numpy()
+    return result, Evidence(np.asarray(probs, np.float32), refined.argmax(1), np.asarray(probs, np.float32), [])
+
+
+@dataclass(eq=False)
+class Trained:
+    """A trained model with all that it needs to be used again.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        K names.
+    shares : ndarray, shape (K,), float64
+        Share of each class, which :meth:`predict` takes into account.
+    network : nn.Module
+        Logits (N, K), in evaluation mode.
+    features : Features or None
+        Of tables; None of pictures.
+    pictures : dict
+        Of pictures: ``column``, and ``backbone``, a file or None.
+    """
+
+    classes: tuple[str, ...]
+    shares: np.ndarray
+    network: nn.Module
+    features: Features | None
+    pictures: dict[str, Any]
+
+    def probs(self, inputs: np.ndarray, progress: Callable[[int], None] | None = None) -> np.ndarray:
+        """Return class probabilities, float32 (N, K), of inputs as the network takes them."""
+        parts = list(self._parts(inputs, progress))
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+
+    def _parts(self, inputs: np.ndarray, progress: Callable[[int], None] | None) -> Iterator[np.ndarray]:
+        device = next(self.network.parameters()).device
+        for start in range(0, len(inputs), _ROWS_AT_ONCE):
+            some = torch.from_numpy(np.array(inputs[start : start + _ROWS_AT_ONCE])).to(device)
+            with torch.inference_mode():
+                yield torch.softmax(self.network(some).float(), 1).cpu().numpy()
+            if progress is not None:
+                progress(start + len(some))
+
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """Return labels, int64 (N,), of probabilities: half-way to the class that is most probable beside its share."""
+        return decided(probs, self.shares)
+
+    def save(self, folder: Path) -> None:
+        """Write weights as tensors, everything else as JSON and arrays: no file can carry code."""
+        plain, arrays = ([], {}) if self.features is None else self.features.state()
+        inner = unwrap(self.network).state_dict()
+        size = None if self.features is None and not self.pictures.get("backbone") else _inputs_of(inner)
+        save_checkpoint(folder / MODEL, {"model": inner, "sample_passes": 0})
+        with replace_atomically(folder / ARRAYS) as temporary, temporary.open("wb") as file:
+            np.savez(file, shares=self.shares, **arrays)
+        about = {"version": VERSION, "classes": list(self.classes), "inputs": size}
+        write_json(folder / DESCRIPTION, {**about, "features": plain, "pictures": self.pictures})
+
+    @classmethod
+    def load(cls, folder: Path) -> Trained:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing or damaged, or of a later version of the package.
+        """
+        try:
+            about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            with np.load(folder / ARRAYS, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            if about["version"] > VERSION:
+                fix = "update the package"
+                raise CheckpointError(f"a model of version {VERSION} or before", got=str(about["version"]), fix=fix)
+            classes, shares = tuple(about["classes"]), arrays.pop("shares")
+            features = Features.restored(about["features"], arrays) if about["features"] else None
+            network = _network(about["inputs"], len(classes))
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            fix = "pass a folder in which `noisycorrect clean` has ended"
+            raise CheckpointError(f"a trained model in {folder}", got=str(error), fix=fix) from error
+        state = load_checkpoint(folder / MODEL)["model"]
+        network = restore_standardized(network, state)
+        load_model_state(unwrap(network), state)
+        return cls(classes, shares, network.eval(), features, dict(about["pictures"]))
+
+
+def _inputs_of(state: dict[str, Any]) -> int:
+    """Return how many values a vector network takes."""
+    first = next(value for name, value in state.items() if name.endswith("0.weight") and value.dim() == 2)
+    return int(first.shape[1])
+
+
+def _network(inputs: int | None, classes: int) -> nn.Module:
+    return picture_network(classes, 0) if inputs is None else vector_network(inputs, classes, 0)

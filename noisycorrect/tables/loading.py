@@ -1,0 +1,269 @@
+"""The part of a table that cleaning needs in memory: names of rows, labels, votes, and the columns to learn from."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from noisycorrect.data.votes import Votes
+from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.tables.source import Source, find_column
+
+NO_LABEL = frozenset({"", "na", "n/a", "nan", "null", "<na>"})  # "none" may well be a class
+MOST_CLASSES = 1000
+FEWEST_LABELS = 10
+_REMEMBERED = 10_000  # values of a column that are kept once however often they occur
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants to be read.
+
+    Attributes
+    ----------
+    label : str or None
+        Column of the given labels; not needed beside `annotators`.
+    annotators : str or None
+        Pattern of the columns of several annotators, such as ``"annotator_*"``, or names with commas.
+    id : str or None
+        Column of the rows' names. Default: ``id``, in any case of letters, if there is one and no name comes twice.
+    columns : tuple of (str, str)
+        Further columns, each with the option that named it. If there are none: all.
+    """
+
+    label: str | None
+    annotators: str | None = None
+    id: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(eq=False)
+class Loaded:
+    """What was read.
+
+    Attributes
+    ----------
+    count : int
+        N, rows.
+    ids : list of str
+        Name of each row, each once; the number of the row, from 1 on, where there is no column of names.
+    id_column : str or None
+        Where they come from.
+    classes : tuple of str
+        K names, sorted.
+    given : ndarray, shape (N,), int64
+        Given labels; of several annotators the majority, unless there is a label, too; -1 for none.
+    votes : Votes or None
+        Of several annotators.
+    cells : dict of str to list of str
+        The further columns.
+    label : str
+        What the given labels are called: a column, or a pattern.
+    notes : list of str
+        What should be told.
+    """
+
+    count: int
+    ids: list[str]
+    id_column: str | None
+    classes: tuple[str, ...]
+    given: np.ndarray
+    votes: Votes | None
+    cells: dict[str, list[str]]
+    label: str
+    notes: list[str] = field(default_factory=list)
+
+
+def load(source: Source, request: Request, progress: Callable[[int], None] | None = None) -> Loaded:
+    """Read what a request asks for, in one pass over the rows.
+
+    Parameters
+    ----------
+    source : Source
+        The table.
+    request : Request
+        What is wanted.
+    progress : callable, optional
+        Is told after some thousand rows how many have been read.
+
+    Raises
+    ------
+    InvalidInputError
+        If a column is missing, there are too few labels or classes, or a column of names has one twice.
+    """
+    if request.label is None and request.annotators is None:
+        fix = f"say --label COLUMN; the columns are {_listed(source.columns)}"
+        raise InvalidInputError("--label, or --annotators", got="neither", fix=fix)
+    label = None if request.label is None else source.columns[find_column(request.label, source.columns, "--label")]
+    people = _annotator_columns(source.columns, request.annotators)
+    named = _id_column(source.columns, request.id)
+    for name, option in request.columns:
+        find_column(name, source.columns, option)
+    special = {label, named, *people}
+    wanted = [name for name, _ in request.columns] or [name for name in source.columns if name not in special]
+    needed = list(dict.fromkeys([*([label] if label else []), *people, *([named] if named else []), *wanted]))
+    read = _read(source, needed, progress)
+    count = len(read[needed[0]])
+    if not count:
+        raise InvalidInputError(f"rows in {source.path}", got="a header alone", fix="check the export")
+    notes = list(source.notes)
+    ids, id_column = _ids(read, named, count, request.id is not None, notes)
+    classes, given, votes = _labels(read, label, people, notes)
+    cells = {name: read[name] for name in wanted}
+    called = label if label is not None and not people else request.annotators or str(label)
+    return Loaded(count, ids, id_column, classes, given, votes, cells, called, notes)
+
+
+def _annotator_columns(columns: Sequence[str], pattern: str | None) -> list[str]:
+    if pattern is None:
+        return []
+    found: list[str] = []
+    for part in (part.strip() for part in pattern.split(",")):
+        matching = [name for name in columns if fnmatch.fnmatchcase(name, part)]
+        if not matching:
+            raise unknown_name("column for --annotators", part, columns)
+        found += matching
+    return list(dict.fromkeys(found))
+
+
+def _id_column(columns: Sequence[str], name: str | None) -> str | None:
+    if name is not None:
+        return columns[find_column(name, columns, "--id")]
+    return next((column for column in columns if column.casefold() == "id"), None)
+
+
+def _read(source: Source, names: Sequence[str], progress: Callable[[int], None] | None) -> dict[str, list[str]]:
+    """Return some columns; of a value that occurs often there is one object."""
+    places = [source.columns.index(name) for name in names]
+    columns: list[list[str]] = [[] for _ in names]
+    known: list[dict[str, str]] = [{} for _ in names]
+    for number, row in enumerate(source.rows(), 1):
+        for column, place, values in zip(columns, places, known, strict=True):
+            cell = row[place]
+            same = values.get(cell)
+            if same is None:
+                same = cell
+                if len(values) < _REMEMBERED:
+                    values[cell] = cell
+            column.append(same)
+        if progress is not None and number % 10_000 == 0:
+            progress(number)
+    return dict(zip(names, columns, strict=True))
+
+
+def _ids(
+    read: dict[str, list[str]], column: str | None, count: int, asked: bool, notes: list[str]
+) -> tuple[list[str], str | None]:
+    numbers = [str(number) for number in range(1, count + 1)]
+    if column is None:
+        return numbers, None
+    ids = [cell.strip() for cell in read[column]]
+    often = Counter(ids)
+    empty, (name, times) = often.get("", 0), often.most_common(1)[0]
+    if not empty and times == 1:
+        return ids, column
+    got = f"{empty:,} empty ones" if empty else f"{name!r} {times:,} times"
+    if asked:
+        raise InvalidInputError(
+            f"a different name in each row of {column!r}", got=got, fix="leave --id out, and rows go by their number"
+        )
+    notes.append(f"{column!r} does not name rows ({got}): they go by their number, from 1 on")
+    return numbers, None
+
+
+def _labels(
+    read: dict[str, list[str]], label: str | None, people: Sequence[str], notes: list[str]
+) -> tuple[tuple[str, ...], np.ndarray, Votes | None]:
+    columns = [*([label] if label is not None and label not in people else []), *people]
+    tables = {name: _label_cells(read[name], name, notes) for name in columns}
+    names = _class_names(tables, "labels" if people else repr(label), notes)
+    place = {name: number for number, name in enumerate(names)} | {"": UNLABELED}
+    codes = {name: np.fromiter((place[cell] for cell in cells), np.int64, len(cells)) for name, cells in tables.items()}
+    if not people:
+        assert label is not None
+        given = codes[label]
+        _check_enough(given, names)
+        return names, given, None
+    votes = _votes(codes, names, notes)
+    given = votes.majority()
+    if label is not None and label not in people:
+        given = np.where(codes[label] != UNLABELED, codes[label], given)
+    _check_enough(given, names)
+    return names, given, votes
+
+
+def _label_cells(cells: Sequence[str], column: str, notes: list[str]) -> list[str]:
+    """Return labels without blanks around them; an empty text for none; 1.0 as 1 in a column of whole numbers."""
+    plain = {cell: "" if cell.strip().casefold() in NO_LABEL else cell.strip() for cell in set(cells)}
+    words = sorted({cell.strip() for cell, name in plain.items() if not name and cell.strip()})
+    if words:
+        notes.append(f"{', '.join(map(repr, words))} in {column!r} is read as no label")
+    named = {name for name in plain.values() if name}
+    whole = {name: _whole(name) for name in named}
+    if any(name != number for name, number in whole.items()) and all(number is not None for number in whole.values()):
+        plain = {cell: whole.get(name) or "" for cell, name in plain.items()}
+    return [plain[cell] for cell in cells]
+
+
+def _whole(name: str) -> str | None:
+    """Return a whole number as such: gaps make 1.0 of 1 in the tables of other programs."""
+    try:
+        value = float(name)
+        return str(int(value)) if value == int(value) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _class_names(tables: dict[str, list[str]], what: str, notes: list[str]) -> tuple[str, ...]:
+    counts = Counter(cell for cells in tables.values() for cell in cells if cell)
+    total = sum(counts.values())
+    if not total:
+        fix = "check the column, and how missing labels are spelled"
+        raise InvalidInputError(f"labels in {what}", got="none in any row", fix=fix)
+    if len(counts) < 2:
+        fix = "pass labels that tell rows apart"
+        raise InvalidInputError(
+            f"labels of two classes at least in {what}", got=f"{next(iter(counts))!r} alone", fix=fix
+        )
+    once = sum(count == 1 for count in counts.values())
+    if len(counts) > MOST_CLASSES or (len(counts) > 20 and 2 * once > total):
+        got = f"{len(counts):,} different values, such as {', '.join(map(repr, list(counts)[:3]))}"
+        fix = "name the column of classes with --label; measured values and texts are no classes"
+        raise InvalidInputError(f"class labels in {what}", got=got, fix=fix)
+    alike: dict[str, list[str]] = {}
+    for name in counts:
+        alike.setdefault(name.casefold(), []).append(name)
+    notes += [
+        f"{' and '.join(map(repr, sorted(several)))} are taken for different classes; make them one if they are not"
+        for several in alike.values()
+        if len(several) > 1
+    ]
+    return tuple(sorted(counts))
+
+
+def _votes(codes: dict[str, np.ndarray], names: tuple[str, ...], notes: list[str]) -> Votes:
+    table = np.stack(list(codes.values()), 1)
+    item, annotator = np.nonzero(table != UNLABELED)
+    votes = Votes(item, annotator, table[item, annotator], num_items=len(table), classes=names, annotators=list(codes))
+    idle = [name for name, count in zip(codes, votes.votes_of_annotators.tolist(), strict=True) if not count]
+    if idle:
+        notes.append(f"{', '.join(map(repr, idle))} labelled nothing")
+    return votes
+
+
+def _check_enough(given: np.ndarray, names: Sequence[str]) -> None:
+    known = given[given != UNLABELED]
+    if len(known) < FEWEST_LABELS or np.bincount(known).max() == len(known):
+        got = f"{len(known)}" if len(known) < FEWEST_LABELS else f"{names[int(known[0])]!r} alone by the majority"
+        fix = "clean a table with more labelled rows; so few are read faster than any evidence is made"
+        raise InvalidInputError(f"{FEWEST_LABELS} labels of two classes at least", got=got, fix=fix)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:12]))
+    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -1,0 +1,211 @@
+"""What a cleaning run leaves: the table with the corrected labels, the issues, and the items for the review."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.review.session import Item
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.files import replace_atomically
+from noisycorrect.tables.source import Row, Source
+
+CLEANED, ISSUES = "cleaned.csv", "issues.csv"
+COLUMNS = ("given_label", "corrected_label", "label_quality", "is_label_issue")
+_UNSAFE = ("=", "+", "-", "@", "\t", "\r")
+_TOP = 5
+
+
+def safe_cell(text: str) -> str:
+    """Return a cell of ours that no spreadsheet takes for a formula: with an apostrophe before what could be one.
+
+    Examples
+    --------
+    >>> [safe_cell(text) for text in ("=1+1", "-5", "-a", "a=b")]
+    ["'=1+1", '-5', "'-a", 'a=b']
+    """
+    if not text.startswith(_UNSAFE):
+        return text
+    try:
+        return text if math.isfinite(float(text)) and text.strip() == text else f"'{text}"
+    except ValueError:
+        return f"'{text}"
+
+
+@dataclass(eq=False)
+class Findings:
+    """What was found out about each row of a table.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        K names.
+    given, labels : ndarray, shape (N,), int64
+        Given and corrected labels, -1 for none.
+    quality : ndarray, shape (N,), float32
+        Of the given labels; NaN where there is none, or the row could not be read.
+    is_issue : ndarray, shape (N,), bool
+        Whether the corrected label is another than the given one.
+    """
+
+    classes: tuple[str, ...]
+    given: np.ndarray
+    labels: np.ndarray
+    quality: np.ndarray
+    is_issue: np.ndarray
+
+    def name(self, code: int) -> str:
+        """Return the name of a label, an empty text for none."""
+        return "" if code == UNLABELED else self.classes[code]
+
+    def cells(self, row: int) -> Row:
+        """Return the four cells of ours of a row."""
+        quality = float(self.quality[row])
+        return [
+            safe_cell(self.name(int(self.given[row]))),
+            safe_cell(self.name(int(self.labels[row]))),
+            "" if math.isnan(quality) else f"{quality:.6f}",
+            str(bool(self.is_issue[row])),
+        ]
+
+
+def write_cleaned(path: Path, source: Source, findings: Findings) -> int:
+    """Write every row of a table as it was, with four columns more; return how many.
+
+    The table is read once more: rows need not lie in memory. Delimiter and byte order mark are those of the source.
+
+    Raises
+    ------
+    InvalidInputError
+        If the table has changed meanwhile, or the file cannot be written; an old one stays as it was.
+    """
+    header = [*source.columns, *new_names(COLUMNS, source.columns)]
+
+    def rows() -> Iterator[Row]:
+        count = 0
+        for row in source.rows():
+            if count == len(findings.given):
+                raise _changed(source, "more")
+            yield [*row, *findings.cells(count)]
+            count += 1
+        if count < len(findings.given):
+            raise _changed(source, "fewer")
+
+    return write_table(path, source, header, rows())
+
+
+def _changed(source: Source, how: str) -> InvalidInputError:
+    fix = "clean it again into another --out"
+    return InvalidInputError(f"the rows of {source.path} as they were", got=f"{how} than before", fix=fix)
+
+
+def write_table(path: Path, source: Source, header: Sequence[str], rows: Iterator[Row]) -> int:
+    """Write a table as the source is written, atomically; return the number of rows.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be written.
+    """
+    encoding = "utf-8-sig" if getattr(source, "encoding", "").startswith(("utf-8-sig", "utf-16", "utf-32")) else "utf-8"
+    count = 0
+    try:
+        with replace_atomically(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
+            writer = csv.writer(file, delimiter=getattr(source, "delimiter", ","), lineterminator="\n")
+            writer.writerow(header)
+            for row in rows:
+                writer.writerow(row)
+                count += 1
+    except OSError as error:
+        fix = "free space, or choose another folder"
+        raise InvalidInputError(f"to write {path}", got=str(error), fix=fix) from error
+    return count
+
+
+def new_names(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """Return names of columns that a table does not have: with a number behind where it has.
+
+    Examples
+    --------
+    >>> new_names(["quality"], ["text", "quality"])
+    ['quality_2']
+    """
+    found = []
+    for name in names:
+        number, free = 2, name
+        while free in taken:
+            free, number = f"{name}_{number}", number + 1
+        found.append(free)
+    return found
+
+
+def worst_first(findings: Findings) -> np.ndarray:
+    """Return the rows of issues, by rising quality, equal ones in their order."""
+    rows = np.flatnonzero(findings.is_issue & (findings.given != UNLABELED))
+    return np.asarray(rows[np.argsort(findings.quality[rows], kind="stable")])
+
+
+def write_issues(
+    path: Path, source: Source, findings: Findings, ids: Sequence[str], shown: Mapping[str, Sequence[str]]
+) -> int:
+    """Write the labels to look at, the most suspicious first; return how many.
+
+    Columns: ``row`` (from 1 on), ``id``, the four of :data:`COLUMNS` but the last, and what was learnt from.
+    """
+    header = ["row", "id", *COLUMNS[:3], *new_names(list(shown), ("row", "id", *COLUMNS[:3]))]
+
+    def rows() -> Iterator[Row]:
+        for row in worst_first(findings).tolist():
+            yield [str(row + 1), ids[row], *findings.cells(row)[:3], *(column[row] for column in shown.values())]
+
+    return write_table(path, source, header, rows())
+
+
+def items(
+    findings: Findings,
+    probs: np.ndarray,
+    place: np.ndarray,
+    ids: Sequence[str],
+    content: Any,
+    votes: Mapping[str, np.ndarray],
+) -> Iterator[Item]:
+    """Yield the items of the review, in the order of the label store.
+
+    Parameters
+    ----------
+    findings : Findings
+        Of all N rows.
+    probs : ndarray, shape (M, K)
+        Of the rows that were learnt from.
+    place : ndarray, shape (M,)
+        Which they are.
+    ids : sequence of str
+        Names of all rows.
+    content : callable
+        ``content(row)`` returns what there is to see: ``{"text": ...}``, ``{"image": ...}`` or ``{"row": ...}``.
+    votes : mapping of str to ndarray
+        By annotator, int64 (N,).
+    """
+    for number, row in enumerate(place.tolist()):
+        own = probs[number]
+        top = np.argsort(-own, kind="stable")[:_TOP]
+        label, given = int(findings.labels[row]), findings.name(int(findings.given[row])) or None
+        quality = float(findings.quality[row])
+        voted = {name: findings.name(int(codes[row])) for name, codes in votes.items() if codes[row] != UNLABELED}
+        yield Item(
+            id=ids[row],
+            given=given,
+            suggested=findings.name(label) or None,
+            quality=1.0 if math.isnan(quality) else min(1.0, max(0.0, quality)),
+            is_issue=bool(findings.is_issue[row]),
+            probs={findings.classes[code]: round(float(own[code]), 6) for code in top},
+            votes=voted or None,
+            **content(row),
+        )
