@@ -24,8 +24,8 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import locked
+from noisycorrect.support.log import logger
 from noisycorrect.support.modules import unwrap
-from noisycorrect.support.progress import logger
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.run import CHECKPOINT, Run
 from noisycorrect.training.run_data import RunData
