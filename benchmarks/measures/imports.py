@@ -35,5 +35,6 @@ def _seconds(statement: str, folder: Path) -> list[float]:
     # The package that is measured is the one that runs, whatever is installed.
     path = os.pathsep.join([str(Path(noisycorrect.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     words, environment = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": path.strip(os.pathsep)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation is compiled, as torch's is
     done = subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True, text=True)
     return [float(value) for value in done.stdout.split()]
