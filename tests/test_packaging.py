@@ -43,10 +43,8 @@ def installed(built, tmp_path_factory):
     """Return a folder with the wheel alone; what it depends on is that of this environment."""
     target = tmp_path_factory.mktemp("installed")
     (wheel,) = built.glob("*.whl")
-    run(
-        sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check",
-        "--target", str(target), str(wheel), cwd=target,
-    )  # fmt: skip
+    options = ("--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check", "--target", str(target))
+    run(sys.executable, "-m", "pip", "install", *options, str(wheel), cwd=target)
     return target
 
 
@@ -73,7 +71,8 @@ def test_the_sdist_builds_the_wheel_and_carries_the_licence(built):
 
 def test_an_installation_works_from_anywhere(installed):
     path = {"PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
-    where = run(sys.executable, "-c", "import noisycorrect; print(noisycorrect.__file__)", cwd="/", **path)
+    code = "from importlib.util import find_spec; print(find_spec('noisycorrect').origin)"
+    where = run(sys.executable, "-c", code, cwd="/", **path)
     assert Path(where.strip()).is_relative_to(installed)
     shown = run(sys.executable, "-m", "noisycorrect", "--version", cwd="/", **path)
     assert shown.strip() == f"noisycorrect {PROJECT['version']}"
