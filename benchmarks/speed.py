@@ -23,6 +23,7 @@ from noisycorrect.support.errors import NoisyCorrectError, unknown_name
 
 #: Rows by name: the module of :mod:`benchmarks.measures` and its function `measure_NAME(folder, repeats)`.
 ROWS = {
+    "import": "imports",
     "cycle": "engine",
     "recalibration": "engine",
     "store": "engine",
@@ -47,7 +48,7 @@ def measure(name: str, repeats: int) -> list[Measurement]:
     """
     if name not in ROWS:
         raise unknown_name("row", name, ROWS)
-    if ROWS[name] != "engine":
+    if ROWS[name] in ("parsing", "network"):
         require("PIL")
     module = importlib.import_module(f"benchmarks.measures.{ROWS[name]}")
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.progress import logger
+from noisycorrect.support.log import logger
 
 SIDES = {"left": "right", "right": "left"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.support.progress import logger
+from noisycorrect.support.log import logger
 
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P

@@ -7,9 +7,8 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,6 +27,9 @@ from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.refined import given_on_evidence, refined_labels, refined_mask
 from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask
 from noisycorrect_seg.review import mask_quality, reviewed
+
+if TYPE_CHECKING:
+    import h5py
 
 LEVEL = 6  # of zlib
 

@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,6 +32,7 @@ ROOMS = {
         ["export"],
         ["tables"],
         ["cli"],
+        ["__main__"],
     ],
     "noisycorrect_seg": [
         ["classes", "outputs", "masks"],
@@ -109,6 +112,21 @@ def test_no_file_is_part_of_a_circle():
                 found.add(owner)
         graph[name] = found
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+def test_importing_loads_nothing_that_takes_a_while():
+    """What needs these imports them; `python -m benchmarks.speed --rows import` measures what is left beside torch."""
+    heavy = ["scipy", "sklearn", "h5py", "rich", "pandas", "matplotlib", "PIL", "torchvision", "http.server"]
+    code = f"""
+import json, sys, torch
+before = set(sys.modules)
+import noisycorrect
+from noisycorrect import SelfCorrector, RECIPES, fit_votes
+assert "elr" in RECIPES and "robust" in RECIPES
+print(json.dumps([name for name in {heavy} if name in sys.modules and name not in before]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == []
 
 
 def test_the_rule_sees_what_it_forbids(tmp_path):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
-
-from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TaskID
+from typing import TYPE_CHECKING, Any
 
 from noisycorrect.callbacks.base import Callback
 from noisycorrect.data.batches import Batch
 from noisycorrect.support import distributed
-from noisycorrect.support.progress import samples_progress
 from noisycorrect.training.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 
 class Progress(Callback):
@@ -44,6 +44,10 @@ class Progress(Callback):
         """Show the bar."""
         if not self.enabled or not distributed.is_main() or run.done:
             return
+        from rich.console import Console
+
+        from noisycorrect.support.progress import samples_progress
+
         console = self.console or Console(stderr=True, soft_wrap=True, highlight=False)
         self._bar = samples_progress(console=console)
         self._share = len(distributed.shard(len(run.store)))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
 
 from noisycorrect.data.votes import Votes
 from noisycorrect.labels.refine import UNLABELED
@@ -199,6 +198,8 @@ class _Model:
 
     def expect(self, log_confusion: Array, log_prior: Array) -> tuple[Array, float]:
         """Return the posterior (N, K), and the log-likelihood of all votes."""
+        from scipy.special import logsumexp
+
         by_column = log_confusion.transpose(0, 2, 1).reshape(-1, self.shape[1])
         joint = self.votes @ by_column + log_prior
         evidence = logsumexp(joint, axis=1, keepdims=True)
@@ -223,6 +224,8 @@ class _ItemPrior:
         """Its logarithm, (N, K) or (1, K)."""
         if self.log_evidence is None:
             return self.bias[None]
+        from scipy.special import log_softmax
+
         return np.asarray(log_softmax(self.temperature * self.log_evidence + self.bias, axis=1))
 
     def first(self, votes: Votes) -> Array:
@@ -238,6 +241,7 @@ class _ItemPrior:
             self.bias = np.log(shares / shares.sum())
             return
         from scipy.optimize import minimize
+        from scipy.special import logsumexp
 
         log_evidence = self.log_evidence
         inner, totals = float((post * log_evidence).sum()), post.sum(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 LEAST_PROB = 1e-6  # a class that an opinion has never seen is not for ever out of the question
 MOST_WEIGHT = 5.0  # labels that are all right would sharpen without end
@@ -32,6 +31,8 @@ def log_linear_pool(opinions: Sequence[np.ndarray], weights: np.ndarray) -> np.n
     >>> log_linear_pool([np.array([[0.8, 0.2]]), np.array([[0.5, 0.5]])], np.array([0.5, 1.0])).round(3)
     array([[0.667, 0.333]], dtype=float32)
     """
+    from scipy.special import softmax  # here, as elsewhere: SciPy takes a while to import
+
     pooled = np.zeros(opinions[0].shape, np.float64)
     for weight, opinion in zip(weights, opinions, strict=True):
         pooled += weight * np.log(np.maximum(opinion, LEAST_PROB))
@@ -63,6 +64,7 @@ def fit_pool(opinions: Sequence[np.ndarray], given: np.ndarray) -> np.ndarray:
     array([1.43, 0.5 ])
     """
     from scipy.optimize import minimize
+    from scipy.special import softmax
 
     most = max(1, MOST_VALUES // opinions[0].shape[1])
     some = np.arange(len(given)) if len(given) <= most else np.linspace(0, len(given) - 1, most).astype(np.int64)

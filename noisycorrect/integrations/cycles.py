@@ -28,7 +28,7 @@ from noisycorrect.support.checkpoint import check_settings
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.modules import unwrap
-from noisycorrect.support.progress import logger
+from noisycorrect.support.log import logger
 from noisycorrect.support.rng import untouched
 from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine

@@ -8,9 +8,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +22,9 @@ from noisycorrect.labels.trust import RULES, Rule, Trust
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
+
+if TYPE_CHECKING:
+    import h5py
 
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
 COMPRESSED_FROM = 4096  # bytes of a sample's code; a chunk of its own costs some 60 bytes and 0.1 ms whatever it holds
@@ -236,6 +238,8 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
 
     Compressed chunks are copied as they are; dense rows in blocks. The merged file equals one written by one rank.
     """
+    import h5py
+
     with NewFile(target) as file:
         merged = file.hdf5
         header.write(merged)
@@ -295,6 +299,8 @@ class GenerationReader:
     """
 
     def __init__(self, path: Path, header: Header, codec: Codec) -> None:
+        import h5py
+
         self._path = path
         self._codec = codec
         self.generation = header.generation
@@ -337,6 +343,8 @@ class GenerationReader:
             if self._mapped is not None:
                 return self._mapped[indices]
             if self._handle is None or self._process != os.getpid():
+                import h5py
+
                 self._handle, self._process = h5py.File(self._path, "r", locking=False), os.getpid()
             dataset = self._handle["evidence"]
             out = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from noisycorrect.support.errors import StoreError
 
 
@@ -31,6 +29,7 @@ class NewFile:
     Examples
     --------
     >>> import tempfile
+    >>> import h5py
     >>> path = Path(tempfile.mkdtemp()) / "new.h5"
     >>> file = NewFile(path)
     >>> _ = file.hdf5.create_dataset("rows", data=[1, 2])
@@ -40,6 +39,8 @@ class NewFile:
     """
 
     def __init__(self, path: Path) -> None:
+        import h5py
+
         self.path = path
         try:
             self._disk = _Disk(path)

@@ -7,9 +7,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,6 +19,9 @@ from noisycorrect.labels.regions import RegionView
 from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.register import Register
+
+if TYPE_CHECKING:
+    import h5py
 
 VALUES_AT_ONCE = 2**23  # 32 MB of float32
 

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 
@@ -26,6 +25,7 @@ class MappedArray:
     Examples
     --------
     >>> import tempfile
+    >>> import h5py
     >>> path = Path(tempfile.mkdtemp()) / "rows.h5"
     >>> with h5py.File(path, "w") as file:
     ...     _ = file.create_dataset("rows", data=np.arange(6).reshape(3, 2))
@@ -47,6 +47,8 @@ class MappedArray:
         return {**self.__dict__, "_array": None}  # a pickled map would carry all of the file's bytes
 
     def _map(self) -> np.ndarray:
+        import h5py
+
         with h5py.File(self.path, "r", locking=False) as file:
             dataset = file[self.name]
             offset = dataset.id.get_offset()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,6 +39,8 @@ class ReadableLabels:
         self._reader(self._manifest.current)
 
     def _load_given(self) -> LabelKind:
+        import h5py
+
         path, manifest = self.folder / GIVEN, self._manifest
         try:
             with h5py.File(path, "r", locking=False) as file:

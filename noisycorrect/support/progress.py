@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,9 +14,6 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
-
-logger = logging.getLogger("noisycorrect")
-logger.addHandler(logging.NullHandler())
 
 
 class RateColumn(ProgressColumn):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,6 +14,9 @@ from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.parts import LabelsOfParts
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import h5py
 
 IGNORED = -100  # PyTorch's ignore_index
 

@@ -25,8 +25,8 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import locked
+from noisycorrect.support.log import logger
 from noisycorrect.support.modules import copied, unwrap
-from noisycorrect.support.progress import logger
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData

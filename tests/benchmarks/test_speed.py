@@ -18,15 +18,17 @@ from noisycorrect.data.datasets import ArrayDataset
 
 
 def test_rows_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert speed.main(["--rows", "loader,store", "--repeats", "1", "--out", str(tmp_path), "--stem", "speed"]) == 0
+    words = ["--rows", "import,loader,store", "--repeats", "1", "--out", str(tmp_path), "--stem", "speed"]
+    assert speed.main(words) == 0
     rows = json.loads((tmp_path / "speed.json").read_text())["rows"]
-    assert len(rows) == 7
+    assert len(rows) == 9
     for row in rows:
         assert row["value"] > 0
         assert math.isfinite(row["ratio"])
     assert "speed.md" in capsys.readouterr().out
     page = (tmp_path / "speed.md").read_text()
     assert "| loader with evidence |" in page
+    assert "| import, wall time | import torch |" in page
     assert (tmp_path / "speed-ratios.png").stat().st_size > 0
 
 

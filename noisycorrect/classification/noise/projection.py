@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, softmax
 
 from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed
 from noisycorrect.classification.noise.sampling import members_by_class
@@ -85,6 +84,8 @@ def instance_transition_probs(
     >>> instance_transition_probs(np.ones((1, 2)), np.array([1]), weights, np.array([0.4])).tolist()
     [[0.2, 0.6, 0.2]]
     """
+    from scipy.special import softmax
+
     x = np.asarray(inputs, dtype=np.float64)
     logits = np.empty((len(x), weights.shape[-1]))
     if weights.ndim == 2:
@@ -140,6 +141,8 @@ def truncated_normal(centre: float, std: float, size: int, rng: np.random.Genera
     """
     if std == 0.0:
         return np.full(size, centre)
+    from scipy.special import ndtr, ndtri
+
     low, high = ndtr(-centre / std), ndtr((1.0 - centre) / std)
     draws: NDArray[np.float64] = np.clip(centre + std * ndtri(low + rng.random(size) * (high - low)), 0.0, 1.0)
     return draws
