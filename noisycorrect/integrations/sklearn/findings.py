@@ -103,7 +103,8 @@ def table(columns: Mapping[str, np.ndarray], index: Any = None) -> Any:
     try:
         import pandas as pd
     except ImportError:
-        return np.rec.fromarrays(list(columns.values()), names=",".join(columns))
+        fields: list[Any] = [(name, column.dtype) for name, column in columns.items()]
+        return np.rec.fromarrays(list(columns.values()), dtype=fields)
     return pd.DataFrame(dict(columns), index=index)
 
 
