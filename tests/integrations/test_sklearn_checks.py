@@ -5,7 +5,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from noisycorrect import SelfCorrectingClassifier
 
-FEW_EPOCHS = SelfCorrectingClassifier(epochs=4, random_state=0)
+FEW_EPOCHS = SelfCorrectingClassifier(epochs=3, random_state=0)
 CHECKS = list(estimator_checks_generator(FEW_EPOCHS))
 
 

@@ -21,8 +21,10 @@ from noisycorrect import InvalidInputError, SelfCorrectingClassifier, VotesResul
 from noisycorrect.integrations.sklearn import estimator as module
 
 RNG = np.random.default_rng(0)
+IS_BEE = RNG.random(240) < 0.5
 X = RNG.normal(size=(240, 4)).astype(np.float32)
-CLEAN = np.array(["ant", "bee"])[(X[:, 0] > 0).astype(int)]
+X[:, 0] += np.where(IS_BEE, 2, -2)
+CLEAN = np.where(IS_BEE, "bee", "ant")
 WRONG = RNG.random(240) < 0.2
 GIVEN = np.where(WRONG, np.where(CLEAN == "ant", "bee", "ant"), CLEAN).astype(object)
 GIVEN[::20] = None
@@ -108,13 +110,16 @@ def test_several_annotators():
     assert [record["annotator"] for record in classifier.annotators_] == ["Cy", "Bo", "Ann", "idle"]
     assert (classifier.labels_ == CLEAN).mean() > 0.93
     assert classifier.issues_["given_label"].isna()[0]
+    majority = classifier.issues_["given_label"].to_numpy()[1:]
+    assert classifier.noise_.rate == pytest.approx((majority != CLEAN[1:]).mean(), abs=0.03)
+    assert classifier.noise_.interval[0] <= classifier.noise_.rate <= classifier.noise_.interval[1]
     assert classifier.score(X, CLEAN) > 0.93
     classifier.fit(X, GIVEN)
     assert not hasattr(classifier, "annotators_")
 
 
 def test_predictions_relative_to_the_shares_of_the_classes():
-    rare = np.where(X[:, 0] > 1.2, "rare", "often")
+    rare = np.where(X[:, 1] > 1, "rare", "often")
     noisy = np.where(RNG.random(240) < 0.15, "often", rare)
     plain = SelfCorrectingClassifier(epochs=10, random_state=0).fit(X, noisy)
     even = clone(plain).set_params(balance=1.0).fit(X, noisy)
@@ -233,10 +238,11 @@ def test_few_samples(number):
     assert set(clone(QUICK).fit(X[:number], labels).predict(X)) <= {"ant", "bee"}
 
 
-def test_it_does_without_pandas(monkeypatch):
-    """It is imported, learns and finds, in a process in which pandas cannot be imported."""
+def test_it_does_without_pandas_and_is_imported_when_it_is_asked_for():
+    """In a process in which pandas cannot be imported it learns and finds."""
     code = (
-        "import sys; sys.modules['pandas'] = None; import numpy as np;"
+        "import sys; sys.modules['pandas'] = None; import numpy as np; import noisycorrect;"
+        "print('sklearn' in sys.modules);"
         "from noisycorrect import SelfCorrectingClassifier; X = np.random.default_rng(0).normal(size=(60, 3));"
         "y = np.where(X[:, 0] > 0, 'ant', 'bee').astype(object); y[0] = None;"
         "i = SelfCorrectingClassifier(epochs=3).fit(X, y).issues_;"
@@ -244,16 +250,7 @@ def test_it_does_without_pandas(monkeypatch):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     names = "is_label_issue label_quality given_label predicted_label"
-    assert done.stdout.split() == f"recarray {names} 60 None True".split()
-
-
-def test_scikit_learn_is_imported_when_it_is_asked_for():
-    code = (
-        "import sys, noisycorrect as n; before = 'sklearn' in sys.modules;"
-        "n.SelfCorrectingClassifier; print(before, 'sklearn' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    assert done.stdout.split() == ["False", "True"]
+    assert done.stdout.split() == f"False recarray {names} 60 None True".split()
 
 
 def test_names_that_are_not_there():

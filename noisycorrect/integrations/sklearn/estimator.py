@@ -60,7 +60,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         See :class:`~noisycorrect.SelfCorrector`. Default: ``"robust"``, of which :func:`~noisycorrect.fit_votes` takes
         rates and average if there are several annotators; for inputs of more than two dimensions ``"elr"``.
     epochs : int, optional
-        Default: as many as make 3,000 steps, 20 to 60.
+        Default: as many as make 3,000 steps of 64 samples, 20 to 40.
     lr, batch_size, optimizer : optional
         See :class:`~noisycorrect.SelfCorrector`.
     n_components : int, "auto" or None
@@ -100,7 +100,8 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
     label_probs_ : ndarray of float64, shape (N, K)
         Refined soft labels; of several annotators the posterior given all votes and the model.
     noise_ : NoiseEstimate
-        How many labels are wrong, with an interval; ``noise_.verdict()`` in words.
+        How many labels (of several annotators: majority votes) are wrong, with an interval; ``noise_.verdict()`` in
+        words.
     annotators_ : list of dict
         Only after several annotators: see :meth:`Consensus.annotators <noisycorrect.Consensus.annotators>`.
     result_ : CorrectionResult or VotesResult

@@ -69,11 +69,17 @@ class Findings:
 
     @classmethod
     def of_votes(cls, result: VotesResult) -> Findings:
-        """Return what a run on the labels of several annotators found about their majority."""
+        """Return what a run on the labels of several annotators found about their majority.
+
+        Its rate of wrong ones is what the posterior expects, 1 less its mean probability of the majority votes: unlike
+        a model's evidence, the posterior is of the class given input and votes.
+        """
         given, labels, probs = result.consensus.votes.majority(), result.labels, result.probs
         quality = np.take_along_axis(probs, given.clip(0)[:, None], 1)[:, 0]
         known = given != UNLABELED
-        noise = result.correction.estimate_noise()
+        noise, expected = result.correction.estimate_noise(), float(1 - quality[known].mean())
+        low, high = noise.interval
+        noise = replace(noise, rate=expected, interval=(min(low, expected), max(high, expected)))
         return cls(given, labels, labels, np.where(known, quality, 1.0), known & (labels != given), probs, noise)
 
     def named(self, classes: np.ndarray) -> NoiseEstimate:
@@ -103,7 +109,8 @@ def table(columns: Mapping[str, np.ndarray], index: Any = None) -> Any:
     try:
         import pandas as pd
     except ImportError:
-        return np.rec.fromarrays(list(columns.values()), names=",".join(columns))
+        fields: list[Any] = [(name, column.dtype) for name, column in columns.items()]
+        return np.rec.fromarrays(list(columns.values()), dtype=fields)
     return pd.DataFrame(dict(columns), index=index)
 
 

@@ -13,7 +13,7 @@ from noisycorrect.support.errors import InvalidInputError
 
 WIDTH, WIDE, MANY = 128, 256, 10_000  # of hidden layers; from so many samples on
 STEPS, BATCH = 3000, 64  # that a training should take
-FEWEST, MOST = 20, 60  # epochs
+FEWEST, MOST = 20, 40  # epochs; the arena has 40
 
 
 def default_network(n_features: int, n_classes: int, n_samples: int = 0) -> nn.Sequential:
@@ -43,12 +43,12 @@ def default_network(n_features: int, n_classes: int, n_samples: int = 0) -> nn.S
 
 
 def default_epochs(n_samples: int) -> int:
-    """Return how many epochs take 3,000 steps with batches of 64, 20 to 60.
+    """Return how many epochs take 3,000 steps with batches of 64, 20 to 40.
 
     Examples
     --------
     >>> [default_epochs(samples) for samples in (100, 3000, 5000, 100_000)]
-    [60, 60, 38, 20]
+    [40, 40, 38, 20]
     """
     return min(MOST, max(FEWEST, round(STEPS * BATCH / n_samples)))
 
