@@ -47,7 +47,7 @@ def write_tasks(path: Path, tasks: Iterable[dict[str, Any]]) -> None:
         file.write("[")
         for number, task in enumerate(tasks):
             file.write(",\n" if number else "\n")
-            json.dump(task, file, ensure_ascii=False, allow_nan=False)
+            file.write(json.dumps(task, ensure_ascii=False, allow_nan=False))  # dump() would encode in Python
         file.write("\n]\n")
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels import Trust
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
@@ -23,6 +25,7 @@ from noisycorrect.task import Task
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # torch's exporter needs the first two, the check the third
 TOLERANCE = 1e-5
+_NONE = torch.empty(0)  # what a task's forward does not look at
 INPUT, OUTPUTS = "inputs", ("logits", "probabilities")
 
 
@@ -92,7 +95,8 @@ class _Outputs(nn.Module):
         self.task = task
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.model(inputs)
+        batch = Batch(_NONE, inputs, _NONE, Trust(_NONE))
+        output = self.task.forward(self.model, batch)
         logits = self.task.logits(output, None) if hasattr(self.task, "logits") else output
         return logits, self.task.probs(output)
 

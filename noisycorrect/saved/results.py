@@ -70,12 +70,12 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
     """Return the result in a folder; see :meth:`noisycorrect.CorrectionResult.load`."""
     details = Details.read(folder)
     weights = TORCH if details is None or details.weights is None else details.weights
-    if (folder / weights).exists() or (details is not None and details.weights is not None):
-        state, more = read_weights(folder / weights)
-        history, passes = read_history(folder), int(more["sample_passes"])
-    elif (folder / CHECKPOINT).exists():
+    if (folder / CHECKPOINT).exists():
         state, history = run_state(folder)
         passes = int(history[-1]["sample_passes"]) if history else 0
+    elif (folder / weights).exists() or (details is not None and details.weights is not None):
+        state, more = read_weights(folder / weights)
+        history, passes = read_history(folder), int(more["sample_passes"])
     else:
         got = "a run that has not finished its first epoch" if (folder / LABELS).is_dir() else "no such file"
         fix = "check the path"

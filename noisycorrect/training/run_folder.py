@@ -85,6 +85,9 @@ def open_run(
             )
         content = load_checkpoint(checkpoint) if found else None
         run = made(standardized(known=found), store=_open_store(run_dir / LABELS, engine, recipe, data, resumed=found))
+        earlier = Details.read(run_dir)
+        if run.class_names is None and earlier is not None:
+            run.class_names = earlier.class_names
         if distributed.is_main():
             _write_details(run_dir, run)
         if content is not None:
@@ -103,9 +106,6 @@ def _write_details(run_dir: Path, run: Run) -> None:
         found = getattr(run.data.train, of, None)
         return None if found is None or len(found) != len(run.store) else tuple(map(str, found))
 
-    earlier = Details.read(run_dir)
-    if run.class_names is None and earlier is not None:
-        run.class_names = earlier.class_names
     task = run.task
     Details(
         task.kind.name,

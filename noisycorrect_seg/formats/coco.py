@@ -32,7 +32,7 @@ def write_coco(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
         file.write('{"annotations": [')
         for number, annotation in enumerate(_annotations(labels, options, images), 1):
             file.write("," if number > 1 else "")
-            json.dump({"id": number, **annotation}, file)
+            file.write(json.dumps({"id": number, **annotation}))  # dump() would encode in Python
         rest = {"info": {"description": "noisycorrect"}, "licenses": [], "images": images, "categories": categories}
         file.write("], " + json.dumps(rest, ensure_ascii=False)[1:] + "\n")
     return len(images)

@@ -44,7 +44,8 @@ def coco_counts(mask: np.ndarray) -> str:
     place = np.arange(len(which)) - np.repeat(np.cumsum(groups) - groups, groups)
     bits = (values[which] >> (5 * place)) & 31
     more = place < groups[which] - 1
-    return (bits + 32 * more + 48).astype(np.uint8).tobytes().decode("ascii")
+    characters: np.ndarray = (bits + 32 * more + 48).astype(np.uint8)
+    return characters.tobytes().decode("ascii")
 
 
 def box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -90,4 +91,5 @@ def label_studio_rle(mask: np.ndarray) -> list[int]:
     which = np.repeat(np.arange(len(widths)), widths)
     place = np.cumsum(widths)[which] - np.arange(len(which)) - 1
     bits = (numbers[which] >> place) & 1
-    return np.packbits(bits.astype(np.uint8)).tolist()
+    packed: list[int] = np.packbits(bits.astype(np.uint8)).tolist()
+    return packed
