@@ -149,7 +149,7 @@ def test_wrong_averages(make, message):
     [
         ("avarage", "did you mean 'average'"),
         ("objectiv", "did you mean 'objective'"),
-        ("refine", "Known: 'average', 'batch_size'"),
+        ("refine", "Known: 'accumulate', 'average', 'batch_size'"),
     ],
 )
 def test_unknown_parts(name, hint):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -30,7 +31,7 @@ def projection(features: int, seed: int) -> Tensor:
     torch.Size([3, 1024])
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "projection of sparse inputs"))
-    return torch.randn(features, PROJECTED, generator=generator) / PROJECTED**0.5
+    return torch.randn(features, PROJECTED, generator=generator) / math.sqrt(PROJECTED)
 
 
 @torch.no_grad()

@@ -85,7 +85,7 @@ def takes_model(factory: Any) -> bool:
 
     Examples
     --------
-    >>> takes_model(lambda model, lr: None), takes_model(torch.optim.AdamW)
+    >>> takes_model(lambda model, lr: None), takes_model(lambda parameters: None)
     (True, False)
     """
     try:
