@@ -109,9 +109,9 @@ def _chosen(columns: Mapping[str, Column]) -> Choice:
     text = [name for name, column in columns.items() if column.kind == "text"]
     rows = {name: column.kind for name, column in columns.items() if column.kind in ("number", "category")}
     if not text and not rows:
-        left = "; ".join(f"{name}: {column.why}" for name, column in columns.items())
+        seen = "; ".join(f"{name}: {column.why}" for name, column in columns.items())
         fix = "name columns with --text, --features or --images"
-        raise InvalidInputError("a column to learn from", got=left or "no other column", fix=fix)
+        raise InvalidInputError("a column to learn from", got=seen or "no other column", fix=fix)
     found = _features(text, rows)
     notes = [f"learning from {found.described()} (--text or --features says otherwise)"]
     left = [f"{name} ({column.why})" for name, column in columns.items() if column.kind == "other"]

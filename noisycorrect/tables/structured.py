@@ -147,7 +147,7 @@ class ImageFolder:
     """
 
     kind = "folder"
-    columns = FOLDER_COLUMNS
+    columns: tuple[str, ...] = FOLDER_COLUMNS
 
     def __init__(self, path: Path) -> None:
         self.path = path
