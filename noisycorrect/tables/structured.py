@@ -107,8 +107,8 @@ class ParquetFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
-        self._reader = optional("pyarrow.parquet", "pyarrow, which reads Parquet files", "tables")
-        self._errors = (optional("pyarrow", "pyarrow", "tables").ArrowException, ValueError)
+        self._reader = optional("pyarrow.parquet", "pyarrow, which reads Parquet files", "parquet")
+        self._errors = (optional("pyarrow", "pyarrow", "parquet").ArrowException, ValueError)
         try:
             self.columns = checked_columns(self._reader.ParquetFile(path).schema_arrow.names, path)
         except self._errors as error:
