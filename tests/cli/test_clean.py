@@ -234,8 +234,8 @@ def test_decisions_are_trusted_in_a_new_run(table, tmp_path):
         ("text,label\n" + "".join(f"a b c,{n}.5\n" for n in range(50)), ["--label", "label"], "50 different values"),
         ('text,label\n"a, b,c\nd,e\n', ["--label", "label"], "cells a row"),
         ("text,label\na,b,c\nd,e\n", ["--label", "label"], "got 3 in the row that ends at line 2"),
-        ("id,label\n" + "".join(f"{n % 7},{'xy'[n % 2]}\n" for n in range(40)), ["--label", "label", "--id", "id"], "times"),
-        ("a,label\n" + "".join(f"{n},{'xy'[n % 2]}\n" for n in range(40)), ["--label", "label"], "a whole number a row"),
+        ("id,label\n" + "1,x\n2,y\n" * 20, ["--label", "label", "--id", "id"], "got '1' 20 times"),
+        ("a,label\n" + "".join(f"{n},x\n{-n},y\n" for n in range(1, 20)), ["--label", "label"], "whole number a row"),
         ("text,label\n" + "a b c,x\nd e f,y\n" * 9, ["--label", "label", "--recipe", "robst"], "did you mean 'robust'"),
         ("text,label\n" + "red car,x\nred car,y\n" * 9, ["--label", "label", "--text", "text"], "got equal rows alone"),
         ("text,label\n" + "a b c,x\nd e f,y\n" * 9, ["--label", "label", "--encoding", "utf-99"], "a known encoding"),
@@ -328,6 +328,29 @@ def test_a_recipe_of_ones_own(recipe, refines, table, tmp_path):
     else:
         assert [row["corrected_label"] for row in after] == [max(item.probs, key=item.probs.get) for item in items]
     assert json.loads((tmp_path / "run" / "history.json").read_text())[-1]["epoch"] == 6
+
+
+def test_a_cleaned_table_is_not_learnt_from_its_own_columns(table, tmp_path, capsys):
+    assert clean(table, "--label", "label", "--text", "text", "--out", tmp_path / "run", *FAST) == 0
+    capsys.readouterr()
+    assert clean(tmp_path / "run" / "cleaned.csv", "--label", "label", "--out", tmp_path / "again", *FAST) == 0
+    assert "learning from text: text (--text or --features says otherwise)" in capsys.readouterr().err
+    assert list(read(tmp_path / "again" / "cleaned.csv")[0])[-1] == "is_label_issue_2"
+
+
+def test_a_full_disk_is_said_and_the_same_command_goes_on(table, tmp_path, capsys, monkeypatch):
+    words = [table, "--label", "label", "--text", "text", "--out", tmp_path / "run", *FAST]
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("noisycorrect.tables.evidence.np.savez", full)
+        assert clean(*words) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert clean(*words) == 0
+    assert "going on with the run in" in capsys.readouterr().err
+    assert len(read(tmp_path / "run" / "cleaned.csv")) == 80
 
 
 def test_predicting_says_what_is_missing(table, tmp_path, capsys):

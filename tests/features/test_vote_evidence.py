@@ -57,7 +57,9 @@ def test_what_is_known_is_certain_and_learnt():
 def test_one_annotator_is_enough():
     features, truth, votes = crowd()
     best = votes.annotator == 0
-    alone = Votes(votes.item[best], [0] * best.sum(), votes.label[best], num_items=400, classes=range(3), annotators="a")
+    alone = Votes(
+        votes.item[best], [0] * best.sum(), votes.label[best], num_items=400, classes=range(3), annotators="a"
+    )
     found = consensus_from_features(features, alone)
     assert (found.labels == truth).mean() > 0.85
 

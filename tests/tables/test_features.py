@@ -99,8 +99,8 @@ def test_mixed_columns_are_told():
 
 @pytest.mark.parametrize(
     ("text", "safe"),
-    [("=A1", "'=A1"), ("@x", "'@x"), ("-x", "'-x"), ("-1.5", "-1.5"), ("+3e2", "+3e2"), ("\tx", "'\tx"), ("\r1", "'\r1"),
-     ("-inf", "'-inf"), ("a=b", "a=b"), ("", "")],
+    [("=A1", "'=A1"), ("@x", "'@x"), ("-x", "'-x"), ("-1.5", "-1.5"), ("+3e2", "+3e2"), ("\tx", "'\tx"),
+     ("\r1", "'\r1"), ("-inf", "'-inf"), ("a=b", "a=b"), ("", "")],
 )  # fmt: skip
 def test_no_cell_of_ours_is_a_formula(text, safe):
     assert safe_cell(text) == safe
