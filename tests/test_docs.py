@@ -93,7 +93,16 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != CHANGELOG], ids=lambda page: page.name)
 def test_commands_exist(page):
-    known = {"clean", "predict", "estimate", "issues", "export", *(entry.name for entry in importlib.metadata.entry_points(group=COMMANDS))}
+    known = {
+        "clean",
+        "predict",
+        "estimate",
+        "issues",
+        "report",
+        "review",
+        "export",
+        *(entry.name for entry in importlib.metadata.entry_points(group=COMMANDS)),
+    }
     for module in set(re.findall(r"python -m (benchmarks[\w.]*)", TEXTS[page])):
         assert importlib.util.find_spec(module) is not None, f"{page.name}: python -m {module}"
     for command in set(re.findall(r"^noisycorrect (\w+)|`noisycorrect (\w+)", TEXTS[page], re.MULTILINE)):

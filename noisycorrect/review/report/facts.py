@@ -178,7 +178,10 @@ def _noise(
 ) -> Mapping[str, Any] | None:
     """Return what the run says of its noise; else what its labels say, if they are there."""
     if isinstance(figures.get("noise"), Mapping):
-        return dict(figures["noise"])
+        found = dict(figures["noise"])
+        pairs = found.get("most_confused") or []
+        told = [[p["true"], p["given"], p["share"]] if isinstance(p, Mapping) else p for p in pairs]
+        return found | {"most_confused": told}
     if store is None or store.generation == 0:
         return None
     try:

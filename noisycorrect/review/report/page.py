@@ -68,7 +68,7 @@ def report_html(run_dir: str | os.PathLike[str]) -> str:
     version = next((distribution.version for distribution in installed), "(not installed)")
     title = f"Labels of {Path(facts.source).name}" if facts.source else f"Labels in {Path(run_dir).resolve().name}"
     about = f"{facts.total:,} samples, {len(facts.classes):,} classes"
-    about += f", column {facts.label}" if facts.label else ""
+    about += f", column {facts.label}" if facts.label and facts.kind != "mask" else ""
     seconds = facts.made.pop("seconds", None)
     heading = tag("header", tag("h1", title), tag("p", about, class_="note"))
     parts = [

@@ -284,7 +284,8 @@ def made(facts: Facts, seconds: float | None, version: str) -> Markup:
     rows: list[list[Any]] = []
     if facts.command:
         rows.append(["command", tag("code", facts.command)])
-    for name, value in (("data", facts.source), ("labels", facts.label and f"column {facts.label}")):
+    column = f"column {facts.label}" if facts.label and facts.kind != "mask" else facts.label
+    for name, value in (("data", facts.source), ("labels", column)):
         if value:
             rows.append([name, value])
     rows += [[name, value] for name, value in facts.made.items() if name != "labels" or not facts.label]
@@ -303,6 +304,6 @@ def footing(facts: Facts) -> Sequence[str]:
         "A label is doubted if the evidence, the predictions of models for its sample, has another most probable class."
     ]
     told.append("Quality is the evidence's probability of the given label: low is suspicious.")
-    if facts.noise is not None and not facts.noise.get("held_out", False):
+    if facts.noise is not None and facts.noise.get("held_out") is False:
         told.append("The evidence comes from models that were trained on these labels.")
     return told

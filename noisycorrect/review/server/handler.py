@@ -86,9 +86,11 @@ class ReviewHandler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.FORBIDDEN, "this server answers only its own page")
         if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
             raise RefusedError(HTTPStatus.FORBIDDEN, "this server answers only its own page")
-        token, _, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
+        token, slash, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode(), self._review.token.encode()):
             raise RefusedError(HTTPStatus.FORBIDDEN, "open the address that `noisycorrect review` printed")
+        if not slash:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "the address ends with /")
         return rest
 
     # ---------------------------------------------------------------- what is answered

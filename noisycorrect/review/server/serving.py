@@ -13,6 +13,7 @@ from pathlib import Path
 from noisycorrect.review.server.handler import ReviewHandler
 from noisycorrect.review.server.state import ReviewState
 from noisycorrect.review.session.decisions import JOURNAL
+from noisycorrect.review.session.items import read_header
 from noisycorrect.support.errors import InvalidInputError, RunInUseError
 from noisycorrect.support.files import locked
 
@@ -95,7 +96,7 @@ def serve_review(run_dir: str | os.PathLike[str], *, port: int = 0, browser: boo
         If another process works on the run.
     """
     folder = Path(run_dir)
-    ReviewState(folder)  # a folder that is no run's gets no lock
+    read_header(folder)  # a folder that is no run's gets no lock
     with contextlib.ExitStack() as stack:
         _enter(folder, stack)
         state = ReviewState(folder)

@@ -96,7 +96,7 @@ class ReviewState:
         given = Counter(item.given for item in self.items)
         doubted = Counter(item.given for item in self.items if item.is_issue)
         return {
-            "source": self.header.source,
+            "source": Path(self.header.source).name,
             "label": self.header.label,
             "kind": self.header.kind,
             "folder": str(self.folder),
@@ -109,14 +109,16 @@ class ReviewState:
 
     def progress(self) -> dict[str, int]:
         """Return how many issues there are, and how much of all is decided or skipped; ``count`` lines of journal."""
-        known = {name: each for name, each in self.journal.state.in_force().items() if name in self._places}
+        with self.journal.lock:
+            known = {name: each for name, each in self.journal.state.in_force().items() if name in self._places}
+            count = self.journal.state.count
         decided = [name for name, decision in known.items() if decision.decides]
         return {
             "issues": len(self._issues),
             "issues_decided": sum(name in self._issues for name in decided),
             "decided": len(decided),
             "skipped": len(known) - len(decided),
-            "count": self.journal.state.count,
+            "count": count,
         }
 
     def queue(self, show: str = "issues", given: str = "", suggested: str = "", annotator: str = "") -> list[int]:
@@ -162,7 +164,8 @@ class ReviewState:
 
     def states(self) -> dict[int, str]:
         """Return the action in force by position, of every item that has one."""
-        found = self.journal.state.in_force().items()
+        with self.journal.lock:
+            found = self.journal.state.in_force().items()
         return {self._places[name]: each.action for name, each in found if name in self._places}
 
     def shown(self, positions: Sequence[int]) -> list[dict[str, Any]]:
@@ -199,9 +202,10 @@ class ReviewState:
 
     def changes(self, since: int) -> dict[str, Any]:
         """Return what was decided after the first `since` lines of the journal, by any page."""
-        names = self.journal.state.changed_since(since)
-        changed = [self._decided(self._places[name]) for name in names if name in self._places]
-        return {"changed": changed, "progress": self.progress()}
+        with self.journal.lock:
+            names = self.journal.state.changed_since(since)
+            changed = [self._decided(self._places[name]) for name in names if name in self._places]
+            return {"changed": changed, "progress": self.progress()}
 
     def checked(self, at: Any) -> int:
         """Return a position, or raise an InvalidInputError."""

@@ -127,6 +127,8 @@ class Reviewed:
 class Journal:
     """The decisions of a run folder, to read and to add to; one process at a time should add.
 
+    Threads that share it hold ``lock`` while they read its state or add to it.
+
     Parameters
     ----------
     run_dir : path-like
@@ -149,7 +151,7 @@ class Journal:
     def __init__(self, run_dir: str | os.PathLike[str]) -> None:
         self.path = Path(run_dir) / JOURNAL
         self.state = Reviewed(read_decisions(run_dir))
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
     def append(self, decision: Decision) -> None:
         """Write a decision, and return when it is on disk.

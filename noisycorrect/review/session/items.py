@@ -187,7 +187,7 @@ def write_items(run_dir: str | os.PathLike[str], header: Cleaning, items: Iterab
                     got = f"{item.given!r} and {item.suggested!r} of item {item.id!r}"
                     raise InvalidInputError(f"labels out of {tuple(header.classes)}", got=got, fix="name all classes")
                 seen.add(item.id)
-                file.write(json.dumps(_plain(item), ensure_ascii=False, allow_nan=False) + "\n")
+                file.write(_line(item))
         write_json(folder / HEADER, _finite(asdict(header)))
     except OSError as error:
         fix = "free space, or choose another run folder"
@@ -240,12 +240,14 @@ def _read_lines(path: Path) -> list[Item]:
     return items
 
 
-def _plain(item: Item) -> dict[str, Any]:
-    """Return an item as JSON values, without the fields that it does not have."""
+def _line(item: Item) -> str:
+    """Return an item as a line of JSON, without the fields that it does not have."""
     values = {name: getattr(item, name) for name in _NAMES}
     shown = {name: value for name, value in values.items() if value is not None or name in ("given", "suggested")}
-    plain: dict[str, Any] = _finite(shown)
-    return plain
+    try:
+        return json.dumps(shown, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError):  # NumPy's scalars, NaN, dates
+        return json.dumps(_finite(shown), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

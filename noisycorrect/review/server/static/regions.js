@@ -173,7 +173,9 @@ export class Regions {
   // ---------------------------------------------------------------- what the reader does
 
   refresh() {
+    const focused = this.list.contains(document.activeElement);
     this.drawList();
+    if (focused) this.list.children[this.current].firstChild.focus();
     if (this.drawn === this.item.at) this.draw();
     this.changed();
   }

@@ -56,10 +56,11 @@ async function fetchItems(places) {
 function preload() {
   fetchItems(order.slice(index + 1, index + 1 + AHEAD)).then(() => {
     for (const at of order.slice(index + 1, index + 1 + PICTURES_AHEAD)) {
-      if (!items.get(at)?.image || pictures.has(at)) continue;
-      const picture = new Image();
-      picture.src = `picture/${at}`;
-      pictures.set(at, picture);
+      const item = items.get(at);
+      if (!item || pictures.has(at)) continue;
+      const layers = item.regions ? ["given", "corrected", "regions"].map((name) => `layer/${at}/${name}`) : [];
+      const sources = item.image ? [`picture/${at}`, ...layers] : layers;
+      pictures.set(at, sources.map((source) => Object.assign(new Image(), { src: source })));
       if (pictures.size > 40) pictures.delete(pictures.keys().next().value);
     }
   }).catch((error) => notice(error.message));
@@ -74,13 +75,17 @@ function element(name, text, className) {
   return made;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
+const percent = (share) => `${(100 * share).toFixed(share >= 0.0005 && share < 0.0995 ? 1 : 0)} %`;
 
 function current() { return items.get(order[index]); }
 
 async function show(place, focus = false) {
   index = Math.max(0, Math.min(place, order.length - 1));
-  if (order.length) await fetchItems([order[index]]);
+  try {
+    if (order.length) await fetchItems([order[index]]);
+  } catch (error) {
+    notice(error.message);
+  }
   draw();
   preload();
   if (focus) $("place").scrollIntoView({ block: "nearest" });
@@ -237,9 +242,18 @@ function take(answer) {
   else states.delete(answer.at);
 }
 
-async function send(item, said) {
-  if (busy) return false; // what is pressed while a decision is being saved is about an item nobody has seen
+// What is pressed while a decision is being saved would be about an item that nobody has seen.
+async function alone(work) {
+  if (busy) return;
   busy = true;
+  try {
+    await work();
+  } finally {
+    busy = false;
+  }
+}
+
+async function send(item, said) {
   try {
     const answer = await ask("api/decisions", { at: item.at, seen: item.revision, tab, ...said });
     take(answer);
@@ -256,12 +270,10 @@ async function send(item, said) {
         + `${now?.label ? `: ${now.label}` : ""}. Yours was not saved; decide again if you disagree.`);
     } else notice(error.message);
     return false;
-  } finally {
-    busy = false;
   }
 }
 
-async function decide(said) {
+async function decideNow(said) {
   const item = current();
   if (!item || (said.action === "accept" && item.suggested === null)) return;
   if (said.action === "accept" && run.colours !== null) {
@@ -289,9 +301,12 @@ async function advance() {
   speakItem();
 }
 
+const go = (by) => alone(() => show(index + by, true));
+const decide = (said) => alone(() => decideNow(said));
+const undo = () => alone(undoNow);
 const choose = (name) => decide(name === current()?.given ? { action: "keep" } : { action: "class", label: name });
 
-async function undo() {
+async function undoNow() {
   const shown = current();
   const at = done.length ? done.at(-1) : shown?.decision ? shown.at : undefined;
   if (at === undefined) return;
@@ -363,7 +378,7 @@ function fill(select, pairs) {
 
 const KEYS = {
   a: () => decide({ action: "accept" }), Enter: () => decide({ action: "accept" }), k: () => decide({ action: "keep" }),
-  s: () => decide({ action: "skip" }), u: undo, ArrowRight: () => show(index + 1, true), ArrowLeft: () => show(index - 1, true),
+  s: () => decide({ action: "skip" }), u: undo, ArrowRight: () => go(1), ArrowLeft: () => go(-1),
   "?": () => $("help").showModal(),
 };
 const MASK_KEYS = {
@@ -418,8 +433,8 @@ async function start() {
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const action of ["accept", "keep", "skip"]) $(action).addEventListener("click", () => decide({ action }));
   $("undo").addEventListener("click", undo);
-  $("next").addEventListener("click", () => show(index + 1, true));
-  $("previous").addEventListener("click", () => show(index - 1, true));
+  $("next").addEventListener("click", () => go(1));
+  $("previous").addEventListener("click", () => go(-1));
   $("help-open").addEventListener("click", () => $("help").showModal());
   $("class-filter").addEventListener("input", drawClasses);
   $("class-filter").addEventListener("keydown", onFilterKey);
