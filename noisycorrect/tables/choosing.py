@@ -84,7 +84,7 @@ def choose(
 def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
     """Return what a named column is read as, and what to tell."""
     found = judge_column(cells)
-    if found.kind in ("number", "other") and _numbers(cells):
+    if found.kind != "text" and _numbers(cells):
         wrong = [cell for cell in cells if not is_missing(cell) and np.isnan(as_number(cell))]
         return (
             "number",

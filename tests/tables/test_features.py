@@ -39,11 +39,11 @@ def test_features_are_the_same_after_a_file():
 
 def test_of_many_words_rows_are_projected(monkeypatch):
     rng = np.random.default_rng(0)
-    texts = {"text": [" ".join(f"w{word}" for word in rng.integers(0, 300, 20)) for _ in range(250)]}
+    texts = {"text": [" ".join(f"w{word}" for word in rng.integers(0, 300, 20)) for _ in range(400)]}
     monkeypatch.setattr(module, "MOST_DENSE", 100)
     features = Features([TextBlock(["text"])])
     rows = features.fit_transform(texts, seed=0)
-    assert rows.shape == (250, 256)
+    assert rows.shape == (400, 256)
     sparse = features.matrix(texts, rows)
     assert sparse.shape[1] > 256
     # A projection on the leading singular vectors keeps most of what rows have in common.

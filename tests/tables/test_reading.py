@@ -105,11 +105,11 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_labels_are_told_from_gaps(tmp_path):
-    labels = ["a", " a ", "A", "none", "", "NA", "nan", "b", "b", "b", "b", "b"]
+    labels = ["a", " a ", "A", "none", "", "NA", "nan", *"bbbbbb"]
     table = source(tmp_path, "x,label\n" + "".join(f"{n},{label}\n" for n, label in enumerate(labels)))
     found = load(table, Request("label"))
     assert found.classes == ("A", "a", "b", "none")
-    assert found.given.tolist() == [1, 1, 0, 3, -1, -1, -1, 2, 2, 2, 2, 2]
+    assert found.given.tolist() == [1, 1, 0, 3, -1, -1, -1, 2, 2, 2, 2, 2, 2]
     assert any("'NA', 'nan' in 'label' is read as no label" in note for note in found.notes)
     assert any("'A' and 'a' are taken for different classes" in note for note in found.notes)
 
