@@ -101,6 +101,7 @@ def test_links_lead_somewhere(page):
 def test_commands_exist(page):
     known = {
         "clean",
+        "predict",
         "estimate",
         "issues",
         "report",

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from noisycorrect.cli.stores import Subparsers
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.checks import whole_number
-from noisycorrect.support.errors import unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 if TYPE_CHECKING:
     from noisycorrect.tables.clean import Report
@@ -68,7 +68,11 @@ def _clean(options: argparse.Namespace) -> int:
         encoding=options.encoding, delimiter=options.delimiter,
     )  # fmt: skip
     out = options.out or Path(f"{path.resolve().stem}-clean")
-    report = clean(settings, out, command=_words(options), version=_version())
+    try:
+        report = clean(settings, out, command=_words(options), version=_version())
+    except OSError as error:  # a full disk in the middle; every file is whole or not there
+        fix = "free space or check permissions, and give the same command again: it goes on"
+        raise InvalidInputError("to read the table and to write the run folder", got=str(error), fix=fix) from error
     _tell(report, path)
     return 0
 

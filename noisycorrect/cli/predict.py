@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from noisycorrect.cli.stores import Subparsers
+from noisycorrect.support.errors import InvalidInputError
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -32,7 +33,11 @@ def _predict(options: argparse.Namespace) -> int:
 
     source = open_source(options.source, encoding=options.encoding, delimiter=options.delimiter)
     out = options.out or options.run_dir / f"predictions-{Path(options.source).resolve().stem}.csv"
-    found = predict(options.run_dir, source, out, label=options.label)
+    try:
+        found = predict(options.run_dir, source, out, label=options.label)
+    except OSError as error:
+        fix = "free space or check permissions"
+        raise InvalidInputError(f"to read {source.path} and to write {out}", got=str(error), fix=fix) from error
     print(f"{found.rows:,} rows with predicted labels written to {out}")
     if found.unreadable:
         print(f"{found.unreadable:,} pictures cannot be read and have no label")

@@ -19,7 +19,8 @@ from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 
-CLASS_POWER = 0.5  # how far labels are decided relative to the shares of the classes, as in fit_votes
+# Chosen on generated tickets, seeds 100 to 104: how far labels are decided relative to the shares of the classes.
+CLASS_POWER = 0.75
 LEAST_PROB = 1e-6  # of a class in the evidence
 
 
@@ -47,7 +48,7 @@ class VoteEvidence:
     def labels(self) -> np.ndarray:
         r"""Label of each item, int64 (N,), of one without a vote, too: there the features decide.
 
-        :math:`\arg\max_k p_{ik} / \pi_k^{0.5}`, as :attr:`VotesResult.labels <noisycorrect.VotesResult.labels>`.
+        :math:`\arg\max_k p_{ik} / \pi_k^{0.75}`; see :func:`decided`.
         """
         return decided(self.probs, self.probs.mean(0))
 
@@ -83,7 +84,7 @@ def consensus_from_features(
     known: Any = None,
     neighbors: int = 30,
     folds: int = 5,
-    rounds: int = 3,
+    rounds: int = 2,
     seed: int = 0,
     on_round: Callable[[int], None] | None = None,
 ) -> VoteEvidence:

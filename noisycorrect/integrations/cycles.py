@@ -27,8 +27,8 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect.support.modules import unwrap
 from noisycorrect.support.log import logger
+from noisycorrect.support.modules import unwrap
 from noisycorrect.support.rng import untouched
 from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine

@@ -84,7 +84,7 @@ def choose(
 def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
     """Return what a named column is read as, and what to tell."""
     found = judge_column(cells)
-    if found.kind in ("number", "other") and _numbers(cells):
+    if found.kind != "text" and _numbers(cells):
         wrong = [cell for cell in cells if not is_missing(cell) and np.isnan(as_number(cell))]
         return (
             "number",
@@ -109,9 +109,9 @@ def _chosen(columns: Mapping[str, Column]) -> Choice:
     text = [name for name, column in columns.items() if column.kind == "text"]
     rows = {name: column.kind for name, column in columns.items() if column.kind in ("number", "category")}
     if not text and not rows:
-        left = "; ".join(f"{name}: {column.why}" for name, column in columns.items())
+        seen = "; ".join(f"{name}: {column.why}" for name, column in columns.items())
         fix = "name columns with --text, --features or --images"
-        raise InvalidInputError("a column to learn from", got=left or "no other column", fix=fix)
+        raise InvalidInputError("a column to learn from", got=seen or "no other column", fix=fix)
     found = _features(text, rows)
     notes = [f"learning from {found.described()} (--text or --features says otherwise)"]
     left = [f"{name} ({column.why})" for name, column in columns.items() if column.kind == "other"]

@@ -48,7 +48,7 @@ def find_encoding(path: Path) -> tuple[str, str | None]:
         start = file.read(4)
     for mark, encoding in _BOMS:
         if start.startswith(mark):
-            _check_decodes(path, encoding)
+            check_decodes(path, encoding)
             return encoding, None
     wrong = _undecodable(path, "utf-8")
     if wrong is None:
@@ -85,7 +85,8 @@ def _holds_nul(path: Path) -> bool:
         return b"\0" in file.read(_BLOCK)
 
 
-def _check_decodes(path: Path, encoding: str) -> None:
+def check_decodes(path: Path, encoding: str) -> None:
+    """Raise an InvalidInputError unless a file is text of an encoding."""
     try:
         wrong = _undecodable(path, encoding)
     except LookupError as error:
@@ -150,7 +151,7 @@ class DelimitedFile:
             self.encoding, note = find_encoding(path)
             self.notes += [f"{path.name} is {note}"] if note else []
         else:
-            _check_decodes(path, encoding)
+            check_decodes(path, encoding)
             # A mark that says UTF-8 is no part of the first name.
             self.encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
         if delimiter is not None and len(delimiter.replace("\\t", "\t")) != 1:

@@ -44,6 +44,8 @@ class Evidence:
         See :meth:`noisycorrect.Consensus.annotators`; empty without votes.
     soft : bool
         Whether `probs`, rather than `labels`, are what a network should learn: they have seen the votes.
+    unseen : bool
+        Whether the models behind `held_out` have indeed not seen the labels.
     """
 
     probs: np.ndarray
@@ -51,6 +53,7 @@ class Evidence:
     held_out: np.ndarray
     annotators: list[dict[str, Any]]
     soft: bool = True
+    unseen: bool = True
 
     @property
     def targets(self) -> np.ndarray:
@@ -68,8 +71,8 @@ class Evidence:
         return np.where(given == UNLABELED, 1, np.clip(own, 0, 1)).astype(np.float32)
 
     def noise(self, given: np.ndarray) -> NoiseEstimate:
-        """Estimate how many given labels are wrong, from the evidence that has not seen them."""
-        return estimate_noise(given, self.held_out, held_out=True)
+        """Estimate how many given labels are wrong, from evidence that has not seen them if there is any."""
+        return estimate_noise(given, self.held_out, held_out=self.unseen)
 
 
 def evidence_of(

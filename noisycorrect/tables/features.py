@@ -323,7 +323,8 @@ class Features:
 
     def state(self) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
         """Return plain values, a dict a block, and arrays by name."""
-        plain, arrays = [], {}
+        plain: list[dict[str, Any]] = []
+        arrays: dict[str, np.ndarray] = {}
         for number, block in enumerate(self.blocks):
             values, own = block.state()
             plain.append({"block": block.name, "columns": list(block.columns), **values})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 from noisycorrect.classification import Classification
 from noisycorrect.classification.votes import fit_votes
 from noisycorrect.correction.known import KnownEvidence
+from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.schedule import Shares
 from noisycorrect.data.standardize import restore_standardized
@@ -34,6 +36,7 @@ from noisycorrect.tables.networks import picture_network, vector_network
 DESCRIPTION, ARRAYS = "model.json", "features.npz"
 VERSION = 1
 PASSES, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 5, 60  # rows seen in all, where nobody says how many epochs
+PREDICTED_POWER = 0.5  # how far predictions are decided relative to the shares of the classes, as in fit_votes
 _ROWS_AT_ONCE = 4096
 
 
@@ -46,6 +49,17 @@ def epochs_for(rows: int) -> int:
     [60, 20, 5]
     """
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, PASSES // rows))
+
+
+def batch_for(rows: int) -> int:
+    """Return how many rows a batch has: 64, fewer where an epoch would be a few steps.
+
+    Examples
+    --------
+    >>> [batch_for(rows) for rows in (100, 1000, 10_000)]
+    [8, 32, 64]
+    """
+    return 8 if rows < 200 else 16 if rows < 500 else 32 if rows < 2000 else 64
 
 
 def learn_evidence(
@@ -77,7 +91,7 @@ def learn_evidence(
         task=Classification(classes, allow_empty_classes=True),
         recipe=recipe,
         epochs=epochs or epochs_for(rows),
-        batch_size=128 if rows >= 2000 else 32,
+        batch_size=2 * batch_for(rows),
         lr=0.1 if rows >= 2000 else 0.05,
         seed=seed,
         run_dir=run_dir,
@@ -105,6 +119,7 @@ def learn_labels(
         task=Classification(classes, allow_empty_classes=True),
         recipe=recipe,
         epochs=epochs,
+        batch_size=batch_for(len(given)),
         seed=seed,
         run_dir=run_dir,
         callbacks=callbacks,
@@ -112,11 +127,26 @@ def learn_labels(
     if votes is not None:
         found = fit_votes(corrector, inputs, votes)
         probs = found.probs.astype(np.float32)
-        return found.correction, Evidence(probs, found.labels, probs, found.annotators())
+        return found.correction, Evidence(probs, found.labels, probs, found.annotators(), unseen=False)
     result = corrector.fit((inputs, given) if isinstance(inputs, np.ndarray) else inputs)
-    probs = result.labels.evidence().float().numpy() if result.labels.generation else np.eye(classes)[given]
-    refined = result.labels.refined().float().numpy()
-    return result, Evidence(np.asarray(probs, np.float32), refined.argmax(1), np.asarray(probs, np.float32), [])
+    if result.labels.generation:
+        probs, refined = (part.float().numpy() for part in (result.labels.evidence(), result.labels.refined()))
+    else:  # a recipe that refines no labels: what the trained network says of them
+        probs = refined = _said(result.model, inputs)
+    return result, Evidence(np.asarray(probs, np.float32), refined.argmax(1), probs, [], unseen=False)
+
+
+def _said(model: nn.Module, inputs: np.ndarray | Dataset[Any]) -> np.ndarray:
+    """Return class probabilities (N, K) of a model for the rows that it was trained on."""
+    device, parts = next(model.parameters()).device, []
+    count = len(inputs)  # type: ignore[arg-type]
+    for start in range(0, count, _ROWS_AT_ONCE):
+        rows = range(start, min(start + _ROWS_AT_ONCE, count))
+        some = inputs[rows.start : rows.stop] if isinstance(inputs, np.ndarray) else None
+        batch = torch.stack([inputs[row][0] for row in rows]) if some is None else torch.from_numpy(some)
+        with torch.inference_mode():
+            parts.append(torch.softmax(model(batch.to(device)).float(), 1).cpu().numpy())
+    return np.concatenate(parts)
 
 
 @dataclass(eq=False)
@@ -159,7 +189,7 @@ class Trained:
 
     def predict(self, probs: np.ndarray) -> np.ndarray:
         """Return labels, int64 (N,), of probabilities: half-way to the class that is most probable beside its share."""
-        return decided(probs, self.shares)
+        return decided(probs, self.shares, PREDICTED_POWER)
 
     def save(self, folder: Path) -> None:
         """Write weights as tensors, everything else as JSON and arrays: no file can carry code."""
@@ -195,6 +225,8 @@ class Trained:
             fix = "pass a folder in which `noisycorrect clean` has ended"
             raise CheckpointError(f"a trained model in {folder}", got=str(error), fix=fix) from error
         state = load_checkpoint(folder / MODEL)["model"]
+        if any(name.startswith("first.") for name in state):  # two networks, each of which learnt from half of the rows
+            network = TwinNetworks(network, copy.deepcopy(network))
         network = restore_standardized(network, state)
         load_model_state(unwrap(network), state)
         return cls(classes, shares, network.eval(), features, dict(about["pictures"]))

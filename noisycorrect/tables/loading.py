@@ -12,7 +12,7 @@ import numpy as np
 from noisycorrect.data.votes import Votes
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.tables.source import Source, find_column
+from noisycorrect.tables.source import OUR_COLUMNS, Source, find_column
 
 NO_LABEL = frozenset({"", "na", "n/a", "nan", "null", "<na>"})  # "none" may well be a class
 MOST_CLASSES = 1000
@@ -33,7 +33,7 @@ class Request:
     id : str or None
         Column of the rows' names. Default: ``id``, in any case of letters, if there is one and no name comes twice.
     columns : tuple of (str, str)
-        Further columns, each with the option that named it. If there are none: all.
+        Further columns, each with the option that named it. If there are none: all but those that a cleaned table has.
     """
 
     label: str | None
@@ -104,7 +104,7 @@ def load(source: Source, request: Request, progress: Callable[[int], None] | Non
     named = _id_column(source.columns, request.id)
     for name, option in request.columns:
         find_column(name, source.columns, option)
-    special = {label, named, *people}
+    special = {label, named, *people, *OUR_COLUMNS}
     wanted = [name for name, _ in request.columns] or [name for name in source.columns if name not in special]
     needed = list(dict.fromkeys([*([label] if label else []), *people, *([named] if named else []), *wanted]))
     read = _read(source, needed, progress)
@@ -188,6 +188,9 @@ def _labels(
         assert label is not None
         given = codes[label]
         _check_enough(given, names)
+        single = [repr(names[code]) for code in np.flatnonzero(np.bincount(given[given >= 0]) == 1).tolist()]
+        if single:
+            notes.append(f"one row alone is labelled {' or '.join(single[:5])}: nothing can speak for or against it")
         return names, given, None
     votes = _votes(codes, names, notes)
     given = votes.majority()

@@ -11,6 +11,7 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 Row = list[str]
 FOLDER_COLUMNS = ("path", "label")
+OUR_COLUMNS = ("given_label", "corrected_label", "label_quality", "is_label_issue")  # of a cleaned table
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>"})
 

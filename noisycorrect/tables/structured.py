@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.tables.delimited import find_encoding
+from noisycorrect.tables.delimited import check_decodes, find_encoding
 from noisycorrect.tables.source import (
     FOLDER_COLUMNS,
     IMAGE_SUFFIXES,
@@ -57,6 +57,8 @@ class JsonLines:
     def __init__(self, path: Path, encoding: str | None = None) -> None:
         self.path = path
         self.notes: list[str] = []
+        if encoding is not None:
+            check_decodes(path, encoding)
         self.encoding, note = (encoding, None) if encoding else find_encoding(path)
         self.notes += [f"{path.name} is {note}"] if note else []
         self.columns = checked_columns(dict.fromkeys(key for entry in self._objects() for key in entry), path)
@@ -107,8 +109,8 @@ class ParquetFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notes: list[str] = []
-        self._reader = optional("pyarrow.parquet", "pyarrow, which reads Parquet files", "tables")
-        self._errors = (optional("pyarrow", "pyarrow", "tables").ArrowException, ValueError)
+        self._reader = optional("pyarrow.parquet", "pyarrow, which reads Parquet files", "parquet")
+        self._errors = (optional("pyarrow", "pyarrow", "parquet").ArrowException, ValueError)
         try:
             self.columns = checked_columns(self._reader.ParquetFile(path).schema_arrow.names, path)
         except self._errors as error:
@@ -147,7 +149,7 @@ class ImageFolder:
     """
 
     kind = "folder"
-    columns = FOLDER_COLUMNS
+    columns: tuple[str, ...] = FOLDER_COLUMNS
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -15,10 +15,9 @@ from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.session import Item
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
-from noisycorrect.tables.source import Row, Source
+from noisycorrect.tables.source import OUR_COLUMNS, Row, Source
 
 CLEANED, ISSUES = "cleaned.csv", "issues.csv"
-COLUMNS = ("given_label", "corrected_label", "label_quality", "is_label_issue")
 _UNSAFE = ("=", "+", "-", "@", "\t", "\r")
 _TOP = 5
 
@@ -86,7 +85,7 @@ def write_cleaned(path: Path, source: Source, findings: Findings) -> int:
     InvalidInputError
         If the table has changed meanwhile, or the file cannot be written; an old one stays as it was.
     """
-    header = [*source.columns, *new_names(COLUMNS, source.columns)]
+    header = [*source.columns, *new_names(OUR_COLUMNS, source.columns)]
 
     def rows() -> Iterator[Row]:
         count = 0
@@ -157,9 +156,10 @@ def write_issues(
 ) -> int:
     """Write the labels to look at, the most suspicious first; return how many.
 
-    Columns: ``row`` (from 1 on), ``id``, the four of :data:`COLUMNS` but the last, and what was learnt from.
+    Columns: ``row`` (from 1 on), ``id``, the first three of :data:`~noisycorrect.tables.source.OUR_COLUMNS`, and what
+    was learnt from.
     """
-    header = ["row", "id", *COLUMNS[:3], *new_names(list(shown), ("row", "id", *COLUMNS[:3]))]
+    header = ["row", "id", *OUR_COLUMNS[:3], *new_names(list(shown), ("row", "id", *OUR_COLUMNS[:3]))]
 
     def rows() -> Iterator[Row]:
         for row in worst_first(findings).tolist():
