@@ -176,6 +176,15 @@ class Cycles:
         self._clock = time.perf_counter()
         self.running = True
 
+    def go_on(self, *, epochs: int | None) -> None:
+        """Go on with a training that ended before its time, where this object has all that it was at."""
+        assert self._refined is not None
+        if self.planned.divided(epochs) != self.schedule:
+            fix = "plan the epochs before training, with Schedule(...)"
+            raise InvalidInputError(f"{self.schedule}, as before", got=f"{epochs} epochs", fix=fix)
+        self._refined.store = self.store
+        self.running, self.stopped = True, False
+
     def _open_store(self, *, resumed: bool) -> SoftLabelStore:
         if self.folder is None:
             if resumed or distributed.world_size() > 1:

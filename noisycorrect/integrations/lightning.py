@@ -164,14 +164,16 @@ class SelfCorrection(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the given labels, or open those of a training that goes on."""
-        goes_on = self._loaded is None and 0 < trainer.current_epoch == self._cycles.epoch
-        state = self.state_dict() if goes_on else self._loaded
         epochs = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs >= 0 else None
         if epochs is None and not isinstance(self._cycles.planned, Schedule):
             fix = "pass max_epochs= to Trainer, or schedule=Schedule(...)"
             raise InvalidInputError("epochs to divide into cycles", got=f"max_epochs={trainer.max_epochs}", fix=fix)
-        self._begin = functools.partial(self._cycles.begin, pl_module, epochs=epochs, state=state)
-        self._loaded, self._to_log = state, {}
+        self._to_log = {}
+        if self._loaded is None and 0 < trainer.current_epoch == self._cycles.epoch:  # fit() of the same trainer again
+            self._loaded = self.state_dict()
+            self._cycles.go_on(epochs=epochs)
+            return
+        self._begin = functools.partial(self._cycles.begin, pl_module, epochs=epochs, state=self._loaded)
         if self._cycles.wrapped:
             self._begin_once()
 

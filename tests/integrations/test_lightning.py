@@ -278,6 +278,21 @@ def test_the_same_object_trains_again_from_the_beginning(guests, tmp_path):
     assert outcome(again, correction) == first
 
 
+def test_the_same_trainer_goes_on_where_it_was_stopped(guests):
+    module, correction = guests.Guest(), guests.made()
+    spy = guests.Spy(stops_after=2)
+    trainer = guests.fit(module, correction, spy)
+    assert [record["epoch"] for record in correction.history] == [2, 3]
+    spy.stops_after = None
+    trainer.fit(module, guests.loader_of(correction.wrap(guests.samples()[:2])))
+    other, whole = guests.Guest(), guests.made()
+    guests.fit(other, whole)
+    assert outcome(module, correction) == outcome(other, whole)
+    trainer.fit_loop.max_epochs = 6
+    with pytest.raises(InvalidInputError, match="epochs=4, the sum of .*; got epochs=6"):
+        trainer.fit(module, guests.loader_of(correction.wrap(guests.samples()[:2])))
+
+
 # ---------------------------------------------------------------- several processes
 
 
