@@ -113,3 +113,12 @@ def test_the_command_is_the_module():
     assert PROJECT["scripts"] == {"noisycorrect": "noisycorrect.cli:main"}
     tree = ast.parse((ROOT / "noisycorrect" / "__main__.py").read_text(encoding="utf-8"))
     assert "noisycorrect.cli" in {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+def test_hooks_need_no_environment_of_ours_and_run_the_same_versions():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert "language: system" not in hooks
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    versions = re.findall(r"additional_dependencies: \[(.*)\]", hooks)
+    assert versions
+    assert set(versions) <= set(pinned)
