@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 README, CONTRIBUTING, CHANGELOG = (ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 RESULTS = sorted((ROOT / "docs" / "results").glob("*.md"))
-PAGES = [README, CONTRIBUTING, CHANGELOG, *GUIDES, *RESULTS]
+REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
+PAGES = [README, CONTRIBUTING, CHANGELOG, *GUIDES, *RESULTS, *REFERENCE]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
@@ -81,6 +82,10 @@ def test_every_group_of_entry_points_is_in_the_table():
     assert sorted(table) == sorted([*(register.group for register in REGISTERS), COMMANDS])
     own = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     assert own.keys() <= set(table)
+
+
+def test_no_page_is_left_out():
+    assert set((ROOT / "docs").rglob("*.md")) <= set(PAGES)
 
 
 @every_page
