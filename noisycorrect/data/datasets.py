@@ -23,7 +23,7 @@ from torch.utils.data import (
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
 from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
-from noisycorrect.labels.given import NUMBER_THEM
+from noisycorrect.labels.given import NUMBER_THEM, one_class
 from noisycorrect.support.arrays import as_array, is_array, is_frame
 from noisycorrect.support.calling import KeywordInputs
 from noisycorrect.support.errors import InvalidInputError
@@ -153,6 +153,8 @@ class WithUnlabeled(Dataset[Any]):
                     fix="leave them out, or put all samples into one data set, some with the label -1",
                 )
             # Numbers of all sorts make one batch, and so do arrays.
+            if np.ndim(label) == 1 and np.ndim(self.missing) == 0:  # one-hot, or in a column
+                label = one_class(torch.as_tensor(label).unsqueeze(0))[0]
             return inputs, int(label) if np.ndim(label) == 0 else torch.as_tensor(label)
         missing = self.missing if np.ndim(self.missing) == 0 else torch.as_tensor(self.missing)
         return input_of(self.unlabeled[index - len(self.labeled)]), missing
@@ -216,7 +218,7 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
             got=f"{len(data)} arrays",
             fix="pass fit((inputs, labels)); weights go to fit(sample_weight=), several inputs into a dict by name",
         )
-    if len_of_pair(data):
+    if _is_pair(data):
         data = ArrayDataset(*data)
     if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise InvalidInputError(
@@ -229,7 +231,7 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
     return data  # type: ignore[no-any-return]
 
 
-def len_of_pair(data: Any) -> bool:
+def _is_pair(data: Any) -> bool:
     """Return whether data are a pair (inputs, labels) and not a list of two items."""
     if isinstance(data, tuple):
         return len(data) == 2
@@ -243,11 +245,15 @@ def len_of_pair(data: Any) -> bool:
 
 def _of_mapping(data: Mapping[str, Any], name: str) -> MapStyleDataset:
     """Return the data set of arrays by name."""
-    inputs, labels, _, extra = split_fields(data)
-    several = isinstance(labels, (Dataset, Mapping)) or isinstance(inputs, Dataset)
-    if several:
-        got, fix = f"a dict with keys {sorted(data)}", 'pass one of them: fit(data["train"], data["test"])'
-        raise InvalidInputError(f"{name} to be one data set", got=got, fix=fix)
+    expected = f"{name} to be one data set, or arrays by name: an input and a label"
+    got = f"a dict with keys {sorted(data)}"
+    fix = 'pass {"x": inputs, "y": labels}; of several data sets pass one: fit(data["train"], data["test"])'
+    try:
+        inputs, labels, _, extra = split_fields(data)
+    except InvalidInputError as error:
+        raise InvalidInputError(expected, got=got, fix=fix) from error
+    if isinstance(labels, (Dataset, Mapping)) or isinstance(inputs, Dataset):
+        raise InvalidInputError(expected, got=got, fix=fix)
     return ArrayDataset(inputs, labels, next((extra[key] for key in WEIGHT_KEYS if key in extra), None))
 
 
@@ -276,7 +282,10 @@ def read_given(data: MapStyleDataset, num_workers: int = 0) -> Any:
     every item is read once, in `num_workers` processes.
     """
     if isinstance(data, WithUnlabeled):
-        return [*read_given(data.labeled, num_workers), *[data.missing] * len(data.unlabeled)]
+        given = read_given(data.labeled, num_workers)
+        one = np.ndim(data.missing) == 0 and np.ndim(given[0]) == 1
+        missing = np.full(len(given[0]), data.missing) if one else data.missing
+        return [*given, *[missing] * len(data.unlabeled)]
     given = getattr(data, "given", None)
     if isinstance(given, Sequence) and len(given) == len(data):
         return given

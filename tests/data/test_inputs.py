@@ -154,6 +154,8 @@ def test_sparse_rows_stay_sparse_until_they_are_a_batch():
 def test_unlabeled_arrays_by_name_follow_a_data_set():
     items = [(INPUTS[i], int(GIVEN[i])) for i in range(60)]
     reference = corrector(recipe=QUICK).fit(items, unlabeled=list(INPUTS[:10]))
+    hot = [(x, torch.eye(CLASSES)[y]) for x, y in items]
+    assert_equal_runs(corrector(recipe=QUICK).fit(hot, unlabeled=list(INPUTS[:10])), reference)
     for more in ({"x": INPUTS[:10].numpy()}, INPUTS[:10].numpy().astype(">f4"), sparse.csr_matrix(INPUTS[:10].numpy())):
         assert_equal_runs(corrector(recipe=QUICK).fit(items, unlabeled=more), reference)
 
