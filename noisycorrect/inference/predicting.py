@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 from noisycorrect.cycle.feed import batch_size as size_of
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
-from noisycorrect.data.datasets import input_of
+from noisycorrect.data.items import input_of
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import Trust
 from noisycorrect.support.checks import whole_number

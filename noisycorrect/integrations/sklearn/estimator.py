@@ -43,7 +43,7 @@ from noisycorrect.training.engine import resolve_device
 ROWS_AT_ONCE = 1024  # of predictions
 
 
-class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
     r"""A scikit-learn classifier that corrects the labels it is trained on, and says which ones look wrong.
 
     It needs no other estimator and no preparation of the labels: names, numbers or booleans, with gaps, by one
