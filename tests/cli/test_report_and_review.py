@@ -68,7 +68,7 @@ def test_decisions_survive_the_command_being_killed(tmp_path):
         process.stdout.readline()
         address = re.search(r"http://(127.0.0.1:\d+)(/\S+)", process.stdout.readline())
         host, path = address.groups()
-        connection = http.client.HTTPConnection(host, timeout=10)
+        connection = http.client.HTTPConnection(host, timeout=60)
         said = json.dumps({"at": 3, "action": "class", "label": "how-to", "seen": 0, "tab": "t"})
         headers = {"Origin": f"http://{host}", "Content-Type": "application/json"}
         connection.request("POST", f"{path}api/decisions", said, headers)

@@ -26,7 +26,7 @@ class Client:
         self.path = f"/{server.token}/"
 
     def ask(self, path, body=None, *, method=None, token=True, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             own = {"Origin": f"http://127.0.0.1:{self.port}", "Content-Type": "application/json"} if body else {}
             own |= {name.replace("_", "-"): value for name, value in headers.items()}
