@@ -28,7 +28,7 @@ from noisycorrect.support.checkpoint import check_settings
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.log import logger
-from noisycorrect.support.modules import unwrap
+from noisycorrect.support.modules import evaluating, unwrap
 from noisycorrect.support.rng import untouched
 from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine
@@ -173,8 +173,17 @@ class Cycles:
         self._aggregator = WeightAggregator(model)
         if state is not None:
             self._restore(state)
+        self._rehearse(model)
         self._clock = time.perf_counter()
         self.running = True
+
+    def _rehearse(self, model: nn.Module) -> None:
+        """Let the task check what the model says of some samples: what does not fit is known before training."""
+        engine = Engine(self.task, next(model.parameters()).device)
+        (loader,) = self._loaders.first()
+        with untouched(engine.device), evaluating(model):
+            for batch in loader:
+                engine.rehearse(self._called(model), batch)
 
     def go_on(self, *, epochs: int | None) -> None:
         """Go on with a training that ended before its time, where this object has all that it was at."""
@@ -307,7 +316,7 @@ class Cycles:
         )
 
     def _called(self, model: nn.Module) -> nn.Module:
-        return model if self.forward is None else _Called(model, self.forward).eval()
+        return model if self.forward is None else _Called(model, self.forward)
 
     def predictions(self) -> Predictions:
         """Yield (index, given, probs) of this rank's shard, predicted now by the average."""
@@ -358,6 +367,7 @@ class _Called(nn.Module):
         super().__init__()
         self.model = model
         self._forward = forward
+        self.training = model.training
 
     def forward(self, inputs: Any) -> Any:
         """Return the output."""

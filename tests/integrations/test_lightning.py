@@ -29,6 +29,7 @@ from noisycorrect.support.modules import evaluating
 pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:lightning"),  # tips of theirs
     pytest.mark.filterwarnings("ignore::Warning:torch"),  # torch's about what lightning calls
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),  # Python 3.12 on ddp_fork
 ]
 
 
@@ -335,6 +336,14 @@ def test_wrong_input_is_one_clear_sentence(guests):
         guests.fit(guests.Guest(), correction, data=guests.loader_of(correction.wrap((inputs, given + 1))))
     with pytest.raises(InvalidInputError, match="num_classes"):
         guests.made(num_classes=None)
+    module = guests.Guest()
+    module.network[3] = torch.nn.Linear(8, 4)
+    with pytest.raises(InvalidInputError, match=r"shape \(.*3\).*; got .*4"):  # before anything is trained
+        guests.fit(module, guests.made(), guests.Spy(dies_before=(0, 0)))
+    assert module.training
+    described = guests.made(forward=lambda module, inputs: module(inputs).softmax(1))
+    with pytest.raises(InvalidInputError, match="logits; got probabilities"):
+        guests.fit(guests.Guest(), described, guests.Spy(dies_before=(0, 0)))
     with pytest.raises(InvalidInputError, match="correction to be AtCycleEnd; got .*NeighborCorrection"):
         guests.made(correction=NeighborCorrection())
     with pytest.raises(InvalidInputError, match="a label store to read refined labels from; got none yet"):
