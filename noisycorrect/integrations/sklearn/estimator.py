@@ -60,7 +60,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         See :class:`~noisycorrect.SelfCorrector`. Default: ``"robust"``, of which :func:`~noisycorrect.fit_votes` takes
         rates and average if there are several annotators; for inputs of more than two dimensions ``"elr"``.
     epochs : int, optional
-        Default: as many as make 3,000 steps of 64 samples, 20 to 40.
+        Default: as many as make 3,000 steps of 64 samples, 20 to 40; of fewer than 192 samples 120 steps.
     lr, batch_size, optimizer : optional
         See :class:`~noisycorrect.SelfCorrector`.
     n_components : int, "auto" or None
