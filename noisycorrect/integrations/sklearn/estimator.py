@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -279,12 +280,17 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
 
     def _logits(self, values: Any) -> np.ndarray:
         model, device = self.result_.model, resolve_device(self.device)
-        model.to(device)
+        dtype = next((part.dtype for part in model.parameters() if part.is_floating_point()), torch.float32)
+        if self.module is None and device.type != "mps":  # which has no float64
+            # In float32 a row's probabilities depend, in the seventh digit, on how many rows are multiplied at once.
+            model, dtype = copy.deepcopy(model), torch.float64
+        model.to(device=device, dtype=dtype)
         task, parts = Classification(len(self.classes_)), []
         with torch.no_grad(), evaluating(model):
             for start in range(0, values.shape[0], ROWS_AT_ONCE):
                 rows = values[start : start + ROWS_AT_ONCE]
                 inputs = dense(rows if issparse(rows) else as_tokens(rows, model)).to(device)
+                inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs
                 parts.append(task.logits(model(inputs), None).double().cpu())
         return torch.cat(parts).numpy()
 
