@@ -283,8 +283,8 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[
         dtype = next((part.dtype for part in model.parameters() if part.is_floating_point()), torch.float32)
         if self.module is None and device.type != "mps":  # which has no float64
             # In float32 a row's probabilities depend, in the seventh digit, on how many rows are multiplied at once.
-            model, dtype = copy.deepcopy(model), torch.float64
-        model.to(device=device, dtype=dtype)
+            model, dtype = copy.deepcopy(model).double(), torch.float64
+        model.to(device)
         task, parts = Classification(len(self.classes_)), []
         with torch.no_grad(), evaluating(model):
             for start in range(0, values.shape[0], ROWS_AT_ONCE):
