@@ -209,7 +209,7 @@ def small_cnn(shape, classes):
 def test_images_with_a_network_of_ones_own():
     images = RNG.normal(size=(80, 2, 6, 6)).astype(np.float32)
     images[CLEAN[:80] == "bee", 0] += 2
-    classifier = SelfCorrectingClassifier(small_cnn, epochs=15, random_state=0).fit(
+    classifier = SelfCorrectingClassifier(small_cnn, epochs=40, lr=0.1, random_state=0).fit(
         torch.from_numpy(images), CLEAN[:80]
     )
     assert classifier.score(images, CLEAN[:80]) > 0.9

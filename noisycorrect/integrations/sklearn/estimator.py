@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -60,7 +61,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
         See :class:`~noisycorrect.SelfCorrector`. Default: ``"robust"``, of which :func:`~noisycorrect.fit_votes` takes
         rates and average if there are several annotators; for inputs of more than two dimensions ``"elr"``.
     epochs : int, optional
-        Default: as many as make 3,000 steps of 64 samples, 20 to 40.
+        Default: as many as make 3,000 steps of 64 samples, 20 to 40; of fewer than 192 samples 120 steps.
     lr, batch_size, optimizer : optional
         See :class:`~noisycorrect.SelfCorrector`.
     n_components : int, "auto" or None
@@ -279,12 +280,17 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
 
     def _logits(self, values: Any) -> np.ndarray:
         model, device = self.result_.model, resolve_device(self.device)
+        dtype = next((part.dtype for part in model.parameters() if part.is_floating_point()), torch.float32)
+        if self.module is None and device.type != "mps":  # which has no float64
+            # In float32 a row's probabilities depend, in the seventh digit, on how many rows are multiplied at once.
+            model, dtype = copy.deepcopy(model).double(), torch.float64
         model.to(device)
         task, parts = Classification(len(self.classes_)), []
         with torch.no_grad(), evaluating(model):
             for start in range(0, values.shape[0], ROWS_AT_ONCE):
                 rows = values[start : start + ROWS_AT_ONCE]
                 inputs = dense(rows if issparse(rows) else as_tokens(rows, model)).to(device)
+                inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs
                 parts.append(task.logits(model(inputs), None).double().cpu())
         return torch.cat(parts).numpy()
 

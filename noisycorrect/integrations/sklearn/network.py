@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import nn
 from noisycorrect.support.errors import InvalidInputError
 
 WIDTH, WIDE, MANY = 128, 256, 10_000  # of hidden layers; from so many samples on
-STEPS, BATCH = 3000, 64  # that a training should take
-FEWEST, MOST = 20, 40  # epochs; the arena has 40
+BATCH = 64
+STEPS, LEAST_STEPS = 3000, 120  # that a training should take, and that it needs
+FEWEST, MOST = 20, 40  # epochs, but for the least steps; the arena has 40
 
 
 def default_network(n_features: int, n_classes: int, n_samples: int = 0) -> nn.Sequential:
@@ -43,14 +45,15 @@ def default_network(n_features: int, n_classes: int, n_samples: int = 0) -> nn.S
 
 
 def default_epochs(n_samples: int) -> int:
-    """Return how many epochs take 3,000 steps with batches of 64, 20 to 40.
+    """Return how many epochs take 3,000 steps with batches of 64, 20 to 40; more if 40 are less than 120 steps.
 
     Examples
     --------
-    >>> [default_epochs(samples) for samples in (100, 3000, 5000, 100_000)]
-    [40, 40, 38, 20]
+    >>> [default_epochs(samples) for samples in (50, 100, 3000, 6000, 100_000)]
+    [120, 60, 40, 32, 20]
     """
-    return min(MOST, max(FEWEST, round(STEPS * BATCH / n_samples)))
+    needed = math.ceil(LEAST_STEPS / math.ceil(n_samples / BATCH))
+    return max(needed, min(MOST, max(FEWEST, round(STEPS * BATCH / n_samples))))
 
 
 def made_network(
