@@ -182,10 +182,13 @@ class CorrectionResult:
         write_onnx(self.model, self._inputs_task(), path, example, class_names=self.class_names, opset=opset)
 
     def _inputs_task(self) -> Task:
-        if self.task is None or self.task.frame is not None:
-            kind = self.labels.kind.name
-            fix = "pass task= to CorrectionResult.load" if self.task is None else "use noisycorrect_seg.inference"
-            raise InvalidInputError("a task that predicts inputs as they are", got=f"labels of {kind}", fix=fix)
+        framed = self.labels.frame is not None or (self.task is not None and self.task.frame is not None)
+        if framed or self.task is None:
+            fix = "pass task= to CorrectionResult.load"
+            if framed:
+                fix = "use noisycorrect_seg.inference.parse_images(result.model, images, ...), which prepares images"
+            got = f"labels of the kind {self.labels.kind.name}"
+            raise InvalidInputError("a task that predicts inputs as they are", got=got, fix=fix)
         return self.task
 
     # ---------------------------------------------------------------- files

@@ -133,3 +133,11 @@ def test_class_names_are_checked():
         with pytest.raises(InvalidInputError, match="3 different class names"):
             SelfCorrector(nn.Linear(4, 3), num_classes=3, class_names=names)
     assert SelfCorrector(nn.Linear(4, 3), num_classes=3, class_names=np.array([1, 2, 3])).class_names == ("1", "2", "3")
+
+
+def test_masks_and_unknown_tasks_are_told_what_to_do(trained):
+    masks = SoftLabelStore.create(None, [np.zeros((2, 2), np.uint8)], 2, kind="segmentation", frame=(4, 4))
+    with pytest.raises(InvalidInputError, match="labels of the kind segmentation; .*parse_images"):
+        CorrectionResult(nn.Conv2d(3, 2, 1), masks, [], 0).predict(np.zeros((1, 3, 4, 4)))
+    with pytest.raises(InvalidInputError, match="pass task= to CorrectionResult.load"):
+        CorrectionResult(trained[1].model, trained[1].labels, [], 0).predict(trained[0])

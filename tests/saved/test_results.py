@@ -8,13 +8,23 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from tiny_runs import ONLINE, PLAIN, SHORT, Kill, blobs, corrector, network
+from tiny_runs import ONLINE, PLAIN, SHORT, Kill, Records, blobs, corrector, network
 from torch import nn
 
-from noisycorrect import RECIPES, CheckpointError, CorrectionResult, InvalidInputError, SoftLabelStore
+from noisycorrect import (
+    RECIPES,
+    CheckpointError,
+    CorrectionResult,
+    InvalidInputError,
+    SoftLabelStore,
+    Votes,
+    fit_votes,
+)
 from noisycorrect.classification import Classification
 from noisycorrect.classification.methods.coteaching import CoTeaching
+from noisycorrect.export import read_run_labels
 from noisycorrect.saved import weights as weights_file
+from noisycorrect.saved.details import Details
 from noisycorrect.saved.networks import NETWORKS, built_network, network_record
 from noisycorrect.saved.weights import read_weights, write_weights
 
@@ -261,3 +271,40 @@ def test_a_save_that_is_killed_leaves_no_folder(tmp_path):
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".saved.")
     assert left.name.endswith(".part")
+
+
+class Photos(Records):
+    """Knows what its samples are called."""
+
+    sample_names = tuple(f"set/{number}" for number in range(60))
+    image_files = tuple(f"{name}.jpg" for name in sample_names)
+
+
+def test_a_run_folder_keeps_the_names_that_a_data_set_gives_its_samples(tmp_path):
+    corrector(recipe=PLAIN, run_dir=tmp_path / "run").fit(Photos(INPUTS, GIVEN))
+    details = Details.read(tmp_path / "run")
+    assert (details.sample_names, details.image_files) == (Photos.sample_names, Photos.image_files)
+    assert details.class_names is None
+    labels = read_run_labels(tmp_path / "run")
+    assert (labels.identified, labels.ids[7], labels.stem(7)) == (True, "set/7", "set/7")
+    # Inputs without labels follow, whose names nobody knows.
+    corrector(recipe=PLAIN, run_dir=tmp_path / "more").fit(Photos(INPUTS, GIVEN), unlabeled=INPUTS[:5])
+    assert Details.read(tmp_path / "more").sample_names is None
+    assert read_run_labels(tmp_path / "more").stem(7) == "000007"
+
+
+def test_two_networks_come_out_of_a_run_folder(tmp_path):
+    result = corrector(recipe=TWINS, epochs=8, run_dir=tmp_path).fit((INPUTS, GIVEN))
+    loaded = CorrectionResult.load(tmp_path)
+    assert type(loaded.model).__name__ == "TwinNetworks"
+    assert_same(loaded, result)
+
+
+def test_classes_of_votes_are_the_names(tmp_path):
+    names = np.array(["ant", "bee", "cow"])
+    table = np.stack([names[GIVEN], names[GIVEN]], 1)
+    table[0, 1] = "bee"
+    votes = Votes.from_table(table)
+    result = fit_votes(corrector(recipe="ema", epochs=4, run_dir=tmp_path), INPUTS, votes)
+    assert result.correction.class_names == ("ant", "bee", "cow")
+    assert set(CorrectionResult.load(tmp_path).predict(INPUTS, names=True)) <= set(names)
