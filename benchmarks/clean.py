@@ -279,8 +279,9 @@ def page(records: Sequence[Record]) -> str:
     about = (
         "Labels of the rows that somebody labelled, how well low quality finds wrong majority votes, and a model's"
         " classes of clean rows that nobody labelled: mean and standard deviation over seeds, in %. The rarest class is"
-        " that of the clean labels. `balanced` is logistic regression with balanced class weights; `twice` learns from the consensus once more. Seconds of one processor core, from starting Python to"
-        " the written files; the machine had other work."
+        " that of the clean labels. `balanced` is logistic regression with balanced class weights; `twice` learns from"
+        " the consensus once more. Seconds of one processor core, from starting Python to the written files; the"
+        " machine had other work."
     )
     return markdown(f"# {TITLE}", about, _grid(rows))
 
