@@ -278,10 +278,10 @@ def page(records: Sequence[Record]) -> str:
     rows = rows_of(records)
     about = (
         "Labels of the rows that somebody labelled, how well low quality finds wrong majority votes, and a model's"
-        f" classes of clean rows that nobody labelled: mean and standard deviation over {len(rows[0].seeds)} seeds, in"
-        " %. The rarest class is that of the clean labels. `balanced` is logistic regression with balanced class"
-        " weights; `twice` learns from the consensus once more. Seconds of one processor core, from starting Python to"
-        " the written files; the machine had other work."
+        " classes of clean rows that nobody labelled: mean and standard deviation over seeds, in %. The rarest class is"
+        " that of the clean labels. `balanced` is logistic regression with balanced class weights; `twice` learns from"
+        " the consensus once more. Seconds of one processor core, from starting Python to the written files; the"
+        " machine had other work."
     )
     return markdown(f"# {TITLE}", about, _grid(rows))
 
@@ -293,6 +293,7 @@ def _grid(rows: Sequence[Row]) -> Grid:
             (title, lambda row, metric=metric: bold(with_deviation(row[metric], ".1f", 100), metric in row.best))  # type: ignore[misc]
         )
     columns.append(("seconds", lambda row: f"{row.mean('seconds'):.1f}"))
+    columns.append(("seeds", lambda row: str(len(row.seeds))))
     return down(rows, columns)
 
 
