@@ -198,7 +198,8 @@ class Trained:
         size = None if self.features is None and not self.pictures.get("backbone") else _inputs_of(inner)
         save_checkpoint(folder / MODEL, {"model": inner, "sample_passes": 0})
         with replace_atomically(folder / ARRAYS) as temporary, temporary.open("wb") as file:
-            np.savez(file, shares=self.shares, **arrays)
+            kept: dict[str, Any] = {"shares": self.shares, **arrays}
+            np.savez(file, **kept)
         about = {"version": VERSION, "classes": list(self.classes), "inputs": size}
         write_json(folder / DESCRIPTION, {**about, "features": plain, "pictures": self.pictures})
 
