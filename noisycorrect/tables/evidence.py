@@ -164,8 +164,10 @@ def save_evidence(path: Path, evidence: Evidence, figures: dict[str, Any]) -> No
     """Write evidence, so that a run that is killed later goes on from it."""
     plain = json.dumps({"annotators": evidence.annotators, "soft": evidence.soft, "figures": figures})
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
-        arrays = {name: value for name, value in asdict(evidence).items() if isinstance(value, np.ndarray)}
-        np.savez(file, **{"plain": np.frombuffer(plain.encode(), np.uint8), **arrays})  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {
+            name: value for name, value in asdict(evidence).items() if isinstance(value, np.ndarray)
+        }
+        np.savez(file, plain=np.frombuffer(plain.encode(), np.uint8), **arrays)
 
 
 def load_evidence(path: Path) -> tuple[Evidence, dict[str, Any]]:
