@@ -25,6 +25,15 @@ class RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f} samples/s", style="progress.data.speed")
 
 
+class _Bars(Progress):
+    """A progress that, disabled, writes nothing: before rich 14.3 its end is an empty line all the same."""
+
+    def stop(self) -> None:
+        """Take the bars away, if there are any."""
+        if not self.disable:
+            super().stop()
+
+
 def samples_progress(*, enabled: bool = True, console: Console | None = None) -> Progress:
     """Return a progress bar that counts samples, with their rate and the remaining time; silent off a terminal.
 
@@ -42,7 +51,7 @@ def samples_progress(*, enabled: bool = True, console: Console | None = None) ->
     ...     progress.advance(task, 10)
     """
     console = console or Console(stderr=True)
-    return Progress(
+    return _Bars(
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),  # the only column that gives way on a narrow terminal
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
