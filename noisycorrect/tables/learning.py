@@ -24,7 +24,7 @@ from noisycorrect.data.standardize import restore_standardized
 from noisycorrect.data.votes import Votes
 from noisycorrect.features.vote_evidence import decided
 from noisycorrect.recipe import RECIPES, Recipe
-from noisycorrect.result import MODEL, CorrectionResult
+from noisycorrect.result import CorrectionResult
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.files import replace_atomically, write_json
@@ -33,7 +33,7 @@ from noisycorrect.tables.evidence import Evidence
 from noisycorrect.tables.features import Features
 from noisycorrect.tables.networks import picture_network, vector_network
 
-DESCRIPTION, ARRAYS = "model.json", "features.npz"
+DESCRIPTION, ARRAYS, MODEL = "model.json", "features.npz", "model.pt"
 VERSION = 1
 PASSES, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 5, 60  # rows seen in all, where nobody says how many epochs
 PREDICTED_POWER = 0.5  # how far predictions are decided relative to the shares of the classes, as in fit_votes
