@@ -25,6 +25,7 @@ from noisycorrect.data.votes import Votes
 from noisycorrect.features.vote_evidence import decided
 from noisycorrect.recipe import RECIPES, Recipe
 from noisycorrect.result import CorrectionResult
+from noisycorrect.saved.weights import TORCH
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.files import replace_atomically, write_json
@@ -33,7 +34,7 @@ from noisycorrect.tables.evidence import Evidence
 from noisycorrect.tables.features import Features
 from noisycorrect.tables.networks import picture_network, vector_network
 
-DESCRIPTION, ARRAYS, MODEL = "model.json", "features.npz", "model.pt"
+DESCRIPTION, ARRAYS = "model.json", "features.npz"
 VERSION = 1
 PASSES, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 5, 60  # rows seen in all, where nobody says how many epochs
 PREDICTED_POWER = 0.5  # how far predictions are decided relative to the shares of the classes, as in fit_votes
@@ -196,7 +197,7 @@ class Trained:
         plain, arrays = ([], {}) if self.features is None else self.features.state()
         inner = unwrap(self.network).state_dict()
         size = None if self.features is None and not self.pictures.get("backbone") else _inputs_of(inner)
-        save_checkpoint(folder / MODEL, {"model": inner, "sample_passes": 0})
+        save_checkpoint(folder / TORCH, {"model": inner, "sample_passes": 0})
         with replace_atomically(folder / ARRAYS) as temporary, temporary.open("wb") as file:
             kept: dict[str, Any] = {"shares": self.shares, **arrays}
             np.savez(file, **kept)
@@ -225,7 +226,7 @@ class Trained:
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             fix = "pass a folder in which `noisycorrect clean` has ended"
             raise CheckpointError(f"a trained model in {folder}", got=str(error), fix=fix) from error
-        state = load_checkpoint(folder / MODEL)["model"]
+        state = load_checkpoint(folder / TORCH)["model"]
         if any(name.startswith("first.") for name in state):  # two networks, each of which learnt from half of the rows
             network = TwinNetworks(network, copy.deepcopy(network))
         network = restore_standardized(network, state)

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from noisycorrect.support.cells import safe_cell
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.tables.learning import Trained
 from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE, pretrained
 from noisycorrect.tables.pictures import described, picture_paths, read_picture
 from noisycorrect.tables.settings import read_settings
 from noisycorrect.tables.source import Row, Source, find_column
-from noisycorrect.tables.writing import new_names, safe_cell, write_table
+from noisycorrect.tables.writing import new_names, write_table
 
 _ROWS_AT_ONCE = 4096
 _PICTURES_AT_ONCE = 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,29 +12,13 @@ import numpy as np
 
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.session import Item
+from noisycorrect.support.cells import safe_cell
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.tables.source import OUR_COLUMNS, Row, Source
 
 CLEANED, ISSUES = "cleaned.csv", "issues.csv"
-_UNSAFE = ("=", "+", "-", "@", "\t", "\r")
 _TOP = 5
-
-
-def safe_cell(text: str) -> str:
-    """Return a cell of ours that no spreadsheet takes for a formula: with an apostrophe before what could be one.
-
-    Examples
-    --------
-    >>> [safe_cell(text) for text in ("=1+1", "-5", "-a", "a=b")]
-    ["'=1+1", '-5', "'-a", 'a=b']
-    """
-    if not text.startswith(_UNSAFE):
-        return text
-    try:
-        return text if math.isfinite(float(text)) and text.strip() == text else f"'{text}"
-    except ValueError:
-        return f"'{text}"
 
 
 @dataclass(eq=False)
