@@ -104,7 +104,7 @@ class EdgeBranch(nn.Module):
         maps : sequence of Tensor
             The backbone's maps, biggest first; those behind the third are not looked at.
         """
-        # The exporter of torch 2.6 takes a zip of equally many only.
+        # torch 2.6 compiles a zip of equally many only.
         seen = maps[: len(self.levels)]
         features = tuple(level(part) for level, part in zip(self.levels, seen, strict=True))
         logits = [resize(self.level_head(feature), maps[0].shape[-2:]) for feature in features]
