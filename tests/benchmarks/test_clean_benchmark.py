@@ -41,7 +41,7 @@ def test_other_libraries_write_what_is_scored(method: str, folder: Path, tmp_pat
         pytest.importorskip("cleanlab")
     clean.METHODS[method](folder, tmp_path, 0)
     scores = clean.score(folder, tmp_path)
-    assert scores["test_accuracy"] == 1
+    assert scores["test_accuracy"] > 0.95
     assert scores["label_accuracy"] > (0.9 if "cleanlab" in method else 0.7)
     assert scores["auroc"] > 0.9
 
