@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import crowd, fading, issues, issues_tables
+from benchmarks import clean, crowd, fading, issues, issues_tables
 from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
@@ -39,6 +39,8 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "issues": lambda found: issues.page(summarise(found["cells"], "auroc")),
     "issues-tables": lambda found: issues_tables.page(found["cells"]),
     "arena": rendered,
+    "arena-ablation": rendered,
+    "clean": lambda found: clean.page(found["cells"]),
     "crowd": lambda found: crowd.page(found["cells"]),
     "fading": fading.page,
     "lip-people": _parsing,
