@@ -66,7 +66,7 @@ def choose(
     --------
     >>> cells = {"age": ["31", "25", "40"] * 9, "note": [f"a note of words {n}" for n in range(27)]}
     >>> choose(cells, [], [], None).notes
-    ("learning from text: note; numbers: age (--text or --features says otherwise)",)
+    ('learning from text: note; numbers: age (--text or --features says otherwise)',)
     """
     if images is not None:
         if text or features:

@@ -28,10 +28,11 @@ def vector_network(features: int, classes: int, seed: int, *, hidden: int = HIDD
 
     Examples
     --------
+    >>> import torch
     >>> vector_network(5, 3, seed=0)(torch.zeros(2, 5)).shape
     torch.Size([2, 3])
     """
-    with seeded(seed, "initial weights"):
+    with seeded(seed, "weights of vectors"):
         first = nn.Linear(features, hidden, bias=False)
         return nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
@@ -41,11 +42,12 @@ def picture_network(classes: int, seed: int, *, width: int = 32) -> nn.Sequentia
 
     Examples
     --------
+    >>> import torch
     >>> picture_network(3, seed=0, width=4)(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape
     torch.Size([2, 3])
     """
     layers: list[nn.Module] = [_Scaled()]
-    with seeded(seed, "initial weights"):
+    with seeded(seed, "weights of pictures"):
         inside = 3
         for outside in (width, 2 * width, 4 * width):
             for stride in (2, 1):
@@ -107,6 +109,7 @@ class EfficientNetLite0(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> EfficientNetLite0().eval()(torch.zeros(1, 3, 64, 48)).shape
     torch.Size([1, 1280])
     """

@@ -346,7 +346,10 @@ def test_the_realistic_mixture_fits_the_classes_and_the_size() -> None:
             "row-stochastic transition matrix .* got a sum of 0.9 in row 0",
         ),
         (lambda: noise.MatrixConfusion(((1.0, 0.0),)), r"shape \(K, K\), K >= 2; got shape \(1, 2\)"),
-        (lambda: noise.MatrixConfusion(((1.0, 0.0), (1.0,))), "square transition matrix; got a ragged"),
+        (
+            lambda: noise.MatrixConfusion(((1.0, 0.0), (1.0,))),
+            "square transition matrix as an array of numbers; got a ragged",
+        ),
         (lambda: noise.DroppedPart(0.1, fill="arround"), "did you mean 'around'"),  # type: ignore[arg-type]
         (lambda: noise.DroppedPart(0.1, at_most=2.0), "at_most"),
         (lambda: noise.PartAffine(0.1, angle=-3.0), "angle, finite and at least 0"),
