@@ -52,6 +52,7 @@ def test_a_character_across_the_blocks_of_a_large_file(tmp_path):
         ('text,label\n"a; b; c",x\n"d; e; f",y\n', ","),
         ("a|b|c\n1|2|3\n", "|"),
         ("one\ntwo words, and a comma\n", ","),
+        ("a;b\r1;2\r", ";"),  # line ends of old Macs, which csv.reader takes from a file, too
     ],
 )
 def test_delimiters(sample, delimiter):
@@ -112,6 +113,25 @@ def test_labels_are_told_from_gaps(tmp_path):
     assert found.given.tolist() == [1, 1, 0, 3, -1, -1, -1, 2, 2, 2, 2, 2, 2]
     assert any("'NA', 'nan' in 'label' is read as no label" in note for note in found.notes)
     assert any("'A' and 'a' are taken for different classes" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["1.0", "2", "3."], ("1", "2", "3")),
+        (["01", "02", "10"], ("01", "02", "10")),  # codes
+        (
+            ["12345678901234567890", "12345678901234567891", "7.0"],
+            ("12345678901234567890", "12345678901234567891", "7"),
+        ),
+        (["1.0", "2.5", "3"], ("1.0", "2.5", "3")),
+    ],
+)
+def test_numbers_as_names_of_classes(labels, classes, tmp_path):
+    table = source(tmp_path, "x,label\n" + "".join(f"a,{label}\n" for label in labels * 4))
+    found = load(table, Request("label"))
+    assert found.classes == classes
+    assert np.bincount(found.given).tolist() == [4, 4, 4]
 
 
 def test_a_label_beside_annotators_is_the_given_one_and_votes(tmp_path):
