@@ -75,6 +75,11 @@ def test_json_lines_have_the_keys_of_all_lines(tmp_path):
         source(tmp_path, '{"a": 1}\n{"a": \n', "t.jsonl")
 
 
+def test_half_a_surrogate_pair_can_be_written_again(tmp_path):
+    table = source(tmp_path, '{"a": "cut off \\ud83d", "b": ["\\ud83d", "\\ud83d\\ude00"]}\n', "t.jsonl")
+    assert list(table.rows()) == [["cut off \ufffd", '["\ufffd", "\U0001f600"]']]
+
+
 def test_parquet_or_what_to_install(tmp_path, monkeypatch):
     if importlib.util.find_spec("pyarrow") is not None:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")

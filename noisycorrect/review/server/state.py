@@ -259,4 +259,5 @@ class ReviewState:
             raise InvalidInputError(
                 "regions of a mask", got="a class for all of it", fix="accept or reject its regions"
             )
-        return Decision(id=item.id, action=str(action), label=label, tab=str(said.get("tab", ""))[:32], regions=regions)
+        tab = ascii(said.get("tab", "")).strip("'")[:32]  # half a surrogate pair could not be written
+        return Decision(id=item.id, action=str(action), label=label, tab=tab, regions=regions)
