@@ -245,12 +245,12 @@ def _learn(
     if inputs.matrix is None or settings.recipe is not None:
         say("training a network")
         believed = np.where(checked != UNLABELED, checked, given)
-        classes = len(loaded.classes)
+        classes = loaded.classes
         if isinstance(inputs.rows, np.ndarray):
-            network = vector_network(inputs.rows.shape[1], classes, settings.seed)
+            network = vector_network(inputs.rows.shape[1], len(classes), settings.seed)
             data: Any = inputs.rows
         else:
-            network, data = picture_network(classes, settings.seed), inputs.rows
+            network, data = picture_network(len(classes), settings.seed), inputs.rows
             data.labels = believed
         if votes is None and inputs.matrix is None and settings.recipe is None:
             votes = _one_annotator(believed, loaded.classes)  # two networks that have not seen each other's labels
@@ -258,13 +258,14 @@ def _learn(
             network, data, believed, votes, classes,
             recipe=settings.recipe or PICTURE_RECIPE, callbacks=progress, **common,
         )  # fmt: skip
+        evidence = evidence.with_known(checked)
         figures: dict[str, Any] = {}
     else:
         evidence, figures = _evidence(settings, loaded, given, checked, votes, inputs, folder, say)
         say("training a network on the corrected labels")
         assert isinstance(inputs.rows, np.ndarray)
         result = learn_evidence(
-            inputs.rows, given, evidence, standardize=inputs.standardize, callbacks=progress, **common
+            inputs.rows, given, evidence, loaded.classes, standardize=inputs.standardize, callbacks=progress, **common
         )
     trained = Trained(loaded.classes, evidence.shares, result.model, inputs.choice.features, inputs.pictures)
     return evidence, trained, figures

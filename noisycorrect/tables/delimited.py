@@ -110,9 +110,8 @@ def find_delimiter(sample: str) -> str:
     """
     best, found = (0.0, 0), ","
     for delimiter in DELIMITERS:
-        rows = [
-            row for row in itertools.islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SAMPLE_ROWS) if row
-        ]
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        rows = [row for row in itertools.islice(reader, _SAMPLE_ROWS) if row]
         if not rows or len(rows[0]) < 2:
             continue
         width = len(rows[0])
@@ -166,7 +165,7 @@ class DelimitedFile:
         with self.path.open(encoding=self.encoding, newline="") as file:
             sample = file.read(_SAMPLE_CHARACTERS)
         # A last line that is cut off would count as one of another width.
-        whole = sample if len(sample) < _SAMPLE_CHARACTERS else sample[: sample.rfind("\n") + 1]
+        whole = sample if len(sample) < _SAMPLE_CHARACTERS else sample[: max(map(sample.rfind, "\r\n")) + 1]
         return find_delimiter(whole)
 
     def _lines(self) -> Iterator[tuple[int, Row]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,14 @@ class Evidence:
         """Share of each class, float64 (K,)."""
         return np.asarray(self.probs.mean(0, dtype=np.float64))
 
+    def with_known(self, known: np.ndarray) -> Evidence:
+        """Return the same, but certain where somebody has checked the label; `known` is int64 (N,), -1 elsewhere."""
+        checked = np.flatnonzero(known != UNLABELED)
+        probs, labels = self.probs.copy(), self.labels.copy()
+        probs[checked], labels[checked] = 0, known[checked]
+        probs[checked, known[checked]] = 1
+        return replace(self, probs=probs, labels=labels)
+
     def quality(self, given: np.ndarray) -> np.ndarray:
         """Return the probability of each given label, float32 (N,), 1 where there is none to doubt."""
         own = np.take_along_axis(self.probs, np.maximum(given, 0)[:, None], 1)[:, 0]
@@ -107,17 +115,14 @@ def evidence_of(
         asked = Votes.from_table(believed[:, None], classes=range(classes_of(believed))) if votes is None else votes
         k = 0 if many else NEIGHBORS
         found = consensus_from_features(matrix, asked, known=known, neighbors=k, seed=seed, on_round=on_round)
-        labels = np.where(checked, known, found.labels)
         annotators = [] if votes is None else found.consensus.annotators()
-        return Evidence(found.probs.astype(np.float32), labels, found.evidence, annotators)
+        probs = found.probs.astype(np.float32)
+        return Evidence(probs, found.labels, found.evidence, annotators).with_known(known)
     with warnings.catch_warnings():
         # Classes of one label are told once, with the other notes.
         warnings.filterwarnings("ignore", "one label alone of")
         single = evidence_from_features(matrix, believed, class_names=range(classes_of(given, known)), seed=seed)
-    probs = single.probs.copy()
-    probs[checked] = 0
-    probs[checked, known[checked]] = 1
-    return Evidence(probs, np.where(checked, known, single.labels), single.probs, [], soft=False)
+    return Evidence(single.probs, single.labels, single.probs, [], soft=False).with_known(known)
 
 
 def classes_of(*labels: np.ndarray) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ from torch.utils.data import Dataset
 from noisycorrect.classification import Classification
 from noisycorrect.classification.votes import fit_votes
 from noisycorrect.correction.known import KnownEvidence
-from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect.corrector import SelfCorrector
 from noisycorrect.cycle.schedule import Shares
-from noisycorrect.data.standardize import restore_standardized
 from noisycorrect.data.votes import Votes
 from noisycorrect.features.vote_evidence import decided
 from noisycorrect.recipe import RECIPES, Recipe
 from noisycorrect.result import CorrectionResult
+from noisycorrect.saved.networks import dressed
 from noisycorrect.saved.weights import TORCH
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.errors import CheckpointError
@@ -67,6 +65,7 @@ def learn_evidence(
     inputs: np.ndarray,
     given: np.ndarray,
     evidence: Evidence,
+    classes: Sequence[str],
     *,
     standardize: bool,
     epochs: int | None,
@@ -78,7 +77,7 @@ def learn_evidence(
 
     The run's label store has the given labels, and the evidence as its last generation.
     """
-    rows, classes = evidence.probs.shape
+    rows = len(given)
     unseen = (evidence.probs == evidence.held_out).all(1)
     correction = KnownEvidence(evidence.probs, targets=evidence.targets, held_out=unseen)
     recipe = RECIPES["ema"].replace(
@@ -88,13 +87,14 @@ def learn_evidence(
         reference="noisycorrect: a network learns what features and votes say",
     )
     corrector = SelfCorrector(
-        vector_network(inputs.shape[1], classes, seed),
-        task=Classification(classes, allow_empty_classes=True),
+        vector_network(inputs.shape[1], len(classes), seed),
+        task=Classification(len(classes), allow_empty_classes=True),
         recipe=recipe,
         epochs=epochs or epochs_for(rows),
         batch_size=2 * batch_for(rows),
         lr=0.1 if rows >= 2000 else 0.05,
         seed=seed,
+        class_names=classes,
         run_dir=run_dir,
         callbacks=callbacks,
     )
@@ -106,7 +106,7 @@ def learn_labels(
     inputs: np.ndarray | Dataset[Any],
     given: np.ndarray,
     votes: Votes | None,
-    classes: int,
+    classes: Sequence[str],
     *,
     recipe: str | Recipe,
     epochs: int | None,
@@ -117,11 +117,12 @@ def learn_labels(
     """Train a network on labels or votes by a recipe, and return what the run says of them."""
     corrector = SelfCorrector(
         network,
-        task=Classification(classes, allow_empty_classes=True),
+        task=Classification(len(classes), allow_empty_classes=True),
         recipe=recipe,
         epochs=epochs,
         batch_size=batch_for(len(given)),
         seed=seed,
+        class_names=classes,
         run_dir=run_dir,
         callbacks=callbacks,
     )
@@ -227,9 +228,7 @@ class Trained:
             fix = "pass a folder in which `noisycorrect clean` has ended"
             raise CheckpointError(f"a trained model in {folder}", got=str(error), fix=fix) from error
         state = load_checkpoint(folder / TORCH)["model"]
-        if any(name.startswith("first.") for name in state):  # two networks, each of which learnt from half of the rows
-            network = TwinNetworks(network, copy.deepcopy(network))
-        network = restore_standardized(network, state)
+        network = dressed(network, state)
         load_model_state(unwrap(network), state)
         return cls(classes, shares, network.eval(), features, dict(about["pictures"]))
 

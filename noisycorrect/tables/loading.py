@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from noisycorrect.tables.source import OUR_COLUMNS, Source, find_column
 NO_LABEL = frozenset({"", "na", "n/a", "nan", "null", "<na>"})  # "none" may well be a class
 MOST_CLASSES = 1000
 FEWEST_LABELS = 10
+_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
 _REMEMBERED = 10_000  # values of a column that are kept once however often they occur
 
 
@@ -180,7 +182,7 @@ def _labels(
     read: dict[str, list[str]], label: str | None, people: Sequence[str], notes: list[str]
 ) -> tuple[tuple[str, ...], np.ndarray, Votes | None]:
     columns = [*([label] if label is not None and label not in people else []), *people]
-    tables = {name: _label_cells(read[name], name, notes) for name in columns}
+    tables = {name: label_cells(read[name], name, notes) for name in columns}
     names = _class_names(tables, "labels" if people else repr(label), notes)
     place = {name: number for number, name in enumerate(names)} | {"": UNLABELED}
     codes = {name: np.fromiter((place[cell] for cell in cells), np.int64, len(cells)) for name, cells in tables.items()}
@@ -200,8 +202,17 @@ def _labels(
     return names, given, votes
 
 
-def _label_cells(cells: Sequence[str], column: str, notes: list[str]) -> list[str]:
-    """Return labels without blanks around them; an empty text for none; 1.0 as 1 in a column of whole numbers."""
+def label_cells(cells: Sequence[str], column: str, notes: list[str]) -> list[str]:
+    """Return labels without blanks around them; an empty text for none; 1.0 as 1 in a column of whole numbers.
+
+    What should be told is added to `notes`.
+
+    Examples
+    --------
+    >>> notes = []
+    >>> label_cells([" 1.0", "2", "NA"], "class", notes), notes
+    (['1', '2', ''], ["'NA' in 'class' is read as no label"])
+    """
     plain = {cell: "" if cell.strip().casefold() in NO_LABEL else cell.strip() for cell in set(cells)}
     words = sorted({cell.strip() for cell, name in plain.items() if not name and cell.strip()})
     if words:
@@ -214,12 +225,9 @@ def _label_cells(cells: Sequence[str], column: str, notes: list[str]) -> list[st
 
 
 def _whole(name: str) -> str | None:
-    """Return a whole number as such: gaps make 1.0 of 1 in the tables of other programs."""
-    try:
-        value = float(name)
-        return str(int(value)) if value == int(value) else None
-    except (ValueError, OverflowError):
-        return None
+    """Return a whole number as such: gaps make 1.0 of 1 in the tables of other programs. Codes such as 007 stay."""
+    found = _WHOLE.fullmatch(name)
+    return None if found is None else found[1]
 
 
 def _class_names(tables: dict[str, list[str]], what: str, notes: list[str]) -> tuple[str, ...]:

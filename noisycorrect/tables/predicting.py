@@ -12,6 +12,7 @@ import numpy as np
 from noisycorrect.support.cells import safe_cell
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.tables.learning import Trained
+from noisycorrect.tables.loading import label_cells
 from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE, pretrained
 from noisycorrect.tables.pictures import described, picture_paths, read_picture
 from noisycorrect.tables.settings import read_settings
@@ -74,6 +75,7 @@ def predict(run_dir: Path, source: Source, out: Path, *, label: str | None = Non
     else:
         find_column(label, source.columns, "--label")
     reader = _Reader(trained, source)
+    place = None if label is None else source.columns.index(label)
     truth, found = [], []
 
     def rows() -> Iterator[Row]:
@@ -83,13 +85,13 @@ def predict(run_dir: Path, source: Source, out: Path, *, label: str | None = Non
             for row, code, own, whole in zip(some, labels.tolist(), probs, readable.tolist(), strict=True):
                 name = trained.classes[code] if whole else ""
                 found.append(name)
-                truth.append("" if label is None else row[source.columns.index(label)].strip())
+                truth.append("" if place is None else row[place])
                 yield [*row, safe_cell(name), f"{own[code]:.6f}" if whole else ""]
 
     header = [*source.columns, *new_names(("predicted_label", "probability"), source.columns)]
     out.parent.mkdir(parents=True, exist_ok=True)
     count = write_table(out, source, header, rows())
-    return _compared(count, found, truth, label or "")
+    return _compared(count, found, label_cells(truth, label or "", []), label or "")
 
 
 def _compared(count: int, found: list[str], truth: list[str], label: str) -> Predicted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ Row = list[str]
 FOLDER_COLUMNS = ("path", "label")
 OUR_COLUMNS = ("given_label", "corrected_label", "label_quality", "is_label_issue")  # of a cleaned table
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>"})
 
 
@@ -59,6 +61,8 @@ def is_missing(cell: str) -> bool:
 def plain_text(value: Any) -> str:
     """Return a value of a Parquet or JSON file as a cell: nothing as an empty text, lists and dicts as JSON.
 
+    Half a surrogate pair, as programs leave it that cut texts off, becomes U+FFFD: no file could be written with it.
+
     Examples
     --------
     >>> [plain_text(value) for value in (None, True, 3, 2.5, "a", ["b"], float("nan"))]
@@ -66,13 +70,10 @@ def plain_text(value: Any) -> str:
     """
     if value is None or value != value:
         return ""
-    if isinstance(value, str):
-        return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def file_signature(path: Path) -> list[Any]:

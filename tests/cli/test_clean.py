@@ -218,6 +218,32 @@ def test_decisions_are_trusted_in_a_new_run(table, tmp_path):
     assert after[8]["corrected_label"] == "fruit"
 
 
+@pytest.mark.parametrize("how", [["--label", "label"], ["--annotators", "label,other"]])
+def test_decisions_hold_under_a_recipe(how, table, tmp_path):
+    rows = table.read_text(encoding="utf-8").replace(",=1+1", ",").replace(",formula", ",other")
+    table.write_text(rows, encoding="utf-8")
+    words = [table, *how, "--text", "text", "--recipe", "ema", "--epochs", "4"]
+    assert clean(*words, "--out", tmp_path / "run") == 0
+    journal = Journal(tmp_path / "run")
+    for row in (0, 2, 4, 5, 7):  # against the evidence
+        journal.append(Decision(id=f"r{row}", action="class", label="car" if row % 2 == 0 else "fruit"))
+    assert clean(*words, "--out", tmp_path / "again", "--decisions", tmp_path / "run") == 0
+    after = read(tmp_path / "again" / "cleaned.csv")
+    assert [after[row]["corrected_label"] for row in (0, 2, 4, 5, 7)] == ["car", "car", "car", "fruit", "fruit"]
+    assert CorrectionResult.load(tmp_path / "again").class_names == ("car", "fruit")
+
+
+def test_predictions_are_compared_with_labels_as_cleaning_reads_them(tmp_path, capsys):
+    words, true, _ = texts()
+    rows = "".join(f"{text},{1 if name == 'car' else 2}.0\n" for text, name in zip(words, true, strict=True))
+    (tmp_path / "t.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    assert clean(tmp_path / "t.csv", "--label", "label", "--out", tmp_path / "run", *FAST) == 0
+    (tmp_path / "new.csv").write_text("text,label\nwheel brake motor,1.0\npear plum,2\nplum,NA\n", encoding="utf-8")
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "new.csv")]) == 0
+    assert "100.0 % of 2 labels" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [

@@ -141,6 +141,7 @@ def test_the_same_seed_is_the_same_run_and_none_draws_one():
 def test_a_run_folder_is_gone_on_with(tmp_path):
     first = SelfCorrectingClassifier(epochs=4, run_dir=tmp_path / "run").fit(X, GIVEN)
     again = SelfCorrectingClassifier(epochs=4, run_dir=tmp_path / "run").fit(X, GIVEN)
+    assert again.result_.class_names == tuple(map(str, again.classes_))  # for what reads the folder
     assert np.array_equal(first.predict_proba(X), again.predict_proba(X))
     assert (tmp_path / "run" / "checkpoint.pt").exists()
 

@@ -148,6 +148,11 @@ def test_a_decision_is_in_the_journal_when_it_is_answered(client, run_dir):
     assert labels[:3] == ["bug", "billing", "bug"]
 
 
+def test_a_name_of_a_tab_that_no_file_can_hold(client, run_dir):
+    assert client.decide(1, "keep", tab="\ud800")[0] == 200
+    assert [decision.tab for decision in read_decisions(run_dir)] == ["\\ud800"]
+
+
 def test_two_tabs_do_not_lose_each_others_decisions(client, run_dir):
     """The second one has not seen the first's: it is refused, and shown how the item stands."""
     assert client.decide(0, "keep")[0] == 200
@@ -274,6 +279,7 @@ def test_the_token_is_asked_for_everywhere(client):
         ({"Content_Type": "text/plain"}, {"at": 0}, 415),
         ({"Content_Type": "application/x-www-form-urlencoded"}, {"at": 0}, 415),
         ({}, b"{", 400),
+        ({}, b"[" * 100_000, 400),
         ({}, b"[1]", 400),
         ({"Content_Length": str(2**30)}, {"at": 0}, 413),
         ({"Content_Length": "-1"}, {"at": 0}, 413),
@@ -300,6 +306,12 @@ def test_no_other_file_is_served(client, path):
 def test_other_methods_are_refused(client):
     for method in ("PUT", "DELETE", "OPTIONS", "HEAD"):
         assert client.ask("api/run", method=method)[0].status == 501
+
+
+def test_an_address_that_is_none_is_refused(client):
+    with socket.create_connection(("127.0.0.1", client.port), timeout=60) as asking:
+        asking.sendall(f"GET http://[/ HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode())
+        assert b" 400 " in asking.recv(100)
 
 
 def test_only_this_machine_can_connect(client):

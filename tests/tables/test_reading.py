@@ -52,6 +52,7 @@ def test_a_character_across_the_blocks_of_a_large_file(tmp_path):
         ('text,label\n"a; b; c",x\n"d; e; f",y\n', ","),
         ("a|b|c\n1|2|3\n", "|"),
         ("one\ntwo words, and a comma\n", ","),
+        ("a;b\r1;2\r", ";"),  # line ends of old Macs, which csv.reader takes from a file, too
     ],
 )
 def test_delimiters(sample, delimiter):
@@ -72,6 +73,11 @@ def test_json_lines_have_the_keys_of_all_lines(tmp_path):
         source(tmp_path, "[1, 2]\n", "t.jsonl")
     with pytest.raises(InvalidInputError, match=r"got Expecting .* at line 2"):
         source(tmp_path, '{"a": 1}\n{"a": \n', "t.jsonl")
+
+
+def test_half_a_surrogate_pair_can_be_written_again(tmp_path):
+    table = source(tmp_path, '{"a": "cut off \\ud83d", "b": ["\\ud83d", "\\ud83d\\ude00"]}\n', "t.jsonl")
+    assert list(table.rows()) == [["cut off \ufffd", '["\ufffd", "\U0001f600"]']]
 
 
 def test_parquet_or_what_to_install(tmp_path, monkeypatch):
@@ -112,6 +118,25 @@ def test_labels_are_told_from_gaps(tmp_path):
     assert found.given.tolist() == [1, 1, 0, 3, -1, -1, -1, 2, 2, 2, 2, 2, 2]
     assert any("'NA', 'nan' in 'label' is read as no label" in note for note in found.notes)
     assert any("'A' and 'a' are taken for different classes" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["1.0", "2", "3."], ("1", "2", "3")),
+        (["01", "02", "10"], ("01", "02", "10")),  # codes
+        (
+            ["12345678901234567890", "12345678901234567891", "7.0"],
+            ("12345678901234567890", "12345678901234567891", "7"),
+        ),
+        (["1.0", "2.5", "3"], ("1.0", "2.5", "3")),
+    ],
+)
+def test_numbers_as_names_of_classes(labels, classes, tmp_path):
+    table = source(tmp_path, "x,label\n" + "".join(f"a,{label}\n" for label in labels * 4))
+    found = load(table, Request("label"))
+    assert found.classes == classes
+    assert np.bincount(found.given).tolist() == [4, 4, 4]
 
 
 def test_a_label_beside_annotators_is_the_given_one_and_votes(tmp_path):

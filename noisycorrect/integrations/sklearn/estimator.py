@@ -235,6 +235,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
             optimizer=self.optimizer,
             device=self.device,
             seed=seed,
+            class_names=self.classes_.tolist(),
             run_dir=self.run_dir,
             callbacks=[*self.callbacks, Progress(enabled=bool(self.verbose))],
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from noisycorrect.data.votes import Votes
 from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.support.arrays import is_missing
 from noisycorrect.support.errors import InvalidInputError
 
 _KINDS: dict[str, Any] = {"text": str, "booleans": bool | np.bool_, "numbers": int | float | np.number}
@@ -126,11 +127,7 @@ def gaps(labels: np.ndarray, missing: Any = None) -> np.ndarray:
 
 
 def _is_gap(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # pandas' own, which need not be there
-        return True
-    if isinstance(value, str):
-        return not value.strip()
-    return isinstance(value, float | np.floating) and math.isnan(value)
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
 
 
 def _equal(value: Any, other: Any) -> bool:

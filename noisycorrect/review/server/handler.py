@@ -86,7 +86,10 @@ class ReviewHandler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.FORBIDDEN, "this server answers only its own page")
         if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
             raise RefusedError(HTTPStatus.FORBIDDEN, "this server answers only its own page")
-        token, slash, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
+        try:
+            token, slash, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
+        except ValueError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "the address cannot be read") from error
         if not hmac.compare_digest(token.encode(), self._review.token.encode()):
             raise RefusedError(HTTPStatus.FORBIDDEN, "open the address that `noisycorrect review` printed")
         if not slash:
@@ -158,7 +161,7 @@ class ReviewHandler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a decision has at most {MOST_BYTES} bytes")
         try:
             said = json.loads(self.rfile.read(int(length)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"a decision is JSON: {error}") from error
         if not isinstance(said, dict):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "a decision is a JSON object")

@@ -194,11 +194,12 @@ class ReviewState:
 
     def _decided(self, at: int) -> dict[str, Any]:
         name = self.items[at].id
-        decision = self.journal.state.decision(name)
+        with self.journal.lock:  # a revision of a decision that is not shown would let the next one go over it
+            decision, revision = self.journal.state.decision(name), self.journal.state.revision(name)
         shown = None
         if decision is not None:
             shown = {"action": decision.action, "label": decision.label, "regions": decision.regions}
-        return {"at": at, "revision": self.journal.state.revision(name), "decision": shown}
+        return {"at": at, "revision": revision, "decision": shown}
 
     def changes(self, since: int) -> dict[str, Any]:
         """Return what was decided after the first `since` lines of the journal, by any page."""
@@ -258,4 +259,5 @@ class ReviewState:
             raise InvalidInputError(
                 "regions of a mask", got="a class for all of it", fix="accept or reject its regions"
             )
-        return Decision(id=item.id, action=str(action), label=label, tab=str(said.get("tab", ""))[:32], regions=regions)
+        tab = ascii(said.get("tab", "")).strip("'")[:32]  # half a surrogate pair could not be written
+        return Decision(id=item.id, action=str(action), label=label, tab=tab, regions=regions)
