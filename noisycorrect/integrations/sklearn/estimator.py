@@ -236,6 +236,7 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
             device=self.device,
             seed=seed,
             run_dir=self.run_dir,
+            class_names=self.classes_,
             callbacks=[*self.callbacks, Progress(enabled=bool(self.verbose))],
         )
 
