@@ -115,7 +115,8 @@ class NoiseEstimate:
             sentences.append(f"{'Most confused' if self.decided else 'Most often in dispute'}: {', '.join(pairs)}.")
         if self.contradicted:
             where = "" if self.unit == "labels" else " (find_label_issues lists their samples)"
-            first = f"Look at those {self.contradicted:,} {self.unit} first{where}"
+            which = f"those {self.contradicted:,} {self.unit}" if self.contradicted > 1 else f"that {self.unit[:-1]}"
+            first = f"Look at {which} first{where}"
             sentences.append(f"{first}." if self.decided else f"{first}, those of least label quality before others.")
         return " ".join(sentences)
 

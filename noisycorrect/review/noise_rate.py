@@ -401,10 +401,11 @@ def _most_confused(joint: Any, transition: Any) -> tuple[tuple[int, int, float],
     else:
         cells = joint.tocoo()
         true, given, counts = cells.col, cells.row, cells.data
-    # Of a fit, cells that are all but empty are no pairs.
-    off = np.flatnonzero((true != given) & (counts >= 0.5))
+    # Of a fit, cells that are all but empty are no pairs; of a starved class nothing is known, and its shares are 0.
+    shares = np.asarray(transition[true, given]).ravel()
+    off = np.flatnonzero((true != given) & (counts >= 0.5) & (shares > 0))
     order = off[np.lexsort((given[off], true[off], -counts[off].astype(np.float64)))][:PAIRS_NAMED]
-    return tuple((int(true[i]), int(given[i]), float(transition[true[i], given[i]])) for i in order)
+    return tuple((int(true[i]), int(given[i]), float(shares[i])) for i in order)
 
 
 # ---------------------------------------------------------------- checks

@@ -110,7 +110,7 @@ def clean(
     noise = evidence.noise(loaded.given[inputs.place])
     # What is told to be looked at is what the files list.
     noise = replace(noise, names=loaded.classes, contradicted=int(findings.is_issue.sum()))
-    figures |= _figures(settings, noise, evidence, inputs, version, time.perf_counter() - start)
+    figures |= _figures(settings, loaded, noise, evidence, inputs, version, time.perf_counter() - start)
     trained.save(folder)
     say("writing cleaned.csv, issues.csv, the items of the review and report.html")
     _write(source, loaded, inputs, evidence, findings, folder)
@@ -307,11 +307,17 @@ def _findings(loaded: Loaded, known: np.ndarray, place: np.ndarray, evidence: Ev
 
 
 def _figures(
-    settings: Settings, noise: NoiseEstimate, evidence: Evidence, inputs: _Inputs, version: str, seconds: float
+    settings: Settings,
+    loaded: Loaded,
+    noise: NoiseEstimate,
+    evidence: Evidence,
+    inputs: _Inputs,
+    version: str,
+    seconds: float,
 ) -> dict[str, Any]:
     return {
         "noise": noise_figures(noise, noise.names),
-        "annotators": evidence.annotators,
+        "annotators": evidence.annotators if loaded.votes is not None else [],  # a column of labels is nobody
         "seconds": round(seconds, 1),
         "recipe": settings.recipe or ("evidence" if inputs.matrix is not None else "votes"),
         "seed": settings.seed,

@@ -326,7 +326,9 @@ def test_a_folder_of_class_folders_with_a_broken_picture(tmp_path, capsys, monke
     (tmp_path / "pets" / "dark" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     out = tmp_path / "run"
     assert clean(tmp_path / "pets", "--out", out, "--epochs", "8") == 0
-    assert "1 pictures cannot be read and are left out: dark/torn.png" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "1 pictures cannot be read and are left out: dark/torn.png" in told.err
+    assert "annotator" not in told.out  # the folders are nobody's votes
     after = {row["path"]: row for row in read(out / "cleaned.csv")}
     assert len(after) == 61
     torn = after["dark/torn.png"]
@@ -334,6 +336,7 @@ def test_a_folder_of_class_folders_with_a_broken_picture(tmp_path, capsys, monke
     assert {path for path, row in after.items() if row["is_label_issue"] == "True"} == {"light/04.png", "dark/09.png"}
     header, items = read_items(out)
     assert (header.kind, len(items)) == ("image", 60)
+    assert header.figures["annotators"] == []
     assert (out / items[0].image).resolve() == (tmp_path / "pets" / "dark" / "00.png").resolve()
     assert main(["predict", str(out), str(tmp_path / "pets"), "--out", str(tmp_path / "p.csv")]) == 0
     predicted = {row["path"]: row["predicted_label"] for row in read(tmp_path / "p.csv")}

@@ -67,6 +67,8 @@ def test_what_a_fit_leaves(fitted):
     assert "ant" in classifier.noise_.verdict()
     assert not hasattr(classifier, "annotators_")
     assert classifier.module_ is classifier.result_.model
+    assert classifier.result_.class_names == ("ant", "bee")
+    assert (classifier.result_.predict(frame.to_numpy(), names=True) == classifier.predict(frame)).all()
     probs = classifier.predict_proba(frame)
     assert (classifier.predict(frame) == classifier.classes_[probs.argmax(1)]).all()
 

@@ -285,6 +285,16 @@ def test_a_class_that_is_never_predicted_is_named_first_and_not_counted():
     assert "Most" not in words
 
 
+def test_a_starved_class_is_in_no_confused_pair():
+    given = [0] * 83 + [1] * 50 + [3] + [2] * 5
+    evidence = np.full((139, 4), 0.02)
+    evidence[range(139), [0] * 83 + [1] * 50 + [2] + [0] * 5] += 0.92
+    found = estimate_noise(given, evidence, held_out=True)
+    assert [row[0] for row in found.starved] == [2]
+    assert [(true, label) for true, label, _ in found.most_confused] == [(3, 0)]
+    assert found.verdict().endswith("class 3 labelled class 0 (75 % of class 3). Look at that label first.")
+
+
 def test_vanished_and_starved_classes_of_a_crowd():
     """Six classes of 45 to 2 %: two vanish, one nearly, though their labels are right."""
     sizes = [450, 250, 150, 90, 40, 20]
