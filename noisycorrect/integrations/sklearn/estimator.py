@@ -237,7 +237,6 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
             class_names=self.classes_.tolist(),
             run_dir=self.run_dir,
-            class_names=self.classes_,
             callbacks=[*self.callbacks, Progress(enabled=bool(self.verbose))],
         )
 
