@@ -16,7 +16,7 @@ from noisycorrect.data.votes import Votes
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.review.report import noise_figures, write_report
-from noisycorrect.review.session import Cleaning, final_labels, write_items
+from noisycorrect.review.session import Cleaning, final_labels, read_items, write_items
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect.tables.choosing import Choice, choose, names_in
@@ -178,24 +178,32 @@ def _known(settings: Settings, loaded: Loaded) -> np.ndarray:
         return known
     place = {name: row for row, name in enumerate(loaded.ids)}
     codes = {name: code for code, name in enumerate(loaded.classes)}
-    for name, label in settings.decisions:
+    for name, label, given in settings.decisions:
         if label not in codes:
             fix = "add a row of this class to the table, or decide otherwise"
             raise InvalidInputError(f"decisions for {', '.join(loaded.classes)}", got=repr(label), fix=fix)
         if name in place:
-            known[place[name]] = codes[label]
+            row = place[name]
+            now = "" if loaded.given[row] == UNLABELED else loaded.classes[loaded.given[row]]
+            if loaded.id_column is None and given != now:
+                fix = "name a column of ids with --id in both runs, or pass the table as it was"
+                got = f"{now!r} in row {name}"
+                raise InvalidInputError(f"the rows that were decided on, {given!r} in row {name}", got=got, fix=fix)
+            known[row] = codes[label]
     return known
 
 
 def decisions_of(run_dir: Path) -> list[list[str]]:
-    """Return the decided labels of a run, a pair of name and label each, sorted.
+    """Return the decided labels of a run, sorted: name, label, and given label or "" of each.
 
     Raises
     ------
     StoreError
         If it is no cleaning run.
     """
-    return sorted([final.id, final.label] for final in final_labels(run_dir) if final.decided and final.label)
+    given = {item.id: item.given or "" for item in read_items(run_dir)[1]}
+    decided = (final for final in final_labels(run_dir) if final.decided and final.label)
+    return sorted([final.id, str(final.label), given[final.id]] for final in decided)
 
 
 def _inputs(settings: Settings, source: Source, loaded: Loaded, choice: Choice, folder: Path, say: _Teller) -> _Inputs:

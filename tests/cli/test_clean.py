@@ -219,6 +219,20 @@ def test_decisions_are_trusted_in_a_new_run(table, tmp_path):
 
 
 @pytest.mark.parametrize("how", [["--label", "label"], ["--annotators", "label,other"]])
+def test_decisions_by_row_are_for_the_rows_that_were_shown(how, table, tmp_path, capsys):
+    rows = [line.split(",", 1)[1] for line in table.read_text(encoding="utf-8").replace("\nend", "").splitlines()]
+    rows = [row.replace(",=1+1", ",").replace(",formula", ",other") for row in rows]
+    table.write_text("\n".join(rows), encoding="utf-8")
+    words = [table, *how, "--text", "text", *FAST]
+    assert clean(*words, "--out", tmp_path / "run") == 0
+    Journal(tmp_path / "run").append(Decision(id=read_items(tmp_path / "run")[1][0].id, action="class", label="car"))
+    assert clean(*words, "--out", tmp_path / "again", "--decisions", tmp_path / "run") == 0
+    table.write_text("\n".join([rows[0], *rows[:0:-1]]), encoding="utf-8")  # the other way round
+    assert clean(*words, "--out", tmp_path / "moved", "--decisions", tmp_path / "run") == 2
+    assert "name a column of ids with --id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", [["--label", "label"], ["--annotators", "label,other"]])
 def test_decisions_hold_under_a_recipe(how, table, tmp_path):
     rows = table.read_text(encoding="utf-8").replace(",=1+1", ",").replace(",formula", ",other")
     table.write_text(rows, encoding="utf-8")
