@@ -101,6 +101,9 @@ class PictureArray:
     def _begun(self) -> tuple[int, list[int]]:
         if not (self.array.is_file() and self.progress.is_file()):
             return 0, []
+        begun = np.load(self.array, mmap_mode="r")
+        if begun.shape != self.shape or begun.dtype != self.dtype:
+            return 0, []  # by another network
         found = json.loads(self.progress.read_text(encoding="utf-8"))
         return int(found["done"]), list(found["broken"])
 
