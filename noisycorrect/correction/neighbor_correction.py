@@ -49,7 +49,8 @@ class NeighborCorrection(EvidenceInTraining):
        what is known of sample i is :math:`q_i = d\,q'_i + (1 - d)\,1[y_i]`. Both come from many rounds, which tell a
        class from the one that it is often taken for, where two halves of the labels, each voting alone, agree on what
        they converge to (:func:`~noisycorrect.correction.neighbors.halves_agree`: at least 0.7, and 0.03 less than
-       after two rounds at most) and no class has fewer than twice as many labels as there are neighbours.
+       after two rounds at most), no class has fewer than twice as many labels as there are neighbours, and none loses
+       half of its samples on the way.
 
     Then in each step, with p the prediction of training and :math:`e \leftarrow \beta e + (1 - \beta) p`,
 
@@ -162,9 +163,12 @@ class NeighborCorrection(EvidenceInTraining):
             return
         features = self.setup.features()
         found = nearest_neighbors(features, voters, min(self.neighbors, len(voters) - 1))
-        stable = self._stable(features, voters)
-        self.rate = wrong_share(given, self._likely(found, self.most_rounds if stable else ROUNDS_OF_RATE))
-        likely = self._likely(found, self.most_rounds if stable else ROUNDS)
+        early, likely = self._likely(found, ROUNDS_OF_RATE), self._likely(found, ROUNDS)
+        if self._stable(features, voters):
+            late = self._likely(found, self.most_rounds)
+            if not _starved(late, likely):
+                early = likely = late
+        self.rate = wrong_share(given, early)
         self.most_wrong = max(self.rate, wrong_share(given, likely))
         weight = torch.where(given >= 0, self.doubt, 1.0).unsqueeze(1)
         self.known = weight * likely + (1 - weight) * self.known
@@ -237,3 +241,9 @@ class NeighborCorrection(EvidenceInTraining):
         super().load_state_dict(state)
         self.known = state["known"].to(self.evidence)
         self.rate, self.most_wrong = state["rate"], state["most_wrong"]
+
+
+def _starved(late: Tensor, early: Tensor) -> bool:
+    """Return whether a class has lost half of its samples between two posteriors (N, K)."""
+    after, before = (torch.bincount(each.argmax(1), minlength=each.shape[1]) for each in (late, early))
+    return bool((2 * after < before).any())

@@ -18,6 +18,7 @@ from noisycorrect import (
     noise,
 )
 from noisycorrect import SelfCorrector as Corrector
+from noisycorrect.correction.neighbor_correction import _starved
 from noisycorrect.correction.neighbors import (
     class_relative_votes,
     nearest_neighbors,
@@ -207,6 +208,19 @@ def test_a_class_with_few_labels_keeps_the_rounds_few():
     data = inputs[kept], given[kept], clean[kept]
     assert 0 < int((data[1] == 5).sum()) < 40
     assert share_of_right(data, most_rounds=15) == share_of_right(data, most_rounds=3)
+
+
+def test_many_rounds_that_take_half_a_class_are_not_used(monkeypatch):
+    data = paired(apart=8)
+    many = share_of_right(data, most_rounds=15)
+    monkeypatch.setattr("noisycorrect.correction.neighbor_correction._starved", lambda late, early: True)
+    assert share_of_right(data, most_rounds=15) == share_of_right(data, most_rounds=3) != many
+
+
+def test_a_class_is_starved_when_it_has_lost_half():
+    early = torch.eye(3)[[0, 0, 0, 1, 1, 1, 1]]
+    assert not _starved(torch.eye(3)[[0, 0, 0, 0, 0, 1, 1]], early)
+    assert _starved(torch.eye(3)[[0, 0, 0, 0, 0, 0, 1]], early)
 
 
 def test_unlabelled_samples_are_told_by_neighbors_and_evidence_alone():
