@@ -104,6 +104,7 @@ class RecordLog(Callback):
     >>> def show(record, epoch):
     ...     if "agreement" in record:
     ...         print(epoch, sorted(record)[:3])
+    >>> _ = torch.manual_seed(0)
     >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
     >>> quiet = [Progress(enabled=False), RecordLog(show)]
     >>> corrector = SelfCorrector(torch.nn.Linear(5, 2), num_classes=2, recipe="paper", epochs=5, callbacks=quiet)
