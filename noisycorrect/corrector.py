@@ -61,8 +61,6 @@ class SelfCorrector:
         Peak learning rate. Default: the recipe's, or the factory's own if an `optimizer` is passed.
     batch_size : int, optional
         Samples in a batch, over all ranks. Default: the recipe's.
-    accumulate : int, optional
-        Batches whose gradients make one step, see :class:`~noisycorrect.Recipe`. Default: the recipe's, mostly 1.
     optimizer : callable, optional
         ``optimizer(parameters)`` or, if `lr` is given, ``optimizer(parameters, lr=lr)`` -> Optimizer. If its first
         argument is called ``model``, it gets the run's own network, for rates by layer: ``lambda model: SGD([{"params":
@@ -118,7 +116,6 @@ class SelfCorrector:
         epochs: int | None = None,
         lr: float | None = None,
         batch_size: int | None = None,
-        accumulate: int | None = None,
         optimizer: OptimizerFactory | None = None,
         augment: Callable[[Any], Any] | None = None,
         collate_fn: Collate | None = None,
@@ -135,8 +132,6 @@ class SelfCorrector:
         self.model = model
         self.task = _made_task(task, num_classes)
         found = RECIPES.of_kind(recipe, self.task.kind.name)
-        if accumulate is not None:
-            found = found.replace(accumulate=accumulate)
         self.recipe = _made_recipe(found, epochs, lr, batch_size, optimizer)
         if self.recipe.needs_augment and augment is None:
             fix = "pass augment(input) -> input; torch.nn.Identity() if the data set augments by itself"

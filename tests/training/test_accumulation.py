@@ -53,8 +53,9 @@ class Rates(Callback):
 def fit(batch_size, accumulate, recipe=PAPER, run_dir=None, fail_after=None, rates=None, weighed=False):
     inputs, labels, weights = data()
     corrector = SelfCorrector(
-        network(), task=Classification(CLASSES, class_weight="balanced" if weighed else None), recipe=recipe, lr=0.3,
-        batch_size=batch_size, accumulate=accumulate, run_dir=run_dir,
+        network(), task=Classification(CLASSES, class_weight="balanced" if weighed else None),
+        recipe=recipe if accumulate is None else recipe.replace(accumulate=accumulate), lr=0.3,
+        batch_size=batch_size, run_dir=run_dir,
         callbacks=[QUIET, Kill(fail_after), *([rates] if rates else [])],
     )  # fmt: skip
     try:
