@@ -372,3 +372,19 @@ class _Called(nn.Module):
     def forward(self, inputs: Any) -> Any:
         """Return the output."""
         return self._forward(self.model, inputs)
+
+
+class Guest:
+    """What the callbacks of all hosts show of their cycles."""
+
+    _cycles: Cycles
+
+    @property
+    def labels(self) -> SoftLabelStore:
+        """The labels: given, refined, evidence."""
+        return self._cycles.labels
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """One record a cycle."""
+        return self._cycles.history

@@ -13,8 +13,7 @@ from noisycorrect.cycle.averages import AtCycleEnds
 from noisycorrect.cycle.rates import CosineCycles, OneCosine
 from noisycorrect.cycle.schedule import CyclicalLR, Schedule, Shares
 from noisycorrect.data.refined import RefinedDataset
-from noisycorrect.integrations.cycles import Cycles
-from noisycorrect.labels import SoftLabelStore
+from noisycorrect.integrations.cycles import Cycles, Guest
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.task import Task
 
@@ -27,7 +26,7 @@ except ImportError as error:
 OWN = "own"
 
 
-class SelfCorrection(Callback):
+class SelfCorrection(Guest, Callback):
     """Lets a LightningModule and the labels that it is trained on clean each other (SCHP, Algorithm 1).
 
     The module keeps its ``training_step``, optimizer and loss; it is trained on the data set that :meth:`wrap` returns,
@@ -145,16 +144,6 @@ class SelfCorrection(Callback):
         wrapped = self._cycles.wrap(train, canonical)
         self._begin_once()
         return wrapped
-
-    @property
-    def labels(self) -> SoftLabelStore:
-        """The labels: given, refined, evidence."""
-        return self._cycles.labels
-
-    @property
-    def history(self) -> list[dict[str, float]]:
-        """One record a cycle."""
-        return self._cycles.history
 
     # ---------------------------------------------------------------- what Lightning calls
 

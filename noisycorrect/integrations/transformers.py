@@ -14,8 +14,7 @@ from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.cycle.averages import AtCycleEnds
 from noisycorrect.cycle.schedule import Schedule, Shares
 from noisycorrect.data.refined import RefinedDataset
-from noisycorrect.integrations.cycles import Cycles
-from noisycorrect.labels import SoftLabelStore
+from noisycorrect.integrations.cycles import Cycles, Guest
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError
@@ -53,7 +52,7 @@ def soft_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | N
     return losses * classes / num_items_in_batch
 
 
-class SelfCorrection(TrainerCallback):
+class SelfCorrection(Guest, TrainerCallback):
     """Lets a classifier of Transformers and the labels that it is trained on clean each other (SCHP, Algorithm 1).
 
     Train on what :meth:`wrap` returns, with ``compute_loss_func=soft_loss``: its ``labels`` are soft, float32 (K,).
@@ -131,16 +130,6 @@ class SelfCorrection(TrainerCallback):
         """
         pairs = None if canonical is None else _Pairs(canonical)
         return self._cycles.wrap(train, pairs, _Pairs(train))
-
-    @property
-    def labels(self) -> SoftLabelStore:
-        """The labels: given, refined, evidence."""
-        return self._cycles.labels
-
-    @property
-    def history(self) -> list[dict[str, float]]:
-        """One record a cycle."""
-        return self._cycles.history
 
     def _collate(self, pairs: list[tuple[dict[str, Any], Any]]) -> tuple[dict[str, Any], Any]:
         batch = dict(self._collator([{**inputs, "labels": label} for inputs, label in pairs]))
