@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple, final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisycorrect.features.depthwise import DepthwiseConv, depthwise_conv2d
 from noisycorrect.support.checkpoint import load_model_state, read_tensors
 from noisycorrect.support.errors import CheckpointError
 
@@ -42,9 +45,9 @@ STAGES = (
 
 @final
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow's "SAME": n pixels become ceil(n / stride), more zeros behind than before.
+    """A convolution, plain or depthwise, padded as "SAME" of TensorFlow: n pixels become ceil(n / stride).
 
-    Weights that were trained with it see every map half a pixel off without it.
+    There are more zeros behind than before; without that, weights so trained see maps that are half a pixel off.
 
     Examples
     --------
@@ -61,17 +64,17 @@ class SameConv(nn.Conv2d):
         ):
             total = max((-(-size // stride) - 1) * stride + (kernel - 1) * step + 1 - size, 0)
             before_after += [total // 2, total - total // 2]
-        return super().forward(F.pad(maps, before_after))
+        padded = F.pad(maps, before_after)
+        if self.groups == 1:
+            return super().forward(padded)
+        return depthwise_conv2d(padded, self.weight, stride=self.stride[0], dilation=self.dilation[0])
 
 
-def _convolution(
-    inside: int, outside: int, kernel: int, *, even: bool, stride: int = 1, dilation: int = 1, groups: int = 1
-) -> nn.Conv2d:
-    """Return a convolution that keeps a map's size but for the stride; without stride both paddings are one."""
+def _depthwise(channels: int, kernel: int, stride: int, dilation: int, even: bool) -> nn.Conv2d:
+    """Return a depthwise convolution; without a stride both paddings are one."""
     if stride == 1 or even:
-        padding = dilation * (kernel // 2)
-        return nn.Conv2d(inside, outside, kernel, stride, padding, dilation, groups, bias=False)
-    return SameConv(inside, outside, kernel, stride, 0, dilation, groups, bias=False)
+        return DepthwiseConv(channels, kernel, stride=stride, dilation=dilation)
+    return SameConv(channels, channels, kernel, stride, 0, dilation, channels, bias=False)
 
 
 @final
@@ -86,9 +89,7 @@ class _Block(nn.Module):
         if self.expands:
             self._expand_conv = nn.Conv2d(inside, hidden, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(hidden, eps=epsilon)
-        self._depthwise_conv = _convolution(
-            hidden, hidden, stage.kernel, stride=stride, dilation=dilation, groups=hidden, even=even
-        )
+        self._depthwise_conv = _depthwise(hidden, stage.kernel, stride, dilation, even)
         self._bn1 = nn.BatchNorm2d(hidden, eps=epsilon)
         self._project_conv = nn.Conv2d(hidden, outside, 1, bias=False)
         self._bn2 = nn.BatchNorm2d(outside, eps=epsilon)
@@ -136,7 +137,8 @@ class EfficientNetLite0(nn.Module):
         epsilon: float = EPSILON,
     ) -> None:
         super().__init__()
-        self._conv_stem = _convolution(3, stem, 3, stride=2, even=even)
+        convolution = functools.partial(nn.Conv2d, padding=1) if even else SameConv
+        self._conv_stem = convolution(3, stem, 3, 2, bias=False)
         self._bn0 = nn.BatchNorm2d(stem, eps=epsilon)
         blocks, inside, dilation, self._ends = [], stem, 1, []
         for stage in stages:
@@ -153,6 +155,12 @@ class EfficientNetLite0(nn.Module):
         """Return float32 (N, 1280) of pictures (N, 3, H, W), red first, from -1 to 1: (byte - 127) / 128."""
         maps = F.relu6(self._bn1(self._conv_head(self.maps(images)[-1])))
         return maps.mean((2, 3))
+
+    def parts(self) -> tuple[list[nn.Module], list[list[nn.Module]]]:
+        """Return the layers before the first stage, and the blocks of each stage."""
+        starts = (0, *self._ends)
+        stages = [list(self._blocks)[start:end] for start, end in itertools.pairwise(starts)]
+        return [self._conv_stem, self._bn0], stages
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the map behind each stage, (N, channels, h, w), of the same pictures."""

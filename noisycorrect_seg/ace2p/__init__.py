@@ -10,6 +10,7 @@ from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
 from noisycorrect_seg.ace2p.network import ACE2P
 from noisycorrect_seg.ace2p.official import load_official, official_state
 from noisycorrect_seg.ace2p.resnet import ResNet
+from noisycorrect_seg.ace2p.tuning import freeze_levels, parameter_groups
 
 __all__ = [
     "ACE2P",
@@ -21,11 +22,13 @@ __all__ = [
     "MobileNetV2",
     "ParsingNetwork",
     "ResNet",
+    "freeze_levels",
     "load_imagenet",
     "load_official",
     "make_backbone",
     "make_context",
     "official_state",
+    "parameter_groups",
     "resnet_maps",
 ]
 

@@ -120,6 +120,11 @@ class FeatureMaps(nn.Module):
         self.channels = tuple(_seen_channels(self)) if channels is None else tuple(channels)
         map_channels(self)
 
+    def levels(self) -> Any:
+        """Return the layers of each of the four maps; None if the module has no method ``levels()`` that says it."""
+        levels: Any = getattr(self.module, "levels", None)
+        return levels() if callable(levels) else None
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return four maps (N, channels[i], h_i, w_i) of images (N, 3, H, W), blue first."""
         return checked_maps(self.module(images.flip(1) if self.rgb else images))
@@ -170,6 +175,10 @@ class _ResNetStages(nn.Module):
         self.conv1, self.bn1 = resnet.get_submodule("conv1"), resnet.get_submodule("bn1")
         for name in LAYERS:
             setattr(self, name, resnet.get_submodule(name))
+
+    def levels(self) -> list[list[nn.Module]]:
+        first, *others = ([self.get_submodule(name)] for name in LAYERS)
+        return [[self.conv1, self.bn1, *first], *others]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps, found = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1), []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import final
 
 from torch import Tensor, nn
 
+from noisycorrect.features.depthwise import DepthwiseConv
 from noisycorrect_seg.ace2p.backbones import BACKBONES
 from noisycorrect_seg.ace2p.layers import scaled
 
@@ -18,12 +20,14 @@ DILATED_FROM = 5
 RETURNED = (3, 6, 13, 17)
 
 
-def _conv_norm(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, dilation: int = 1
-) -> nn.Sequential:
-    padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6())
+def _conv_norm(inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
+
+
+def _depthwise_norm(channels: int, stride: int, dilation: int) -> nn.Sequential:
+    conv = DepthwiseConv(channels, 3, stride=stride, dilation=dilation)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU6(inplace=True))
 
 
 @final
@@ -37,7 +41,7 @@ class InvertedResidual(nn.Module):
         expand = [] if expansion == 1 else [_conv_norm(inputs, hidden, 1)]
         self.conv = nn.Sequential(
             *expand,
-            _conv_norm(hidden, hidden, 3, stride=stride, groups=hidden, dilation=dilation),
+            _depthwise_norm(hidden, stride, dilation),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -51,8 +55,9 @@ class InvertedResidual(nn.Module):
 def _blocks(inputs: int, width: float) -> Iterator[InvertedResidual]:
     for number, (expansion, channels, count, stride) in enumerate(STAGES):
         outputs = scaled(channels, width)
-        dilation = 2 if number >= DILATED_FROM else 1
         for i in range(count):
+            # The layer whose stride is gone sees what it saw; the layers behind it would see a map twice as dense.
+            dilation = 2 if (number, i) > (DILATED_FROM, 0) else 1
             yield InvertedResidual(inputs, outputs, stride if i == 0 else 1, expansion, dilation)
             inputs = outputs
 
@@ -83,6 +88,11 @@ class MobileNetV2(nn.Module):
         first = scaled(32, width)
         self.features = nn.Sequential(_conv_norm(3, first, 3, stride=2), *_blocks(first, width))
         self.channels = tuple(scaled(STAGES[stage][1], width) for stage in (1, 2, 4, 6))
+
+    def levels(self) -> list[list[nn.Module]]:
+        """Return the layers of each of the four maps."""
+        starts = (0, *(last + 1 for last in RETURNED))
+        return [list(self.features)[start:end] for start, end in itertools.pairwise(starts)]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return four maps (N, channels[i], h_i, w_i) of images (N, 3, H, W)."""

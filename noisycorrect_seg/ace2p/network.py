@@ -31,6 +31,7 @@ from noisycorrect_seg.ace2p.heads import (
     part_name,
 )
 from noisycorrect_seg.ace2p.imagenet import Source, load_imagenet
+from noisycorrect_seg.ace2p.tuning import freeze_levels
 from noisycorrect_seg.ace2p.weights import read_weights
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.outputs import ParsingOutput
@@ -83,6 +84,9 @@ class ACE2P(nn.Module):
         the weights were trained on.
     backbone_width : float, optional
         Factor on the backbone's channel counts alone. Default: `width`, but 1 for a pretrained backbone.
+    freeze : {0, 1, 2, 3, 4}
+        Levels of the backbone that stay as they are: :func:`~noisycorrect_seg.ace2p.freeze_levels`. 3 is the paper's
+        text, 0 its code.
 
     Raises
     ------
@@ -113,6 +117,7 @@ class ACE2P(nn.Module):
         dropout: float = 0.1,
         pretrained: Source = False,
         backbone_width: float | None = None,
+        freeze: int = 0,
     ) -> None:
         super().__init__()
         self.num_classes = whole_number("num_classes", num_classes, least=2)
@@ -143,6 +148,8 @@ class ACE2P(nn.Module):
         )
         if filled:
             _fill(self.backbone, pretrained)
+        freeze_levels(self.backbone, freeze)
+        self.frozen = int(freeze)
 
     def forward(self, images: Tensor) -> ParsingOutput:
         """Return logits at a quarter of the images' resolution.
@@ -182,8 +189,10 @@ class ACE2P(nn.Module):
                 got=f"an object as {' and '.join(objects)}",
                 fix="build the network yourself, and save and load its state_dict()",
             )
-        own = {} if self.backbone_width == self.width else {"backbone_width": self.backbone_width}
-        return {"num_classes": self.num_classes, **self._names, "width": self.width, **own, "dropout": self.dropout}
+        config = {"num_classes": self.num_classes, **self._names, "width": self.width, "dropout": self.dropout}
+        if self.backbone_width != self.width:
+            config["backbone_width"] = self.backbone_width
+        return config | ({"freeze": self.frozen} if self.frozen else {})
 
     def save(
         self, path: str | os.PathLike[str], *, classes: Classes | None = None, size: tuple[int, int] | None = None

@@ -14,6 +14,7 @@ from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p.context import PyramidPooling
 from noisycorrect_seg.ace2p.heads import EdgeBranch, FusionBranch, SkipDecoder
 from noisycorrect_seg.ace2p.resnet import DeepStem, ResNet
+from noisycorrect_seg.ace2p.tuning import FrozenNorm
 from noisycorrect_seg.ace2p.weights import first_difference, read_weights
 
 # Their normalisation scales by abs(weight) + EPS, in training and at inference.
@@ -152,7 +153,7 @@ def official_state(network: nn.Module, prefix: str = "module.") -> dict[str, Ten
 def _norms(network: nn.Module) -> Iterator[tuple[str, str]]:
     """Yield the name of every normalisation and of the convolution, without bias, before it."""
     for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, (_BatchNorm, FrozenNorm)):
             parent, _, own = name.rpartition(".")
             before = {"norm": "conv", "1": "0"}.get(own, own.replace("bn", "conv"))
             yield name, f"{parent}.{before}"

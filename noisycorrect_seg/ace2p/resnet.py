@@ -167,6 +167,10 @@ class ResNet(nn.Module):
             for i in range(4)
         )
 
+    def levels(self) -> list[list[nn.Module]]:
+        """Return the layers of each of the four maps."""
+        return [[self.stem, self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return four maps (N, channels[i], h_i, w_i) of images (N, 3, H, W)."""
         first = self.layer1(self.stem(images))

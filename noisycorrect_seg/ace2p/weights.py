@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from noisycorrect.saved import weights as saved
 from noisycorrect.support.checkpoint import read_tensors
 from noisycorrect.support.errors import CheckpointError
 
@@ -21,13 +22,16 @@ def read_weights(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str
     Parameters
     ----------
     source : path-like or mapping
-        A file, read with ``weights_only``; or its content: the state itself, or ``{"state_dict": state, ...}``.
+        A file of torch, read with ``weights_only``, or of safetensors; or its content: the state itself, or
+        ``{"state_dict": state, ...}``.
         ``module.`` is taken off if every key begins with it.
 
     Raises
     ------
     CheckpointError
         If the file is missing, damaged, or holds anything but tensors by name.
+    InvalidInputError
+        If it is a safetensors file and the package is missing.
 
     Examples
     --------
@@ -50,6 +54,8 @@ def read_weights(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str
 
 
 def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return saved.read_weights(path)[0]
     fix = "use the released file; save the state_dict() of a model, not the model"
     return read_tensors(path, "weight file", fix_unsafe=fix, fix_damaged="download it again")
 

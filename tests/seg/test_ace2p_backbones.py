@@ -21,9 +21,10 @@ def test_strides_of_every_backbone(name):
     with torch.device("meta"):
         backbone = make_backbone(name)
         maps = backbone(torch.empty(2, 3, 473, 95))
+    last = (15, 3) if name.endswith("stride32") else (30, 6)
     assert [tuple(part.shape[1:]) for part in maps] == [
         (channels, *size)
-        for channels, size in zip(backbone.channels, [(119, 24), (60, 12), (30, 6), (30, 6)], strict=True)
+        for channels, size in zip(backbone.channels, [(119, 24), (60, 12), (30, 6), last], strict=True)
     ]
 
 
