@@ -19,7 +19,7 @@ def changed_share(store: SoftLabelStore, before: int) -> float:
     0.0
     """
     changed = total = 0
-    for rows in _compared(store):
+    for rows in compared_rows(store):
         new, old = store.labels(rows), store.labels(rows, generation=before)
         # Labels of one shape come as one array, others as one a sample.
         for now, then in [(new, old)] if isinstance(new, np.ndarray) else zip(new, old, strict=True):
@@ -28,7 +28,8 @@ def changed_share(store: SoftLabelStore, before: int) -> float:
     return changed / total
 
 
-def _compared(store: SoftLabelStore) -> list[np.ndarray]:
+def compared_rows(store: SoftLabelStore) -> list[np.ndarray]:
+    """Return the positions, block by block, of the labels that stand for all: of large ones some, evenly spaced."""
     most = store.kind.compared
     if most is None:
         return list(store.kind.blocks())

@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.compare import changed_share
+from noisycorrect.labels.compare import changed_share, compared_rows
+from noisycorrect.review.parts import LabelsOfParts
 from noisycorrect.task import Metrics
 
 
@@ -38,14 +40,35 @@ def label_record(store: SoftLabelStore, metrics: Metrics | None, main_metric: st
         return record
     record["agreement"] = metrics.compute()[main_metric]
     record["changed"] = changed_share(store, store.generation - 1)
-    record["mean_trust"] = mean_trust(store, metrics.class_support())
+    record["mean_trust"] = mean_trust(store)
     return record if clean is None else {**record, **store.kind.quality(store.labels, clean)}
 
 
-def mean_trust(store: SoftLabelStore, support: Tensor) -> float:
-    """Return the mean weight on the given labels, in [0, 1]; `support` (K,) counts those of each class."""
-    trust = store.trust(np.flatnonzero(store.labeled))
-    mean = float(trust.weight.mean())
-    if trust.floor is None:
-        return mean
-    return float((trust.floor.clamp(min=mean) * support).sum() / support.sum())
+def mean_trust(store: SoftLabelStore) -> float:
+    """Return the mean weight on the given labels, in [0, 1]; NaN if there are none.
+
+    Of labels that are judged part by part (the pixels of a mask) it is that of their labelled parts, at the resolution
+    of the evidence; of large ones some are looked at, evenly spaced, as in
+    :func:`~noisycorrect.labels.compare.changed_share`.
+    """
+    rows = np.flatnonzero(store.labeled)
+    if not len(rows):
+        return math.nan
+    if store.kind.class_indices is not None:
+        labels = torch.from_numpy(store.kind.class_indices[rows])
+        return float(store.trust(rows).of(labels).mean())
+    if not isinstance(store.kind, LabelsOfParts) or _of_parts(store, store.kind, rows[:1])[0].dim() == 1:
+        return float(store.trust(rows).weight.mean())
+    total, count = 0.0, 0
+    for block in compared_rows(store):
+        some = block[store.labeled[block]]
+        if len(some):
+            trust, known = _of_parts(store, store.kind, some)
+            total, count = total + float(trust[known].double().sum()), count + int(known.sum())
+    return total / count if count else math.nan
+
+
+def _of_parts(store: SoftLabelStore, kind: LabelsOfParts, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return the trust in the parts of some labels, (n, ...), or (n,) if all are alike; and which are labelled."""
+    given, evidence = kind.beside(rows, store.evidence(rows))
+    return store.trust(rows).of(given, evidence), (given >= 0) & (given < evidence.shape[1])

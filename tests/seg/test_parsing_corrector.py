@@ -14,6 +14,7 @@ from noisycorrect.data.batches import LabelView
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingDataset
+from noisycorrect_seg.geometry.refined import given_on_evidence
 from noisycorrect_seg.kind import mask_confusion
 from noisycorrect_seg.losses import cross_entropy
 from noisycorrect_seg.review import mask_quality
@@ -196,6 +197,23 @@ def test_mean_trust_counts_what_classes_are_trusted_more():
     last = fit(trust="class-balanced").history[-1]
     assert last["mean_trust"] > 1 / 3
     assert fit().history[-1]["mean_trust"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("rule", ["agreement", "confident"])
+def test_mean_trust_of_a_rule_for_pixels_is_the_mean_over_pixels(rule):
+    result = fit(Squares(damaged=(0, 1), unlabeled=(4,)), trust=rule)
+    store, found = result.labels, []
+    assert float(store.trust([0]).weight) == 1  # what samples weigh says nothing of their pixels
+    for index in np.flatnonzero(store.labeled):
+        evidence = store.evidence([index])[0].numpy()
+        given = given_on_evidence(store.given([index])[0], evidence.shape[1:], SIZE)
+        rows, columns = np.nonzero(given != 255)
+        own = evidence[given[rows, columns], rows, columns]
+        beside = evidence.max(0)[rows, columns] >= 0.9
+        contradicted = beside & (evidence.argmax(0)[rows, columns] != given[rows, columns])
+        found.extend(own if rule == "agreement" else 1.0 - contradicted)
+    assert result.history[-1]["mean_trust"] == pytest.approx(np.mean(found), abs=1e-5)
+    assert np.mean(found) < 0.999
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
