@@ -201,7 +201,7 @@ _PEOPLE = (
 )
 _NAMES = {
     "lip": _PEOPLE,
-    "cihp": _PEOPLE,
+    "cihp": _PEOPLE.replace("Jumpsuits", "Torso-skin"),
     "atr": "Background, Hat, Hair, Sunglasses, Upper-clothes, Skirt, Pants, Dress, Belt, Left-shoe, Right-shoe, Face, "
     "Left-leg, Right-leg, Left-arm, Right-arm, Bag, Scarf",
     "pascal": "Background, Head, Torso, Upper Arms, Lower Arms, Upper Legs, Lower Legs",

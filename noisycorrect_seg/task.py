@@ -103,12 +103,18 @@ class HumanParsing:
             raise InvalidInputError(
                 f"{name} labels to be masks", got=got, fix="pass a ParsingDataset, or items with masks (H, W)"
             )
-        own = getattr(getattr(given, "source", None), "classes", self.classes)
-        if (own.names, own.flip_pairs) != (self.classes.names, self.classes.flip_pairs):
+        for own in _class_lists(given):
+            if (own.names, own.flip_pairs) != (self.classes.names, self.classes.flip_pairs):
+                raise InvalidInputError(
+                    f"a {name} set of the task's classes {self.classes.names} with the pairs {self.classes.flip_pairs}",
+                    got=f"{own.names} with {own.flip_pairs}",
+                    fix="pass HumanParsing(source.classes)",
+                )
+        if all(mask is None for mask in given):
             raise InvalidInputError(
-                f"a {name} set of the task's classes {self.classes.names} with the pairs {self.classes.flip_pairs}",
-                got=f"{own.names} with {own.flip_pairs}",
-                fix="pass HumanParsing(source.classes)",
+                f"{name} labels to be masks, of one sample at least",
+                got=f"none in any of {len(given)} samples",
+                fix="check the folder of masks; samples without one can stand beside others that have one",
             )
 
     def identity(self) -> dict[str, Any]:
@@ -206,6 +212,15 @@ class HumanParsing:
                     fix="make num_classes of the network and of the task agree",
                 )
         return parsed
+
+
+def _class_lists(given: Any) -> list[Classes]:
+    """Return the class lists that given masks say they are of: one a data set, where several were joined."""
+    parts = getattr(given, "parts", None)
+    if parts is not None:
+        return [each for part in parts for each in _class_lists(part)]
+    own = getattr(getattr(given, "source", None), "classes", None)
+    return [] if own is None else [own]
 
 
 def _check_crops(batch: Batch) -> None:

@@ -23,6 +23,7 @@ from torch.utils.data import (
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
 from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
+from noisycorrect.data.wrapped import unwrapped
 from noisycorrect.labels.given import NUMBER_THEM, one_class
 from noisycorrect.support.arrays import as_array, is_array, is_frame
 from noisycorrect.support.calling import KeywordInputs
@@ -196,7 +197,8 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
     Raises
     ------
     InvalidInputError
-        If it has no length or no items, is empty, or is a loader that hides the index.
+        If it has no length or no items, is empty, is a loader that hides the index, or hides the given labels of a
+        data set inside (torch's Subset and ConcatDataset do not: :func:`~noisycorrect.data.wrapped.unwrapped`).
     """
     if isinstance(data, DataLoader):
         data = _dataset_of_loader(data, name)
@@ -228,7 +230,7 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
         )
     if len(data) == 0:
         raise InvalidInputError(f"{name} with at least one sample", got="an empty data set", fix="check its path")
-    return data  # type: ignore[no-any-return]
+    return unwrapped(data, name)  # type: ignore[no-any-return]
 
 
 def _is_pair(data: Any) -> bool:

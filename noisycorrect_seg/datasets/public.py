@@ -178,13 +178,13 @@ class ATR(PublicSource):
 
 
 class CIHP(PublicSource):
-    """CIHP (Gong et al., ECCV 2018): several people an image, 28,280 images to train on, LIP's classes.
+    """CIHP (Gong et al., ECCV 2018): several people an image, 28,280 images to train on, 20 classes.
 
-    Read as semantic masks; who a part belongs to is not read. Below `root` or a released
-    ``instance-level_human_parsing/`` in it, in ``Training/`` or ``Validation/``: images in ``Images/``, masks of the
-    same stem in ``Category_ids/`` (or ``Categories/``, where it holds class numbers and not colours), and
-    ``train_id.txt`` or ``val_id.txt`` there or in `root`. Without an id file every image is taken. Arguments and errors
-    are those of :class:`PublicSource`.
+    The classes are LIP's, but class 10 is skin of the torso where LIP has jumpsuits. Read as semantic masks; who a part
+    belongs to is not read. Below `root` or a released ``instance-level_human_parsing/`` in it, in ``Training/`` or
+    ``Validation/``: images in ``Images/``, masks of the same stem in ``Category_ids/`` (or ``Categories/``, where it
+    holds class numbers and not colours), and ``train_id.txt`` or ``val_id.txt`` there or in `root`. Without an id file
+    every image is taken. Arguments and errors are those of :class:`PublicSource`.
     """
 
     layout = LAYOUTS["cihp"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from spawn import run_processes
 from torch import nn
+from torch.utils.data import ConcatDataset, Subset, random_split
 from watching import QUIET, Kill
 
 from noisycorrect import RECIPES, AtCycleEnd, CorrectionResult, Schedule, SelfCorrector
@@ -191,6 +192,33 @@ def test_a_data_set_of_other_classes_is_refused():
         run = SelfCorrector(net(), task=HumanParsing(classes, size=SIZE), epochs=2, callbacks=[QUIET])
         with pytest.raises(InvalidInputError, match=r"pass HumanParsing\(source.classes\)"):
             run.fit(ParsingDataset(Squares(), SIZE))
+
+
+def test_parts_of_a_data_set_keep_the_masks_and_frames_of_their_images():
+    """torch's wrappers hide `given` and `canonical`: labels would be read from augmented crops."""
+    source = Squares()
+    train, val = random_split(ParsingDataset(source, SIZE, augment=True), [7, 3])
+    both = ConcatDataset([train, Subset(ParsingDataset(source, SIZE, augment=True), [0])])
+    result = corrector(lengths=(1, 1, 1)).fit(both, val)
+    for given, index in zip(result.labels.given(), [*train.indices, 0], strict=True):
+        assert np.array_equal(given, source.mask(index))
+    other = Classes("shapes", ("background", "left", "east"))
+
+    class Renamed(Squares):
+        classes = other
+
+    with pytest.raises(InvalidInputError, match=r"pass HumanParsing\(source.classes\)"):
+        corrector().fit(ConcatDataset([train, ParsingDataset(Renamed(), SIZE)]))
+
+
+def test_a_set_without_any_mask_is_refused():
+    none = ParsingDataset(Squares(3, unlabeled=(0, 1, 2)), SIZE)
+    with pytest.raises(
+        InvalidInputError, match="training labels to be masks, of one sample at least; got none in any of 3"
+    ):
+        corrector().fit(none)
+    with pytest.raises(InvalidInputError, match="validation labels to be masks"):
+        corrector().fit(ParsingDataset(Squares(), SIZE), none)
 
 
 def test_mean_trust_counts_what_classes_are_trusted_more():

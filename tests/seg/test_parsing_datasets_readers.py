@@ -197,6 +197,8 @@ def test_cihp(tmp_path, place, masks):
     cihp = CIHP(tmp_path)
     assert names_in(cihp) == ["0000010", "0000006"]
     assert (cihp.classes.name, cihp.classes.flip_pairs) == ("cihp", classes.LIP.flip_pairs)
+    assert (cihp.classes.names[10], classes.LIP.names[10]) == ("Torso-skin", "Jumpsuits")
+    assert cihp.classes.names[:10] + cihp.classes.names[11:] == classes.LIP.names[:10] + classes.LIP.names[11:]
     check(cihp, [2, 0])
     with pytest.raises(InvalidInputError, match="folder Validation or val or"):
         CIHP(tmp_path, "val")
