@@ -7,6 +7,9 @@ backbone of your own adds itself in the file that defines it::
 
     BACKBONES.register("tiny", Tiny)
 
+One whose first layers may be frozen has a method ``levels()`` too: four lists of modules, of what makes each map of the
+one before.
+
 A saved network names its backbone: whoever loads it imports that file before, or the backbone is announced as an entry
 point of the group ``noisycorrect.backbones``.
 """
@@ -40,7 +43,8 @@ def make_backbone(backbone: str | nn.Module, *, width: float = 1.0) -> nn.Module
     ----------
     backbone : str or nn.Module
         A name in :data:`BACKBONES`: ``"resnet18"``, ``"resnet50"``, ``"resnet101"`` (deep stem), the same with
-        ``"-7x7"`` (torchvision's stem), ``"mobilenetv2"``; or a module with four whole numbers in ``channels``.
+        ``"-7x7"`` (torchvision's stem), ``"mobilenetv2"``, ``"efficientnet-lite0"``, the same with ``"-stride32"`` or
+        ``"-timm"``; or a module with four whole numbers in ``channels``.
     width : float
         Factor on the channel counts of a named backbone.
 

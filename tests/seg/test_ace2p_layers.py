@@ -144,6 +144,16 @@ def test_attention_at_half_resolution_takes_maps_of_any_size():
         assert attention(torch.zeros(1, 4, *size)).shape == (1, 4, *size)
 
 
+def test_attention_at_half_resolution_sees_the_last_row_and_column_of_an_odd_map():
+    attention = SelfAttention(4, 4, keys=4, values=4, scale=2).eval()
+    torch.nn.init.ones_(attention.out.weight)
+    maps = torch.randn(1, 4, 5, 3)
+    for place in ((..., -1, slice(None)), (..., -1)):
+        other = maps.clone()
+        other[place] += 3
+        assert (attention(other) - attention(maps))[0, :, 0, 0].abs().max() > 1e-3  # far from what changed
+
+
 @pytest.mark.parametrize(("name", "rates"), [("aspp", {1, 12, 24, 36}), ("asp-oc", {1, 12, 24, 36})])
 def test_dilations_of_the_pyramids(name, rates):
     context = make_context(name, 16, width=0.125)
