@@ -21,7 +21,7 @@ RECIPES.register(
         schedule=Shares(init_share=0.5, cycles=3),
         rates=OneCosine(),
         average=EveryStep(),
-        correction=AtCycleEnd(momentum=0.7, trust="confident"),
+        correction=AtCycleEnd(momentum=0.7, trust="confident", coupled=True),
         kinds=(KIND,),
         reference="noisycorrect: pixels change only where another class is all but certain",
     ),
