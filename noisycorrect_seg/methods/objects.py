@@ -116,8 +116,7 @@ class ObjectCorrection(AtCycleEnd):
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""
         found = torch.zeros_like(given, dtype=torch.bool)
         if "missing" in self.parts:
-            how = {"least": self.least, "sure": self.sure, "ground": self.ground}
-            found |= missing_objects(given, evidence, confidence, **how)
+            found |= missing_objects(given, evidence, confidence, least=self.least, sure=self.sure, ground=self.ground)
         if "misnamed" in self.parts:
             found |= misnamed_objects(given, evidence, confidence, least=self.least, sure=self.sure, recall=self.recall)
         if "shifted" in self.parts:
@@ -133,7 +132,8 @@ class ObjectCorrection(AtCycleEnd):
 
 
 def _given(kind: Any, rows: np.ndarray, evidence: Tensor) -> Tensor:
-    return kind.beside(rows, evidence)[0]
+    given: Tensor = kind.beside(rows, evidence)[0]
+    return given
 
 
 def _whole(given: Tensor, evidence: Tensor, generation: int) -> Tensor:
