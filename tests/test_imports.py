@@ -35,7 +35,7 @@ ROOMS = {
         ["__main__"],
     ],
     "noisycorrect_seg": [
-        ["classes", "outputs", "masks"],
+        ["classes", "inputs", "outputs", "masks"],
         ["geometry"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["datasets", "review"],

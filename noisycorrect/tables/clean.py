@@ -13,6 +13,7 @@ from rich.console import Console
 
 from noisycorrect.callbacks import Progress
 from noisycorrect.data.votes import Votes
+from noisycorrect.features.efficientnet import weights_file
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.review.report import noise_figures, write_report
@@ -23,7 +24,7 @@ from noisycorrect.tables.choosing import Choice, choose, names_in
 from noisycorrect.tables.evidence import EVIDENCE, Evidence, evidence_of, load_evidence, save_evidence, validated
 from noisycorrect.tables.learning import Trained, learn_evidence, learn_labels
 from noisycorrect.tables.loading import Loaded, Request, load
-from noisycorrect.tables.networks import picture_network, vector_network, weights_file
+from noisycorrect.tables.networks import picture_network, vector_network
 from noisycorrect.tables.opening import open_source
 from noisycorrect.tables.pictures import PictureArray, SmallPictures, picture_paths, relative_to
 from noisycorrect.tables.settings import Settings, enter_folder

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from noisycorrect.features.efficientnet import EfficientNetLite0, pretrained
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import write_json
-from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE, EfficientNetLite0, pretrained
+from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
 from noisycorrect.tables.structured import optional
 
 _AT_ONCE = 64

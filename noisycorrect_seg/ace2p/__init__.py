@@ -4,6 +4,7 @@ from noisycorrect.support.register import import_folder
 from noisycorrect_seg.ace2p.backbones import BACKBONES, FeatureMaps, make_backbone, resnet_maps
 from noisycorrect_seg.ace2p.configurations import CE2P, ParsingNetwork
 from noisycorrect_seg.ace2p.context import CONTEXTS, make_context
+from noisycorrect_seg.ace2p.efficientnet import EfficientNetLite
 from noisycorrect_seg.ace2p.imagenet import load_imagenet
 from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
 from noisycorrect_seg.ace2p.network import ACE2P
@@ -15,6 +16,7 @@ __all__ = [
     "BACKBONES",
     "CE2P",
     "CONTEXTS",
+    "EfficientNetLite",
     "FeatureMaps",
     "MobileNetV2",
     "ParsingNetwork",

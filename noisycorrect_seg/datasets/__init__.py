@@ -2,12 +2,13 @@
 
 from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.class_file import read_classes
-from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR, GivenMasks, ParsingDataset, denormalise, normalise
+from noisycorrect_seg.datasets.crops import GivenMasks, ParsingDataset, denormalise, normalise
 from noisycorrect_seg.datasets.folder import Folder
 from noisycorrect_seg.datasets.named import source_named
 from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
 from noisycorrect_seg.datasets.source import Cached, FileSource, ParsingSource, SourceView, Subset
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
+from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 
 __all__ = [
     "ATR",

@@ -25,11 +25,8 @@ from noisycorrect_seg.geometry.crops import (
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
+from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 from noisycorrect_seg.masks import IGNORE_INDEX
-
-# Of ImageNet, on values / 255, in the order blue, green, red: what the published SCHP networks take.
-MEAN_BGR = (0.406, 0.456, 0.485)
-STD_BGR = (0.225, 0.224, 0.229)
 
 
 def normalise(image: np.ndarray) -> Tensor:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
 from noisycorrect_seg.geometry.frame import Size, letterbox
+from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 
 # Strips that stay in a core's cache are twice as fast; a GPU wants few large ones.
 CPU_STRIP_VALUES, GPU_STRIP_VALUES = 2**17, 2**25

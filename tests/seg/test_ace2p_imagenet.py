@@ -109,5 +109,7 @@ def test_wrong_files_change_nothing():
 
 def test_backbones_of_others():
     network = ACE2P(7, FeatureMaps(ResNet(18, width=0.125)), width=0.125)
-    with pytest.raises(InvalidInputError, match="a ResNet or a MobileNetV2 built by name; got FeatureMaps"):
+    with pytest.raises(
+        InvalidInputError, match="a ResNet, MobileNetV2 or EfficientNet-Lite0 built by name; got FeatureMaps"
+    ):
         load_imagenet(network, deep_file())

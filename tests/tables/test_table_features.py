@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from noisycorrect.features.efficientnet import EfficientNetLite0, pretrained
 from noisycorrect.support.cells import safe_cell
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.tables import features as module
 from noisycorrect.tables.choosing import choose
 from noisycorrect.tables.columns import judge_column
 from noisycorrect.tables.features import CategoryBlock, Features, NumberBlock, TextBlock
-from noisycorrect.tables.networks import EfficientNetLite0, pretrained
 
 CELLS = {
     "text": ["red apple pie", "blue car", "green apple", "blue engine and car"],
