@@ -152,7 +152,7 @@ class SyntheticPeople:
             return self._drawn[index]
         rng = np.random.default_rng(derived_seed(self.seed, self.split, index))
         image, clean = render(rng, *self.size)
-        if self.classes is not LIP:
+        if self.classes != LIP:
             clean = group_table(LIP.names, GROUPS)[clean]
         given = clean
         if self.noise is not None:
