@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, usage
 from benchmarks.lab.extras import require
 from benchmarks.parsing.methods import PARSING_METHODS
-from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, PRESETS
+from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, OPTIMIZERS, PRESETS
 from noisycorrect.support.errors import NoisyCorrectError
 
 
@@ -38,13 +38,14 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     data.add_argument("--shrink", type=float, help="keep images in memory, at so many times their size in the input")
     data.add_argument("--workers", type=int, default=0, help="processes that load data (default: %(default)s)")
     study = parser.add_argument_group("study")
-    study.add_argument("--rows", help="rows, with commas (default: none,both; see below)")
+    study.add_argument("--rows", help="rows, with commas (default: none,both,robust; see below)")
     study.add_argument("--ablation", help=f"instead: {', '.join(ABLATIONS)} (Tables 4, 3, Fig. 5a, 5b, 6 of the paper)")
     add_seed_options(study, 1)
     training = parser.add_argument_group("training (defaults: the preset's)")
-    training.add_argument("--preset", default="small", help=f"{', '.join(PRESETS)} (default: %(default)s)")
+    training.add_argument("--preset", help=f"{', '.join(PRESETS)} (default: demo for drawn people, else small)")
     training.add_argument("--size", help="input as HEIGHTxWIDTH")
-    training.add_argument("--backbone", help=", ".join(BACKBONES))
+    training.add_argument("--backbone", help=f"{', '.join(BACKBONES)}, unet")
+    training.add_argument("--optimizer", help=", ".join(OPTIMIZERS))
     training.add_argument("--context", help=", ".join(CONTEXTS))
     training.add_argument("--width", type=float, help="factor on the channels")
     training.add_argument("--weights", type=Path, help="file of ImageNet weights for the backbone")

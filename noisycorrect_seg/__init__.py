@@ -21,7 +21,7 @@ from noisycorrect_seg.losses import (
     lovasz_softmax,
     soft_edges,
 )
-from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
+from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing
@@ -33,6 +33,7 @@ __all__ = [
     "Classes",
     "Folder",
     "HumanParsing",
+    "ObjectCorrection",
     "Parsing",
     "ParsingDataset",
     "ParsingLoss",

@@ -101,8 +101,9 @@ def voc_palette(count: int = 256) -> np.ndarray:
 
 
 def classes_named(name: str | Classes | Sequence[str]) -> Classes:
-    """Return a class list: by name (``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``), as it is, or of names.
+    """Return a class list: by its name, as it is, or of names.
 
+    Lists with names are ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"`` and, of drawn people, ``"people"``.
     Of names those that differ only in left and right are exchanged by a mirror; pass :class:`Classes` for other pairs.
 
     Raises
@@ -207,6 +208,7 @@ _NAMES = {
     "pascal": "Background, Head, Torso, Upper Arms, Lower Arms, Upper Legs, Lower Legs",
     "ccp": "background, hair, skin, headwear, eyewear, upper_clothes, outerwear, dress, skirt, pants, shorts, legwear, "
     "shoes, bag, belt, scarf, accessories",
+    "people": "background, hat, hair, face, top, coat, trousers, dress, arms, legs, shoes",
 }
 KNOWN = {name: named_classes(name, names.split(", ")) for name, names in _NAMES.items()}
-LIP, ATR, PASCAL, CCP = (KNOWN[name] for name in ("lip", "atr", "pascal", "ccp"))
+LIP, ATR, PASCAL, CCP, PEOPLE = (KNOWN[name] for name in ("lip", "atr", "pascal", "ccp", "people"))

@@ -193,7 +193,8 @@ class MaskLabels(LabelsOfParts):
         """Yield position, evidence (K, h, w) and trust of one sample after the other."""
         for place, row in enumerate(rows.tolist()):
             maps = None if evidence is None else evidence(rows[place : place + 1])[0]
-            yield row, maps, dataclasses.replace(trust, weight=trust.weight[place : place + 1])
+            parts = None if trust.parts is None else trust.parts[place : place + 1]
+            yield row, maps, dataclasses.replace(trust, weight=trust.weight[place : place + 1], parts=parts)
 
     # ---------------------------------------------------------------- comparing
 

@@ -17,7 +17,9 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.geometry.crops import inside_image, warp_evidence
+from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
+from noisycorrect_seg.geometry.crops import inside_image, onto_crops, warp_evidence
+from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.masks import IGNORE_INDEX
@@ -160,20 +162,49 @@ class HumanParsing:
         if batch.evidence is None:
             return given
         _check_crops(batch)
-        evidence = warp_evidence(
-            CODECS[self.codec].decode(batch.evidence),
-            batch.extra["matrix"],
-            batch.extra["mirror"],
-            size=(given.shape[-2], given.shape[-1]),
-            canonical=self.size,
-            flip_index=self.classes.flip_index,
-        )
-        refined = blend(given, evidence, batch.trust.of(given, evidence))
+        evidence = batch.trust.scaled(CODECS[self.codec].decode(batch.evidence))
+        refined = self._coupled(batch, evidence) if batch.trust.coupled else self._blended(batch, evidence)
         rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust.weight == 0)).nonzero().flatten()
         if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)
-            inside = inside_image(batch.extra["matrix"][rows], batch.extra["extent"][rows], self.size)
-            refined[rows] = evidence[rows] * inside.unsqueeze(1)
+            matrix, mirror, extent = (batch.extra[name][rows] for name in CROP_FIELDS)
+            warped = self._warped(evidence[rows], matrix, mirror, (given.shape[-2], given.shape[-1]))
+            refined[rows] = warped * inside_image(matrix, extent, self.size).unsqueeze(1)
         return refined
+
+    def _blended(self, batch: Batch, evidence: Tensor) -> Tensor:
+        """Return Eq. 7 with evidence brought to the pixels of the crops."""
+        given, trust = batch.given.long(), batch.trust
+        size, crops = (given.shape[-2], given.shape[-1]), (batch.extra["matrix"], batch.extra["mirror"])
+        warped = self._warped(evidence, *crops, size)
+        if trust.parts is not None:
+            trust = dataclasses.replace(trust, parts=self._warped(trust.parts.unsqueeze(1), *crops, size)[:, 0])
+        return blend(given, warped, trust.of(given, warped))
+
+    def _coupled(self, batch: Batch, evidence: Tensor) -> Tensor:
+        """Return the coupling of crops and evidence, found at the evidence's resolution in the crops' own frame."""
+        given, trust = batch.given.long(), batch.trust
+        size, cells = (given.shape[-2], given.shape[-1]), (evidence.shape[-2], evidence.shape[-1])
+        maps = evidence if trust.parts is None else torch.cat([evidence, trust.parts.unsqueeze(1)], 1)
+        swap = self.classes.flip_index.tolist()
+        coarse = onto_crops(
+            maps,
+            batch.extra["matrix"],
+            batch.extra["mirror"],
+            size=cells,
+            crop=size,
+            canonical=self.size,
+            flip_index=[*swap, *range(self.num_classes, maps.shape[1])],
+        )
+        axes, evidence = axes_of(size, cells), coarse[:, : self.num_classes]
+        coupling = coupled(area_means(given, axes, self.num_classes), evidence)
+        if trust.parts is not None:
+            trust = dataclasses.replace(trust, parts=resized(coarse[:, self.num_classes :], size)[:, 0])
+        weight = trust.of(given, None if trust.rule is None else resized(evidence, size))
+        return composed(given, own_share(given, coupling, axes), resized(coupling.excess, size), weight)
+
+    def _warped(self, maps: Tensor, matrix: Tensor, mirror: Tensor, size: tuple[int, int]) -> Tensor:
+        flips = self.classes.flip_index if maps.shape[1] == self.num_classes else (0,)
+        return warp_evidence(maps, matrix, mirror, size=size, canonical=self.size, flip_index=flips)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the loss of an output against the batch's refined labels, a scalar."""

@@ -43,7 +43,7 @@ from noisycorrect_seg.classes import Classes
 
 OVERRIDES = (
     "backbone", "context", "width", "epochs", "init_epochs", "cycles", "cycle_epochs", "lr", "batch_size",
-    "train_limit", "val_limit", "shrink",
+    "train_limit", "val_limit", "shrink", "optimizer",
 )  # fmt: skip
 
 
@@ -76,7 +76,8 @@ def process_group(device: str) -> Iterator[None]:
 def make_preset(arguments: argparse.Namespace) -> Preset:
     """Return the preset that a command line names, with what it overrides."""
     size = None if arguments.size is None else parse_size(arguments.size)
-    return preset_named(arguments.preset, size=size, **{name: getattr(arguments, name) for name in OVERRIDES})
+    name = arguments.preset or ("demo" if arguments.dataset == EMBEDDED else "small")
+    return preset_named(name, size=size, **{name: getattr(arguments, name) for name in OVERRIDES})
 
 
 def _study(arguments: argparse.Namespace, console: Console) -> int:

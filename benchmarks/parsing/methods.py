@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
+from typing import Any
+
+from torch.optim import AdamW
 
 from benchmarks.lab.methods import PAPER, most_epochs
-from noisycorrect import AtCycleEnd, AtCycleEnds, OnePhase, Recalibration, Recipe, Schedule
+from noisycorrect import RECIPES, AtCycleEnd, AtCycleEnds, OnePhase, Recalibration, Recipe, Schedule
 from noisycorrect.data.batches import ShardedBatches
+from noisycorrect_seg import methods as _  # noqa: F401 - registers the recipes for masks
+
+
+def _kept(correction: Any) -> Any:
+    """Return a correction whose generations all stay."""
+    correction = copy.copy(correction)
+    correction.of_run()
+    correction.keep = None
+    return correction
+
 
 REFERENCE = "both"  # whose sample passes every row gets
 # All generations stay, for the pictures; the store goes with the run's folder.
@@ -14,6 +29,9 @@ _EQ7, _BALANCED = AtCycleEnd(keep=None), AtCycleEnd(trust="class-balanced", keep
 _CANONICAL = AtCycleEnds(recalibration=Recalibration(inputs="canonical"))
 _PAPER = PAPER.replace(correction=_EQ7)
 _PLAIN = PAPER.replace(average=None, correction=None)
+_ROBUST = RECIPES.of_kind("robust", "segmentation")
+
+
 #: What a row is stands in its recipe's `reference`.
 PARSING_METHODS: dict[str, Recipe] = {
     "none": _PLAIN.replace(reference="plain training"),
@@ -33,6 +51,7 @@ PARSING_METHODS: dict[str, Recipe] = {
     "both-student": _PAPER.replace(
         average=AtCycleEnds(restart="student"), reference="self-correction, cycles go on from the student"
     ),
+    "robust": _ROBUST.replace(correction=_kept(_ROBUST.correction), reference="self-correction, the robust recipe"),
     "none-cosine": _PLAIN.replace(schedule=OnePhase(), reference="plain training, one cosine"),
 }  # fmt: skip
 
@@ -61,22 +80,36 @@ def parsing_passes(name: str, schedule: Schedule, samples: int, batch_size: int,
 
 
 def schedule_at_equal_passes(name: str, schedule: Schedule, samples: int, batch_size: int, ranks: int = 1) -> Schedule:
-    """Return a row's schedule at the sample passes of self-correction over `schedule`: a longer initial phase.
+    """Return a row's schedule at the sample passes of self-correction over `schedule`.
 
-    Rounded up: a part of an epoch is given to the other method.
+    A row that has the paper's schedule gets a longer initial phase, rounded up: a part of an epoch is given to the
+    other method. A recipe with a division of its own divides what the same passes allow; of ours it is rounded down.
 
     Examples
     --------
     >>> schedule_at_equal_passes("none", Schedule(4, 2, 1), 100, 10)
     Schedule(init_epochs=6, cycles=2, cycle_epochs=1)
     """
+    recipe = PARSING_METHODS[name]
+    allowed = parsing_passes(REFERENCE, schedule, samples, batch_size, ranks=ranks)
+    if recipe.schedule != PAPER.schedule:
+        taken = functools.partial(
+            recipe.passes, samples, trained=samples_an_epoch(samples, batch_size, ranks), validated=True
+        )
+        epochs = most_epochs(
+            lambda count: taken(epochs=count), allowed, guess=schedule.epochs, least=2, up=recipe.correction is None
+        )
+        return recipe.schedule.divided(epochs)
 
     def passes(init_epochs: int) -> int:
         longer = dataclasses.replace(schedule, init_epochs=init_epochs)
         return parsing_passes(name, longer, samples, batch_size, ranks=ranks)
 
-    allowed = parsing_passes(REFERENCE, schedule, samples, batch_size, ranks=ranks)
     least = schedule.init_epochs
-    longer = dataclasses.replace(schedule, init_epochs=most_epochs(passes, allowed, guess=least, least=least, up=True))
-    own = PARSING_METHODS[name].schedule
-    return own.divided(longer.epochs) if isinstance(own, OnePhase) else longer
+    return dataclasses.replace(schedule, init_epochs=most_epochs(passes, allowed, guess=least, least=least, up=True))
+
+
+def prepared_recipe(name: str, schedule: Schedule, optimizer: str) -> Recipe:
+    """Return the recipe of a row with a schedule and an optimizer, ``"sgd"`` (the recipe's own) or ``"adamw"``."""
+    recipe = PARSING_METHODS[name].replace(schedule=schedule)
+    return recipe if optimizer == "sgd" else recipe.replace(optimizer=functools.partial(AdamW, weight_decay=1e-2))

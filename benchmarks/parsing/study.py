@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.lab.cells import Record, cell_key, plain, read_cell, write_cell
 from benchmarks.parsing.data import load, whole_val
-from benchmarks.parsing.methods import PARSING_METHODS
+from benchmarks.parsing.methods import prepared_recipe
 from benchmarks.parsing.networks import build_network, make_task, parameters, prepared
 from benchmarks.parsing.pictures import evolutions, save_evolutions
 from benchmarks.parsing.plan import Cell, Data
@@ -88,7 +88,7 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
     corrector = SelfCorrector(
         prepared(network, channels_last=options.channels_last, compiled=options.compiled),
         task=make_task(sources.classes, cell.size, cell.losses),
-        recipe=PARSING_METHODS[cell.method].replace(schedule=cell.schedule),
+        recipe=prepared_recipe(cell.method, cell.schedule, cell.optimizer),
         lr=cell.lr,
         batch_size=cell.batch_size,
         precision=cell.precision,

@@ -26,6 +26,10 @@ class AtCycleEnd(Correction):
         (:func:`~noisycorrect.labels.trust.class_balanced_trust`), so that rare classes are not averaged away; for each
         label, or pixel, the evidence's probability of it (:func:`~noisycorrect.labels.trust.agreement_trust`); or all,
         unless the evidence is sure of another class (:func:`~noisycorrect.labels.trust.confident_trust`).
+    coupled : bool
+        Whether a label that is finer than its evidence, a mask, keeps its own detail where the two agree at the
+        resolution of the evidence (:func:`~noisycorrect_seg.geometry.coupling.coupled`), so that a right label cannot
+        be blurred. Default: the paper's plain average with resampled evidence.
     keep : int or None
         Generations of labels that stay on disk, at least 2; None keeps all.
 
@@ -37,18 +41,21 @@ class AtCycleEnd(Correction):
     Examples
     --------
     >>> AtCycleEnd().identity()
-    {'name': 'AtCycleEnd', 'evidence_rule': 'mean', 'trust': 'paper'}
+    {'name': 'AtCycleEnd', 'evidence_rule': 'mean', 'trust': 'paper', 'coupled': False}
     """
 
     predicts = True
 
-    def __init__(self, *, momentum: float | None = None, trust: str = "paper", keep: int | None = 2) -> None:
+    def __init__(
+        self, *, momentum: float | None = None, trust: str = "paper", coupled: bool = False, keep: int | None = 2
+    ) -> None:
         if trust not in CYCLE_RULES:
             raise unknown_name("trust", trust, CYCLE_RULES)
         fix = "0.7 is common; None is the mean of Eq. 7"
         self.momentum = None if momentum is None else finite_number("momentum", momentum, above=0, below=1, fix=fix)
         self.evidence_rule = "mean" if momentum is None else "exponential"
         self.trust = trust
+        self.coupled = bool(coupled)
         self.keep = checked_keep(keep)
 
     def at_cycle_end(self, end: CycleEnd) -> Metrics | None:
@@ -61,6 +68,7 @@ class AtCycleEnd(Correction):
         judge = None if rule.judge is None else _whole if in_parts else self._judge
         with end.store.new_generation(trust=judge) as writer:
             metrics = publish(writer, end.predictions(), end.task.metrics())
+            writer.coupled = self.coupled
             if rule.floor is not None:
                 writer.floor = rule.floor(number, metrics.class_recall())
             if in_parts:

@@ -26,6 +26,10 @@ from noisycorrect.support.errors import InvalidInputError, StaleGenerationError,
 if TYPE_CHECKING:
     import h5py
 
+PART_TRUST = "part_trust"
+PART_STORAGE: dict[str, Any] = {"compression": "gzip", "compression_opts": 4}
+WHOLE = 255  # the code of trust 1
+JUDGED_AT_ONCE = 2**23  # values of evidence
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
 COMPRESSED_FROM = 4096  # bytes of a sample's code; a chunk of its own costs some 60 bytes and 0.1 ms whatever it holds
 
@@ -76,12 +80,17 @@ class GenerationWriter:
         about none.
     expected_rate : float or None
         Share of wrong labels that is expected from elsewhere than this evidence, likewise.
+    class_scale : Tensor, shape (K,), or None
+        What the evidence is multiplied by when labels are composed, likewise.
+    coupled : bool
+        Whether labels keep their detail where they agree with coarser evidence, likewise; see
+        :class:`~noisycorrect.labels.trust.Trust`.
     """
 
     # A misspelt attribute would be lost without a word.
     __slots__ = (
-        "_accumulate", "_codec", "_codes", "_file", "_kind", "_length", "_part", "_weigh", "_weight", "_written",
-        "expected_rate", "floor", "held_out", "rule",
+        "_accumulate", "_codec", "_codes", "_file", "_kind", "_length", "_part", "_part_trust", "_weigh", "_weight",
+        "_written", "class_scale", "coupled", "expected_rate", "floor", "held_out", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +114,9 @@ class GenerationWriter:
         self.rule: str | None = None
         self.held_out: np.ndarray | None = None
         self.expected_rate: float | None = None
+        self.class_scale: Tensor | None = None
+        self.coupled = False
+        self._part_trust: h5py.Dataset | None = None
         self._length = header.length
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
@@ -143,6 +155,44 @@ class GenerationWriter:
         self._file.check()
         self._weight[local] = weight
         self._written[local] = True
+
+    def written(self, *, most: int | None = None) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yield what was written, to judge it once all is known: positions (n,) and their evidence (n, K, ...).
+
+        Of more than `most` samples so many are yielded, evenly spaced.
+        """
+        rows = np.flatnonzero(self._written)
+        if self._codes is None:
+            return
+        rows = rows[:: 1 if most is None else -(-len(rows) // most)]
+        step = max(1, JUDGED_AT_ONCE // math.prod(self._codes.shape[1:]))
+        for start in range(0, len(rows), step):
+            local = rows[start : start + step]
+            code = np.stack([self._codes[row] for row in local])
+            yield local + self._part.start, self._codec.decode(torch.from_numpy(code))
+
+    def judge(self, indices: np.ndarray, trust: Tensor) -> None:
+        """Keep the trust in each part of some labels, (n, h, w) in [0, 1], at the resolution of their evidence.
+
+        It is kept in steps of 1/255. Once a label of a generation is judged by its parts, those that are not weigh 1.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is of another shape than the evidence, or no trust.
+        """
+        shape = () if self._codes is None else self._codes.shape[2:]
+        values = trust.detach().float().cpu()
+        if values.shape != (len(indices), *shape) or not ((values >= 0) & (values <= 1)).all():
+            expected, got = f"trust of shape {(len(indices), *shape)} in [0, 1]", f"shape {tuple(values.shape)}"
+            raise InvalidInputError(expected, got=got, fix="pass one value for each place of the evidence")
+        if self._part_trust is None:
+            self._part_trust = self._file.hdf5.create_dataset(
+                PART_TRUST, (len(self._part), *shape), np.uint8, fillvalue=WHOLE, chunks=(1, *shape), **PART_STORAGE
+            )
+        code = values.mul(WHOLE).round_().to(torch.uint8).numpy()
+        for rows, runs in _increasing_runs(indices - self._part.start, code):
+            self._part_trust[rows] = runs
 
     def _checked_positions(self, indices: Any, probs: Tensor) -> np.ndarray:
         self._kind.check_predictions(probs)
@@ -195,6 +245,7 @@ class GenerationWriter:
                 fix="predict with a loader that leaves nothing out (drop_last=False)",
             )
         self._file.hdf5.create_dataset("trust", data=self._weight)
+        self._file.hdf5.attrs["coupled"] = bool(self.coupled)
         if self.rule is not None:
             self._file.hdf5.attrs["pixel_trust"] = _checked_rule(self.rule)
         if self.expected_rate is not None:
@@ -203,6 +254,8 @@ class GenerationWriter:
             )
         if self.floor is not None:
             self._file.hdf5.create_dataset("class_trust", data=self._checked_floor(self.floor))
+        if self.class_scale is not None:
+            self._file.hdf5.create_dataset("class_scale", data=self._checked_scale(self.class_scale))
         if self.held_out is not None:
             self._file.hdf5.create_dataset("held_out", data=self._checked_held_out(self.held_out))
         self._file.close()
@@ -215,6 +268,14 @@ class GenerationWriter:
                 got=f"shape {array.shape}, {array.dtype}",
                 fix="pass one value for each sample of the whole set",
             )
+        return array
+
+    def _checked_scale(self, scale: Tensor) -> np.ndarray:
+        array: np.ndarray = scale.detach().float().cpu().numpy()
+        classes = self._kind.num_classes
+        if array.shape != (classes,) or not (np.isfinite(array) & (array > 0)).all():
+            expected = f"a class scale of shape ({classes},), finite and > 0"
+            raise InvalidInputError(expected, got=f"shape {array.shape}, {array}", fix="pass one factor a class")
         return array
 
     def _checked_floor(self, floor: Tensor) -> np.ndarray:
@@ -251,12 +312,14 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 header.check(part)
                 start = int(part.attrs["start"])
                 trust[start : start + len(part["trust"])] = part["trust"][()]
-                for name in ("pixel_trust", "expected_rate"):
+                for name in ("pixel_trust", "expected_rate", "coupled"):
                     if name in part.attrs:
                         merged.attrs[name] = part.attrs[name]
-                for name in ("class_trust", "held_out"):
+                for name in ("class_trust", "class_scale", "held_out"):
                     if name in part and name not in merged:
                         merged.create_dataset(name, data=part[name][()])
+                if PART_TRUST in part:
+                    _merge_part_trust(part[PART_TRUST], merged, start, header.length)
                 if "evidence" not in part:  # of a rank whose shard is empty
                     continue
                 source = part["evidence"]
@@ -266,6 +329,15 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                     evidence = merged.create_dataset("evidence", shape, source.dtype, **options)
                 _copy_rows(source, evidence, start)
                 file.check()
+
+
+def _merge_part_trust(source: h5py.Dataset, merged: h5py.File, start: int, length: int) -> None:
+    if PART_TRUST not in merged:
+        shape, chunks = (length, *source.shape[1:]), (1, *source.shape[1:])
+        merged.create_dataset(PART_TRUST, shape, np.uint8, fillvalue=WHOLE, chunks=chunks, **PART_STORAGE)
+    target = merged[PART_TRUST]
+    for row in range(len(source)):  # a chunk that was never written has none to copy
+        target[start + row] = source[row]
 
 
 def _copy_rows(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
@@ -314,6 +386,9 @@ class GenerationReader:
             self.expected_rate: float | None = None if rate is None else float(rate)
             rule = file.attrs.get("pixel_trust")
             self._rule = None if rule is None else Rule(rule)
+            self._coupled = bool(file.attrs.get("coupled", False))
+            self._in_parts = PART_TRUST in file
+            self._scale = torch.from_numpy(file["class_scale"][()]) if "class_scale" in file else None
             dense = file["evidence"].chunks is None
         self._mapped = MappedArray(path, "evidence") if dense else None
         self._handle: h5py.File | None = None
@@ -342,15 +417,18 @@ class GenerationReader:
         with self._explained():
             if self._mapped is not None:
                 return self._mapped[indices]
-            if self._handle is None or self._process != os.getpid():
-                import h5py
+            return self._read("evidence", indices)
 
-                self._handle, self._process = h5py.File(self._path, "r", locking=False), os.getpid()
-            dataset = self._handle["evidence"]
-            out = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
-            for row, index in enumerate(indices):  # one chunk each: HDF5's own fancy indexing is slower
-                dataset.read_direct(out, np.s_[int(index)], np.s_[row])
-            return out
+    def _read(self, name: str, indices: np.ndarray) -> np.ndarray:
+        if self._handle is None or self._process != os.getpid():
+            import h5py
+
+            self._handle, self._process = h5py.File(self._path, "r", locking=False), os.getpid()
+        dataset = self._handle[name]
+        out = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
+        for row, index in enumerate(indices):  # one chunk each: HDF5's own fancy indexing is slower
+            dataset.read_direct(out, np.s_[int(index)], np.s_[row])
+        return out
 
     def evidence(self, indices: np.ndarray) -> Tensor:
         """Return the decoded evidence of some samples, float32 (n, K, ...)."""
@@ -359,7 +437,12 @@ class GenerationReader:
     def trust(self, indices: np.ndarray) -> Trust:
         """Return the trust in the given labels of some samples; the floor is a copy."""
         floor = None if self._floor is None else self._floor.clone()
-        return Trust(torch.from_numpy(self._weight[indices]), floor, self._rule)
+        parts = None
+        if self._in_parts:
+            with self._explained():
+                parts = torch.from_numpy(self._read(PART_TRUST, indices)).float() / WHOLE
+        scale = None if self._scale is None else self._scale.clone()
+        return Trust(torch.from_numpy(self._weight[indices]), floor, self._rule, parts, scale, self._coupled)
 
     def close(self) -> None:
         """Close this process's handle, if it has one."""

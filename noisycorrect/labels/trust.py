@@ -347,6 +347,15 @@ class Trust:
         Least weight of a given label of each class, in [0, 1]; None is 0 for all.
     rule : Rule or None
         Judges each label (each pixel of a mask) by its own evidence; what it says is multiplied by the weight.
+    parts : Tensor, shape (N, h, w), float32, or None
+        Trust in each part of a label, in [0, 1], which is multiplied by the weight as well; kept at the resolution of
+        the evidence, and brought to that of the labels by their kind before :meth:`of` is asked.
+    class_scale : Tensor, shape (K,), float32, or None
+        What the evidence is multiplied by, class by class, before labels are composed, > 0; it is normalised again. A
+        class that is often left out of labels is predicted less surely than it is there.
+    coupled : bool
+        Whether labels that are finer than their evidence keep their detail where the two agree at the resolution of the
+        evidence; see :func:`noisycorrect_seg.geometry.coupling.coupled`.
 
     Examples
     --------
@@ -358,6 +367,9 @@ class Trust:
     weight: Tensor
     floor: Tensor | None = None
     rule: Rule | None = None
+    parts: Tensor | None = None
+    class_scale: Tensor | None = None
+    coupled: bool = False
 
     @classmethod
     def fitted(cls, name: str, given: Tensor, evidence: Tensor) -> Trust:
@@ -384,6 +396,21 @@ class Trust:
         fit = RULES[name].fit if name in RULES else None
         return cls((given >= 0).float(), rule=Rule(name, None if fit is None else fit(given, evidence)))
 
+    def scaled(self, evidence: Tensor) -> Tensor:
+        """Return evidence (n, K, ...) as labels are composed of it: multiplied by the class scale, and normalised.
+
+        Examples
+        --------
+        >>> trust = Trust(torch.ones(1), class_scale=torch.tensor([1.0, 3.0]))
+        >>> trust.scaled(torch.tensor([[0.75, 0.25]]))
+        tensor([[0.5000, 0.5000]])
+        """
+        if self.class_scale is None:
+            return evidence
+        shape = (1, -1, *[1] * (evidence.dim() - 2))
+        scaled = evidence * self.class_scale.to(evidence).reshape(shape)
+        return scaled / scaled.sum(1, keepdim=True).clamp(min=1e-12)
+
     def about(self, given: Tensor) -> Trust:
         """Return the same floor and rule for other samples (n,): each weighs 1, or 0 if its label is negative."""
         return dataclasses.replace(self, weight=(given >= 0).float())
@@ -395,7 +422,7 @@ class Trust:
         ----------
         labels, evidence : Tensor
             See the module; evidence is needed with a rule, and a label outside 0..K-1 has no floor. What is returned is
-            float32, of shape (N,) if there is neither a floor nor a rule.
+            float32, of shape (N,) if there is no floor, no rule and nothing of parts.
 
         Examples
         --------
@@ -403,13 +430,16 @@ class Trust:
         >>> trust.of(torch.tensor([1]), torch.tensor([[0.25, 0.75]]))
         tensor([0.3750])
         """
-        if self.floor is None and self.rule is None:
+        if self.floor is None and self.rule is None and self.parts is None:
             return self.weight
         labels = labels.long()
         weight = self.weight.reshape(-1, *[1] * (labels.dim() - 1))
         if self.rule is not None:
             assert evidence is not None, "a rule judges labels by their evidence"
             weight = weight * self.rule(labels, evidence)
+        if self.parts is not None:
+            assert self.parts.shape == labels.shape, "a kind brings the parts to the resolution of its labels"
+            weight = weight * self.parts
         if self.floor is None:
             return weight.expand(labels.shape)
         known = (labels >= 0) & (labels < len(self.floor))

@@ -311,6 +311,40 @@ def warp_evidence(
     return F.grid_sample(probs, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
+def onto_crops(
+    maps: Tensor,
+    matrix: Tensor,
+    mirror: Tensor,
+    *,
+    size: Size,
+    crop: Size,
+    canonical: Size,
+    flip_index: Tensor | np.ndarray | Sequence[int],
+) -> Tensor:
+    """Return maps of the canonical frame in the frames of training crops, at a resolution of their own.
+
+    Parameters
+    ----------
+    maps, matrix, mirror, canonical, flip_index
+        As for :func:`warp_evidence`.
+    size : (int, int)
+        Height and width of the maps that are returned, each at least 2; they cover the crop corner to corner.
+    crop : (int, int)
+        Height and width of the crops in their own pixels.
+
+    Examples
+    --------
+    >>> maps, stay = torch.arange(3.0).reshape(1, 1, 1, 3), torch.eye(2, 3)[None]
+    >>> onto_crops(maps, stay, torch.tensor([False]), size=(2, 2), crop=(5, 9), canonical=(5, 9), flip_index=[0])[0, 0]
+    tensor([[0., 2.],
+            [0., 2.]])
+    """
+    zoom = torch.tensor([[(crop[1] - 1) / (size[1] - 1), 0.0], [0.0, (crop[0] - 1) / (size[0] - 1)]])
+    matrix = matrix.to(maps.device, torch.float32)
+    coarse = torch.cat([matrix[:, :, :2] @ zoom.to(maps.device), matrix[:, :, 2:]], dim=2)
+    return warp_evidence(maps, coarse, mirror, size=size, canonical=canonical, flip_index=flip_index)
+
+
 def _sampling_grid(matrix: Tensor, size: Size, canonical: Size) -> Tensor:
     """Return where crop pixels lie in the canonical frame, in grid_sample's units -1..1, shape (B, H, W, 2)."""
     ys = torch.arange(size[0], dtype=matrix.dtype, device=matrix.device)

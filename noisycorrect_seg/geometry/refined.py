@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.labels.trust import Trust
+from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.masks import IGNORE_INDEX
 
@@ -22,7 +25,10 @@ def refined_mask(
     *,
     frame: Size | None = None,
 ) -> Tensor:
-    """Return the refined mask of one sample (SCHP, Eq. 7, pixel by pixel).
+    """Return the refined mask of one sample: SCHP's Eq. 7 pixel by pixel, or by the coupling of mask and evidence.
+
+    With ``trust.coupled`` the mask keeps its own detail where it agrees with the evidence at the evidence's resolution;
+    see :mod:`noisycorrect_seg.geometry.coupling`.
 
     Parameters
     ----------
@@ -53,8 +59,7 @@ def refined_mask(
     labels = torch.from_numpy(given.astype(np.int64))[None]
     if evidence is None:
         return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
-    resampled = evidence_on_mask(evidence, given.shape, frame)[None]
-    return blend(labels, resampled, trust.of(labels, resampled))[0]
+    return _Composer(given, evidence, trust, frame).rows(slice(0, len(given)))[0]
 
 
 def refined_labels(
@@ -88,14 +93,41 @@ def refined_labels(
         return evidence.argmax(0).to(torch.uint8).numpy()
     labels = np.empty_like(given)
     step = max(1, VALUES_AT_ONCE // (len(evidence) * given.shape[1]))
+    composer = _Composer(given, evidence, trust, frame)
     for start in range(0, len(given), step):
         rows = slice(start, min(start + step, len(given)))
-        strip = torch.from_numpy(given[rows].astype(np.int64))[None]
-        resampled = evidence_on_mask(evidence, given.shape, frame, rows)[None]
-        refined = blend(strip, resampled, trust.of(strip, resampled))
-        labels[rows] = refined.max(1).indices[0].numpy()  # several times faster than argmax
+        labels[rows] = composer.rows(rows).max(1).indices[0].numpy()  # several times faster than argmax
     labels[given == IGNORE_INDEX] = IGNORE_INDEX
     return labels
+
+
+class _Composer:
+    """Refines a mask some rows at a time, by SCHP's Eq. 7 or by the coupling of mask and evidence."""
+
+    def __init__(self, given: np.ndarray, evidence: Tensor, trust: Trust, frame: Size | None) -> None:
+        evidence = trust.scaled(evidence[None])[0]
+        self.given, self.evidence, self.trust, self.frame = given, evidence, trust, frame
+        if trust.coupled:
+            self.axes = axes_of(given.shape, (evidence.shape[1], evidence.shape[2]), frame)
+            labels = torch.from_numpy(given.astype(np.int64))[None]
+            self.coupling = coupled(area_means(labels, self.axes, len(evidence)), evidence[None])
+
+    def rows(self, rows: slice) -> Tensor:
+        """Return refined labels of some rows of the mask, float32 (1, K, rows, W)."""
+        labels = torch.from_numpy(self.given[rows].astype(np.int64))[None]
+        if not self.trust.coupled or self.trust.rule is not None:
+            evidence = self._on_mask(self.evidence, rows)
+        trust = self.trust
+        if trust.parts is not None:
+            trust = dataclasses.replace(trust, parts=self._on_mask(trust.parts, rows)[0])
+        weight = trust.of(labels, None if trust.rule is None else evidence)
+        if not trust.coupled:
+            return blend(labels, evidence, weight)
+        own = own_share(labels, self.coupling, (self.axes[0].some(rows), self.axes[1]))
+        return composed(labels, own, self._on_mask(self.coupling.excess[0], rows), weight)
+
+    def _on_mask(self, maps: Tensor, rows: slice) -> Tensor:
+        return evidence_on_mask(maps, self.given.shape, self.frame, rows)[None]
 
 
 def evidence_on_mask(evidence: Tensor, shape: tuple[int, ...], frame: Size | None, rows: slice = slice(None)) -> Tensor:

@@ -3,7 +3,8 @@
 from noisycorrect.support.register import import_folder
 from noisycorrect_seg.methods.adele import AdaptiveEarlyLearning
 from noisycorrect_seg.methods.elr import PixelEarlyLearning
+from noisycorrect_seg.methods.objects import ObjectCorrection
 
-__all__ = ["AdaptiveEarlyLearning", "PixelEarlyLearning"]
+__all__ = ["AdaptiveEarlyLearning", "ObjectCorrection", "PixelEarlyLearning"]
 
 import_folder(__name__, __path__)

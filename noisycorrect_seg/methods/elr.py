@@ -16,8 +16,9 @@ from noisycorrect.data.batches import Batch
 from noisycorrect.objective import Objective
 from noisycorrect.recipe import RECIPES
 from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect_seg.geometry.crops import onto_crops
 from noisycorrect_seg.masks import IGNORE_INDEX
-from noisycorrect_seg.methods.frames import into_canonical, onto_crops, parsing_task
+from noisycorrect_seg.methods.frames import into_canonical, parsing_task
 from noisycorrect_seg.methods.recipes import KIND, PLAIN_MASKS
 
 
@@ -88,7 +89,15 @@ class PixelEarlyLearning(Objective):
             average = torch.where(seen, temporal_average(old, maps, self.momentum), old)
             self.average[batch.index] = average
             size = (probs.shape[2], probs.shape[3])
-            targets = onto_crops(average, batch.extra, task, size)
+            targets = onto_crops(
+                average,
+                batch.extra["matrix"],
+                batch.extra["mirror"],
+                size=size,
+                crop=task.size,
+                canonical=task.size,
+                flip_index=task.classes.flip_index,
+            )
             weight = _labeled_share(batch.given, size)
         regularizer = (early_learning_regularizer(probs, targets) * weight).sum() / weight.sum().clamp(min=1)
         return task.loss(output, batch) + self.strength * regularizer

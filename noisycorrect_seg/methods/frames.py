@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -90,24 +88,3 @@ def into_canonical(
     # Inverting a matrix of whole numbers must not cost the outermost row.
     seen = ((points >= -1e-3) & (points <= edge + 1e-3)).all(-1)
     return found, seen.unsqueeze(1)
-
-
-def onto_crops(maps: Tensor, extra: dict[str, Any], task: HumanParsing, size: Size) -> Tensor:
-    """Return maps of the canonical frame, (B, K, h, w), in the frame of the batch's crops at a resolution `size`.
-
-    Parameters
-    ----------
-    maps : Tensor, shape (B, K, h, w)
-        What is remembered of the batch's samples.
-    extra : dict
-        The batch's, with the crops' `matrix` and `mirror`.
-    task : HumanParsing
-        Says how large the frames are.
-    size : (int, int)
-        Height and width of the maps that are returned, each at least 2; they cover the crop corner to corner.
-    """
-    zoom = torch.tensor([[(task.size[1] - 1) / (size[1] - 1), 0.0], [0.0, (task.size[0] - 1) / (size[0] - 1)]])
-    matrix = extra["matrix"].to(maps.device, torch.float32)
-    coarse = torch.cat([matrix[:, :, :2] @ zoom.to(maps.device), matrix[:, :, 2:]], dim=2)
-    flip_index = task.classes.flip_index
-    return warp_evidence(maps, coarse, extra["mirror"], size=size, canonical=task.size, flip_index=flip_index)

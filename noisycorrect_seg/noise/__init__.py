@@ -5,14 +5,16 @@ one mask at a time. `parse("boundary:3+swap:0.2")` builds a model from its spell
 """
 
 from noisycorrect.support.register import import_folder
+from noisycorrect_seg.noise.annotators import Annotators
 from noisycorrect_seg.noise.base import MODELS, MaskNoise, NoisyMasks, register
 from noisycorrect_seg.noise.boundary import Boundary, MarkovBoundary, move_borders
 from noisycorrect_seg.noise.compose import Compose, NoNoise
+from noisycorrect_seg.noise.omission import DroppedPart, OmittedClass
 from noisycorrect_seg.noise.parse import parse, realistic
 from noisycorrect_seg.noise.semantic import (
     CONFUSED,
+    ONE_WAY,
     Confusion,
-    DroppedPart,
     LeftRightSwap,
     MatrixConfusion,
     confused_pairs,
@@ -22,6 +24,8 @@ from noisycorrect_seg.noise.shapes import CoarsePolygon, PartAffine, Superpixel
 __all__ = [
     "CONFUSED",
     "MODELS",
+    "ONE_WAY",
+    "Annotators",
     "Boundary",
     "CoarsePolygon",
     "Compose",
@@ -33,6 +37,7 @@ __all__ = [
     "MatrixConfusion",
     "NoNoise",
     "NoisyMasks",
+    "OmittedClass",
     "PartAffine",
     "Superpixel",
     "confused_pairs",

@@ -68,6 +68,14 @@ def _write_number(value: float) -> str:
     return repr(int(value)) if float(value).is_integer() else repr(float(value)).replace("e+", "e")
 
 
+def _write_numbers(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _read_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
 class MaskNoise(ABC):
     """Makes wrong masks out of right ones, reproducibly, and says which pixels it changed.
 
@@ -81,7 +89,11 @@ class MaskNoise(ABC):
     """
 
     name: ClassVar[str]
-    notations: ClassVar[Mapping[Any, Notation]] = {**NOTATIONS, float: NUMBER._replace(write=_write_number)}
+    notations: ClassVar[Mapping[Any, Notation]] = {
+        **NOTATIONS,
+        float: NUMBER._replace(write=_write_number),
+        tuple[int, ...]: Notation("class numbers", "3,18", _write_numbers, _read_numbers),
+    }
 
     def apply(
         self, masks: Iterable[Any], *, classes: ClassesLike, seed: Seed, images: Sequence[Any] | None = None

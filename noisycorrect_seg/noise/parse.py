@@ -11,7 +11,8 @@ from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.noise.base import MODELS, ClassesLike, MaskNoise
 from noisycorrect_seg.noise.boundary import Boundary
 from noisycorrect_seg.noise.compose import Compose
-from noisycorrect_seg.noise.semantic import Confusion, DroppedPart, LeftRightSwap, confused_pairs
+from noisycorrect_seg.noise.omission import DroppedPart
+from noisycorrect_seg.noise.semantic import Confusion, LeftRightSwap, confused_pairs
 from noisycorrect_seg.noise.shapes import CoarsePolygon, PartAffine
 
 
@@ -20,7 +21,8 @@ def parse(spelling: str, **materials: Any) -> MaskNoise:
 
     A spelling is `name`, `name:value` or `name:value:option=value:flag`, and several are joined by `+`: `none`,
     `boundary:3`, `markov:100:theta1=0.8`, `affine:0.5`, `confusion:0.2:whole`, `matrix:0.9,0.1/0.2,0.8`, `swap:0.1`,
-    `drop:0.1:at_most=0.1`, `polygon:8:jitter=1`, `superpixel:8`, `boundary:3+swap:0.2`. `realistic` is `realistic()`.
+    `drop:0.1:at_most=0.1`, `omit:0.4:only=3,18`, `annotators:5`, `polygon:8:jitter=1`, `superpixel:8`,
+    `boundary:3+swap:0.2`. `realistic` is `realistic()`.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ def parse(spelling: str, **materials: Any) -> MaskNoise:
 
     Examples
     --------
-    >>> parse("boundary:3")
-    Boundary(radius=3.0)
+    >>> parse("swap:0.2")
+    LeftRightSwap(rate=0.2, together=False)
     >>> str(parse("boundary:3 + swap:0.2:together"))
     'boundary:3+swap:0.2:together'
     """

@@ -1,20 +1,20 @@
-"""Right outlines with the wrong name: confused classes, swapped sides, parts that were left out."""
+"""Right outlines with the wrong name: confused classes, and left and right exchanged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect.classification.noise.checks import check_choice, check_flag, check_rate, check_share, check_transition
+from noisycorrect.classification.noise.checks import check_flag, check_rate, check_transition
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise.base import Mask, MaskNoise, register
-from noisycorrect_seg.noise.parts import fill_from_around, find_parts
+from noisycorrect_seg.noise.parts import find_parts
 
 CONFUSED: tuple[tuple[str, str], ...] = (
     ("Upper-clothes", "Coat"),
@@ -41,43 +41,77 @@ CONFUSED: tuple[tuple[str, str], ...] = (
     ("shorts", "skirt"),
     ("scarf", "upper_clothes"),
     ("headwear", "hair"),
+    ("coat", "top"),
+    ("top", "coat"),
+    ("hat", "hair"),
+    ("dress", "trousers"),
+    ("trousers", "dress"),
 )
-"""Which classes are mistaken for which, by LIP's, ATR's and CCP's names; from the first to the second."""
+"""Which classes are mistaken for which, by LIP's, ATR's, CCP's and `SyntheticPeople`'s names;
+from the first to the second."""
+
+ONE_WAY: tuple[tuple[str, str], ...] = (
+    ("Coat", "Upper-clothes"),
+    ("Jumpsuits", "Pants"),
+    ("Dress", "Skirt"),
+    ("Scarf", "Upper-clothes"),
+    ("Hat", "Hair"),
+    ("Sunglasses", "Face"),
+    ("Socks", "Pants"),
+    ("outerwear", "upper_clothes"),
+    ("dress", "skirt"),
+    ("shorts", "pants"),
+    ("scarf", "upper_clothes"),
+    ("headwear", "hair"),
+    ("legwear", "pants"),
+    ("coat", "top"),
+    ("hat", "hair"),
+)
+"""The names that annotators fall back on, by LIP's, ATR's, CCP's and `SyntheticPeople`'s names: never the other way."""
 
 
-def confused_pairs(classes: Classes) -> tuple[tuple[int, int], ...]:
-    """Return the pairs of `CONFUSED` that a class list has, as class indices.
+def confused_pairs(classes: Classes, *, one_way: bool = False) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of `CONFUSED`, or of `ONE_WAY`, that a class list has, as class indices.
 
     Examples
     --------
     >>> from noisycorrect_seg.classes import LIP
     >>> confused_pairs(LIP)[:3]
     ((5, 7), (7, 5), (6, 12))
+    >>> confused_pairs(LIP, one_way=True)[:2]
+    ((7, 5), (10, 9))
     """
     index = {name: number for number, name in enumerate(classes.names)}
-    return tuple((index[a], index[b]) for a, b in CONFUSED if a in index and b in index)
+    known = ONE_WAY if one_way else CONFUSED
+    return tuple((index[a], index[b]) for a, b in known if a in index and b in index)
 
 
 @register
 @final
 @dataclass(frozen=True)
 class Confusion(MaskNoise):
-    """Parts are given the name of a class they are mistaken for. Spelled `confusion:0.2`.
+    """Parts are given the name of a class they are mistaken for. Spelled `confusion:0.2`, `confusion:0.4:one_way`.
+
+    Mistakes that go both ways blur two classes; those that go one way only make one of them fade, from labels and
+    predictions alike, so that they do more harm (arXiv:2406.10891).
 
     Parameters
     ----------
     rate : float
         Probability that a part of a class with a partner changes, in [0, 1].
     pairs : tuple of (int, int), optional
-        From class, to class; a class with several partners takes one of them, all equally likely. Default: `CONFUSED`.
+        From class, to class; a class with several partners takes one of them, all equally likely. Default: `CONFUSED`,
+        or `ONE_WAY`.
     whole : bool
         Whether all parts of a class in a mask change together, as when an annotator mistakes the garment.
+    one_way : bool
+        Whether the default pairs are those of `ONE_WAY`; without meaning, and refused, where pairs are named.
 
     Raises
     ------
     InvalidInputError
-        If the rate is not in [0, 1], a pair is not of two different classes, or (on `apply`) names a class that does
-        not exist, or the classes have none of the default's names.
+        If the rate is not in [0, 1], a pair is not of two different classes, pairs are named beside `one_way`, or (on
+        `apply`) a pair names a class that does not exist, or the classes have none of the default's names.
 
     Examples
     --------
@@ -88,18 +122,22 @@ class Confusion(MaskNoise):
     rate: float
     pairs: tuple[tuple[int, int], ...] | None = None
     whole: bool = False
+    one_way: bool = False
 
     name: ClassVar[str] = "confusion"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", check_rate(self.rate))
-        object.__setattr__(self, "whole", check_flag(self.whole, "whole"))
+        for flag in ("whole", "one_way"):
+            object.__setattr__(self, flag, check_flag(getattr(self, flag), flag))
+        if self.pairs is not None and self.one_way:
+            raise InvalidInputError("pairs or one_way", got="both", fix="name the pairs of one direction alone")
         if self.pairs is not None:
             object.__setattr__(self, "pairs", _checked_pairs(self.pairs))
 
     def transition(self, classes: Classes) -> NDArray[np.float64]:
         """Return the probability that a part of a class (row) gets each name (column), float64 (K, K)."""
-        pairs = confused_pairs(classes) if self.pairs is None else self.pairs
+        pairs = confused_pairs(classes, one_way=self.one_way) if self.pairs is None else self.pairs
         if not pairs:
             raise InvalidInputError(
                 "pairs of classes that are confused",
@@ -238,59 +276,6 @@ class LeftRightSwap(MaskNoise):
         table = np.arange(256, dtype=np.uint8)
         table[pairs] = pairs[:, ::-1]
         return table[mask]
-
-
-Fill = Literal["around", "background"]
-
-
-@register
-@final
-@dataclass(frozen=True)
-class DroppedPart(MaskNoise):
-    """Parts are left out. Spelled `drop:0.1`, `drop:0.2:fill=background`.
-
-    Parameters
-    ----------
-    rate : float
-        Probability for each part, in [0, 1].
-    fill : {"around", "background"}
-        What a dropped part becomes: the class of the nearest pixel that is not dropped, or background.
-    at_most : float
-        Parts above this share of the mask's foreground stay, in [0, 1]: what people overlook is small.
-
-    Raises
-    ------
-    InvalidInputError
-        If the rate or `at_most` is not in [0, 1], or `fill` is unknown.
-
-    Examples
-    --------
-    >>> glasses = np.array([[13, 13, 13], [13, 4, 13]], np.uint8)
-    >>> DroppedPart(1.0, at_most=0.2).apply_one(glasses, classes="lip", seed=0).tolist()
-    [[13, 13, 13], [13, 13, 13]]
-    """
-
-    rate: float
-    fill: Fill = "around"
-    at_most: float = 1.0
-
-    name: ClassVar[str] = "drop"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", check_rate(self.rate))
-        object.__setattr__(self, "at_most", check_share(self.at_most, "at_most"))
-        check_choice(self.fill, Fill, "fill of dropped parts")
-
-    def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
-        parts = find_parts(mask)
-        dropped = rng.random(len(parts) + 1) < self.rate
-        dropped[0] = False
-        dropped &= parts.areas <= self.at_most * parts.areas[1:].sum()
-        hole = dropped[parts.numbers]
-        if self.fill == "background":
-            mask[hole] = 0
-            return mask
-        return fill_from_around(mask, hole)
 
 
 def _checked_pairs(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 _ROUNDS = 4
 _COMPACTNESS = 1.0  # weight of a superpixel's width against a contrast of 40 grey levels
@@ -17,7 +18,9 @@ def superpixels(
 
     Centres start on a grid, each displaced at random within its cell. Every pixel goes to the nearest of the 3 x 3
     centres around its own grid cell: nearest in place without an image (Voronoi cells), in place and colour with one,
-    where the centres move to the mean of their pixels a few times (SLIC: Achanta et al., TPAMI 2012, in RGB).
+    where the centres move to the mean of their pixels a few times (SLIC: Achanta et al., TPAMI 2012, in RGB). What is
+    cut off from its superpixel, and superpixels under a quarter of a cell, go to the nearest other one, as in the
+    published method's last step.
 
     Parameters
     ----------
@@ -38,8 +41,8 @@ def superpixels(
     Examples
     --------
     >>> cells = superpixels((8, 12), 4, np.random.default_rng(0))
-    >>> int(cells.max()) < 6, bool((np.bincount(cells.ravel()) > 0).all())
-    (True, True)
+    >>> cells.shape, int(cells.max()) < 6
+    ((8, 12), True)
     """
     height, width = shape
     rows, columns = max(1, round(height / size)), max(1, round(width / size))
@@ -64,7 +67,7 @@ def superpixels(
             np.stack([np.bincount(cells, column, len(centres)) for column in features.T], axis=1) / counts[:, None]
         )
         cells = _nearest(features, centres, candidates)
-    return cells.reshape(height, width)
+    return _in_one_piece(cells.reshape(height, width), size)
 
 
 def _neighbourhood(row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.int64]:
@@ -82,3 +85,18 @@ def _nearest(
 ) -> NDArray[np.int64]:
     distances = np.stack([((features - centres[candidate]) ** 2).sum(axis=1) for candidate in candidates])
     return np.asarray(candidates[distances.argmin(axis=0), np.arange(len(features))])
+
+
+def _in_one_piece(cells: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return superpixels made of the largest 4-connected piece of each, grown into what is left of the others."""
+    kept = np.zeros(cells.shape, bool)
+    for number, box in enumerate(ndimage.find_objects(cells + 1)):
+        if box is not None:
+            pieces, _ = ndimage.label(cells[box] == number)
+            areas = np.bincount(pieces.ravel())[1:]
+            if 4 * areas.max() >= size * size:
+                kept[box] |= pieces == areas.argmax() + 1
+    if not kept.any():
+        return cells
+    rows, columns = ndimage.distance_transform_edt(~kept, return_distances=False, return_indices=True)
+    return cells[rows, columns]

@@ -1,4 +1,4 @@
-"""Drawing people: bodies, poses, clothes, hair, scenery and the camera that looks at them.
+"""Drawing people: bodies, poses, clothes and the room behind them.
 
 `scene.render` draws one picture with its mask; the other modules are its parts and are not public.
 """

@@ -1,28 +1,151 @@
-"""Picture and mask, painted together: every shape is one polygon that writes its colour and its class."""
+"""Picture and mask, painted together: every shape writes its colour and its class."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from noisycorrect_seg.people.loft import Loft, Points
-from noisycorrect_seg.people.materials import Colour, Material, Values, albedo, noise_at
+PATTERNS = ("stripes", "bars", "dots")
+Point = NDArray[np.float64]
+Field = NDArray[np.float64]
+
+
+class Shape(Protocol):
+    """A region of the plane; all numbers are pixels, y down."""
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return left, top, right and low ends of what the shape covers."""
+
+    def distance(self, x: Field, y: Field) -> Field:
+        """Return the distance to the shape's outline, negative inside; near the outline it is that in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Capsule:
+    """Two discs and what lies between them: a limb.
+
+    The distance is that of Quilez's "rounded cone" without its bevel: the radius at the nearest place of the middle
+    line. It is exact where both radii are equal.
+    """
+
+    start: Point
+    end: Point
+    first: float
+    last: float
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the ends of both discs."""
+        (a, b), (c, d), r = self.start, self.end, max(self.first, self.last)
+        return min(a, c) - r, min(b, d) - r, max(a, c) + r, max(b, d) + r
+
+    def distance(self, x: Field, y: Field) -> Field:
+        """Return the distance to the outline."""
+        (a, b), (dx, dy) = self.start, self.end - self.start
+        share = ((x - a) * dx + (y - b) * dy) / max(dx * dx + dy * dy, 1e-9)
+        np.clip(share, 0, 1, out=share)
+        radius = self.first + share * (self.last - self.first)
+        return np.hypot(x - a - share * dx, y - b - share * dy) - radius
+
+
+@dataclass(frozen=True, eq=False)
+class Ellipse:
+    """An ellipse, turned clockwise by an angle in radians."""
+
+    centre: Point
+    across: float
+    down: float
+    turn: float = 0.0
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the ends of the circle around it."""
+        r, (x, y) = max(self.across, self.down), self.centre
+        return x - r, y - r, x + r, y + r
+
+    def distance(self, x: Field, y: Field) -> Field:
+        """Return the distance to first order: the implicit function over its gradient."""
+        c, s = math.cos(self.turn), math.sin(self.turn)
+        u, v = x - self.centre[0], y - self.centre[1]
+        u, v = (c * u + s * v) / self.across, (c * v - s * u) / self.down
+        radius = np.hypot(u, v)
+        slope = np.hypot(u / self.across, v / self.down) / np.maximum(radius, 1e-6)
+        return (radius - 1) / np.maximum(slope, 1e-6)
+
+
+@dataclass(frozen=True, eq=False)
+class Polygon:
+    """A polygon, convex or not, grown by a radius, which rounds its corners."""
+
+    points: Point  # (n, 2)
+    radius: float = 0.0
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the ends of its corners."""
+        (a, b), (c, d) = self.points.min(axis=0) - self.radius, self.points.max(axis=0) + self.radius
+        return a, b, c, d
+
+    def distance(self, x: Field, y: Field) -> Field:
+        """Return the distance to the nearest edge; inside is where a ray to the right meets edges an odd number."""
+        inside = np.zeros(x.shape, bool)
+        nearest = np.full(x.shape, np.inf)
+        for (a, b), (c, d) in zip(self.points, np.roll(self.points, -1, axis=0), strict=True):
+            dx, dy = c - a, d - b
+            share = ((x - a) * dx + (y - b) * dy) / max(dx * dx + dy * dy, 1e-9)
+            np.clip(share, 0, 1, out=share)
+            np.minimum(nearest, np.hypot(x - a - share * dx, y - b - share * dy), out=nearest)
+            if dy:
+                inside ^= ((b > y) != (d > y)) & (x < a + dx * (y - b) / dy)
+        return np.where(inside, -nearest, nearest) - self.radius
+
+
+@dataclass(frozen=True, eq=False)
+class Paint:
+    """What a shape is painted with.
+
+    Attributes
+    ----------
+    colour : ndarray of float64, shape (3,)
+        RGB, 0..255.
+    other : ndarray of float64, shape (3,), or None
+        The second colour of a pattern; None is plain.
+    pattern : str
+        One of `PATTERNS`.
+    """
+
+    colour: Field
+    other: Field | None = None
+    pattern: str = "stripes"
+
+    def at(self, x: Field, y: Field) -> Field:
+        """Return the colours (..., 3) of places in units of a pattern's period."""
+        if self.other is None:
+            return np.broadcast_to(self.colour, (*x.shape, 3))
+        waves = {"stripes": np.sin(2 * np.pi * y), "bars": np.sin(2 * np.pi * x)}
+        wave = waves[self.pattern] if self.pattern in waves else waves["stripes"] * waves["bars"] * 2 - 0.7
+        mix = np.clip(0.5 + 1.5 * wave, 0, 1)[..., None]
+        mixed: Field = self.colour * (1 - mix) + self.other * mix
+        return mixed
+
+    def darker(self, factor: float) -> Paint:
+        """Return the paint with its colours multiplied."""
+        return Paint(self.colour * factor, None if self.other is None else self.other * factor, self.pattern)
 
 
 class Canvas:
     """What is being painted.
 
+    A shape's colour covers the part of each pixel that the shape does, so that pictures are smooth; its class goes to
+    the pixels whose centre it covers, so that masks are exact.
+
     Parameters
     ----------
-    colour : ndarray of float32, shape (H, W, 3)
-        The scenery, 0..255; painted on in place.
-    light : tuple of float
-        Direction (x, y, z) towards the light, unit length, z to the camera.
-    ambient : float
-        Share of light from everywhere.
+    colour : ndarray of float64, shape (H, W, 3)
+        What is behind everything, 0..255; painted on in place.
+    light : float
+        How much lighter a shape is at its left than at its middle, a share; negative is darker.
 
     Attributes
     ----------
@@ -30,66 +153,33 @@ class Canvas:
         Class of the frontmost shape at each pixel; 0 where there is none.
     """
 
-    def __init__(self, colour: NDArray[np.float32], light: tuple[float, float, float], ambient: float) -> None:
-        self.colour = np.ascontiguousarray(colour)
+    def __init__(self, colour: Field, light: float) -> None:
+        self.colour, self.light = colour, light
         self.labels: NDArray[np.uint8] = np.zeros(colour.shape[:2], np.uint8)
-        self.light, self.ambient = light, ambient
-        self._flat_colour = self.colour.reshape(-1, 3)
-        self._flat_labels = self.labels.reshape(-1)
 
-    def paint(self, polygon: Points, label: int, material: Material, frame: Loft, scale: float) -> None:
-        """Paint a polygon, float64 (n, 2) pixels, as a part of the surface `frame`; `scale` is a body height in pixels.
+    def paint(self, shape: Shape, label: int, paint: Paint, *, period: float = 1.0) -> None:
+        """Paint a shape with a class; a pattern repeats every `period` pixels."""
+        rows, columns, x, y = self._window(shape)
+        left, _, right, _ = shape.box()
+        distance = shape.distance(x, y)
+        cover = np.clip(0.5 - distance, 0, 1)[..., None]
+        aside = np.clip((x - (left + right) / 2) / max(right - left, 1.0) * 2, -1, 1)
+        colours = paint.at(x / period, y / period) * (1 - self.light * aside)[..., None]
+        window = self.colour[rows, columns]
+        window += cover * (colours - window)
+        self.labels[rows, columns][distance < 0] = label
 
-        The surface is shaded as a half cylinder around the frame's axis (Lambert), with creases from smooth noise.
-        """
-        flat, xs, ys = self._inside(polygon)
-        if not flat.size:
-            return
-        t, u = frame.coordinates(xs, ys)
-        np.minimum(np.maximum(u, -0.97, out=u), 0.97, out=u)
-        along = t * np.float32(frame.length / scale)
-        # The cloth wraps around: a pattern across the limb is dense at its outline.
-        across = u * np.float32(float(np.max(frame.right - frame.left)) / (2 * scale))
-        shade = self._shade(along, across, u, material, frame)
-        self._flat_colour[flat] = albedo(material, along, across) * shade[:, None]
-        self._flat_labels[flat] = label
+    def tint(self, shape: Shape, factor: float) -> None:
+        """Multiply the colours inside a shape, as a shadow does; classes stay."""
+        rows, columns, x, y = self._window(shape)
+        cover = np.clip(0.5 - shape.distance(x, y), 0, 1)[..., None]
+        self.colour[rows, columns] *= 1 - cover * (1 - factor)
 
-    def flat(self, polygon: Points, label: int, colour: Colour) -> None:
-        """Paint a polygon in one colour."""
-        flat, _, _ = self._inside(polygon)
-        self._flat_colour[flat] = colour
-        self._flat_labels[flat] = label
-
-    def tint(self, polygon: Points, factor: float) -> None:
-        """Multiply the colours inside a polygon, as a shadow or a blush does; classes stay."""
-        flat, _, _ = self._inside(polygon)
-        self._flat_colour[flat] *= np.float32(factor)
-
-    def _shade(self, along: Values, across: Values, u: Values, material: Material, frame: Loft) -> Values:
-        x, y, z = self.light
-        lit = u * np.float32(x * frame.across[0] + y * frame.across[1]) + np.sqrt(1 - u * u) * np.float32(z)
-        np.maximum(lit, 0, out=lit)
-        shade = lit * np.float32(1.15 * (1 - self.ambient)) + np.float32(self.ambient)
-        if material.folds:
-            a, b = np.float32(material.phase[0]), np.float32(material.phase[1])
-            crease = noise_at(14, along * 190 + a, across * 330 + b)
-            shade *= 1 + np.float32(material.folds * 0.55) * crease.clip(-1.8, 1.8)
-        if material.gloss:
-            shade += np.float32(material.gloss) * lit**8
-        return np.asarray(shade, np.float32)
-
-    def _inside(self, polygon: Points) -> tuple[NDArray[np.int64], Values, Values]:
-        """Return flat indices and coordinates of the pixels inside a polygon, cut at the canvas."""
+    def _window(self, shape: Shape) -> tuple[slice, slice, Field, Field]:
+        """Return rows and columns around a shape, cut at the canvas, and their pixels' centres."""
         height, width = self.labels.shape
-        low, high = polygon.min(axis=0), polygon.max(axis=0)
-        x0, y0 = max(math.floor(low[0]), 0), max(math.floor(low[1]), 0)
-        x1, y1 = min(math.ceil(high[0]), width - 1), min(math.ceil(high[1]), height - 1)
-        if x0 > x1 or y0 > y1:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32)
-        stencil = Image.new("L", (x1 - x0 + 1, y1 - y0 + 1))
-        # Pillow cuts coordinates to whole numbers and draws outlines inclusively: round, not floor.
-        ImageDraw.Draw(stencil).polygon(np.rint(polygon - (x0, y0)).ravel().tolist(), fill=1)
-        rows, columns = np.divmod(np.flatnonzero(np.frombuffer(stencil.tobytes(), np.uint8)), x1 - x0 + 1)
-        rows += y0
-        columns += x0
-        return rows * width + columns, columns.astype(np.float32), rows.astype(np.float32)
+        left, top, right, low = shape.box()
+        y0, y1 = (min(max(end, 0), height) for end in (math.floor(top - 1), math.ceil(low + 1)))
+        x0, x1 = (min(max(end, 0), width) for end in (math.floor(left - 1), math.ceil(right + 1)))
+        y, x = np.mgrid[y0:y1, x0:x1] + 0.5
+        return slice(y0, y1), slice(x0, x1), x, y

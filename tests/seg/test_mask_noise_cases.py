@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
-from noisycorrect_seg.classes import ATR, CCP, LIP, PASCAL
+from noisycorrect_seg.classes import ATR, CCP, LIP, PASCAL, PEOPLE
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts
 from noisycorrect_seg.noise.semantic import rename
 from noisycorrect_seg.noise.shapes import most_frequent, moved_part
@@ -108,7 +108,27 @@ def test_radii_are_uniform_in_both_directions() -> None:
     assert np.abs(counts - expected).max() < 4 * np.sqrt(0.125 * 0.875 / 1500)
 
 
+def test_borders_of_one_side_move_there_alone_and_together() -> None:
+    mask = np.zeros((25, 25), np.uint8)
+    mask[4:10, 4:20], mask[14:20, 4:20] = 1, 2
+    for side, wrong in (("in", 0), ("out", 1)):
+        for together in (False, True):
+            noisy = noise.Boundary(3, side=side, together=together).apply([mask] * 40, classes="lip", seed=0)
+            assert all(
+                ((each > 0) >= (mask > 0)).all() if wrong else ((each > 0) <= (mask > 0)).all() for each in noisy.masks
+            )
+            assert noisy.rate > 0.05
+            areas = {((each == 1).sum(), (each == 2).sum()) for each in noisy.masks}
+            assert len(areas) > 3
+            assert all(one == two for one, two in areas) == together
+    touching = np.repeat(np.array([1, 2], np.uint8), 6)[None].repeat(6, axis=0)
+    drawn = noise.Boundary(3, side="out", together=True).apply([touching] * 5, classes="lip", seed=0)
+    assert drawn.rate == 0, "between two parts nothing moves"
+
+
 # Markov boundary
+
+PUBLISHED = {"hand": 0.0, "smooth": False}
 
 
 @pytest.mark.parametrize(("theta1", "operation"), [(1.0, ndimage.binary_dilation), (0.0, ndimage.binary_erosion)])
@@ -116,7 +136,7 @@ def test_certain_steps_are_dilations_and_erosions(theta1: float, operation: obje
     region = np.random.default_rng(0).random((20, 22)) < 0.3
     region = ndimage.binary_dilation(region, iterations=2) & ~ndimage.binary_dilation(~region, iterations=0)
     region[:, 15:] = False
-    model = noise.MarkovBoundary(2, theta1=theta1, theta2=1.0)
+    model = noise.MarkovBoundary(2, theta1=theta1, theta2=1.0, **PUBLISHED)
     noisy = model.apply_one(region.astype(np.uint8) * 3, classes="lip", seed=0)
     # An erosion does not eat in from the picture's border: there is no neighbour to lose to.
     options = {"border_value": 1} if theta1 == 0 else {}
@@ -127,11 +147,15 @@ def test_certain_steps_are_dilations_and_erosions(theta1: float, operation: obje
 def test_steps_draw_for_each_border_pixel() -> None:
     mask = np.zeros((4000, 3), np.uint8)
     mask[:, 0] = 1
-    noisy = noise.MarkovBoundary(1, theta1=1.0, theta2=0.3).apply_one(mask, classes="lip", seed=0)
+    noisy = noise.MarkovBoundary(1, theta1=1.0, theta2=0.3, **PUBLISHED).apply_one(mask, classes="lip", seed=0)
     assert not noisy[:, 2].any()
     assert abs(noisy[:, 1].mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 4000)
     expands = [
-        bool(noise.MarkovBoundary(1, theta1=0.8, theta2=1.0).apply_one(mask[:4], classes="lip", seed=seed)[0, 1])
+        bool(
+            noise.MarkovBoundary(1, theta1=0.8, theta2=1.0, **PUBLISHED).apply_one(mask[:4], classes="lip", seed=seed)[
+                0, 1
+            ]
+        )
         for seed in range(400)
     ]
     assert abs(np.mean(expands) - 0.8) < 4 * np.sqrt(0.16 / 400)
@@ -139,22 +163,49 @@ def test_steps_draw_for_each_border_pixel() -> None:
 
 def test_growing_classes_do_not_take_from_each_other() -> None:
     mask = np.array([[1, 1, 2, 2, 0, 0]], np.uint8)
-    noisy = noise.MarkovBoundary(1, theta1=1.0, theta2=1.0).apply_one(mask, classes="lip", seed=0)
+    noisy = noise.MarkovBoundary(1, theta1=1.0, theta2=1.0, **PUBLISHED).apply_one(mask, classes="lip", seed=0)
     assert noisy.tolist() == [[1, 1, 2, 2, 2, 0]]
-    noisy = noise.MarkovBoundary(1, theta1=0.0, theta2=1.0).apply_one(mask, classes="lip", seed=0)
+    noisy = noise.MarkovBoundary(1, theta1=0.0, theta2=1.0, **PUBLISHED).apply_one(mask, classes="lip", seed=0)
     assert noisy.tolist() == [[1, 1, 2, 0, 0, 0]]
 
 
 def test_flips_go_to_other_classes_of_the_mask() -> None:
     mask = np.repeat(np.array([0, 4, 9], np.uint8), 2000)[None]
-    noisy = noise.MarkovBoundary(0, theta3=0.25).apply_one(mask, classes="lip", seed=0)
+    noisy = noise.MarkovBoundary(0, theta3=0.25, **PUBLISHED).apply_one(mask, classes="lip", seed=0)
     assert set(np.unique(noisy)) == {0, 4, 9}
     assert abs((noisy != mask).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 6000)
-    assert noise.MarkovBoundary(0, theta3=1.0).apply_one(mask, classes="lip", seed=0).tolist() != mask.tolist()
+    assert (
+        noise.MarkovBoundary(0, theta3=1.0, **PUBLISHED).apply_one(mask, classes="lip", seed=0).tolist()
+        != mask.tolist()
+    )
     smooth = noise.MarkovBoundary(0, theta3=0.25, smooth=True)
     square = np.zeros((40, 40), np.uint8)
     square[10:30, 10:30] = 6
     assert (smooth.apply_one(square, classes="lip", seed=0) != square).mean() < 0.06
+
+
+@pytest.mark.parametrize("hand", [0.0, 1.5, 4.0])
+def test_a_hand_moves_pixels_together_and_as_many(hand: float) -> None:
+    mask = np.zeros((1200, 60), np.uint8)
+    mask[:, ::4] = 1
+    model = noise.MarkovBoundary(1, theta1=1.0, theta2=0.2, hand=hand, smooth=False)
+    grown = (model.apply_one(mask, classes="lip", seed=0) == 1)[:, 1::4]
+    # Draws over about 4 pi hand^2 pixels are one.
+    assert abs(grown.mean() - 0.2) < 4 * np.sqrt(0.16 * max(1, 4 * np.pi * hand**2) / grown.size)
+    alike = (grown[1:] == grown[:-1]).mean()
+    assert alike > 0.85 if hand else abs(alike - 0.68) < 0.02
+
+
+def test_smooth_borders_are_shorter_than_the_published_process_leaves() -> None:
+    disc = (np.hypot(*(np.mgrid[:60, :60] - 29.5)) < 20).astype(np.uint8)
+
+    def border(mask: np.ndarray) -> int:
+        return int((mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum())
+
+    drawn = noise.MarkovBoundary(30).apply([disc] * 5, classes="lip", seed=0)
+    published = noise.MarkovBoundary(30, hand=0, smooth=False).apply([disc] * 5, classes="lip", seed=0)
+    assert sum(map(border, drawn.masks)) < 0.7 * sum(map(border, published.masks))
+    assert drawn.foreground_rate() > 0.03
 
 
 # Names
@@ -190,6 +241,18 @@ def test_default_pairs_follow_the_class_list() -> None:
     assert noise.confused_pairs(PASCAL) == ()
 
 
+def test_one_way_pairs_have_no_way_back() -> None:
+    for classes in (LIP, ATR, CCP, PEOPLE):
+        pairs = noise.confused_pairs(classes, one_way=True)
+        assert pairs
+        assert not {(b, a) for a, b in pairs} & set(pairs)
+    mask = np.array([[7, 0, 5, 0, 7]], np.uint8)
+    noisy = noise.Confusion(1.0, one_way=True).apply_one(mask, classes="lip", seed=0)
+    assert noisy.tolist() == [[5, 0, 5, 0, 5]], "coats are called upper clothes, never the other way"
+    with pytest.raises(InvalidInputError, match="pairs or one_way; got both"):
+        noise.Confusion(0.2, pairs=((5, 7),), one_way=True)
+
+
 def test_a_matrix_names_parts() -> None:
     classes = ["none", "a", "b"]
     matrix = ((0.0, 1.0, 0.0), (0.0, 0.2, 0.8), (0.5, 0.0, 0.5))
@@ -220,15 +283,83 @@ def test_swaps_are_of_pairs() -> None:
     assert not noise.LeftRightSwap(1.0).apply([mask % 7], classes=PASCAL, seed=0).changed[0].any()
 
 
-def test_dropped_parts_become_what_is_around_them() -> None:
-    mask = np.array([[0, 0, 0, 0, 0], [0, 13, 13, 13, 13], [0, 13, 4, 4, 13], [0, 13, 13, 13, 13]], np.uint8)
-    around = noise.DroppedPart(1.0, at_most=0.3).apply_one(mask, classes="lip", seed=0)
-    assert around.tolist() == np.where(mask == 4, 13, mask).tolist()
-    background = noise.DroppedPart(1.0, fill="background", at_most=0.3).apply_one(mask, classes="lip", seed=0)
-    assert background.tolist() == np.where(mask == 4, 0, mask).tolist()
-    assert not noise.DroppedPart(1.0).apply_one(mask, classes="lip", seed=0).any()
-    kept = [noise.DroppedPart(0.3, at_most=0.3).apply_one(mask, classes="lip", seed=s)[2, 2] == 4 for s in range(400)]
+FACE = np.array(
+    [[0, 0, 0, 0, 0, 0], [0, 13, 13, 13, 13, 0], [0, 13, 4, 4, 13, 0], [0, 13, 13, 13, 13, 0], [0] * 6], np.uint8
+)
+
+
+def test_dropped_parts_become_what_is_behind_them() -> None:
+    def dropped(mask: np.ndarray, **options: object) -> np.ndarray:
+        return noise.DroppedPart(1.0, at_most=0.4, **options).apply_one(mask, classes="lip", seed=0)  # type: ignore[arg-type]
+
+    assert dropped(FACE).tolist() == np.where(FACE == 4, 13, FACE).tolist(), "glasses lie in the face"
+    assert dropped(FACE, fill="background").tolist() == np.where(FACE == 4, 0, FACE).tolist()
+    for place, left in (((1, 1), 0), ((2, 2), 13)):
+        mole = np.where(FACE == 4, 13, FACE)
+        mole[place] = 2
+        assert dropped(mole)[place] == left, "at its rim nobody drew anything"
+        assert dropped(mole, fill="around")[place] in (0, 13)
+    between = np.where(FACE == 4, 13, FACE)
+    between[2, 2], between[2, 3] = 2, 255
+    assert dropped(between)[2, 2] == 13, "pixels without a label say nothing"
+    assert dropped(FACE[1:])[1, 2] == 13
+    assert dropped(FACE[2:, 2:])[0, 0] == 0, "what is cut at the border may go on there"
+    assert not noise.DroppedPart(1.0).apply_one(FACE, classes="lip", seed=0).any()
+    kept = [noise.DroppedPart(0.3, at_most=0.3).apply_one(FACE, classes="lip", seed=s)[2, 2] == 4 for s in range(400)]
     assert abs(np.mean(kept) - 0.7) < 4 * np.sqrt(0.21 / 400)
+
+
+def test_a_part_between_two_others_leaves_background() -> None:
+    mask = np.full((5, 7), 5, np.uint8)
+    mask[:, 4:] = 9
+    mask[2, 3:5] = 14
+    noisy = noise.DroppedPart(1.0, at_most=0.1).apply_one(mask, classes="lip", seed=0)
+    assert noisy.tolist() == np.where(mask == 14, 0, mask).tolist()
+
+
+def test_classes_are_omitted_whole_and_at_their_rate() -> None:
+    mask = np.array([[0, 18, 0, 9, 0, 18, 0, 19, 0, 2]], np.uint8)
+    noisy = noise.OmittedClass(0.3, only=(19, 18)).apply([mask] * 500, classes="lip", seed=0)
+    drawn = np.stack(noisy.masks)[:, 0]
+    assert ((drawn[:, 1] == 18) == (drawn[:, 5] == 18)).all(), "all parts of a class together"
+    assert (drawn[:, [0, 2, 3, 4, 6, 8, 9]] == mask[0, [0, 2, 3, 4, 6, 8, 9]]).all(), "others stay"
+    for column in (1, 7):
+        assert abs((drawn[:, column] == 0).mean() - 0.3) < 4 * np.sqrt(0.21 / 500)
+    assert abs(((drawn[:, 1] == 0) & (drawn[:, 7] == 0)).mean() - 0.09) < 4 * np.sqrt(0.08 / 500)
+    assert not noise.OmittedClass(1.0).apply_one(mask, classes="lip", seed=0).any()
+
+
+# Annotators
+
+
+def test_an_annotator_has_the_same_habits_in_every_mask() -> None:
+    crowd = noise.Annotators(3, strength=0.8, style=1)
+    masks = [np.kron(FACE + np.uint8(shift), np.ones((6, 6), np.uint8)) for shift in range(4)] * 8
+    noisy = crowd.apply(masks, classes="lip", seed=7)
+    who = [crowd.annotator(seed=7, index=index) for index in range(len(masks))]
+    assert set(who) == {0, 1, 2}
+    assert len({str(crowd.habits(number, "lip", 30)) for number in who}) == 3
+    assert [str(crowd.habits(number, "lip", 30)) for number in range(3)] == [
+        str(noise.Annotators(3, strength=0.8, style=1).habits(number, "lip", 30)) for number in range(3)
+    ]
+    for number in range(3):
+        own = crowd.habits(number, "lip", masks[0].shape[0])
+        omitted = {label for model in own.models if isinstance(model, noise.OmittedClass) for label in model.only or ()}
+        left = sum(
+            int((noisy.masks[place] == label).sum()) for place in range(32) if who[place] == number for label in omitted
+        )
+        had = sum(
+            int((masks[place] == label).sum()) for place in range(32) if who[place] == number for label in omitted
+        )
+        assert left <= 0.35 * had
+    assert noise.Annotators(3, strength=0).apply(masks, classes="lip", seed=0).rate == 0
+    assert [crowd.annotator(seed=8, index=index) for index in range(32)] != who, "who draws is the seed's"
+
+
+@pytest.mark.parametrize("number", [-1, 3, 1.5])
+def test_only_annotators_that_are_there_have_habits(number: object) -> None:
+    with pytest.raises(InvalidInputError):
+        noise.Annotators(3).habits(number, "lip", 64)  # type: ignore[arg-type]
 
 
 # Shapes
@@ -284,6 +415,10 @@ def test_superpixels_are_small_and_follow_colours() -> None:
     mask[:, 17:] = 5
     model = noise.Superpixel(8)
     assert model.apply_one(mask, classes="lip", seed=0, image=image).tolist() == mask.tolist()
+    speckled = image.copy()
+    speckled[4::9, 3::7] = 255
+    tiny = superpixels((60, 40), 8, np.random.default_rng(0), speckled)
+    assert all(ndimage.label(tiny == number)[1] == 1 for number in np.unique(tiny)), "no specks"
     assert (model.apply_one(mask, classes="lip", seed=0) != mask).mean() > 0.02
 
 
@@ -352,6 +487,15 @@ def test_the_realistic_mixture_fits_the_classes_and_the_size() -> None:
         ),
         (lambda: noise.DroppedPart(0.1, fill="arround"), "did you mean 'around'"),  # type: ignore[arg-type]
         (lambda: noise.DroppedPart(0.1, at_most=2.0), "at_most"),
+        (lambda: noise.Boundary(2, side="inn"), "did you mean 'in'"),  # type: ignore[arg-type]
+        (lambda: noise.MarkovBoundary(hand=-1), "a hand in pixels"),
+        (lambda: noise.OmittedClass(0.1, fill="behnd"), "did you mean 'behind'"),  # type: ignore[arg-type]
+        (lambda: noise.OmittedClass(0.1, only=()), "class numbers from 1 on"),
+        (lambda: noise.OmittedClass(0.1, only=(0, 3)), "class numbers from 1 on"),
+        (lambda: noise.OmittedClass(0.1, only=("hat",)), "class numbers from 1 on"),  # type: ignore[arg-type]
+        (lambda: noise.Annotators(0), "count to be a whole number >= 1"),
+        (lambda: noise.Annotators(2, strength=1.5), r"a strength in \[0, 1\]"),
+        (lambda: noise.Annotators(2, style=-1), "style to be a whole number >= 0"),
         (lambda: noise.PartAffine(0.1, angle=-3.0), "angle, finite and at least 0"),
         (lambda: noise.CoarsePolygon(2), "vertices to be a whole number >= 3"),
         (lambda: noise.CoarsePolygon(5, jitter=float("inf")), "jitter in pixels"),
@@ -370,6 +514,8 @@ def test_models_of_other_classes_are_refused() -> None:
     mask = np.zeros((2, 2), np.uint8)
     with pytest.raises(InvalidInputError, match=r"pairs of classes in 0\.\.6; got class 7"):
         noise.Confusion(0.2, pairs=((5, 7),)).apply([mask], classes=PASCAL, seed=0)
+    with pytest.raises(InvalidInputError, match=r"classes in 1\.\.6; got class 18"):
+        noise.OmittedClass(0.2, only=(3, 18)).apply([mask], classes=PASCAL, seed=0)
     with pytest.raises(InvalidInputError, match="none known for 'pascal'"):
         noise.Confusion(0.2).apply([mask], classes=PASCAL, seed=0)
     with pytest.raises(InvalidInputError, match="a matrix of 7 classes; got 2 rows"):

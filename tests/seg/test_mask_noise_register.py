@@ -63,6 +63,6 @@ def test_the_spawn_key_of_a_seed_is_written_down() -> None:
 
 
 def test_a_flag_behind_the_name_is_read_back() -> None:
-    model = noise.MarkovBoundary(smooth=True)
-    assert str(model) == "markov:smooth=true"
+    model = noise.Boundary(together=True)
+    assert str(model) == "boundary:together=true"
     assert noise.parse(str(model)) == model

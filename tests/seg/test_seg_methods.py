@@ -19,11 +19,11 @@ from noisycorrect.labels import Trust
 from noisycorrect.recipe import PLAIN
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.datasets import ParsingDataset
-from noisycorrect_seg.geometry.crops import warp_evidence
+from noisycorrect_seg.geometry.crops import onto_crops, warp_evidence
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
 from noisycorrect_seg.methods.adele import corrected_masks, fitted_curve, growth_curve, scale_consistency, slowdown
-from noisycorrect_seg.methods.frames import into_canonical, onto_crops
+from noisycorrect_seg.methods.frames import into_canonical
 from noisycorrect_seg.task import HumanParsing
 
 GIVEN = Correction()  # masks stay as they are given
@@ -117,14 +117,20 @@ def test_crop_maps_come_back_as_the_definition_says():
     assert 0 < seen.float().mean() < 1
 
 
+def on_crops(maps, extra, size):
+    return onto_crops(
+        maps, extra["matrix"], extra["mirror"], size=size, crop=SIZE, canonical=SIZE, flip_index=SHAPES.flip_index
+    )
+
+
 def test_onto_crops_is_the_tasks_own_warp():
     torch.manual_seed(0)
     maps, crops = torch.rand(2, 3, 8, 6), batch()
     expected = warp_evidence(
         maps, crops.extra["matrix"], crops.extra["mirror"], size=SIZE, canonical=SIZE, flip_index=SHAPES.flip_index
     )
-    torch.testing.assert_close(onto_crops(maps, crops.extra, TASK, SIZE), expected)
-    coarse = onto_crops(maps, crops.extra, TASK, (6, 4))
+    torch.testing.assert_close(on_crops(maps, crops.extra, SIZE), expected)
+    coarse = on_crops(maps, crops.extra, (6, 4))
     torch.testing.assert_close(coarse[:, :, ::5, ::3], expected[:, :, ::15, ::11])  # the corners
 
 
@@ -163,9 +169,7 @@ def test_elr_on_pixels_is_the_papers_formula():
                     p = canonical[place, :, row, column].double()
                     expected[:, row, column] = 0.6 * expected[:, row, column] + 0.4 * p / p.sum()
         torch.testing.assert_close(objective.average[index].double(), expected, atol=1e-5, rtol=0)
-        targets = onto_crops(
-            objective.average[index][None], {k: v[[place]] for k, v in crops.extra.items()}, TASK, (8, 6)
-        )
+        targets = on_crops(objective.average[index][None], {k: v[[place]] for k, v in crops.extra.items()}, (8, 6))
         for row in range(8):
             for column in range(6):
                 block = crops.given[place, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]

@@ -1,0 +1,256 @@
+"""Objects of masks: connected places of one class, what the evidence says of each, and which of them look wrong.
+
+Masks go wrong by the object: an annotator leaves a shoe out, takes a skirt for a dress, draws all outlines too wide.
+All functions work at the resolution of the evidence, on many masks at once, and compare what the evidence says of an
+object with what it says on average of the objects of that class: one that is hard or rare is not argued away.
+
+given : Tensor, shape (n, h, w), int64
+    Given masks; what is outside 0..K-1 is ignored. Class 0 is the background.
+evidence : Tensor, shape (n, K, h, w), float32
+    Probabilities.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+_IN_PLANE = np.zeros((3, 3, 3, 3), bool)  # neighbours lie in the same mask and class, diagonals included
+_IN_PLANE[1, 1] = True
+
+
+class Objects(NamedTuple):
+    """The objects of some masks.
+
+    Attributes
+    ----------
+    ids : Tensor, shape (n, h, w), int64
+        Which object a place belongs to, from 0; -1 where the mask ignores.
+    classes, sizes : Tensor, shape (m,), int64
+        Class and number of places of each object.
+    votes : Tensor, shape (m, K), float32
+        Mean evidence over its places.
+    """
+
+    ids: Tensor
+    classes: Tensor
+    sizes: Tensor
+    votes: Tensor
+
+    @property
+    def own(self) -> Tensor:
+        """Mean evidence of each object's own class, (m,)."""
+        return self.votes.gather(1, self.classes[:, None])[:, 0]
+
+    def places(self, chosen: Tensor) -> Tensor:
+        """Return which places belong to the objects that are chosen, bool (m,)."""
+        return torch.cat([chosen, chosen.new_zeros(1)])[self.ids]
+
+
+def objects_of(masks: Tensor, evidence: Tensor) -> Objects:
+    """Return the connected places of one class of some masks, and the evidence's votes on them.
+
+    Examples
+    --------
+    >>> found = objects_of(torch.tensor([[[1, 0, 1]]]), torch.full((1, 2, 1, 3), 0.5))
+    >>> found.ids.tolist(), found.classes.tolist(), found.sizes.tolist()
+    ([[[1, 0, 2]]], [0, 1, 1], [1, 1, 1])
+    """
+    classes = evidence.shape[1]
+    labels = masks.numpy()
+    numbered, count = ndimage.label(labels[:, None] == np.arange(classes)[:, None, None], _IN_PLANE)
+    ids = torch.from_numpy(numbered.max(1).astype(np.int64)) - 1
+    known = ids >= 0
+    own = torch.zeros(count, dtype=torch.int64).index_put_((ids[known],), masks[known])
+    sizes = torch.bincount(ids[known], minlength=count)
+    sums = torch.zeros(count, classes).index_add_(0, ids[known], evidence.movedim(1, -1)[known])
+    return Objects(ids, own, sizes, sums / sizes[:, None].clamp(min=1))
+
+
+class ClassConfidence(NamedTuple):
+    """How sure the evidence is of the objects of each class, over many masks; two of them may be added field by field.
+
+    Attributes
+    ----------
+    votes, objects : Tensor, shape (K,), float64
+        Sum of the evidence's votes for their own class, and number, of the given objects of each class.
+    hits, places : Tensor, shape (K,), float64
+        Given places of each class that the evidence names so, and all of them.
+    """
+
+    votes: Tensor
+    objects: Tensor
+    hits: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, given: Tensor, evidence: Tensor, least: int) -> ClassConfidence:
+        """Return it over the objects of at least so many places."""
+        classes = evidence.shape[1]
+        found = objects_of(given, evidence)
+        large = found.sizes >= least
+        own, votes = found.classes[large], found.own[large].double()
+        known = given < classes
+        right = given[known & (evidence.argmax(1) == given)]
+        return cls(
+            torch.zeros(classes, dtype=torch.float64).index_add_(0, own, votes),
+            torch.bincount(own, minlength=classes).double(),
+            torch.bincount(right, minlength=classes).double(),
+            torch.bincount(given[known], minlength=classes).double(),
+        )
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean vote for the own class, float32 (K,): confident learning's threshold, of objects; 1 for a class without.
+
+        An object of another class is as sure to be of class k as its vote for k is beside this.
+        """
+        return torch.where(self.objects > 0, self.votes / self.objects.clamp(min=1), 1.0).float()
+
+    @property
+    def recall(self) -> Tensor:
+        """Share of the given places that the evidence names so, float32 (K,); 0 for a class without."""
+        return (self.hits / self.places.clamp(min=1)).float()
+
+
+def missing_objects(
+    given: Tensor, evidence: Tensor, confidence: ClassConfidence, *, least: int, sure: float, ground: float
+) -> Tensor:
+    """Return the places of objects that the evidence sees and the mask has left as background, bool (n, h, w).
+
+    An object of the evidence's most probable classes is missing if the mask has nothing of its class in it or beside
+    it, if at least the share `ground` of it is given background, and if the evidence's vote for it is at least `sure`
+    times that of the given objects of its class (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing
+    objects"; theirs are found by a fixed threshold).
+
+    Parameters
+    ----------
+    given, evidence
+        See the module.
+    confidence : ClassConfidence
+        Over the whole set.
+    least : int
+        Places that an object has at least.
+    sure, ground : float
+        See above; `ground` in [0, 1].
+
+    Examples
+    --------
+    >>> given = torch.tensor([[[0, 0, 0, 1]]])
+    >>> evidence = torch.tensor([[0.1, 0.9, 0.9, 0.1], [0.9, 0.1, 0.1, 0.9]]).reshape(1, 2, 1, 4)
+    >>> confidence = ClassConfidence.of(given, evidence, 1)
+    >>> missing_objects(given, evidence, confidence, least=1, sure=0.9, ground=0.8)
+    tensor([[[ True,  True, False, False]]])
+    """
+    classes = evidence.shape[1]
+    seen = evidence.argmax(1)
+    found = objects_of(seen, evidence)
+    shown = torch.stack([given == number for number in range(classes)], 1).float()
+    beside = F.max_pool2d(shown, 3, stride=1, padding=1).gather(1, seen[:, None])[:, 0] > 0
+    count = len(found.classes)
+    touched = torch.bincount(found.ids[beside], minlength=count)
+    on_ground = torch.bincount(found.ids[given == 0], minlength=count)
+    missing = (found.classes > 0) & (touched == 0) & (found.sizes >= least)
+    missing &= on_ground >= ground * found.sizes
+    missing &= found.own >= sure * confidence.mean[found.classes]
+    reach = F.max_pool2d(found.places(missing).float().unsqueeze(1), 3, stride=1, padding=1)[:, 0] > 0
+    return reach & (given == 0)
+
+
+def misnamed_objects(
+    given: Tensor, evidence: Tensor, confidence: ClassConfidence, *, least: int, sure: float, recall: float
+) -> Tensor:
+    """Return the places of given objects that the evidence takes for objects of another class, bool (n, h, w).
+
+    The vote on an object is put in relation to that on the given objects of each class: confident learning (Northcutt
+    et al. 2021, sec. 3.1), an object being the sample. It is misnamed if the highest relation is that of another class,
+    is at least `sure`, and the evidence knows both classes: names at least the share `recall` of their given places so.
+    Nothing is taken for background here: a network that misses an object is no witness against it.
+
+    Parameters
+    ----------
+    given, evidence, confidence, least
+        As for :func:`missing_objects`.
+    sure, recall : float
+        See above.
+
+    Examples
+    --------
+    >>> given = torch.tensor([[[1, 0, 1, 0, 2]]])
+    >>> votes = torch.tensor([[0.1, 0.8, 0.1, 0.8, 0.1], [0.8, 0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.8, 0.1, 0.8]])
+    >>> evidence = votes.reshape(1, 3, 1, 5)
+    >>> confidence = ClassConfidence.of(given, evidence, 1)
+    >>> misnamed_objects(given, evidence, confidence, least=1, sure=1.0, recall=0.5)
+    tensor([[[False, False,  True, False, False]]])
+    """
+    found = objects_of(given, evidence)
+    relation = found.votes / confidence.mean.clamp(min=1e-6)
+    relation[:, 0] = 0
+    best, suggested = relation.max(1)
+    known = confidence.recall >= recall
+    misnamed = (found.classes > 0) & (suggested != found.classes) & (found.sizes >= least)
+    misnamed &= (best >= sure) & known[suggested] & known[found.classes]
+    misnamed &= found.votes.gather(1, suggested[:, None])[:, 0] > found.own
+    return found.places(misnamed)
+
+
+def shifted_borders(given: Tensor, evidence: Tensor, *, least: int, shift: float) -> Tensor:
+    """Return the places along the outlines of given objects that lie too far out or in all around, bool (n, h, w).
+
+    A given object and the evidence's own object of its class that it meets most of are compared: their difference in
+    size over the places of the outline is how far the outline lies outside or inside on average. A person's uneven hand
+    averages out, a border drawn wide or narrow does not (after Zhu et al. 2023, arXiv:2308.02498, the border's mean
+    signed distance). Of objects that differ by at least `shift` the places where the two differ are returned.
+
+    Parameters
+    ----------
+    given, evidence, least
+        As for :func:`missing_objects`.
+    shift : float
+        In places of the evidence, > 0.
+
+    Examples
+    --------
+    >>> given = torch.zeros(1, 7, 7, dtype=torch.int64)
+    >>> given[0, 1:6, 1:6] = 1
+    >>> evidence = torch.zeros(1, 2, 7, 7)
+    >>> evidence[0, 1, 2:5, 2:5] = 1.0
+    >>> evidence[:, 0] = 1 - evidence[:, 1]
+    >>> int(shifted_borders(given, evidence, least=4, shift=0.5).sum())
+    16
+    """
+    classes = evidence.shape[1]
+    seen = evidence.argmax(1)
+    found, own = objects_of(given, evidence), objects_of(seen, evidence)
+    same = (given == seen) & (found.ids >= 0)
+    pairs = found.ids[same] * len(own.classes) + own.ids[same]
+    met, shared = torch.unique(pairs, return_counts=True)
+    first, second = met // len(own.classes), met % len(own.classes)
+    # Of several partners the one that shares most: written last.
+    order = shared.argsort()
+    partner = torch.full((len(found.classes),), -1).index_put_((first[order],), second[order])
+    overlap = torch.zeros(len(found.classes), dtype=torch.int64).index_put_((first[order],), shared[order])
+    size = torch.where(partner >= 0, own.sizes[partner.clamp(min=0)], 0)
+    outline = _outline(given, found, classes)
+    mean_shift = (found.sizes - size) / outline.clamp(min=1)
+    united = found.sizes + size - overlap
+    shifted = (found.classes > 0) & (partner >= 0) & (found.sizes >= least) & (overlap * 3 > united)
+    shifted &= mean_shift.abs() >= shift
+    outside = found.places(shifted) & (given != seen)
+    takers = torch.zeros(len(own.classes) + 1, dtype=torch.bool)
+    takers[partner[shifted]] = True
+    inside = takers[own.ids] & (given != seen) & (given < classes)
+    return outside | inside
+
+
+def _outline(given: Tensor, found: Objects, classes: int) -> Tensor:
+    """Return how many places of each object lie beside another class or the edge, int64 (m,)."""
+    shown = torch.stack([given == number for number in range(classes)], 1).float()
+    inner = -F.max_pool2d(F.pad(-shown, (1, 1, 1, 1)), 3, stride=1) > 0
+    on_edge = (found.ids >= 0) & ~inner.any(1)
+    return torch.bincount(found.ids[on_edge], minlength=len(found.classes))

@@ -1,0 +1,155 @@
+"""Correction of masks by the object: missing ones are filled in, misnamed ones renamed, shifted outlines moved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noisycorrect.correction.base import CycleEnd, publish
+from noisycorrect.correction.cycle_end import AtCycleEnd
+from noisycorrect.correction.part import Setup
+from noisycorrect.labels import GenerationWriter, Trust
+from noisycorrect.support import distributed
+from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.errors import unknown_name
+from noisycorrect.task import Metrics
+from noisycorrect_seg.geometry.objects import (
+    ClassConfidence,
+    misnamed_objects,
+    missing_objects,
+    shifted_borders,
+)
+from noisycorrect_seg.methods.frames import parsing_task
+
+PARTS = ("missing", "misnamed", "shifted")
+MOST_ASKED = 2048  # images, evenly spaced, that tell how sure the evidence is of each class
+LEAST_MEAN = 0.05  # of the votes for a class: one that is not learnt at all is not multiplied out of nothing
+
+
+class ObjectCorrection(AtCycleEnd):
+    """Masks keep their labels but where an object of theirs looks wrong; there they follow the evidence.
+
+    At the end of a cycle the averaged model predicts, as for :class:`~noisycorrect.AtCycleEnd`, and the mean of its
+    predictions is looked at object by object: :func:`~noisycorrect_seg.geometry.objects.missing_objects`,
+    :func:`~noisycorrect_seg.geometry.objects.misnamed_objects` and
+    :func:`~noisycorrect_seg.geometry.objects.shifted_borders`. Which places follow the evidence is decided anew each
+    time, from the given masks. All else keeps its given label and, evidence and masks being coupled, its detail.
+
+    A class that annotators leave out now and then is predicted less surely than it is there. So evidence is divided by
+    a power of what it says on average of the given objects of each class, as far as objects and labels are concerned.
+
+    Parameters
+    ----------
+    parts : sequence of {"missing", "misnamed", "shifted"}
+        What is looked for.
+    least : int
+        Places of the evidence that an object has at least.
+    sure : float
+        The vote for an object must be at least so many times that of the given objects of its class.
+    recall : float
+        A class takes part in renaming if the evidence names at least this share of its given places so.
+    ground : float
+        Share of a missing object that is given background, at least.
+    shift : float
+        In places of the evidence: how far an outline lies off on average before it is moved.
+    relative : float
+        The power, in [0, 1]; 0 takes the evidence as it is.
+    momentum, keep
+        As for :class:`~noisycorrect.AtCycleEnd`.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range or unknown; when a run starts, if its labels are no masks.
+
+    Examples
+    --------
+    >>> ObjectCorrection(parts=("missing",)).parts
+    ('missing',)
+    """
+
+    def __init__(
+        self,
+        *,
+        parts: tuple[str, ...] = ("missing",),
+        least: int = 3,
+        sure: float = 0.8,
+        recall: float = 0.5,
+        ground: float = 0.8,
+        shift: float = 0.5,
+        relative: float = 0.5,
+        momentum: float | None = None,
+        keep: int | None = 2,
+    ) -> None:
+        super().__init__(momentum=momentum, coupled=True, keep=keep)
+        for part in parts:
+            if part not in PARTS:
+                raise unknown_name("part of the correction of objects", part, PARTS)
+        self.parts = tuple(parts)
+        self.least = whole_number("least", least, least=1)
+        self.sure = finite_number("sure", sure, above=0, fix="0.8 is usual")
+        self.recall = finite_number("recall", recall, above=0, below=1, fix="0.5 is usual")
+        self.ground = finite_number("ground", ground, above=0, below=1, fix="0.8 is usual")
+        self.relative = finite_number("relative", relative, above=0, below=math.nextafter(1, 2), fix="0.5 is usual")
+        self.shift = finite_number("shift", shift, above=0, fix="0.5 is usual")
+
+    def start(self, setup: Setup) -> None:
+        """Check that labels are masks.
+
+        Raises
+        ------
+        InvalidInputError
+            If they are not.
+        """
+        parsing_task(setup)
+        super().start(setup)
+
+    def at_cycle_end(self, end: CycleEnd) -> Metrics | None:
+        """Predict every training image, publish the next generation, and decide which places follow the evidence."""
+        if end.cycle == 0 and not end.stopped:
+            return None
+        with end.store.new_generation(trust=_whole) as writer:
+            metrics = publish(writer, end.predictions(), end.task.metrics())
+            writer.coupled = True
+            kind: Any = end.store.kind
+            mean = self._confidence(writer, kind, Trust(torch.ones(1))).mean
+            writer.class_scale = mean.clamp(min=LEAST_MEAN) ** -self.relative
+            trust = Trust(torch.ones(1), class_scale=writer.class_scale)
+            confidence = self._confidence(writer, kind, trust)
+            for rows, evidence in writer.written():
+                given = _given(kind, rows, evidence)
+                follows = self.follows(given, trust.scaled(evidence), confidence)
+                writer.judge(rows, 1.0 - follows.float())
+        return metrics
+
+    def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence) -> Tensor:
+        """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""
+        found = torch.zeros_like(given, dtype=torch.bool)
+        if "missing" in self.parts:
+            found |= missing_objects(given, evidence, confidence, least=self.least, sure=self.sure, ground=self.ground)
+        if "misnamed" in self.parts:
+            found |= misnamed_objects(given, evidence, confidence, least=self.least, sure=self.sure, recall=self.recall)
+        if "shifted" in self.parts:
+            found |= shifted_borders(given, evidence, least=self.least, shift=self.shift)
+        return found
+
+    def _confidence(self, writer: GenerationWriter, kind: Any, trust: Trust) -> ClassConfidence:
+        """Return how sure scaled evidence is of each class, over all ranks."""
+        sums = torch.zeros(len(ClassConfidence._fields), kind.num_classes, dtype=torch.float64)
+        for rows, evidence in writer.written(most=MOST_ASKED):
+            of_some = ClassConfidence.of(_given(kind, rows, evidence), trust.scaled(evidence), self.least)
+            sums += torch.stack(of_some)
+        return ClassConfidence(*distributed.all_reduce_sum(sums))
+
+
+def _given(kind: Any, rows: np.ndarray, evidence: Tensor) -> Tensor:
+    given: Tensor = kind.beside(rows, evidence)[0]
+    return given
+
+
+def _whole(given: Tensor, evidence: Tensor, generation: int) -> Tensor:
+    return given.float()
