@@ -247,8 +247,7 @@ def composed(given: Tensor, own: Tensor, excess: Tensor, trust: Tensor) -> Tenso
     """
     total = excess.sum(1)
     weight = trust.reshape(len(trust), 1, 1) if trust.dim() == 1 else trust
-    # Rounding must not make the rest negative.
-    share = torch.where(total > LEAST_EXCESS, (weight + (1 - weight) * own).clamp(max=1), 1.0)
+    share = torch.where(total > LEAST_EXCESS, weight + (1 - weight) * own, 1.0).clamp(max=1)
     refined = excess.mul_(((1 - share) / total.clamp(min=LEAST_EXCESS)).unsqueeze(1))
     known = (given >= 0) & (given < excess.shape[1])
     refined.scatter_add_(1, (given * known).unsqueeze(1), share.to(refined.dtype).unsqueeze(1))

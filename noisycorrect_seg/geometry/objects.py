@@ -145,7 +145,7 @@ def missing_objects(
     >>> evidence = torch.tensor([[0.1, 0.9, 0.9, 0.1], [0.9, 0.1, 0.1, 0.9]]).reshape(1, 2, 1, 4)
     >>> confidence = ClassConfidence.of(given, evidence, 1)
     >>> missing_objects(given, evidence, confidence, least=1, sure=0.9, ground=0.8)
-    tensor([[[ True, False, False, False]]])
+    tensor([[[ True,  True, False, False]]])
     """
     classes = evidence.shape[1]
     seen = evidence.argmax(1)
@@ -158,7 +158,8 @@ def missing_objects(
     missing = (found.classes > 0) & (touched == 0) & (found.sizes >= least)
     missing &= on_ground >= ground * found.sizes
     missing &= found.own >= sure * confidence.mean[found.classes]
-    return found.places(missing) & (given == 0)
+    reach = F.max_pool2d(found.places(missing).float().unsqueeze(1), 3, stride=1, padding=1)[:, 0] > 0
+    return reach & (given == 0)
 
 
 def misnamed_objects(

@@ -160,6 +160,13 @@ def test_where_mask_and_evidence_have_one_resolution_and_are_flat_the_coupling_i
     torch.testing.assert_close(found, blend(given, evidence, torch.tensor([0.25])))
 
 
+def test_trust_that_rounding_has_brought_above_1_makes_no_negative_label():
+    excess, trust = torch.full((1, 2, 1, 1), 0.5), torch.full((1, 1, 1), 1 + 2e-7)
+    found = composed(torch.tensor([[[0]]]), torch.zeros(1, 1, 1), excess, trust)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
 def crop_batch(given, evidence, trust, *, mirror=False):
     height, width = given.shape[1:]
     matrix = torch.tensor([[-1.0, 0, width - 1], [0, 1, 0]]) if mirror else torch.eye(2, 3)

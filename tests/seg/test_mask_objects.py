@@ -1,0 +1,238 @@
+"""Objects of masks: which of them look wrong, found by slow searches as well, and their correction in a whole run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from noisycorrect import SelfCorrector
+from noisycorrect.recipe import RECIPES
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg import HumanParsing, ObjectCorrection, ParsingDataset, SyntheticPeople
+from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
+from noisycorrect_seg.geometry.objects import (
+    ClassConfidence,
+    misnamed_objects,
+    missing_objects,
+    objects_of,
+    shifted_borders,
+)
+
+K = 4
+
+
+def maps_of(names, sure=0.9):
+    """Return evidence that names each place so, (n, K, h, w)."""
+    shown = F.one_hot(names, K).movedim(-1, 1).float()
+    return shown * (sure - (1 - sure) / (K - 1)) + (1 - sure) / (K - 1)
+
+
+def slow_objects(mask):
+    """Return the objects of one mask by flooding: a list of (class, set of places)."""
+    left = {(y, x) for y, x in np.ndindex(mask.shape) if mask[y, x] < K}
+    found = []
+    while left:
+        start = left.pop()
+        own, edge = {start}, [start]
+        while edge:
+            y, x = edge.pop()
+            for place in [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
+                if place in left and mask[place] == mask[start]:
+                    left.remove(place)
+                    own.add(place)
+                    edge.append(place)
+        found.append((int(mask[start]), own))
+    return found
+
+
+def test_objects_are_what_flooding_finds():
+    rng = np.random.default_rng(0)
+    masks = torch.from_numpy(rng.choice([0, 1, 2, 3, 255], (3, 9, 7))).long()
+    evidence = torch.from_numpy(rng.dirichlet(np.ones(K), (3, 9, 7))).movedim(-1, 1).float()
+    found = objects_of(masks, evidence)
+    assert (found.ids[masks == 255] == -1).all()
+    count = 0
+    for row in range(3):
+        for number, places in slow_objects(masks[row].numpy()):
+            ys, xs = (torch.tensor(side) for side in zip(*sorted(places), strict=True))
+            (one,) = found.ids[row][ys, xs].unique().tolist()
+            assert found.classes[one] == number
+            assert found.sizes[one] == len(places)
+            torch.testing.assert_close(found.votes[one], evidence[row][:, ys, xs].mean(1))
+            count += 1
+    assert count == len(found.classes)
+
+
+def test_confidence_is_the_mean_vote_of_the_given_objects():
+    given = torch.tensor([[[1, 1, 0, 1, 255]], [[2, 0, 0, 0, 0]]])
+    names = torch.tensor([[[1, 1, 0, 2, 1]], [[0, 0, 0, 0, 0]]])
+    evidence = maps_of(names, 0.7)
+    found = ClassConfidence.of(given, evidence, least=1)
+    torch.testing.assert_close(found.mean, torch.tensor([0.7, 0.4, 0.1, 1.0]))
+    torch.testing.assert_close(found.recall, torch.tensor([1.0, 2 / 3, 0.0, 0.0]))
+    large = ClassConfidence.of(given, evidence, least=2)
+    torch.testing.assert_close(large.mean, torch.tensor([0.7, 0.7, 1.0, 1.0]))
+    both = ClassConfidence(*(a + b for a, b in zip(found, found, strict=True)))
+    torch.testing.assert_close(both.mean, found.mean)
+
+
+SURE = ClassConfidence(*(torch.ones(K, dtype=torch.float64) for _ in range(4)))  # sure of all, misses nothing
+
+
+def missing(given, evidence, **how):
+    return missing_objects(given, evidence, SURE, **({"least": 2, "sure": 0.8, "ground": 0.8} | how))
+
+
+def test_an_object_left_out_is_missing():
+    names = torch.zeros(1, 5, 6, dtype=torch.int64)
+    names[0, 1:3, 1:4] = 2
+    given = torch.zeros_like(names)
+    around = torch.zeros_like(names, dtype=torch.bool)
+    around[0, 0:4, 0:5] = True
+    assert torch.equal(missing(given, maps_of(names)), around)
+
+
+@pytest.mark.parametrize("change", ["beside", "unsure", "small", "not on ground"])
+def test_what_is_no_missing_object(change):
+    names = torch.zeros(1, 5, 6, dtype=torch.int64)
+    names[0, 1:3, 1:4] = 2
+    given, how, sure = torch.zeros_like(names), {}, 0.9
+    if change == "beside":
+        given[0, 3, 4] = 2  # touches it with a corner
+    elif change == "unsure":
+        sure = 0.7
+    elif change == "small":
+        how = {"least": 7}
+    else:
+        given[0, 1, 1:3] = 1
+    assert not missing(given, maps_of(names, sure), **how).any()
+
+
+def test_misnamed_objects_are_told_by_their_class_and_not_by_the_most_probable_one():
+    """A class that the evidence is never sure of needs less of a vote than one that it is always sure of."""
+    given = torch.tensor([[[1, 1, 0, 3, 3, 0, 1, 1]]])
+    evidence = maps_of(given, 0.9)
+    evidence[0, :, 0, 6:] = torch.tensor([0.0, 0.35, 0.2, 0.45])[:, None]
+    sure = ClassConfidence(SURE.votes * torch.tensor([0.9, 0.9, 0.9, 0.9]).double(), *SURE[1:])
+    weak = ClassConfidence(SURE.votes * torch.tensor([0.9, 0.9, 0.9, 0.4]).double(), *SURE[1:])
+    how = {"least": 2, "sure": 1.0, "recall": 0.5}
+    assert not misnamed_objects(given, evidence, sure, **how).any()
+    assert misnamed_objects(given, evidence, weak, **how)[0, 0].tolist() == [False] * 6 + [True] * 2
+    unknown = ClassConfidence(weak.votes, weak.objects, torch.tensor([1.0, 1, 1, 0.4]).double(), weak.places)
+    assert not misnamed_objects(given, evidence, unknown, **how).any()
+
+
+def test_an_object_is_never_taken_for_background():
+    given = torch.tensor([[[1, 1, 0, 0]]])
+    evidence = maps_of(torch.zeros(1, 1, 4, dtype=torch.int64))
+    assert not misnamed_objects(given, evidence, SURE, least=1, sure=0.1, recall=0.0).any()
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_an_outline_that_is_off_all_around_is_found(wide):
+    small, large = torch.zeros(1, 12, 12, dtype=torch.int64), torch.zeros(1, 12, 12, dtype=torch.int64)
+    small[0, 3:9, 3:9], large[0, 2:10, 2:10] = 1, 1
+    given, seen = (large, small) if wide else (small, large)
+    assert torch.equal(shifted_borders(given, maps_of(seen), least=4, shift=0.5), given != seen)
+    assert not shifted_borders(given, maps_of(seen), least=4, shift=2.0).any()
+
+
+def test_an_uneven_outline_is_not_shifted():
+    given, seen = torch.zeros(1, 12, 12, dtype=torch.int64), torch.zeros(1, 12, 12, dtype=torch.int64)
+    given[0, 3:9, 3:9], seen[0, 4:10, 3:9] = 1, 1
+    assert not shifted_borders(given, maps_of(seen), least=4, shift=0.25).any()
+
+
+# ---------------------------------------------------------------- in a run
+
+
+class Coloured:
+    """Masks whose images show each class in its colour: what a network that is always right sees."""
+
+    def __init__(self, people, noise):
+        self.people, self.classes, self.noise = people, people.classes, noise
+        self.right = [people.mask(index) for index in range(len(people))]
+
+    def __len__(self):
+        return len(self.right)
+
+    def image(self, index):
+        return voc_palette()[self.right[index]]
+
+    def mask(self, index):
+        return self.noise(self.right[index].copy(), index)
+
+    def name(self, index):
+        return str(index)
+
+
+class Oracle(nn.Module):
+    """Reads the class off the colour, and answers at stride 4 as parsing networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        colours = torch.tensor(voc_palette(20)[:, ::-1].copy()).float() / 255
+        self.register_buffer("colours", (colours - torch.tensor(MEAN_BGR)) / torch.tensor(STD_BGR))
+
+    def forward(self, images):
+        logits = -20 * self.scale * ((images[:, None] - self.colours[None, :, :, None, None]) ** 2).sum(2)
+        size = [-(-side // 4) for side in images.shape[-2:]]
+        return F.interpolate(logits.softmax(1), size, mode="area").clamp(min=1e-6).log()
+
+
+def corrected(noise, recipe="robust", size=(96, 64)):
+    source = Coloured(SyntheticPeople(8, size=size), noise)
+    corrector = SelfCorrector(
+        Oracle(), task=HumanParsing("lip", size=size), recipe=recipe, epochs=10, lr=1e-9, batch_size=4, callbacks=[]
+    )
+    result = corrector.fit(ParsingDataset(source, size, augment=True))
+    return [
+        float(np.mean([(mask == right).mean() for mask, right in zip(masks, source.right, strict=True)]))
+        for masks in (result.labels.given(), result.labels.labels())
+    ]
+
+
+@pytest.mark.parametrize("size", [(48, 32), (96, 64)])
+def test_right_masks_stay_right_with_the_robust_recipe(size):
+    assert corrected(lambda mask, _: mask, size=size)[1] >= 0.999
+
+
+def test_objects_left_out_come_back_with_a_network_that_is_right():
+    def without_lower_half(mask, index):
+        if index % 2:
+            mask[(mask == 9) | (mask == 12) | (mask >= 16)] = 0  # pants, skirts, legs and shoes
+        return mask
+
+    before, after = corrected(without_lower_half)
+    assert 1 - after < 0.4 * (1 - before)
+
+
+def test_one_class_given_for_another_is_renamed_with_a_network_that_is_right():
+    def renamed(mask, index):
+        if index % 3 == 0:
+            mask[mask == 2] = 13  # hair called face
+        return mask
+
+    before, after = corrected(renamed)
+    assert 1 - after < 0.4 * (1 - before)
+
+
+def test_the_papers_recipe_is_still_its_equation():
+    correction = RECIPES.of_kind("paper", "segmentation").correction
+    assert not correction.coupled
+    assert RECIPES.of_kind("robust", "segmentation").correction.coupled
+
+
+def test_unknown_parts_and_other_labels_are_refused():
+    with pytest.raises(InvalidInputError, match="misnamed"):
+        ObjectCorrection(parts=("mised",))
+    recipe = RECIPES["paper"].replace(correction=ObjectCorrection(), kinds=())
+    with pytest.raises(InvalidInputError, match="HumanParsing"):
+        SelfCorrector(nn.Linear(2, 2), num_classes=2, recipe=recipe, epochs=4, callbacks=[]).fit(
+            (torch.randn(8, 2), torch.arange(8) % 2)
+        )
