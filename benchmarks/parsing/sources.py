@@ -11,20 +11,13 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import ParsingSource, SourceView
 from noisycorrect_seg.datasets.ccp import group_table
+from noisycorrect_seg.datasets.synthetic import GROUPS as PEOPLE_GROUPS
 from noisycorrect_seg.noise import MaskNoise
 
 # From a few hundred images a small network learns no scarf and no left shoe: with all classes the mean IoU would be
 # that of six classes and of fourteen zeros.
 GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "people": {
-        "background": ("Background",),
-        "head": ("Hat", "Hair", "Sunglasses", "Face"),
-        "upper body": ("Upper-clothes", "Dress", "Coat", "Jumpsuits", "Scarf"),
-        "lower body": ("Pants", "Skirt"),
-        "arms": ("Glove", "Left-arm", "Right-arm"),
-        "legs": ("Socks", "Left-leg", "Right-leg"),
-        "shoes": ("Left-shoe", "Right-shoe"),
-    },
+    "people": PEOPLE_GROUPS,
     "ccp": {
         "background": ("background",),
         "head": ("hair", "headwear", "eyewear"),

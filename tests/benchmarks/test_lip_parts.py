@@ -31,9 +31,9 @@ def slow_passes(method: str, schedule: Schedule, samples: int, batch_size: int, 
             batches = ShardedBatches(samples, batch_size, rank=rank, world_size=ranks, full=False)
             passes += sum(3 * len(batch) for batch in batches)
         if schedule.ends_cycle(epoch):
-            if method.startswith(("ma", "both")):
+            if method.startswith(("ma", "both", "robust")):
                 passes += min(samples, 8192)
-            if method.startswith(("lr", "both")) and schedule.cycle(epoch) > 0:
+            if method.startswith(("lr", "both", "robust")) and schedule.cycle(epoch) > 0:
                 passes += samples
     return passes
 
@@ -55,12 +55,33 @@ def test_every_row_gets_the_passes_of_self_correction_rounded_up(schedule: Sched
     budget = methods.parsing_passes("both", schedule, samples, 36)
     for method in methods.PARSING_METHODS:
         longer = methods.schedule_at_equal_passes(method, schedule, samples, 36)
+        if method == "robust":
+            continue
         assert methods.parsing_passes(method, longer, samples, 36) >= budget
         assert (longer.cycles, longer.cycle_epochs) == (schedule.cycles, schedule.cycle_epochs) or longer.cycles == 0
         if longer.epochs > schedule.epochs:
             fewer = dataclasses.replace(longer, init_epochs=longer.init_epochs - 1)
             assert methods.parsing_passes(method, fewer, samples, 36) < budget, method
     assert methods.schedule_at_equal_passes("both", schedule, samples, 36) == schedule
+
+
+@pytest.mark.parametrize("schedule", [Schedule(4, 2, 1), Schedule(100, 5, 10)])
+def test_the_robust_recipe_divides_what_the_same_passes_allow_rounded_down(schedule: Schedule) -> None:
+    budget = methods.parsing_passes("both", schedule, 300, 36)
+    own = methods.schedule_at_equal_passes("robust", schedule, 300, 36)
+    assert methods.parsing_passes("robust", own, 300, 36) <= budget
+    longer = methods.PARSING_METHODS["robust"].schedule.divided(own.epochs + 1)
+    assert methods.parsing_passes("robust", longer, 300, 36) > budget
+
+
+def test_the_optimizer_of_a_preset_is_every_rows() -> None:
+    for method in methods.PARSING_METHODS:
+        own = methods.prepared_recipe(method, Schedule(2, 1, 1), "sgd")
+        assert own.optimizer == methods.PARSING_METHODS[method].optimizer
+        made = methods.prepared_recipe(method, Schedule(2, 1, 1), "adamw").optimizer([nn.Parameter(torch.ones(2))])
+        assert isinstance(made, torch.optim.AdamW)
+    with pytest.raises(InvalidInputError, match="did you mean 'adamw'"):
+        plan.preset_named("demo", optimizer="adam")
 
 
 def test_the_papers_schedule_costs_plain_training_a_few_epochs_more() -> None:
@@ -75,12 +96,13 @@ def test_the_papers_schedule_costs_plain_training_a_few_epochs_more() -> None:
 
 
 def test_ablations_are_the_papers_rows() -> None:
-    assert [row.name for row in plan.variants(None)] == ["none", "both"]
+    assert [row.name for row in plan.variants(None)] == ["none", "both", "robust"]
     assert [row.name for row in plan.variants("correction")] == ["none", "ma", "lr", "both"]
     losses = plan.variants("losses")
     assert [row.name for row in losses] == list(published.TABLE_3)
     assert {row.method for row in losses} == {"none"}
-    assert losses[-1].losses == plan.variants("correction")[0].losses, "Table 3 ends where Table 4 begins"
+    table_4 = plan.make_cells(plan.variants("correction"), plan.preset_named("paper"), FEW, [0])
+    assert table_4["none"][0].losses == losses[-1].losses, "Table 3 ends where Table 4 begins"
     assert len(plan.variants("backbones")) == len(plan.BACKBONES) * 2
     assert len(plan.variants("context", ["none", "both", "both-cb"])) == 9
 
@@ -101,10 +123,12 @@ def test_each_loss_row_adds_one_term() -> None:
     assert terms == [[k <= row for k in range(4)] for row in range(4)]
 
 
+FEW = plan.Data("people", 12, 4, "none", "-")
+
+
 def a_cell(**changes: Any) -> plan.Cell:
-    few = plan.Data("people", 12, 4, "none", "-")
     preset = plan.preset_named("tiny", **changes)
-    return plan.make_cells(plan.variants(None, ["both"]), preset, few, [0])["both"][0]
+    return plan.make_cells(plan.variants(None, ["both"]), preset, FEW, [0])["both"][0]
 
 
 def test_a_row_without_the_edge_term_has_no_edge_branch() -> None:

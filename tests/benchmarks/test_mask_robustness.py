@@ -115,7 +115,7 @@ def test_scores_of_a_method_without_labels_are_those_of_its_network():
     train = Injected(Grouped(SyntheticPeople(3, size=(32, 32)), GROUPS["people"]), noise.parse("drop:0.6"), seed=0)
     train.given[0][0, :5] = 255
     torch.manual_seed(0)
-    network = UNet(7, width=2).eval()
+    network = UNet(11, width=2).eval()
     result = types.SimpleNamespace(labels=types.SimpleNamespace(generation=0), model=network)
     canonical = ParsingDataset(train, (32, 32))
     scores = label_scores(result, canonical, task, train.given, train.clean)
