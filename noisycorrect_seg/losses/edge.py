@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.geometry.maps import resized
+from noisycorrect_seg.losses.resizing import enlarged
 from noisycorrect_seg.losses.targets import check_maps, widen
 from noisycorrect_seg.masks import IGNORE_INDEX
 
@@ -69,12 +69,12 @@ def edges_of(labels: Tensor, valid: Tensor, width: int = EDGE_WIDTH) -> Tensor:
     """Return :func:`edge_targets` as bool; `valid` (bool, shape of `labels`) says which pixels can make an edge."""
     seeds = torch.zeros_like(valid)
     for dy, dx in PAIRS:
-        seed, partner = (..., _inside(-dy), _inside(-dx)), (..., _inside(dy), _inside(dx))
+        seed, partner = (..., inside(-dy), inside(-dx)), (..., inside(dy), inside(dx))
         seeds[seed] |= (labels[seed] != labels[partner]) & valid[seed] & valid[partner]
     return grown(seeds, width // 2)
 
 
-def _inside(step: int) -> slice:
+def inside(step: int) -> slice:
     """Return the part of an axis that a shift by `step` comes to lie on."""
     return slice(max(0, step), min(0, step) or None)
 
@@ -158,7 +158,7 @@ def edge_margins(logits: Tensor, images: int, size: tuple[int, int]) -> Tensor:
     """
     check_maps(logits, "edge logits", channels=2, images=images)
     wide = widen(logits)
-    return resized(wide[:, 1:] - wide[:, :1], size).squeeze(1)
+    return enlarged(wide[:, 1:] - wide[:, :1], size).squeeze(1)
 
 
 def balanced_edge_loss_of(margins: Tensor, edges: Tensor, valid: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
-from noisycorrect_seg.losses.targets import ROUNDING, Targets, check_maps, targets_like, widen
+from noisycorrect_seg.losses.targets import ROUNDING, Targets, by_class, check_maps, from_classes, targets_like, widen
 from noisycorrect_seg.masks import IGNORE_INDEX
 
 METHODS = ("exact", "linear")
@@ -18,7 +19,7 @@ BINS = 1024  # the linear method is then within 1 / 1024 of the exact one
 ONE = 0x3F800000  # 1.0 in float32
 BLOCK_ON_CPU = 2**21  # pixels at a time, of as many classes as these are: few enough to stay in the cache
 BLOCK = 2**24
-SORTED_AT_ONCE = 2**16  # on the CPU; one class where there are more pixels
+LOW = 2**32 - 1
 
 ClassChoice = Literal["present", "all"] | Sequence[int]
 
@@ -117,24 +118,11 @@ class _Lovasz(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, probs: Tensor, targets: Targets, classes: list[int], bins: int | None) -> Tensor:
-        gradient = torch.zeros_like(probs, memory_format=torch.contiguous_format)
-        by_class = gradient.transpose(0, 1)
-        losses = [probs.new_zeros(1)]
-        pixels = targets.pixels
-        num_pixels = targets.valid.numel() if pixels is None else len(pixels)
-        most = BLOCK_ON_CPU if probs.device.type == "cpu" else BLOCK
-        size = max(1, most // max(1, num_pixels))
-        blocks = [classes[start : start + size] for start in range(0, len(classes), size)] if num_pixels else []
-        for block in blocks:
-            index = torch.tensor(block, device=probs.device)
-            mass = _rows(targets.soft, index, pixels) if targets.soft is not None else _indicators(targets, index)
-            loss, slopes = _losses(_rows(probs, index, pixels), mass.to(probs.dtype), bins, targets.soft is None)
-            losses.append(loss)
-            if pixels is not None:
-                slopes = slopes.new_zeros(len(block), targets.valid.numel()).index_copy_(1, pixels, slopes)
-            by_class[index] = slopes.view(len(block), *targets.valid.shape)
-        ctx.save_for_backward(gradient.div_(max(1, len(classes))))
-        return torch.cat(losses).sum() / max(1, len(classes))
+        planes = by_class(probs)
+        slopes = torch.zeros_like(planes)
+        loss = lovasz_slopes(planes, targets, slopes, classes=classes, bins=bins)
+        ctx.save_for_backward(from_classes(slopes, probs.shape))
+        return loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -142,9 +130,86 @@ class _Lovasz(torch.autograd.Function):
         return grads[0] * gradient, None, None, None
 
 
+def lovasz_slopes(
+    planes: Tensor,
+    targets: Targets,
+    slopes: Tensor,
+    *,
+    classes: list[int],
+    bins: int | None = None,
+    weight: float = 1.0,
+) -> Tensor:
+    """Return the loss of probabilities class by class, (K, N H W), and write `weight` times its slopes.
+
+    `slopes`, of the same shape, is written where the slopes are not 0; it must hold zeros.
+    """
+    share = weight / max(1, len(classes))
+    if bins is None and planes.device.type == "cpu" and planes.dtype is torch.float32:
+        losses = [_one_class(planes[k], targets, k, slopes[k], share) for k in classes]
+        return torch.stack([planes.new_zeros(()), *losses]).sum() / max(1, len(classes))
+    losses = [planes.new_zeros(1)]
+    pixels = targets.pixels
+    num_pixels = targets.valid.numel() if pixels is None else len(pixels)
+    size = max(1, (BLOCK_ON_CPU if planes.device.type == "cpu" else BLOCK) // max(1, num_pixels))
+    for start in range(0, len(classes) if num_pixels else 0, size):
+        block = classes[start : start + size]
+        index = torch.tensor(block, device=planes.device)
+        mass = _indicators(targets, index) if targets.soft is None else _rows(targets.planes, index, pixels)
+        loss, found = _losses(_rows(planes, index, pixels), mass.to(planes.dtype), bins, targets.soft is None)
+        losses.append(loss)
+        if pixels is not None:
+            found = found.new_zeros(len(block), targets.valid.numel()).index_copy_(1, pixels, found)
+        slopes[index] = found.mul_(share)
+    return torch.cat(losses).sum() / max(1, len(classes))
+
+
+def _one_class(plane: Tensor, targets: Targets, label: int, slopes: Tensor, share: float) -> Tensor:
+    """Return the loss of one class, float32 on the CPU, and write its slopes, times `share`.
+
+    Error, position and whether the pixel is of the class are packed into whole numbers of 64 bits: floats in [0, 1] are
+    in the order of their bits, and numpy sorts numbers alone faster than torch sorts numbers with their positions.
+    Of hard labels, a pixel of another class that errs less than every pixel of the class has the slope 0 exactly and
+    is not sorted at all: most pixels, when the network is sure and when it knows nothing.
+    """
+    probs = plane.numpy()
+    if targets.soft is None:
+        own = targets.flat_labels == label
+        least = 1 - (probs * own).max() if own.any() else -1.0
+        index = np.flatnonzero((own | ~(probs < least)) & targets.flat_valid)  # a NaN stays
+        found = own[index]
+        signed = probs[index] - found
+    else:
+        index = targets.flat_places
+        mass = targets.planes[label].float().numpy()
+        signed = probs - mass if len(index) == len(probs) else probs[index] - mass[index]
+    if not len(index):
+        return plane.new_zeros(())
+    errors = np.minimum(np.abs(signed), 1)
+    keys = (ONE - errors.view(np.int32)).astype(np.int64)
+    keys <<= 32
+    if targets.soft is None:
+        keys |= index << 1 | found
+    else:
+        keys |= index << 1
+    keys.sort()
+    places = (keys & LOW) >> 1
+    sorted_errors = torch.from_numpy((ONE - (keys >> 32)).astype(np.int32)).view(torch.float32)
+    if targets.soft is None:
+        sorted_mass = (keys & 1).astype(np.float32)
+        signs = 1 - 2 * sorted_mass
+        signs[sorted_errors.numpy() == 0] = 0
+    else:
+        sorted_mass = mass[places]
+        signs = np.sign(probs[places] - sorted_mass)
+    found_slopes = sorted_slopes(torch.from_numpy(sorted_mass)[None])[0]
+    loss = torch.dot(sorted_errors, found_slopes)
+    slopes.numpy()[places] = found_slopes.mul_(torch.from_numpy(signs)).mul_(share).numpy()
+    return loss
+
+
 def _rows(maps: Tensor, classes: Tensor, pixels: Tensor | None) -> Tensor:
-    """Return a copy of the maps of some classes at the valid pixels, (R, n)."""
-    rows = maps.transpose(0, 1).index_select(0, classes).flatten(1)
+    """Return a copy of the planes (K, N H W) of some classes at the valid pixels, (R, n)."""
+    rows = maps.index_select(0, classes)
     return rows if pixels is None else rows.index_select(1, pixels)
 
 
@@ -160,36 +225,13 @@ def _losses(rows: Tensor, mass: Tensor, bins: int | None, hard: bool) -> tuple[T
     signs = rows.sub_(mass)
     errors = signs.abs().clamp_(max=1)
     if bins is None:
-        order = _falling(errors)
+        # Floats in [0, 1] are in the order of their bits; integers are sorted by radix.
+        quick = errors.dtype is torch.float32
+        order = errors.view(torch.int32).neg().argsort(1) if quick else errors.argsort(1, descending=True)
         slopes = torch.empty_like(errors).scatter_(1, order, sorted_slopes(mass.gather(1, order)))
     else:
         slopes = _slopes_by_bin(errors, mass, bins, hard)
     return errors.mul_(slopes).sum(1), slopes.mul_(signs.sign_())
-
-
-def _falling(errors: Tensor) -> Tensor:
-    """Return the order of falling errors of each row, int64 (R, n).
-
-    Floats in [0, 1] are in the order of their bits. As integers torch sorts them by radix on the CPU, in linear time,
-    several times faster, but only in one dimension and ascending.
-    """
-    if errors.dtype is not torch.float32:
-        return errors.argsort(1, descending=True)
-    keys = errors.view(torch.int32).neg().add_(ONE)
-    if errors.device.type != "cpu":
-        return keys.argsort(1)
-    parts = [_ascending(part) for part in torch.split(keys, max(1, SORTED_AT_ONCE // keys.shape[1]))]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _ascending(keys: Tensor) -> Tensor:
-    """Return the order of each row of non-negative keys, int32 (R, n), from one sort: rows differ in the upper bits."""
-    rows, width = keys.shape
-    if rows == 1:
-        return keys.flatten().argsort().view(1, width)
-    number = torch.arange(rows)[:, None]
-    order = (keys.long() + (number << 31)).flatten().argsort()
-    return order.view(rows, width) - number * width
 
 
 def _slopes_by_bin(errors: Tensor, mass: Tensor, bins: int, hard: bool) -> Tensor:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect_seg.geometry.maps import resized
-from noisycorrect_seg.losses.consistency import consistency_of, label_edges
+from noisycorrect_seg.losses.branch import BranchTerms
+from noisycorrect_seg.losses.consistency import LabelEdges, consistency_of
 from noisycorrect_seg.losses.cross_entropy import check_weights, cross_entropy_of
 from noisycorrect_seg.losses.eager import with_gradient
 from noisycorrect_seg.losses.edge import balanced_edge_loss_of, edge_margins
 from noisycorrect_seg.losses.lovasz import BINS, METHODS, lovasz_of
+from noisycorrect_seg.losses.resizing import enlarged
 from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
 from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.outputs import ParsingOutput
@@ -121,11 +122,13 @@ class ParsingLoss:
             If shapes or labels are not as above, or the network has no branch that a term needs.
         """
         batch = self._batch(output, targets)
-        parts = []
-        if self._branch_names(batch):
-            for logits in batch.branches:
-                maps = (logits,) if batch.margins is None else (logits, batch.margins)
-                parts.append(with_gradient(lambda *maps: self.total(self._branch(batch, *maps)), *maps))
+        names, parts = self._branch_names(batch), []
+        if names and not torch.is_grad_enabled():
+            parts = [self.total(self._branch(batch, logits, batch.margins)) for logits in batch.branches]
+        elif names:
+            terms = self._branch_terms(batch, names)
+            also = () if "consistency" not in names or batch.margins is None else (batch.margins,)
+            parts = [with_gradient(terms.loss_and_gradient, logits, *also) for logits in batch.branches]
         means = [torch.stack(parts).mean()] if parts else []
         edges = self._edge(batch)
         return torch.stack(means + ([self.total(edges)] if edges else [])).sum()
@@ -153,13 +156,29 @@ class ParsingLoss:
         }
         return [name for name, there in wanted.items() if there]
 
+    def _branch_terms(self, batch: _Batch, names: list[str]) -> BranchTerms:
+        return BranchTerms(
+            batch.targets,
+            batch.edges,
+            cross_entropy=self.lambda_parsing * ("cross_entropy" in names),
+            lovasz=self.lambda_parsing * ("lovasz" in names),
+            consistency=self.lambda_consistency,
+            class_weights=self.class_weights,
+            bins=self._bins,
+            dtype=batch.branches[0].dtype,
+        )
+
+    @property
+    def _bins(self) -> int | None:
+        return BINS if self.lovasz_method == "linear" else None
+
     def _branch(self, batch: _Batch, logits: Tensor, margins: Tensor | None = None) -> dict[str, Tensor]:
         """Return the terms of one parsing output, from its logits at their own size."""
         names, targets = self._branch_names(batch), batch.targets
         terms: dict[str, Tensor] = {}
         if not names:
             return terms
-        logits = resized(logits, targets.size)
+        logits = enlarged(logits, targets.size)
         log_probs = logits.log_softmax(1) if "cross_entropy" in names else None
         if log_probs is not None:
             terms["cross_entropy"] = cross_entropy_of(log_probs, targets, self.class_weights)
@@ -167,15 +186,15 @@ class ParsingLoss:
             return terms
         probs = logits.softmax(1) if log_probs is None else log_probs.exp()
         if "lovasz" in names:
-            terms["lovasz"] = lovasz_of(probs, targets, bins=BINS if self.lovasz_method == "linear" else None)
+            terms["lovasz"] = lovasz_of(probs, targets, bins=self._bins)
         if "consistency" in names and margins is not None:
-            terms["consistency"] = consistency_of(probs, margins, batch.edges, targets)
+            terms["consistency"] = consistency_of(probs, margins, batch.edges)
         return terms
 
     def _edge(self, batch: _Batch) -> dict[str, Tensor]:
         if not self.edge or batch.margins is None:
             return {}
-        return {"edge": balanced_edge_loss_of(batch.margins, batch.edges, batch.targets.valid)}
+        return {"edge": balanced_edge_loss_of(batch.margins, batch.edges.map, batch.targets.valid)}
 
     def _batch(self, output: ParsingOutput | Tensor, targets: Tensor) -> _Batch:
         if isinstance(output, Tensor):
@@ -209,5 +228,5 @@ class _Batch:
     targets: Targets
 
     @cached_property
-    def edges(self) -> Tensor:
-        return label_edges(self.targets)
+    def edges(self) -> LabelEdges:
+        return LabelEdges(self.targets)

@@ -7,9 +7,10 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from noisycorrect_seg.losses.edge import EDGE_WIDTH, PAIRS
-from noisycorrect_seg.losses.targets import check_maps, widen
+from noisycorrect_seg.losses.edge import PAIRS, inside
+from noisycorrect_seg.losses.targets import by_class, check_maps, from_classes, widen
 
 
 def soft_edges(probs: Tensor) -> Tensor:
@@ -43,79 +44,99 @@ def soft_edges(probs: Tensor) -> Tensor:
     tensor([[[0.0000, 0.5000, 0.5000, 0.5000]]])
     """
     check_maps(probs, "probs")
-    count = len(probs) * probs.shape[2] * probs.shape[3]
-    return soft_edges_at(widen(probs), torch.arange(count, device=probs.device), None)
+    wide = widen(probs)
+    return cast(Tensor, _SoftEdges.apply(wide, Pairs(wide.shape, device=wide.device)))  # type: ignore[no-untyped-call]
 
 
-def soft_edges_at(probs: Tensor, pixels: Tensor, valid: Tensor | None) -> Tensor:
-    """Return :func:`soft_edges` with seeds at some pixels only.
+class _SoftEdges(torch.autograd.Function):
+    """Autograd alone would send gradients through all four pairs of each pixel, and keep their maps."""
 
-    Pairs with a pixel that is not valid never count. The map equals :func:`soft_edges` at pixels all of whose 3 x 3
-    neighbours are in `pixels`, at a cost in proportion to their number: edges are a small part of an image.
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, pairs: Pairs) -> Tensor:
+        found = EdgeMap(by_class(probs), pairs)
+        ctx.found, ctx.shape = found, probs.shape
+        return found.values.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        found: EdgeMap = ctx.found
+        slopes = torch.zeros_like(found.planes)
+        found.add_slopes(slopes, torch.arange(grads[0].numel(), device=slopes.device), grads[0].flatten())
+        return from_classes(slopes, ctx.shape), None
+
+
+class Pairs:
+    """The pairs of pixels of a batch that can make an edge, each with its distance in the flattened (N, H, W).
 
     Parameters
     ----------
-    probs : Tensor, shape (N, K, H, W)
-        Class probabilities, float32 or float64.
-    pixels : Tensor, shape (M,), int64
-        Different positions in the flattened (N, H, W), in any order.
+    shape : torch.Size
+        (N, K, H, W).
     valid : Tensor, bool (N, H, W), optional
-        All by default.
+        Pairs with a pixel that is not valid never count. Default: all are.
+
+    Examples
+    --------
+    >>> Pairs(torch.Size([1, 3, 1, 3])).exist[1].tolist()  # is there a pixel to the right?
+    [True, True, False]
     """
-    size = len(probs), 1, probs.shape[2], probs.shape[3]
-    seeds = cast(Tensor, _Seeds.apply(probs, pixels, valid))  # type: ignore[no-untyped-call]
-    seed_map = seeds.new_zeros(size[0] * size[2] * size[3]).scatter(0, pixels, seeds).view(size)
-    return F.max_pool2d(seed_map, EDGE_WIDTH, stride=1, padding=EDGE_WIDTH // 2).squeeze(1)
+
+    def __init__(self, shape: torch.Size, valid: Tensor | None = None, device: torch.device | None = None) -> None:
+        self.size = shape[0], shape[2], shape[3]
+        known = torch.ones(self.size, dtype=torch.bool, device=device) if valid is None else valid
+        self.distances = [dy * shape[3] + dx for dy, dx in PAIRS]
+        self.exist = []
+        for dy, dx in PAIRS:
+            exist = torch.zeros_like(known)
+            here, there = (..., inside(-dy), inside(-dx)), (..., inside(dy), inside(dx))
+            exist[here] = known[here] & known[there]
+            self.exist.append(exist.flatten())
 
 
-class _Seeds(torch.autograd.Function):
-    """Seeds at some pixels. Autograd alone would send gradients through all four pairs of each, and keep their maps."""
+class EdgeMap:
+    """:func:`soft_edges` of probabilities class by class, (K, N H W), and what their gradient needs.
 
-    @staticmethod
-    def forward(ctx: Any, probs: Tensor, pixels: Tensor, valid: Tensor | None) -> Tensor:
-        columns = _columns(probs)
-        here = _at(columns, pixels)
-        best, partners = here.new_ones(len(pixels)), pixels
-        for offset in PAIRS:
-            partner, paired = _partners(pixels, offset, probs.shape, valid)
-            agreement = (_at(columns, partner) * here).sum(0)
-            closer = paired & (agreement < best)  # strictly: the first of equal pairs decides
-            best = agreement.where(closer, best)
-            partners = partner.where(closer, partners)
-        ctx.save_for_backward(probs, pixels, partners)
-        return 1 - best
+    Attributes
+    ----------
+    values : Tensor, shape (N, H, W)
+        The edge map.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        probs, pixels, partners = ctx.saved_tensors
-        deciding = ((grads[0] != 0) & (partners != pixels)).nonzero().squeeze(1)
-        pixels, partners, weight = pixels[deciding], partners[deciding], -grads[0][deciding]
-        columns = _columns(probs)
-        gradient = torch.zeros_like(columns)
-        for one, other in ((pixels, partners), (partners, pixels)):
-            gradient.scatter_add_(1, one.expand(len(columns), -1), _at(columns, other).mul_(weight))
-        shape = probs.shape[1], len(probs), *probs.shape[2:]
-        return gradient.view(shape).transpose(0, 1), None, None
+    def __init__(self, planes: Tensor, pairs: Pairs) -> None:
+        self.planes = planes
+        agreement = planes.new_ones(planes.shape[1])
+        self._distance = torch.zeros(planes.shape[1], dtype=torch.int32, device=planes.device)  # of the deciding pair
+        for distance, exist in zip(pairs.distances, pairs.exist, strict=True):
+            here, there = inside(-distance), inside(distance)
+            own = (planes[0, here] * planes[0, there]).contiguous()
+            for plane in planes[1:]:  # one after the other: they stay in the cache
+                own.addcmul_(plane[here], plane[there])
+            closer = exist[here] & (own < agreement[here])  # strictly: the first of equal pairs decides
+            agreement[here] = own.where(closer, agreement[here])
+            self._distance[here].masked_fill_(closer, distance)
+        seeds = F.pad((1 - agreement).view(pairs.size), (1, 1, 1, 1), value=-1.0)
+        rows, column = _first_largest([seeds[..., start : start + pairs.size[2]] for start in range(3)])
+        self.values, row = _first_largest([rows[:, start : start + pairs.size[1]] for start in range(3)])
+        columns = torch.stack([column[:, start : start + pairs.size[1]] for start in range(3)])
+        column = columns.gather(0, row[None].long())[0]
+        self._seed = ((row.int() - 1) * pairs.size[2] + (column.int() - 1)).flatten()  # where the largest one lies
+
+    def add_slopes(self, slopes: Tensor, pixels: Tensor, weight: Tensor) -> None:
+        """Add to `slopes`, (K, N H W), the gradient of the sum of the map at some pixels, (M,), times `weight`, (M,)."""
+        weight = weight.to(slopes.dtype)
+        seeds = weight.new_zeros(slopes.shape[1]).scatter_add_(0, pixels + self._seed[pixels], weight)
+        deciding = ((seeds != 0) & (self._distance != 0)).nonzero().squeeze(1)
+        partners, weight = deciding + self._distance[deciding], -seeds[deciding]
+        for one, other in ((deciding, partners), (partners, deciding)):
+            ends = self.planes.gather(1, other.expand(len(slopes), -1)).mul_(weight)
+            slopes.scatter_add_(1, one.expand(len(slopes), -1), ends)
 
 
-def _columns(probs: Tensor) -> Tensor:
-    """Return probabilities (N, K, H, W) as (K, N H W)."""
-    return probs.transpose(0, 1).flatten(1)
-
-
-def _at(columns: Tensor, pixels: Tensor) -> Tensor:
-    return columns.gather(1, pixels.expand(len(columns), -1))
-
-
-def _partners(
-    pixels: Tensor, offset: tuple[int, int], shape: torch.Size, valid: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the positions of the partners, and whether the pairs exist and count; the pixel itself where not."""
-    (dy, dx), (height, width) = offset, shape[2:]
-    x, y = pixels % width + dx, pixels // width % height + dy
-    paired = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    partners = (pixels + dy * width + dx).where(paired, pixels)
-    if valid is not None:
-        flat = valid.flatten()
-        paired = paired & flat[pixels] & flat[partners]
-    return partners, paired
+def _first_largest(values: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the largest of three tensors, element by element, and the number of the first that has it, uint8."""
+    largest, number = values[0], torch.zeros(values[0].shape, dtype=torch.uint8, device=values[0].device)
+    for place, value in enumerate(values[1:], 1):
+        number.masked_fill_(value > largest, place)
+        largest = torch.maximum(largest, value)
+    return largest, number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,11 +71,17 @@ class Targets:
             raise InvalidInputError("targets as a tensor of pixels", got=got, fix="pass labels (N, H, W)")
         if targets.is_floating_point():
             self.soft = _checked_soft(targets.detach(), num_classes)
-            self.valid = self.soft.sum(1) > 0
+            self.valid = (self.planes.sum(0) > 0).view(len(self.soft), *self.soft.shape[2:])
         else:
             self.valid = targets != ignore_index
             self._labels = _checked_labels(targets, self.valid, num_classes, ignore_index)
         self.size: tuple[int, int] = (self.valid.shape[1], self.valid.shape[2])
+
+    @cached_property
+    def planes(self) -> Tensor:
+        """Soft targets class by class, (K, N H W); of hard labels there are none."""
+        assert self.soft is not None
+        return by_class(self.soft)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -95,6 +102,27 @@ class Targets:
         return None if len(index) == self.valid.numel() else index
 
     @cached_property
+    def classes(self) -> Tensor:
+        """Hard labels with class 0 at the pixels that are not valid, int64 (N H W)."""
+        return self.labels.where(self.valid, 0).flatten()
+
+    @cached_property
+    def flat_labels(self) -> np.ndarray:
+        """Hard labels as an array on the CPU, (N H W), in the smallest type that holds them."""
+        kind = np.uint8 if self.num_classes <= np.iinfo(np.uint8).max else np.int64
+        return self.classes.numpy().astype(kind)
+
+    @cached_property
+    def flat_valid(self) -> np.ndarray:
+        """Which pixels count as an array on the CPU, bool (N H W)."""
+        return self.valid.flatten().numpy()
+
+    @cached_property
+    def flat_places(self) -> np.ndarray:
+        """Positions of the valid pixels as an array on the CPU, int64."""
+        return np.flatnonzero(self.flat_valid)
+
+    @cached_property
     def present(self) -> list[int]:
         """Classes that occur: in hard labels, those of a valid pixel; in soft targets, those that some pixel gives 1/K.
 
@@ -102,10 +130,26 @@ class Targets:
         class that no pixel holds likelier than chance is not there. For one-hot targets the two rules agree.
         """
         if self.soft is not None:
-            most = self.soft.amax((0, 2, 3))
+            most = self.planes.amax(1)
             return [int(k) for k in (most * self.num_classes >= 1 - ROUNDING).nonzero()]
         counts = torch.bincount(self._labels.where(self.valid, self.num_classes).flatten(), minlength=self.num_classes)
         return [int(k) for k in counts[: self.num_classes].nonzero()]
+
+
+def by_class(maps: Tensor) -> Tensor:
+    """Return maps (N, K, H, W) class by class, (K, N H W).
+
+    Examples
+    --------
+    >>> by_class(torch.tensor([[[[1, 2]], [[3, 4]]], [[[5, 6]], [[7, 8]]]])).tolist()
+    [[1, 2, 5, 6], [3, 4, 7, 8]]
+    """
+    return maps.transpose(0, 1).flatten(1)
+
+
+def from_classes(planes: Tensor, shape: torch.Size) -> Tensor:
+    """Return planes (K, N H W) as maps of a shape (N, K, H, W): the inverse of :func:`by_class`, without a copy."""
+    return planes.view(shape[1], shape[0], *shape[2:]).transpose(0, 1)
 
 
 def _checked_soft(targets: Tensor, num_classes: int) -> Tensor:

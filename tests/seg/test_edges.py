@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses import balanced_edge_loss, consistency_loss, edge_targets, soft_edges
 from noisycorrect_seg.losses.edge import grown
-from noisycorrect_seg.losses.soft_edges import soft_edges_at
+from noisycorrect_seg.losses.soft_edges import EdgeMap, Pairs
+from noisycorrect_seg.losses.targets import by_class
 
 PARTNERS = {"below its partner": (-1, 0), "left": (0, 1), "above right": (1, -1), "above left": (1, 1)}
 
@@ -161,17 +162,14 @@ def test_soft_edges_are_those_of_the_loop(shape):
     assert soft_edges(probs).shape == (shape[0], *shape[2:])
 
 
-def test_soft_edges_at_some_pixels():
+def test_soft_edges_with_pixels_that_are_not_valid():
     probs = probs_example()
     valid = torch.rand(2, 6, 7, generator=torch.Generator().manual_seed(1)) < 0.8
     expected = torch.from_numpy(
         np.stack([loop_soft_edges(*pair) for pair in zip(probs.numpy(), valid.numpy(), strict=True)])
     )
-    chosen = torch.zeros(2, 6, 7, dtype=torch.bool)
-    chosen[0, :3, :4] = chosen[1, 2:, 3:] = True
-    pixels = grown(chosen, 1).flatten().nonzero().squeeze(1).flip(0)  # in any order
-    found = soft_edges_at(probs, pixels, valid)
-    torch.testing.assert_close(found[chosen], expected[chosen], rtol=0, atol=1e-14)
+    found = EdgeMap(by_class(probs), Pairs(probs.shape, valid))
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-14)
 
 
 def test_soft_edges_have_a_gradient():

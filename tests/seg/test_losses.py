@@ -18,6 +18,7 @@ from noisycorrect_seg.losses import (
     lovasz_softmax,
 )
 from noisycorrect_seg.losses.eager import with_gradient
+from noisycorrect_seg.losses.resizing import enlarged, gathered
 from noisycorrect_seg.losses.targets import Targets
 from noisycorrect_seg.outputs import ParsingOutput
 
@@ -298,14 +299,47 @@ def test_nothing_at_full_size_outlives_a_call():
 
 def test_with_gradient_gives_each_input_what_it_asks_for():
     x, y, z = torch.tensor([2.0], requires_grad=True), torch.tensor([5.0]), torch.tensor([7.0], requires_grad=True)
-    loss = with_gradient(lambda x, y, z: (x * y).sum(), x, y, z)
+
+    def product(x, y, z):
+        assert not torch.is_grad_enabled()
+        return (x * y).sum(), [y, x, torch.zeros(1)]
+
+    loss = with_gradient(product, x, y, z)
     (3 * loss).backward()
     assert (x.grad, y.grad, z.grad) == (torch.tensor([15.0]), None, torch.tensor([0.0]))
-    with torch.no_grad():
-        assert with_gradient(lambda x: x.sum(), x) == 2
-    (gradient,) = torch.autograd.grad(x * with_gradient(lambda x: x.pow(3).sum(), x), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(
+        x * with_gradient(lambda x: (x.pow(3).sum(), [3 * x**2]), x), x, create_graph=True
+    )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sizes", [((4, 5), (8, 9)), ((1, 1), (3, 4)), ((7, 3), (7, 3)), ((6, 5), (4, 2)), ((2, 9), (1, 1))])
+def test_enlarging_is_torchs_interpolation_and_has_its_gradient(sizes, dtype):
+    small = logits_example(shape=(2, 3, *sizes[0]), dtype=dtype).requires_grad_()
+    slopes = logits_example(1, (2, 3, *sizes[1]), dtype)
+    expected = F.interpolate(small, size=sizes[1], mode="bilinear", align_corners=True)
+    close = {"rtol": 0, "atol": 1e-13 if dtype is torch.float64 else 2e-6}
+    torch.testing.assert_close(enlarged(small, sizes[1]), expected, **close)
+    (wanted,) = torch.autograd.grad(expected, small, slopes)
+    (found,) = torch.autograd.grad(enlarged(small, sizes[1]), small, slopes)
+    torch.testing.assert_close(found, wanted, **close)
+    torch.testing.assert_close(gathered(slopes, sizes[0]), wanted, **close)
+
+
+def test_enlarging_stays_exact_where_products_are_rounded():
+    small, before = logits_example(shape=(2, 3, 24, 24), dtype=torch.float32), torch.get_float32_matmul_precision()
+    expected = F.interpolate(small, size=(90, 90), mode="bilinear", align_corners=True)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        torch.testing.assert_close(enlarged(small, (90, 90)), expected, rtol=0, atol=2e-6)
+        slopes = torch.ones_like(expected)
+        assert gathered(slopes, (24, 24)).sum().item() == pytest.approx(slopes.sum().item(), rel=1e-6)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(enlarged(small, (90, 90)), expected, rtol=0, atol=2e-6)
 
 
 def test_targets_are_made_once():

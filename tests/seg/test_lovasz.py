@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses import lovasz_softmax
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
-from noisycorrect_seg.losses.lovasz import SORTED_AT_ONCE
 
 
 def jaccard_loss(wrong, mass):
@@ -122,9 +121,6 @@ def test_loss_of_certain_predictions_is_one_minus_the_mean_iou():
 @pytest.mark.parametrize("shape", [(2, 5, 24, 30), (1, 5, 150, 200), (1, 3, 310, 310), (3, 2, 1, 7)])
 @pytest.mark.parametrize("ignored", [0.0, 0.3])
 def test_float32_agrees_with_the_loop_of_the_paper_in_float64(shape, method, ignored):
-    # The shapes sort all classes at once, a few at once, one at a time, and a handful of pixels.
-    assert 2 * 24 * 30 * 5 < SORTED_AT_ONCE < 310 * 310 * 0.69
-    assert SORTED_AT_ONCE // 5 < 150 * 200 * 0.69 < SORTED_AT_ONCE // 2
     probs, labels = example(1, shape, torch.float32, ignored, sharpness=4.0)
     exact = probs.double().requires_grad_()
     expected = per_class_loop(exact, labels)
