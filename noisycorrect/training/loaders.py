@@ -60,15 +60,28 @@ class RunLoaders:
         InvalidInputError
             If the data set has another length than at the start of the run.
         """
-        if len(self.data.train) != len(self.store):
-            raise InvalidInputError(
-                f"a training set of {len(self.store)} samples, as at the start of the run",
-                got=str(len(self.data.train)),
-                fix="the data set must not grow or shrink during a run",
-            )
+        self.check_lengths()
         self._train_view.set_epoch(epoch)
         self.train_batches.set_epoch(epoch)
         return self._train
+
+    def check_lengths(self) -> None:
+        """Raise an InvalidInputError if a data set has another length than at the start of the run."""
+        data, length = self.data, len(self.store)
+        sets = [("training", data.train, length), ("canonical", data.canonical, length)]
+        if data.val is not None:
+            sets.append(("validation", data.val, len(data.val_given)))
+        for name, each, expected in sets:
+            if len(each) != expected:
+                raise InvalidInputError(
+                    f"a {name} set of {expected} samples, as at the start of the run",
+                    got=str(len(each)),
+                    fix="the data set must not grow or shrink during a run",
+                )
+
+    def sample(self, data: MapStyleDataset, row: int) -> Loader:
+        """Return a loader of one sample of a data set."""
+        return make_loader(self._view(data), [[row]], 0)
 
     def for_statistics(self, data: MapStyleDataset, epoch: int) -> Loader:
         """Return all samples of a data set after so many epochs, in an order and augmentation that no epoch has."""
