@@ -158,7 +158,7 @@ def fitted_standardize(data: MapStyleDataset, *, num_workers: int = 0, known: bo
             if block is None or not block.shape[1] or (parts and block.shape[1] != len(parts[0].mean)):
                 return None
             if known:
-                return Standardize(torch.zeros(block.shape[1]), torch.ones(block.shape[1]))
+                return Standardize(torch.zeros(block.shape[1], dtype=torch.float32), torch.ones(block.shape[1], dtype=torch.float32))
             wrong = (~torch.isfinite(block)).nonzero()
             if len(wrong):
                 row, feature = wrong[0].tolist()
@@ -193,7 +193,7 @@ def restore_standardized(model: nn.Module, state: Mapping[str, Any]) -> nn.Modul
         if found is None:
             continue
         features = len(state[name])
-        wrapped = Standardized(Standardize(torch.zeros(features), torch.ones(features)), found)
+        wrapped = Standardized(Standardize(torch.zeros(features, dtype=torch.float32), torch.ones(features, dtype=torch.float32)), found)
         if not owner:
             model = wrapped
         else:
