@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from noisycorrect.support.modes import resting_modules
 from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, with_own_modes
 
 METHODS = ("equal", "exponential")
+_INNER = "module."
 
 
 def equal_average(average: Tensor, weights: Tensor, count: int) -> Tensor:
@@ -95,6 +97,14 @@ class WeightAggregator:
         begins as the mean of the first 1 / (1 - decay) updates.
     decay : float
         Decay of the exponential average, in [0, 1).
+
+    Attributes
+    ----------
+    count : int
+        How many updates the average holds.
+    resting : tuple of str
+        Names of the modules that were in evaluation mode while the model of the last update was in training mode: what
+        :func:`~noisycorrect.recalibrate_batchnorm` is to skip.
 
     Raises
     ------
@@ -191,15 +201,27 @@ class WeightAggregator:
                         buffer.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average, its count and its method."""
-        own = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
-        rest = {name: value for name, value in self.model.state_dict().items() if name not in own}
+        """Return the average, its count and its method.
+
+        ``averaged`` is a model's state, as torch's ``AveragedModel`` has it, with the weights as training has them;
+        ``wide`` are those that its dtype has no room for.
+        """
+        with torch.no_grad():
+            own = self.model.state_dict()
+            aliases = {id(parameter): name for name, parameter in self.model.named_parameters()}
+            for name, parameter in self.model.named_parameters(remove_duplicate=False):
+                kept = self._weights.get(aliases[id(parameter)])
+                if kept is not None and name in own:
+                    own[name] = kept.to(parameter.dtype)
+            wide = {name: value for name, value in self._weights.items() if value.dtype != own[name].dtype}
+        averaged = OrderedDict([("n_averaged", torch.tensor(self.count)), *((_INNER + key, own[key]) for key in own)])
+        versions = getattr(own, "_metadata", {})
+        averaged._metadata = {"module" + f".{name}" * bool(name): value for name, value in versions.items()}  # type: ignore[attr-defined]
         return {
             "method": self.method,
             "decay": self.decay,
-            "count": self.count,
-            "weights": dict(self._weights),
-            "rest": rest,
+            "averaged": averaged,
+            "wide": wide,
             "buffers": persistent_buffers(self.model),
             "resting": list(self.resting),
         }
@@ -218,25 +240,35 @@ class WeightAggregator:
                 got=repr(state["method"]),
                 fix="make the aggregator with the method that it was saved with",
             )
+        saved = {key.removeprefix(_INNER): value for key, value in state["averaged"].items() if key.startswith(_INNER)}
         template = self._model if self._source is None else self._source
         assert template is not None
-        own = dict(template.named_parameters())
-        found = {name: tuple(value.shape) for name, value in state["weights"].items()}
-        if found and found != self._shapes:
-            name = _first_difference(self._shapes, found)
-            expected = f"an average of this architecture, with {name!r} of shape {self._shapes.get(name, 'absent')}"
-            raise CheckpointError(expected, got=str(found.get(name, "absent")), fix="build the same model")
+        made, count = copied(template), int(state["averaged"]["n_averaged"])
+        fit_buffers(made, saved, state["buffers"])
+        for name, value in made.state_dict().items():
+            expected = tuple(value.shape) if isinstance(value, Tensor) else None
+            if expected is not None and (name not in saved or tuple(saved[name].shape) != expected):
+                raise CheckpointError(
+                    f"an average of this architecture, with {name!r} of shape {expected}",
+                    got=str(tuple(saved[name].shape)) if name in saved else "none",
+                    fix="build the same model",
+                )
+        own = dict(made.named_parameters())
         with torch.no_grad():
-            self._weights = {
-                name: value.to(own[name].device, _wide(own[name].dtype), copy=True)
-                for name, value in state["weights"].items()
+            weights = {
+                name: state["wide"].get(name, saved[name]).to(value.device, _wide(value.dtype), copy=True)
+                for name, value in own.items()
+                if name in saved
             }
-            made = copied(template)
-            _write(made, self._weights)
-        fit_buffers(made, state["rest"], state["buffers"])
-        made.load_state_dict(state["rest"], strict=False)
+            try:
+                made.load_state_dict({name: value for name, value in saved.items() if name not in weights}, strict=False)
+            except Exception as error:  # whatever set_extra_state raises
+                got = str(error).partition("\n")[0]
+                raise CheckpointError("an average of this architecture", got=got, fix="build the same model") from error
+            self._weights = weights if count else {}
+            _write(made, weights)
         self._model, self._source, self._buffers = made.eval(), None, {}
-        self.decay, self.count, self.resting = state["decay"], state["count"], tuple(state["resting"])
+        self.decay, self.count, self.resting = state["decay"], count, tuple(state["resting"])
 
     def _average(self, average: Tensor, weights: Tensor) -> Tensor:
         if self.method == "equal":
