@@ -231,9 +231,40 @@ def optimizer_identity(optimizer: Optimizer) -> str:
     return f"{type(optimizer).__name__}({plain}{several if len(groups) > 1 else ''})"
 
 
-def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Restore an optimizer's state, or raise a CheckpointError if it is another optimizer's."""
+def names_of_groups(optimizer: Optimizer, model: nn.Module) -> list[list[str]]:
+    """Return the names of the parameters of each group."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [[names[id(parameter)] for parameter in group["params"]] for group in optimizer.param_groups]
+
+
+def load_optimizer_state(
+    optimizer: Optimizer, state: dict[str, Any], model: nn.Module, groups: list[list[str]]
+) -> None:
+    """Restore an optimizer's state, and groups that were added to it while it trained.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        As it was made.
+    state : dict
+        What ``state_dict()`` returned.
+    model : nn.Module
+        Whose parameters it has.
+    groups : list of list of str
+        What :func:`names_of_groups` returned then.
+
+    Raises
+    ------
+    CheckpointError
+        If it is another optimizer's.
+    """
+    parameters = dict(model.named_parameters())
     try:
+        if not isinstance(optimizer, SeveralOptimizers):
+            first = len(optimizer.param_groups)
+            for names, saved in zip(groups[first:], state["param_groups"][first:], strict=True):
+                settings = {key: value for key, value in saved.items() if key != "params"}
+                optimizer.add_param_group({"params": [parameters[name] for name in names], **settings})
         optimizer.load_state_dict(state)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError("this optimizer", got=str(error), fix="use the run's own optimizer factory") from error

@@ -44,6 +44,7 @@ from noisycorrect.training.optimizer import (
     check_parameters,
     load_optimizer_state,
     make_optimizer,
+    names_of_groups,
     networks_of,
     optimizer_identity,
     set_mode,
@@ -486,6 +487,8 @@ class Run:
             "buffers": persistent_buffers(self.student),
             "aggregate": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "groups": names_of_groups(self.optimizer, self.student),
+            "trains": [name for name, parameter in self.student.named_parameters() if parameter.requires_grad],
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
             "correction": self.correction.state_dict(),
@@ -500,7 +503,9 @@ class Run:
         fit_buffers(self.student, content["student"], content["buffers"])
         load_model_state(unwrap(self.student), content["student"])
         self.average.load_state_dict(content["aggregate"])
-        load_optimizer_state(self.optimizer, content["optimizer"])
+        for name, parameter in self.student.named_parameters():
+            parameter.requires_grad_(name in content["trains"])  # a callback may have thawed layers, or frozen them
+        load_optimizer_state(self.optimizer, content["optimizer"], self.student, content["groups"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
         self.correction.load_state_dict(content["correction"])
