@@ -261,7 +261,9 @@ class WeightAggregator:
                 if name in saved
             }
             try:
-                made.load_state_dict({name: value for name, value in saved.items() if name not in weights}, strict=False)
+                made.load_state_dict(
+                    {name: value for name, value in saved.items() if name not in weights}, strict=False
+                )
             except Exception as error:  # whatever set_extra_state raises
                 got = str(error).partition("\n")[0]
                 raise CheckpointError("an average of this architecture", got=got, fix="build the same model") from error

@@ -158,7 +158,9 @@ def fitted_standardize(data: MapStyleDataset, *, num_workers: int = 0, known: bo
             if block is None or not block.shape[1] or (parts and block.shape[1] != len(parts[0].mean)):
                 return None
             if known:
-                return Standardize(torch.zeros(block.shape[1], dtype=torch.float32), torch.ones(block.shape[1], dtype=torch.float32))
+                return Standardize(
+                    torch.zeros(block.shape[1], dtype=torch.float32), torch.ones(block.shape[1], dtype=torch.float32)
+                )
             wrong = (~torch.isfinite(block)).nonzero()
             if len(wrong):
                 row, feature = wrong[0].tolist()
@@ -193,7 +195,9 @@ def restore_standardized(model: nn.Module, state: Mapping[str, Any]) -> nn.Modul
         if found is None:
             continue
         features = len(state[name])
-        wrapped = Standardized(Standardize(torch.zeros(features, dtype=torch.float32), torch.ones(features, dtype=torch.float32)), found)
+        wrapped = Standardized(
+            Standardize(torch.zeros(features, dtype=torch.float32), torch.ones(features, dtype=torch.float32)), found
+        )
         if not owner:
             model = wrapped
         else:
@@ -213,9 +217,7 @@ def standardize_of(model: nn.Module) -> Standardize | None:
     return next((module for module in model.modules() if isinstance(module, Standardize)), None)
 
 
-def _blocks(
-    data: MapStyleDataset, num_workers: int
-) -> Generator[tuple[Sequence[int], Tensor | None], None, None]:
+def _blocks(data: MapStyleDataset, num_workers: int) -> Generator[tuple[Sequence[int], Tensor | None], None, None]:
     """Yield positions and inputs (n, F) of the samples that count; None instead of what are no floating vectors."""
     if isinstance(data, ArrayDataset):
         inputs, step = data.inputs, _BLOCK

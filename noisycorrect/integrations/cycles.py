@@ -181,7 +181,7 @@ class Cycles:
     def _rehearse(self, model: nn.Module) -> None:
         """Let the task check what the model says of some samples: what does not fit is known before training."""
         engine = Engine(self.task, next(model.parameters()).device)
-        (loader,) = self._loaders.first()
+        ((_, loader, _),) = self._loaders.first()
         with untouched(engine.device), evaluating(model):
             for batch in loader:
                 engine.rehearse(self._called(model), batch)

@@ -15,6 +15,7 @@ from noisycorrect.data.batches import Batch
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating
 from noisycorrect.task import Metrics, Task
+from noisycorrect.training.finite import check_finite
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -181,6 +182,7 @@ class Engine:
         against = [None, *(each for each in labels if each is not None)]
         metrics: list[Metrics] = [self.task.metrics() for _ in against]
         for batch, probs in self.predict(model, batches):
+            check_finite("validation", batch, probs)
             for metric, truth in zip(metrics, against, strict=True):
                 metric.update(probs, batch.given if truth is None else truth[batch.index.cpu()])
         for metric in metrics:

@@ -36,6 +36,7 @@ from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.features import WIDE, features_of, projection
+from noisycorrect.training.finite import check_finite
 from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights
@@ -50,7 +51,7 @@ from noisycorrect.training.optimizer import (
     set_mode,
 )
 from noisycorrect.training.records import label_record
-from noisycorrect.training.rehearsal import check_finite, check_gradient, rows_not_finite
+from noisycorrect.training.rehearsal import check_gradient
 from noisycorrect.training.run_data import RunData
 from noisycorrect.training.weights import check_weighed, digest_of
 
@@ -223,8 +224,7 @@ class Run:
                 " they are; its weights are trained. Call model.train() before, or requires_grad_(False) on it",
                 stacklevel=3,
             )
-        sets = [("training", self.data.canonical), ("validation", self.data.val)]
-        for (name, data), loader in zip(sets, self.loaders.first(), strict=False):
+        for name, loader, bad in self.loaders.first():
             with seeded(self.seed, "rehearsal"):
                 for batch in loader:
                     output = self.engine.rehearse(self.student, batch)
@@ -233,9 +233,7 @@ class Run:
                         self.vectors = are_vectors(batch.input)
                         self.health.begin(self.student, batch, output, epoch=self.epoch)
                         check_gradient(self.engine, self.student, batch, self._callers)
-                assert data is not None
-                row = next(rows_not_finite(data), None)
-                for batch in () if row is None else self.loaders.sample(data, row):
+                for batch in bad:
                     check_finite(name, batch, self.task.probs(self.engine.look(self.student, batch)))
         self._known.check(self.student)
         self.loaders.check_lengths()
@@ -383,6 +381,7 @@ class Run:
     def predictions(self) -> Predictions:
         """Yield (index, given, probs) of this rank's shard, predicted now by :attr:`model`."""
         for batch, probs in self.engine.predict(self.model, self.loaders.canonical()):
+            check_finite("training", batch, probs)
             yield batch.index, batch.given, probs
 
     def shard(self) -> Iterator[Tensor]:

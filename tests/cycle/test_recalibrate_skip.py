@@ -9,8 +9,6 @@ from noisycorrect.cycle.recalibrate import batchnorm_layers
 from noisycorrect.support.errors import InvalidInputError
 
 
-
-
 def three_norms():
     torch.manual_seed(0)
     layers = [nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False)]

@@ -101,7 +101,9 @@ def test_further_networks_keep_layers_at_rest():
         assert all(p.requires_grad for p in fresh[0][1].parameters())
         for name, value in fresh[0][1].state_dict().items():
             assert torch.equal(value, before[name]), name
-        result = corrector(model, RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.3)), epochs=2).fit((INPUTS, GIVEN))
+        result = corrector(model, RECIPES["coteaching"].replace(objective=CoTeaching(noise_rate=0.3)), epochs=2).fit(
+            (INPUTS, GIVEN)
+        )
         for network in (result.model.first, result.model.second):
             assert torch.equal(network[0][1].running_mean, before["running_mean"])
 
@@ -150,5 +152,7 @@ def test_an_average_of_half_precision_is_no_worse_than_what_it_averages():
     last = []
     watch = AfterEpoch(lambda run: last.append(copy.deepcopy(run.student)))
     result = SelfCorrector(model, num_classes=CLASSES, recipe=recipe, lr=0.02, callbacks=[watch]).fit((INPUTS, GIVEN))
-    accuracy = [float((m.eval()(INPUTS.bfloat16()).argmax(1) == GIVEN).float().mean()) for m in (result.model, last[-1])]
+    accuracy = [
+        float((m.eval()(INPUTS.bfloat16()).argmax(1) == GIVEN).float().mean()) for m in (result.model, last[-1])
+    ]
     assert accuracy[0] >= accuracy[1] - 0.02
