@@ -19,6 +19,8 @@ from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.details import checked_class_names
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.isolation import isolated
+from noisycorrect.support.modules import copied
 from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
 from noisycorrect.training.run import Run
@@ -207,32 +209,34 @@ class SelfCorrector:
         NonFiniteLossError
             If the loss becomes NaN or infinite; the last checkpoint is good.
         """
-        data = self._data(train, val, unlabeled, canonical, sample_weight, clean_labels, val_clean_labels)
-        with self._opened(data, resume) as run:
-            run.rehearse()
-            try:
-                self.callbacks.on_fit_begin(run)
-                while not run.done:
-                    with run.next_epoch() as batches:
-                        for batch in batches:
-                            with run.engine.autocast():  # the objective asks correction.in_step for its targets
-                                loss = run.objective.loss(run.trained, batch, run.correction)
-                            if run.step(loss):  # Eq. 5
-                                run.average.after_step(run.student)
-                            self.callbacks.on_batch_end(run, batch)
-                    self.callbacks.on_epoch_end(run)
-                    if run.ends_cycle:
-                        run.average.at_cycle_end(run.student)  # Eq. 6
-                        run.recalibrate()
-                        run.record(run.correction.at_cycle_end(run))  # Eq. 7: the next generation of labels
-                        run.average.restart(run.student, run.optimizer)
-                        self.callbacks.on_cycle_end(run)
-                        run.complete()
-                    run.save(callbacks=self.callbacks.state_dict())
-                    self.callbacks.on_checkpoint(run)
-            finally:
-                self.callbacks.on_fit_end(run)
-        return run.result()
+        with isolated(self.device):
+            copied(self.model)  # raises at once if it cannot be
+            data = self._data(train, val, unlabeled, canonical, sample_weight, clean_labels, val_clean_labels)
+            with self._opened(data, resume) as run:
+                run.rehearse()
+                try:
+                    self.callbacks.on_fit_begin(run)
+                    while not run.done:
+                        with run.next_epoch() as batches:
+                            for batch in batches:
+                                with run.engine.autocast():  # the objective asks correction.in_step for its targets
+                                    loss = run.objective.loss(run.trained, batch, run.correction)
+                                if run.step(loss):  # Eq. 5
+                                    run.average.after_step(run.student)
+                                self.callbacks.on_batch_end(run, batch)
+                        self.callbacks.on_epoch_end(run)
+                        if run.ends_cycle:
+                            run.average.at_cycle_end(run.student)  # Eq. 6
+                            run.recalibrate()
+                            run.record(run.correction.at_cycle_end(run))  # Eq. 7: the next generation of labels
+                            run.average.restart(run.student, run.optimizer)
+                            self.callbacks.on_cycle_end(run)
+                            run.complete()
+                        run.save(callbacks=self.callbacks.state_dict())
+                        self.callbacks.on_checkpoint(run)
+                finally:
+                    self.callbacks.on_fit_end(run)
+            return run.result()
 
     def _opened(self, data: RunData, resume: str | bool) -> AbstractContextManager[Run]:
         engine = Engine(

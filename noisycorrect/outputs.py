@@ -75,6 +75,7 @@ class LogitsTask:
     kind: type[LabelKind]
     codec = "float32"
     weighs = True
+    wants_logits = True
     main_metric = "accuracy"
     prediction_passes = 1
     frame: Any = None

@@ -53,6 +53,8 @@ class Task(Protocol):
         Forward passes that :meth:`predict` takes a sample.
     weighs : bool
         Whether :meth:`loss` counts each sample with the batch's ``weight``; a task without the attribute does not.
+    wants_logits : bool
+        Whether a model that ends with a Sigmoid or Softmax is refused; by a task without the attribute it is not.
     frame : Any
         What the kind has to know of how predictions are made (of masks the size of the canonical frame); None for most.
     """

@@ -72,6 +72,7 @@ class HumanParsing:
 
     kind: type[LabelKind] = MaskLabels
     codec = "sqrt-uint8"
+    wants_logits = True
     main_metric = "pixel_accuracy"
 
     def __init__(

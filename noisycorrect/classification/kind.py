@@ -60,7 +60,7 @@ class ClassLabels(LabelKind):
 
     def first_evidence(self, count: int) -> Tensor:
         """Return zeros (n, K)."""
-        return torch.zeros(count, self.num_classes)
+        return torch.zeros(count, self.num_classes, dtype=torch.float32)
 
     def review(self, rows: np.ndarray, evidence: Tensor, score: str) -> LabelReview:
         """Return what the evidence says of some labelled samples."""

@@ -116,7 +116,7 @@ def balanced_weights(labels: np.ndarray, num_classes: int) -> Tensor:
 
 def _checked_class_weight(weights: Any, num_classes: int) -> Tensor:
     if isinstance(weights, str):
-        return torch.ones(num_classes)  # until the labels are known
+        return torch.ones(num_classes, dtype=torch.float32)  # until the labels are known
     if isinstance(weights, Mapping):
         weights = [weights.get(label, 1.0) for label in range(num_classes)]
     array = as_array(weights, "class_weight")

@@ -145,7 +145,7 @@ class CrossFitting(EvidenceInTraining):
     def _held_out(self, twin: TwinNetworks, batch: Batch, own: list[Tensor]) -> Tensor:
         """Return what the other network predicts of each sample, float32 (B, K), its statistics left as they were."""
         task, (first, second) = self.setup.task, own
-        probs = torch.empty(len(batch), task.num_classes, device=batch.index.device)
+        probs = torch.empty(len(batch), task.num_classes, device=batch.index.device, dtype=torch.float32)
         with evaluating(twin):
             for network, others in ((twin.first, second), (twin.second, first)):
                 if len(others):

@@ -83,7 +83,7 @@ class EvidenceInTraining(Correction):
             )
         classes = setup.task.num_classes
         self.given = setup.given.long()
-        self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device)
+        self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device, dtype=torch.float32)
         self.correcting = False
 
     def first_corrected(self, epochs: int) -> int:

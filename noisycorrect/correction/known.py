@@ -76,7 +76,7 @@ class KnownEvidence(EvidenceInTraining):
 
     def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return zeros (n,)."""
-        return torch.zeros(len(given), device=given.device)
+        return torch.zeros(len(given), device=given.device, dtype=torch.float32)
 
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run the model on a batch, whose targets are the evidence."""

@@ -170,7 +170,7 @@ class NeighborCorrection(EvidenceInTraining):
                 early = likely = late
         self.rate = wrong_share(given, early)
         self.most_wrong = max(self.rate, wrong_share(given, likely))
-        weight = torch.where(given >= 0, self.doubt, 1.0).unsqueeze(1)
+        weight = torch.where(given >= 0, self.doubt, 1.0).to(likely.dtype).unsqueeze(1)
         self.known = weight * likely + (1 - weight) * self.known
 
     def _likely(self, neighbors: Tensor, rounds: int) -> Tensor:

@@ -103,7 +103,7 @@ def neighbor_votes(given: Tensor, neighbors: Tensor, num_classes: int, rounds: i
     tensor([0.9167, 0.0833])
     """
     prior = torch.bincount(given[given >= 0], minlength=num_classes).float() / max(1, int((given >= 0).sum()))
-    theirs, weight = given[neighbors], torch.ones(len(given), device=given.device)
+    theirs, weight = given[neighbors], torch.ones(len(given), device=given.device, dtype=torch.float32)
     votes = prior.repeat(len(given), 1)
     for _ in range(rounds):
         votes = prior.repeat(len(given), 1).scatter_add_(1, theirs, weight[neighbors])
@@ -167,7 +167,7 @@ def halves_agree(votes: Tensor, others: Tensor) -> float:
     classes = votes.shape[1]
     sizes = torch.bincount(first, minlength=classes) + torch.bincount(second, minlength=classes)
     both = torch.bincount(first[first == second], minlength=classes)
-    return float((2 * both[sizes > 0] / sizes[sizes > 0]).mean())
+    return float((2 * both[sizes > 0].float() / sizes[sizes > 0]).mean())
 
 
 def posterior(given: Tensor, evidence: Tensor) -> Tensor:

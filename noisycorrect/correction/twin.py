@@ -14,6 +14,7 @@ from noisycorrect.correction.part import Setup
 from noisycorrect.support.calling import called, logits_of
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.modes import frozen_modules, resting_modules
 from noisycorrect.support.modules import copied, unwrap
 from noisycorrect.support.rng import seeded
 
@@ -120,8 +121,8 @@ class TwinNetworks(nn.Module):
 def reinitialised(model: nn.Module, seed: int, *, layers: Iterable[str] | None = None) -> nn.Module:
     """Return a copy of a model whose layers have fresh weights: ``reset_parameters()`` of every module that has it.
 
-    What is frozen stays as it is: parameters without ``requires_grad``, wherever they are used, and the statistics of
-    modules all of whose parameters are frozen. So do parameters that belong to no module with ``reset_parameters()``
+    What is frozen stays as it is: parameters without ``requires_grad``, wherever they are used, the statistics of
+    modules all of whose parameters are frozen, and modules in evaluation mode in a model in training mode. So do parameters that belong to no module with ``reset_parameters()``
     (a class token, say). Nothing says of other layers whether they were trained before, so they are started anew; a
     warning follows if their normalisation layers look trained.
 
@@ -151,9 +152,14 @@ def reinitialised(model: nn.Module, seed: int, *, layers: Iterable[str] | None =
     seed = whole_number("seed", seed, least=0)
     fresh = copied(model)
     chosen = dict(fresh.named_modules()) if layers is None else _inside(fresh, layers)
-    frozen = _frozen_modules(fresh)
+    resting = set(resting_modules(fresh))
+    frozen = frozen_modules(fresh) | resting
     # A module may reset what belongs to others, as attention does, so all that is frozen is put back at the end.
-    kept = {name: p.clone() for name, p in fresh.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    kept = {
+        name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
+        for name, parameter in fresh.named_parameters(remove_duplicate=False)
+        if not parameter.requires_grad or name.rpartition(".")[0] in resting
+    }
     kept |= {name: b.clone() for name, b in fresh.named_buffers() if name.rpartition(".")[0] in frozen}
     resets = [
         getattr(module, reset)
@@ -190,17 +196,6 @@ def _inside(model: nn.Module, layers: Iterable[str]) -> dict[str, nn.Module]:
     }
 
 
-def _frozen_modules(model: nn.Module) -> set[str]:
-    """Return the names of modules all of whose parameters are frozen, and of those inside them."""
-    whole = [
-        name
-        for name, module in model.named_modules()
-        if any(True for _ in module.parameters()) and not any(p.requires_grad for p in module.parameters())
-    ]
-    prefixes = tuple(f"{name}." if name else "" for name in whole)
-    return {name for name, _ in model.named_modules() if name in whole or name.startswith(prefixes)} if whole else set()
-
-
 def _put_back(model: nn.Module, kept: dict[str, Tensor]) -> None:
     """Give parameters and buffers the values they had, also where a module has made new ones."""
     for name, value in kept.items():
@@ -208,7 +203,7 @@ def _put_back(model: nn.Module, kept: dict[str, Tensor]) -> None:
         tensor = getattr(model.get_submodule(owner), own)
         tensor.data.copy_(value)
         if isinstance(tensor, nn.Parameter):
-            tensor.requires_grad_(False)
+            tensor.requires_grad_(value.requires_grad)
 
 
 def _warn_of_trained(modules: dict[str, nn.Module]) -> None:

@@ -91,7 +91,7 @@ class VoteCorrection(CrossFitting):
 
     def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return zeros (n,): what the votes say is in the posterior already."""
-        return torch.zeros(len(given), device=given.device)
+        return torch.zeros(len(given), device=given.device, dtype=torch.float32)
 
     def aim(self, batch: Batch, evidence: Tensor) -> None:
         """Give a batch the posterior as its target."""

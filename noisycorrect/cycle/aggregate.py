@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.nn.modules.batchnorm import _NormBase
 
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, unknown_name
-from noisycorrect.support.modules import copied, keeps_results, unwrap
+from noisycorrect.support.modes import resting_modules
+from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, with_own_modes
 
 METHODS = ("equal", "exponential")
+_INNER = "module."
 
 
 def equal_average(average: Tensor, weights: Tensor, count: int) -> Tensor:
@@ -74,9 +77,16 @@ def _towards(average: Tensor, weights: Tensor, share: float) -> Tensor:
 class WeightAggregator:
     """Average a model's parameters over cycles, or over steps.
 
-    The first :meth:`update` copies; each parameter that several layers share is averaged once. Buffers are no weights:
-    all of them (integer counters, BatchNorm statistics, masks) are copied from the latest model, and the statistics
-    are then :func:`~noisycorrect.recalibrate_batchnorm`'s business.
+    The first :meth:`update` copies; each parameter that several layers share is averaged once. What is half precision
+    is averaged in float32: steps smaller than half a unit in the last place would be lost. Parameters without
+    ``requires_grad`` are the latest model's, bit for bit, and so is everything that is no parameter: buffers (integer
+    counters, BatchNorm statistics, masks), extra state, attributes. The statistics are then
+    :func:`~noisycorrect.recalibrate_batchnorm`'s business.
+
+    :attr:`model` is made anew from the latest model when it is asked for, so what that model has become since training
+    began is in it, too: buffers that have come or grown, parametrisations. Weights are read and averaged as the model
+    has them in training mode, and a layer that folds an update into its weights on ``eval()`` (LoRA) does so with the
+    averaged ones.
 
     Parameters
     ----------
@@ -88,10 +98,18 @@ class WeightAggregator:
     decay : float
         Decay of the exponential average, in [0, 1).
 
+    Attributes
+    ----------
+    count : int
+        How many updates the average holds.
+    resting : tuple of str
+        Names of the modules that were in evaluation mode while the model of the last update was in training mode: what
+        :func:`~noisycorrect.recalibrate_batchnorm` is to skip.
+
     Raises
     ------
     InvalidInputError
-        If the method is unknown or the decay is out of range.
+        If the method is unknown, the decay is out of range, or the model cannot be copied.
 
     Examples
     --------
@@ -111,27 +129,23 @@ class WeightAggregator:
             raise InvalidInputError("decay in [0, 1)", got=repr(decay), fix="0.999 averages about 1000 steps")
         self.method = method
         self.decay = decay
-        own = unwrap(model)
-        # AveragedModel makes a deep copy, which PyTorch refuses of results that have a history.
-        self._averaged = AveragedModel(copied(own) if keeps_results(own) else own, avg_fn=self._average)
-        self.model.eval()
-
-    def _average(self, average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
-        if self.method == "equal":
-            return equal_average(average, weights, int(count))
-        # Equal weights until there are 1 / (1 - decay) of them: the first ones, hardly trained, would linger otherwise.
-        return exponential_average(average, weights, min(self.decay, int(count) / (int(count) + 1)))
+        self.count = 0
+        self.resting: tuple[str, ...] = ()
+        self._weights: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
+        self._source: nn.Module | None = copied(unwrap(model))
+        self._model: nn.Module | None = None
+        self._shapes = _shapes(self._source)
 
     @property
     def model(self) -> nn.Module:
-        """The averaged model, in evaluation mode."""
-        return self._averaged.module
+        """The averaged model, in evaluation mode; another object after an update."""
+        if self._source is not None:
+            self._model, self._source = self._made(self._source), None
+        assert self._model is not None
+        return self._model
 
-    @property
-    def count(self) -> int:
-        """How many updates the average holds."""
-        return int(self._averaged.n_averaged)
-
+    @torch.inference_mode(False)
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take one more set of weights into the average.
@@ -147,20 +161,70 @@ class WeightAggregator:
             If a parameter is missing, or its shape differs; the average stays as it was.
         """
         source = unwrap(model)
-        expected = {name: tuple(parameter.shape) for name, parameter in self.model.named_parameters()}
-        found = {name: tuple(parameter.shape) for name, parameter in source.named_parameters()}
-        if found != expected:
-            name = next(name for name in {**expected, **found} if expected.get(name) != found.get(name))
-            raise InvalidInputError(
-                f"parameter {name!r} of shape {expected.get(name, 'absent')}",
-                got=str(found.get(name, "absent")),
-                fix="update with the architecture that the aggregator was made for",
-            )
-        self._averaged.update_parameters(source)
+        self._check(source)
+        for name, parameter in _as_trained(source).items():
+            value = parameter.detach()
+            if name not in self._weights or not parameter.requires_grad:
+                # Of what is frozen the latest: a mean of equal numbers could only drift.
+                self._weights[name] = _put(self._weights.get(name), value, _wide(value.dtype))
+            else:
+                self._weights[name].copy_(self._average(self._weights[name], value))
+        self._buffers = {name: _put(self._buffers.get(name), value) for name, value in source.named_buffers()}
+        self.count += 1
+        self.resting = tuple(resting_modules(source))
+        self._source = source
+        if self.method == "equal":  # seldom: made at once, whatever becomes of the source
+            self._model, self._source = self._made(source), None
+
+    def copy_to(self, model: nn.Module) -> None:
+        """Give a model of the same architecture the averaged weights, and the average's BatchNorm statistics.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Changed in place; its modes stay.
+
+        Raises
+        ------
+        InvalidInputError
+            If its parameters are others.
+        """
+        target = unwrap(model)
+        self._check(target)
+        average = dict(self.model.named_modules())
+        with torch.no_grad():
+            _write(target, self._weights)
+            for name, module in target.named_modules():
+                own = average.get(name)
+                if isinstance(module, _NormBase) and isinstance(own, _NormBase):
+                    for buffer, value in zip(module.buffers(recurse=False), own.buffers(recurse=False), strict=True):
+                        buffer.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average, its count and its method."""
-        return {"method": self.method, "decay": self.decay, "averaged": self._averaged.state_dict()}
+        """Return the average, its count and its method.
+
+        ``averaged`` is a model's state, as torch's ``AveragedModel`` has it, with the weights as training has them;
+        ``wide`` are those that its dtype has no room for.
+        """
+        with torch.no_grad():
+            own = self.model.state_dict()
+            aliases = {id(parameter): name for name, parameter in self.model.named_parameters()}
+            for name, parameter in self.model.named_parameters(remove_duplicate=False):
+                kept = self._weights.get(aliases[id(parameter)])
+                if kept is not None and name in own:
+                    own[name] = kept.to(parameter.dtype)
+            wide = {name: value for name, value in self._weights.items() if value.dtype != own[name].dtype}
+        averaged = OrderedDict([("n_averaged", torch.tensor(self.count)), *((_INNER + key, own[key]) for key in own)])
+        versions = getattr(own, "_metadata", {})
+        averaged._metadata = {"module" + f".{name}" * bool(name): value for name, value in versions.items()}  # type: ignore[attr-defined]
+        return {
+            "method": self.method,
+            "decay": self.decay,
+            "averaged": averaged,
+            "wide": wide,
+            "buffers": persistent_buffers(self.model),
+            "resting": list(self.resting),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned.
@@ -176,10 +240,130 @@ class WeightAggregator:
                 got=repr(state["method"]),
                 fix="make the aggregator with the method that it was saved with",
             )
-        try:
-            self._averaged.load_state_dict(state["averaged"])
-        except RuntimeError as error:
-            raise CheckpointError(
-                "an average of this architecture", got=str(error), fix="build the same model"
-            ) from error
-        self.decay = state["decay"]
+        saved = {key.removeprefix(_INNER): value for key, value in state["averaged"].items() if key.startswith(_INNER)}
+        template = self._model if self._source is None else self._source
+        assert template is not None
+        made, count = copied(template), int(state["averaged"]["n_averaged"])
+        fit_buffers(made, saved, state["buffers"])
+        for name, value in made.state_dict().items():
+            expected = tuple(value.shape) if isinstance(value, Tensor) else None
+            if expected is not None and (name not in saved or tuple(saved[name].shape) != expected):
+                raise CheckpointError(
+                    f"an average of this architecture, with {name!r} of shape {expected}",
+                    got=str(tuple(saved[name].shape)) if name in saved else "none",
+                    fix="build the same model",
+                )
+        own = dict(made.named_parameters())
+        with torch.no_grad():
+            weights = {
+                name: state["wide"].get(name, saved[name]).to(value.device, _wide(value.dtype), copy=True)
+                for name, value in own.items()
+                if name in saved
+            }
+            try:
+                made.load_state_dict(
+                    {name: value for name, value in saved.items() if name not in weights}, strict=False
+                )
+            except Exception as error:  # whatever set_extra_state raises
+                got = str(error).partition("\n")[0]
+                raise CheckpointError("an average of this architecture", got=got, fix="build the same model") from error
+            self._weights = weights if count else {}
+            _write(made, weights)
+        self._model, self._source, self._buffers = made.eval(), None, {}
+        self.decay, self.count, self.resting = state["decay"], count, tuple(state["resting"])
+
+    def _average(self, average: Tensor, weights: Tensor) -> Tensor:
+        if self.method == "equal":
+            return equal_average(average, weights, self.count)
+        # Equal weights until there are 1 / (1 - decay) of them: the first ones, hardly trained, would linger otherwise.
+        return exponential_average(average, weights, min(self.decay, self.count / (self.count + 1)))
+
+    def _check(self, model: nn.Module) -> None:
+        found = _shapes(model)
+        if found != self._shapes:
+            name = _first_difference(self._shapes, found)
+            raise InvalidInputError(
+                f"parameter {name!r} of shape {self._shapes.get(name, 'absent')}",
+                got=str(found.get(name, "absent")),
+                fix="update with the architecture that the aggregator was made for",
+            )
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _made(self, source: nn.Module) -> nn.Module:
+        """Return a copy of the latest model with the averaged weights, and the buffers that it had at the update."""
+        made = copied(source)
+        _write(made, self._weights)
+        for name, buffer in made.named_buffers():
+            value = self._buffers.get(name)
+            if value is not None and value.shape == buffer.shape:
+                buffer.copy_(value)
+        return made.eval()
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def _first_difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
+    return next(name for name in {**expected, **found} if expected.get(name) != found.get(name))
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that an average of this one is kept in."""
+    return torch.float32 if dtype.is_floating_point and dtype.itemsize < 4 else dtype
+
+
+def _put(kept: Tensor | None, value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a value's copy, in the memory of the last one where that fits."""
+    dtype = value.dtype if dtype is None else dtype
+    if kept is None or kept.shape != value.shape or kept.dtype != dtype or kept.device != value.device:
+        return value.detach().to(dtype, copy=True)
+    return kept.copy_(value)
+
+
+def _folded(model: nn.Module, *, trains: bool = True) -> dict[str, nn.Module]:
+    """Return, by name, the outermost modules with modes of their own that do not train now, as what they do differs.
+
+    Those that are in evaluation mode and have what trains: their weights may not be those that training sees. Or, with
+    `trains` False, those of which nothing is trained.
+    """
+    own = {id(module) for module in with_own_modes(model)}
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if id(module) not in own or any(not outer or name.startswith(f"{outer}.") for outer in found):
+            continue
+        trained = any(parameter.requires_grad for parameter in module.parameters())
+        if trained == trains and not (trains and module.training):
+            found[name] = module
+    return found
+
+
+def _as_trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters of a model by name, as it has them in training mode; it stays as it is."""
+    found = dict(model.named_parameters())
+    for name, module in _folded(model).items():
+        prefix = f"{name}." if name else ""
+        for own, parameter in copied(module).train().named_parameters():
+            if prefix + own in found:
+                found[prefix + own] = parameter
+    return found
+
+
+def _write(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Give a model weights as it has them in training mode; its modes stay.
+
+    A module with modes of its own of which nothing is trained keeps its weights: they may be folded, or not.
+    """
+    fixed = tuple(f"{name}." if name else "" for name in _folded(model, trains=False))
+    folded = list(_folded(model).values())
+    modes = [(inner, inner.training) for module in folded for inner in module.modules()]
+    for module in folded:
+        module.train()
+    for name, parameter in model.named_parameters():
+        if name in weights and not (fixed and name.startswith(fixed)):
+            parameter.copy_(weights[name])
+    for module in folded:
+        module.eval()
+    for inner, mode in modes:
+        inner.training = mode

@@ -23,6 +23,7 @@ from noisycorrect.cycle.moments import Moments, SlidingMoments, batch_moments, m
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.modes import frozen_statistics
 from noisycorrect.support.modules import evaluating, unwrap
 
 __all__ = ["recalibrate_batchnorm"]
@@ -45,6 +46,7 @@ def recalibrate_batchnorm(
     method: str = "fast",
     max_samples: int | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
+    skip: Iterable[str] | None = None,
 ) -> int:
     """Give every BatchNorm layer the mean and variance of its inputs over the data, with the network as at inference.
 
@@ -92,6 +94,12 @@ def recalibrate_batchnorm(
     forward : callable, optional
         ``forward(model, batch)`` runs the network on a batch, for batches of another form. The default calls the model
         on the batch's input, moved to the device of the model.
+    skip : iterable of str, optional
+        Names of layers that keep their statistics, or of modules with all such layers inside them; ``()`` skips none.
+        Default: those that are frozen and have statistics of data. Frozen is a layer whose scale and shift have no
+        ``requires_grad``, or that lies in a module of which no parameter has; where that is true of the whole network,
+        it says nothing, and none is skipped. That a layer was in evaluation mode while the network trained cannot be
+        seen any more: name it (:attr:`WeightAggregator.resting <noisycorrect.WeightAggregator>` has such names).
 
     Returns
     -------
@@ -102,7 +110,7 @@ def recalibrate_batchnorm(
     Raises
     ------
     InvalidInputError
-        An unknown method; an iterator for ``method="exact"``; no batches; a batch of unknown form; NaN or infinity in
+        An unknown method, or a name to skip that no module has; an iterator for ``method="exact"``; no batches; a batch of unknown form; NaN or infinity in
         front of a layer (names it); a layer whose shape is not known yet (lazy).
     NoisyCorrectError
         Another rank failed.
@@ -127,7 +135,7 @@ def recalibrate_batchnorm(
     """
     _check_arguments(batches, method, max_samples)
     network = unwrap(model)
-    layers = _tracking_layers(network)
+    layers = _tracking_layers(network, skip)
     if not layers:
         return 0
     feed = Feed(network, batches, max_samples, forward or forward_input)
@@ -139,7 +147,7 @@ def recalibrate_batchnorm(
     return len(reached)
 
 
-def batchnorm_layers(model: nn.Module) -> int:
+def batchnorm_layers(model: nn.Module, *, skip: Iterable[str] | None = None) -> int:
     """Return how many layers :func:`recalibrate_batchnorm` gives new statistics.
 
     Examples
@@ -147,7 +155,7 @@ def batchnorm_layers(model: nn.Module) -> int:
     >>> batchnorm_layers(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
     1
     """
-    return len(_tracking_layers(unwrap(model)))
+    return len(_tracking_layers(unwrap(model), skip))
 
 
 def _check_arguments(batches: object, method: object, max_samples: object) -> None:
@@ -164,8 +172,9 @@ def _check_arguments(batches: object, method: object, max_samples: object) -> No
         raise InvalidInputError(expected, got=f"the iterator {type(batches).__name__}", fix=fix)
 
 
-def _tracking_layers(network: nn.Module) -> Layers:
-    """Return the BatchNorm layers with running statistics, by name."""
+def _tracking_layers(network: nn.Module, skip: Iterable[str] | None) -> Layers:
+    """Return the BatchNorm layers with running statistics, by name, without those to skip."""
+    skipped = _skipped(network, skip)
     layers = {}
     for name, module in network.named_modules():
         if not isinstance(module, _BatchNorm) or module.running_mean is None or module.running_var is None:
@@ -173,8 +182,21 @@ def _tracking_layers(network: nn.Module) -> Layers:
         if is_lazy(module.running_mean):
             fix = "run the model on one batch first"
             raise InvalidInputError("initialised layers", got=f"the lazy {name!r}", fix=fix)
-        layers[name] = module
+        if not name.startswith(skipped) and f"{name}." not in skipped:
+            layers[name] = module
     return layers
+
+
+def _skipped(network: nn.Module, skip: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the names to skip, each with a dot behind it: what they begin lies inside them."""
+    if skip is None:
+        return tuple(f"{name}." for name in frozen_statistics(network))
+    names = [skip] if isinstance(skip, str) else list(skip)
+    known = [name for name, _ in network.named_modules()]
+    for name in names:
+        if name not in known:
+            raise unknown_name("layer to skip", name, [other for other in known if other])
+    return tuple(f"{name}." if name else "" for name in names)
 
 
 @contextlib.contextmanager

@@ -227,7 +227,8 @@ class CyclicalLR(LRScheduler):
     """Warm-up, cosine, then cosine cycles with warm restarts, as a PyTorch scheduler (SCHP, Eq. 5).
 
     One :meth:`step` without an argument goes on by an epoch; ``step(epoch)`` goes to any point, fractions of an epoch
-    included, so that the rate can change with every batch.
+    included, so that the rate can change with every batch. A group that is added to the optimizer later joins in: its
+    ``lr`` is its peak, with the ratios of the first group.
 
     Parameters
     ----------
@@ -291,6 +292,7 @@ class CyclicalLR(LRScheduler):
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
         """Return the learning rate of each parameter group at the current epoch."""
+        self._take_in_groups()
         return [
             cyclical_lr(
                 self.last_epoch,
@@ -303,6 +305,15 @@ class CyclicalLR(LRScheduler):
             )
             for peak, cycle_lr, min_lr in zip(self.base_lrs, self.cycle_lrs, self.min_lrs, strict=True)
         ]
+
+    def _take_in_groups(self) -> None:
+        """Give groups that have come since the last step peaks and a floor."""
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
+            group.setdefault("initial_lr", group["lr"])
+            peak, first = float(group["initial_lr"]), float(self.base_lrs[0])
+            self.base_lrs.append(peak)
+            self.cycle_lrs.append(self.cycle_lrs[0] * peak / first if first else self.cycle_lrs[0])
+            self.min_lrs.append(self.min_lrs[0] * peak / first if first else self.min_lrs[0])
 
     def step(self, epoch: float | None = None) -> None:
         """Go on by an epoch, or to `epoch`.

@@ -149,7 +149,9 @@ class LabelView(Dataset[Any]):
             self._check_given(given, indices)
         weight = self._weights(indices, extra)
         if self.store is None:
-            return Batch(index, inputs, given, Trust(torch.ones(len(indices))), extra=extra, weight=weight)
+            return Batch(
+                index, inputs, given, Trust(torch.ones(len(indices), dtype=torch.float32)), extra=extra, weight=weight
+            )
         generation = self.store.generation
         rows = np.asarray(indices)
         evidence = torch.from_numpy(self.store.code(rows, generation=generation)) if generation else None

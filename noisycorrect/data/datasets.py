@@ -173,11 +173,13 @@ def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> Ma
         none = torch.as_tensor(missing, dtype=labels.dtype).expand(count_of(more), *labels.shape[1:])
         weights = labeled.sample_weight
         if weights is not None:
-            weights = torch.cat([weights, torch.ones(count_of(more))])
+            weights = torch.cat([weights, torch.ones(count_of(more), dtype=torch.float32)])
         return ArrayDataset(joined(labeled.inputs, more), torch.cat([labels, none]), weights)
     if isinstance(unlabeled, Mapping) and all(isinstance(key, str) for key in unlabeled):
         inputs = as_inputs(input_of(unlabeled), "unlabeled")
-        unlabeled = ArrayDataset(inputs, torch.zeros(count_of(inputs)))  # of whose items the inputs are taken
+        unlabeled = ArrayDataset(
+            inputs, torch.zeros(count_of(inputs), dtype=torch.float32)
+        )  # of whose items the inputs are taken
     if is_array(unlabeled):
         unlabeled = as_inputs(unlabeled, "unlabeled")
     return WithUnlabeled(labeled, unlabeled, missing)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,20 +152,24 @@ def fitted_standardize(data: MapStyleDataset, *, num_workers: int = 0, known: bo
     True
     """
     parts: list[Moments] = []
-    for rows, block in _blocks(data, num_workers):
-        if block is None or not block.shape[1] or (parts and block.shape[1] != len(parts[0].mean)):
-            return None
-        if known:
-            return Standardize(torch.zeros(block.shape[1]), torch.ones(block.shape[1]))
-        wrong = (~torch.isfinite(block)).nonzero()
-        if len(wrong):
-            row, feature = wrong[0].tolist()
-            raise InvalidInputError(
-                "finite inputs, to standardise them",
-                got=f"{float(block[row, feature])} in feature {feature} of sample {rows[row]}",
-                fix="fill in what is missing, or pass recipe.replace(standardize=None)",
-            )
-        parts.append(batch_moments(block))
+    # Closed at once, after an error, too: it gives the random generators back.
+    with contextlib.closing(_blocks(data, num_workers)) as blocks:
+        for rows, block in blocks:
+            if block is None or not block.shape[1] or (parts and block.shape[1] != len(parts[0].mean)):
+                return None
+            if known:
+                return Standardize(
+                    torch.zeros(block.shape[1], dtype=torch.float32), torch.ones(block.shape[1], dtype=torch.float32)
+                )
+            wrong = (~torch.isfinite(block)).nonzero()
+            if len(wrong):
+                row, feature = wrong[0].tolist()
+                raise InvalidInputError(
+                    "finite inputs, to standardise them",
+                    got=f"{float(block[row, feature])} in feature {feature} of sample {rows[row]}",
+                    fix="fill in what is missing, or pass recipe.replace(standardize=None)",
+                )
+            parts.append(batch_moments(block))
     return Standardize.of_moments(pool_moments(parts))
 
 
@@ -190,7 +195,9 @@ def restore_standardized(model: nn.Module, state: Mapping[str, Any]) -> nn.Modul
         if found is None:
             continue
         features = len(state[name])
-        wrapped = Standardized(Standardize(torch.zeros(features), torch.ones(features)), found)
+        wrapped = Standardized(
+            Standardize(torch.zeros(features, dtype=torch.float32), torch.ones(features, dtype=torch.float32)), found
+        )
         if not owner:
             model = wrapped
         else:
@@ -210,7 +217,7 @@ def standardize_of(model: nn.Module) -> Standardize | None:
     return next((module for module in model.modules() if isinstance(module, Standardize)), None)
 
 
-def _blocks(data: MapStyleDataset, num_workers: int) -> Iterator[tuple[Sequence[int], Tensor | None]]:
+def _blocks(data: MapStyleDataset, num_workers: int) -> Generator[tuple[Sequence[int], Tensor | None], None, None]:
     """Yield positions and inputs (n, F) of the samples that count; None instead of what are no floating vectors."""
     if isinstance(data, ArrayDataset):
         inputs, step = data.inputs, _BLOCK

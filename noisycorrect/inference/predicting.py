@@ -49,7 +49,7 @@ def predicted_probs(
     InvalidInputError
         If the inputs are of no such form, none, or not what the model takes; or a prediction is not finite.
     """
-    first = next((each for each in (*model.parameters(), *model.buffers())), torch.empty(0))
+    first = next((each for each in (*model.parameters(), *model.buffers())), torch.empty(0, dtype=torch.float32))
     batches = _batches(
         inputs, whole_number("batch_size", batch_size, least=1), whole_number("num_workers", num_workers, least=0)
     )
@@ -85,7 +85,7 @@ def _probs(model: nn.Module, task: Task, inputs: Any, count: int) -> np.ndarray:
             got=f"shape {tuple(inputs.shape)}",
             fix="prepare them as the training inputs",
         )
-    batch = Batch(torch.arange(count), inputs, torch.full((count,), -1), Trust(torch.zeros(count)))
+    batch = Batch(torch.arange(count), inputs, torch.full((count,), -1), Trust(torch.zeros(count, dtype=torch.float32)))
     try:
         return task.probs(task.forward(model, batch)).cpu().numpy()
     except torch.OutOfMemoryError:

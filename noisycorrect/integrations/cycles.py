@@ -28,7 +28,8 @@ from noisycorrect.support.checkpoint import check_settings
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.log import logger
-from noisycorrect.support.modules import evaluating, unwrap
+from noisycorrect.support.modes import frozen_statistics
+from noisycorrect.support.modules import evaluating
 from noisycorrect.support.rng import untouched
 from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine
@@ -180,7 +181,7 @@ class Cycles:
     def _rehearse(self, model: nn.Module) -> None:
         """Let the task check what the model says of some samples: what does not fit is known before training."""
         engine = Engine(self.task, next(model.parameters()).device)
-        (loader,) = self._loaders.first()
+        ((_, loader, _),) = self._loaders.first()
         with untouched(engine.device), evaluating(model):
             for batch in loader:
                 engine.rehearse(self._called(model), batch)
@@ -268,7 +269,7 @@ class Cycles:
             self.epoch = epochs
             record = self._end_cycle(self.schedule.cycle(epochs - 1), model, (), device=device)
         if self.average.restart == "student" and self._averaged.count:
-            unwrap(model).load_state_dict(self._averaged.model.state_dict())
+            self._averaged.copy_to(model)
         return record
 
     @property
@@ -285,7 +286,7 @@ class Cycles:
             self._recalibrate()
             metrics = self.correction.at_cycle_end(self)  # Eq. 7
         if self.average.restart == "aggregate":
-            unwrap(model).load_state_dict(self._averaged.model.state_dict())
+            self._averaged.copy_to(model)
             for optimizer in optimizers:
                 optimizer.state.clear()
         now = time.perf_counter()
@@ -313,6 +314,7 @@ class Cycles:
             method=how.method,
             max_samples=how.samples,
             forward=forward,
+            skip=[*self._averaged.resting, *frozen_statistics(self._averaged.model)],
         )
 
     def _called(self, model: nn.Module) -> nn.Module:

@@ -253,7 +253,7 @@ class LabelKind(ABC):
                  [0.2500, 0.5000, 0.0000]]])
         """
         if evidence is None:
-            evidence = torch.zeros(len(given), num_classes, *given.shape[1:], device=given.device)
+            evidence = torch.zeros(len(given), num_classes, *given.shape[1:], device=given.device, dtype=torch.float32)
         evidence = within(evidence, given)
         blended = blend(given, evidence, trust.of(given, evidence))
         return torch.where((given == UNLABELED).unsqueeze(1), evidence, blended)

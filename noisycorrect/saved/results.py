@@ -82,6 +82,7 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
         raise CheckpointError(f"a saved result or a run's checkpoint in {folder}", got=got, fix=fix)
     network = built_network(None if details is None else details.network, str(folder)) if model is None else model
     network = dressed(network, state)
+    network.train((folder / CHECKPOINT).exists())  # a run's weights are those of training, a result's of evaluation
     load_model_state(unwrap(network), state)
     names = None if details is None else details.class_names
     if names is None and has_items(folder):

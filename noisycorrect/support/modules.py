@@ -1,10 +1,10 @@
-"""Modules: what PyTorch wraps around them, and the modes that they are in."""
+"""Modules: what PyTorch wraps around them, copies of them, and their state."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,9 +32,29 @@ def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
+def with_own_modes(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that do something of their own on ``train()`` or ``eval()``: merge weights, stay as they are.
+
+    Examples
+    --------
+    >>> with_own_modes(nn.Sequential(nn.Dropout()))
+    []
+    """
+    return [
+        module
+        for module in model.modules()
+        if type(module).train is not nn.Module.train
+        or type(module).eval is not nn.Module.eval
+        or not {"train", "eval"}.isdisjoint(vars(module))
+    ]
+
+
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and each back into its own at the end.
+    """Put a model into evaluation mode, and each module back into its own at the end, its weights as they were.
+
+    Modules with an ``eval()`` of their own are asked, so that one which folds an update into its weights does; what
+    the way there and back would change of these by rounding is undone.
 
     Examples
     --------
@@ -46,14 +66,41 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     (True, True, False)
     """
     modes = [(module, module.training) for module in model.modules()]
+    own = with_own_modes(model)
+    kept = _parameters_of(own)
     try:
-        # `eval()` may be overridden (frozen layers, merged adapters); the flag alone can be put back exactly.
-        for module, _ in modes:
-            module.training = False
+        if own:
+            model.eval()
+        else:  # the flag alone, as that is all there is
+            for module, _ in modes:
+                module.training = False
         yield
     finally:
+        if own:
+            for module, mode in modes:  # parents come first
+                if module.training is not mode:
+                    module.train(mode)
+            _put_back(kept)
         for module, mode in modes:
             module.training = mode
+
+
+def _parameters_of(modules: list[nn.Module]) -> list[tuple[nn.Module, str, nn.Parameter, Tensor]]:
+    found = {
+        id(parameter): (module, name, parameter)
+        for each in modules
+        for module in each.modules()
+        for name, parameter in module._parameters.items()
+        if parameter is not None
+    }
+    return [(module, name, parameter, parameter.detach().clone()) for module, name, parameter in found.values()]
+
+
+def _put_back(kept: list[tuple[nn.Module, str, nn.Parameter, Tensor]]) -> None:
+    with torch.no_grad():
+        for module, name, parameter, value in kept:
+            module._parameters[name] = parameter  # an optimizer holds this one
+            parameter.data.copy_(value)
 
 
 def copied(model: nn.Module) -> nn.Module:
@@ -84,13 +131,23 @@ def copied(model: nn.Module) -> nn.Module:
         raise InvalidInputError("a model whose parameters have shapes", got=got, fix=fix)
     memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in _results_in(model)}
     try:
-        return copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError, AttributeError) as error:
+        copy_ = copy.deepcopy(model, memo)
+    except Exception as error:  # whatever a __deepcopy__ or __reduce__ raises
+        lines = str(error).splitlines() or [type(error).__name__]
         raise InvalidInputError(
             "a model that can be copied: a run trains a copy",
-            got=f"{_culprit(model)}: {str(error).splitlines()[0]}",
+            got=f"{_culprit(model)}: {lines[0]}",
             fix="leave out of the model what cannot be copied (locks, files, loggers), or define __deepcopy__",
         ) from error
+    own = {id(parameter) for parameter in model.parameters()}
+    shared = next((name for name, value in copy_.named_parameters() if id(value) in own), None)
+    if shared is not None:
+        raise InvalidInputError(
+            "a model that can be copied: a run trains a copy",
+            got=f"one whose copy has the parameter {shared!r} of the original",
+            fix="let __deepcopy__ copy what it holds, or leave it out",
+        )
+    return copy_
 
 
 def keeps_results(model: nn.Module) -> bool:
@@ -135,6 +192,54 @@ def _culprit(model: nn.Module) -> str:
                 continue
             try:
                 copy.deepcopy(value)
-            except (TypeError, RuntimeError, AttributeError):
+            except Exception:
                 return f"{path}.{name}" if path else name
     return type(model).__name__
+
+
+def fit_buffers(model: nn.Module, state: Mapping[str, Any], buffers: Iterable[str]) -> None:
+    """Make room in a model for buffers of a state that have come, or have grown, since the model was made.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place, for ``load_state_dict`` to follow; wrappers of PyTorch are looked through.
+    state : mapping
+        What ``state_dict()`` returned.
+    buffers : iterable of str
+        Which of its names are buffers.
+
+    Examples
+    --------
+    >>> model = nn.BatchNorm1d(1, affine=False)
+    >>> fit_buffers(model, {"seen": torch.ones(3)}, ["seen"])
+    >>> model.seen.shape
+    torch.Size([3])
+    """
+    inner = unwrap(model)
+    modules = dict(inner.named_modules())
+    first = next((value for value in (*inner.parameters(), *inner.buffers())), torch.empty(0))
+    for name in buffers:
+        owner, _, own = name.rpartition(".")
+        value, module = state.get(name), modules.get(owner)
+        if module is None or not isinstance(value, Tensor):
+            continue
+        present = module._buffers.get(own)
+        if present is None and (own in module._buffers or not hasattr(module, own)):
+            module._buffers.pop(own, None)
+            module.register_buffer(own, torch.empty_like(value, device=first.device))
+        elif present is not None and present.shape != value.shape:
+            module._buffers[own] = torch.empty_like(value, device=present.device)
+
+
+def persistent_buffers(model: nn.Module) -> list[str]:
+    """Return the names of the buffers in a model's state.
+
+    Examples
+    --------
+    >>> persistent_buffers(nn.BatchNorm1d(1))
+    ['running_mean', 'running_var', 'num_batches_tracked']
+    """
+    inner = unwrap(model)
+    own = {name for name, _ in inner.named_buffers(remove_duplicate=False)}
+    return [name for name in inner.state_dict() if name in own]

@@ -56,14 +56,20 @@ def untouched(device: torch.device | None = None) -> Iterator[None]:
     ...     bool(drawn == torch.rand(1))
     True
     """
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - callers' code uses them
     devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+    with _kept(), torch.random.fork_rng(devices=devices):
+        yield
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    """Give the generators of numpy and random back as they were."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - callers' code uses them
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
 
 
 @contextlib.contextmanager
@@ -87,9 +93,8 @@ def seeded(seed: int, purpose: str, *where: int, device: torch.device | None = N
     True
     """
     derived = derived_seed(seed, purpose, *where)
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - augmentations use them
     devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _kept(), torch.random.fork_rng(devices=devices):
         # torch.manual_seed would seed every GPU, which the fork does not put back.
         torch.default_generator.manual_seed(derived)
         if devices:
@@ -99,8 +104,4 @@ def seeded(seed: int, purpose: str, *where: int, device: torch.device | None = N
             torch.mps.manual_seed(derived)
         np.random.seed(derived % 2**32)  # noqa: NPY002
         random.seed(derived)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+        yield

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from noisycorrect.cycle.aggregate import WeightAggregator
 from noisycorrect.cycle.averages import AtCycleEnds, Average, EveryStep
-from noisycorrect.support.modules import unwrap
+from noisycorrect.training.optimizer import FirstSettings
 
 
 class RunningAverage:
@@ -21,10 +21,13 @@ class RunningAverage:
         The recipe's part.
     student : nn.Module
         The model in training.
+    optimizer : Optimizer
+        As it was made.
     """
 
-    def __init__(self, recipe: Average | None, student: nn.Module) -> None:
+    def __init__(self, recipe: Average | None, student: nn.Module, optimizer: Optimizer) -> None:
         self.recipe = recipe
+        self._first_settings = FirstSettings(optimizer)
         self._aggregator: WeightAggregator | None = None
         if isinstance(recipe, AtCycleEnds):
             self._aggregator = WeightAggregator(student, method="equal")
@@ -50,8 +53,8 @@ class RunningAverage:
         """Let the next cycle start from the averaged weights, the optimizer having forgotten the old ones."""
         if isinstance(self.recipe, AtCycleEnds) and self.recipe.restart == "aggregate":
             assert self._aggregator is not None
-            unwrap(student).load_state_dict(self._aggregator.model.state_dict())
-            optimizer.state.clear()
+            self._aggregator.copy_to(student)
+            self._first_settings.forget(optimizer)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the average, or None."""

@@ -13,7 +13,9 @@ from torch.optim import Optimizer
 
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.modules import evaluating
 from noisycorrect.task import Metrics, Task
+from noisycorrect.training.finite import check_finite
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -93,6 +95,7 @@ class Engine:
         self.precision = precision
         self.clip_grad_norm = clip_grad_norm
         self.augment = augment
+        self._stepped = False
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -123,7 +126,18 @@ class Engine:
         if self.clip_grad_norm is not None:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_grad_norm)
-        self.scaler.step(optimizer)
+        try:
+            self.scaler.step(optimizer)
+        except Exception as error:
+            if self._stepped or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise InvalidInputError(
+                "an optimizer that steps by itself, down the gradients that the model has",
+                got=f"{type(optimizer).__name__}: {str(error) or type(error).__name__}",
+                fix="pass SGD, AdamW or another first-order optimizer; several in a list, if one is for some parameters"
+                " only (SparseAdam for sparse embeddings): lambda model: [SparseAdam(...), AdamW(...)]",
+            ) from error
+        self._stepped = True
         self.scaler.update()
 
     def rehearse(self, model: nn.Module, batch: Batch) -> Any:
@@ -147,36 +161,28 @@ class Engine:
     @torch.no_grad()
     def look(self, model: nn.Module, batch: Batch) -> Any:
         """Return a model's output for a batch, in evaluation mode: no pass of those that a run counts."""
-        training = model.training
-        model.eval()
-        try:
-            with self.autocast():
-                return self.task.forward(model, self.to_device(batch))
-        finally:
-            model.train(training)
+        with evaluating(model), self.autocast():
+            return self.task.forward(model, self.to_device(batch))
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
         """Yield each batch, on the device, with its class probabilities, float32 (B, K, ...).
 
-        The model runs in evaluation mode and comes back in the mode that it was in.
+        The model runs in evaluation mode, and each of its modules comes back in the mode that it was in.
         """
-        training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             for batch in batches:
                 batch = self.to_device(batch)
                 with self.autocast():
                     probs = self.task.predict(model, batch)
                 yield batch, probs
-        finally:
-            model.train(training)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch], *labels: Tensor | None) -> list[dict[str, float]]:
         """Return metrics against the given labels, and against each of `labels`, (N, ...), where there are any."""
         against = [None, *(each for each in labels if each is not None)]
         metrics: list[Metrics] = [self.task.metrics() for _ in against]
         for batch, probs in self.predict(model, batches):
+            check_finite("validation", batch, probs)
             for metric, truth in zip(metrics, against, strict=True):
                 metric.update(probs, batch.given if truth is None else truth[batch.index.cpu()])
         for metric in metrics:

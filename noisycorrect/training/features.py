@@ -31,7 +31,7 @@ def projection(features: int, seed: int) -> Tensor:
     torch.Size([3, 1024])
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, "projection of sparse inputs"))
-    return torch.randn(features, PROJECTED, generator=generator) / math.sqrt(PROJECTED)
+    return torch.randn(features, PROJECTED, generator=generator, dtype=torch.float32) / math.sqrt(PROJECTED)
 
 
 @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support import distributed
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import derived_seed
+from noisycorrect.training.finite import rows_not_finite
 from noisycorrect.training.run_data import RunData
 
 Loader = DataLoader[Any]
@@ -60,15 +63,24 @@ class RunLoaders:
         InvalidInputError
             If the data set has another length than at the start of the run.
         """
-        if len(self.data.train) != len(self.store):
-            raise InvalidInputError(
-                f"a training set of {len(self.store)} samples, as at the start of the run",
-                got=str(len(self.data.train)),
-                fix="the data set must not grow or shrink during a run",
-            )
+        self.check_lengths()
         self._train_view.set_epoch(epoch)
         self.train_batches.set_epoch(epoch)
         return self._train
+
+    def check_lengths(self) -> None:
+        """Raise an InvalidInputError if a data set has another length than at the start of the run."""
+        data, length = self.data, len(self.store)
+        sets = [("training", data.train, length), ("canonical", data.canonical, length)]
+        if data.val is not None:
+            sets.append(("validation", data.val, len(data.val_given)))
+        for name, each, expected in sets:
+            if len(each) != expected:
+                raise InvalidInputError(
+                    f"a {name} set of {expected} samples, as at the start of the run",
+                    got=str(len(each)),
+                    fix="the data set must not grow or shrink during a run",
+                )
 
     def for_statistics(self, data: MapStyleDataset, epoch: int) -> Loader:
         """Return all samples of a data set after so many epochs, in an order and augmentation that no epoch has."""
@@ -88,15 +100,18 @@ class RunLoaders:
         view = self._val_view()
         return None if view is None else self._loader(view, self.in_order(len(view)))
 
-    def first(self) -> list[Loader]:
-        """Return loaders of one training and one validation batch, evenly spaced, in the canonical frame."""
-        loaders = []
-        for view in (self._view(self.data.canonical), self._val_view()):
+    def first(self) -> Iterator[tuple[str, Loader, Loader]]:
+        """Yield what is rehearsed of the training and the validation set, in the canonical frame.
+
+        The name of the set; a loader of one batch, evenly spaced; and one of a sample whose input is not finite, if
+        the set lies in memory and has one.
+        """
+        for name, view in (("training", self._view(self.data.canonical)), ("validation", self._val_view())):
             if view is not None:
                 rows = np.linspace(0, len(view) - 1, min(len(view), self.prediction_batch)).astype(int).tolist()
+                bad = [[row] for row in itertools.islice(rows_not_finite(view.data), 1)]
                 # Read by a worker if there are any, so that no open file is shared with the workers to come.
-                loaders.append(make_loader(view, [rows], min(1, self.num_workers)))
-        return loaders
+                yield name, make_loader(view, [rows], min(1, self.num_workers)), make_loader(view, bad, 0)
 
     def in_order(self, length: int) -> list[list[int]]:
         """Return the batches of this rank's contiguous shard."""

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,29 @@ from noisycorrect.saved.runs import write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
-from noisycorrect.support.modules import copied, unwrap, wrapped
+from noisycorrect.support.modes import TrainingModes
+from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, wrapped
 from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.features import WIDE, features_of, projection
+from noisycorrect.training.finite import check_finite
 from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
 from noisycorrect.training.losses import EpochLosses, check_weights
-from noisycorrect.training.optimizer import load_optimizer_state, make_optimizer, optimizer_identity
+from noisycorrect.training.optimizer import (
+    KnownParameters,
+    check_parameters,
+    load_optimizer_state,
+    make_optimizer,
+    names_of_groups,
+    networks_of,
+    optimizer_identity,
+    set_mode,
+)
 from noisycorrect.training.records import label_record
+from noisycorrect.training.rehearsal import check_gradient
 from noisycorrect.training.run_data import RunData
 from noisycorrect.training.weights import check_weighed, digest_of
 
@@ -99,13 +112,19 @@ class Run:
         for part in self._parts:
             part.of_run()
         own = copied(model)
+        for network in networks_of(own):
+            if not unwrap(network).training:
+                network.train()  # loaded, perhaps: what is at rest is known in a model that trains
         own = self.objective.prepare(self.correction.prepare(own, seed), seed)
         self.student = own.to(engine.device)
+        self.modes = TrainingModes(self.student)
         self.trained = wrapped(self.student, engine.device)
         self.optimizer = make_optimizer(recipe, self.student)
+        self._known = KnownParameters(self.student)
+        self._callers = {id(parameter): name for name, parameter in model.named_parameters()}
         self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = recipe.rates.scheduler(self.optimizer, self.schedule)
-        self.average = RunningAverage(recipe.average, self.student)
+        self.average = RunningAverage(recipe.average, self.student, self.optimizer)
         self.history: list[dict[str, float]] = []
         self.epoch = 0
         self.stopped = False
@@ -179,7 +198,7 @@ class Run:
         return self.recipe.passes(
             len(self.store),
             trained=self.loaders.train_batches.samples,
-            layers=batchnorm_layers(self.model),
+            layers=batchnorm_layers(self.student, skip=self.modes.resting),
             prediction_passes=self.task.prediction_passes,
             vectors=self.vectors,
             validated=self.data.val is not None,
@@ -198,13 +217,26 @@ class Run:
 
     def rehearse(self) -> None:
         """Run the student on a training and a validation batch, so that what does not fit is known at once."""
-        for number, loader in enumerate(self.loaders.first()):
+        resting = self.modes.trained_at_rest()
+        if resting is not None:
+            warnings.warn(
+                f"{resting!r} is in evaluation mode while the model trains, and stays in it: no dropout, statistics as"
+                " they are; its weights are trained. Call model.train() before, or requires_grad_(False) on it",
+                stacklevel=3,
+            )
+        for name, loader, bad in self.loaders.first():
             with seeded(self.seed, "rehearsal"):
                 for batch in loader:
                     output = self.engine.rehearse(self.student, batch)
-                    if number == 0:
+                    check_finite(name, batch, self.task.probs(output))
+                    if name == "training":
                         self.vectors = are_vectors(batch.input)
                         self.health.begin(self.student, batch, output, epoch=self.epoch)
+                        check_gradient(self.engine, self.student, batch, self._callers)
+                for batch in bad:
+                    check_finite(name, batch, self.task.probs(self.engine.look(self.student, batch)))
+        self._known.check(self.student)
+        self.loaders.check_lengths()
 
     @contextlib.contextmanager
     def next_epoch(self) -> Iterator[Iterator[Batch]]:
@@ -217,12 +249,16 @@ class Run:
         shared = self._parts if ranks > 1 else ()
         before = [{name: tensor.clone() for name, tensor in part.memory().items()} for part in shared]
         self._losses = EpochLosses(epoch, len(self.loaders.train_batches))
-        self.trained.train()
+        self.modes.apply()
+        check_parameters(self.optimizer, self.student)
+        set_mode(self.optimizer, training=True)
         try:
             with seeded(self.seed, "training", epoch, distributed.rank(), device=device):
                 yield self._batches(loader, epoch)
                 self.loss = self._losses.mean()
+                set_mode(self.optimizer, training=False)
                 check_weights(self.student, epoch)
+                self._known.check(self.student)
         except NonFiniteLossError as error:
             last = f"epoch {self.epoch} in {self.run_dir}" if self.run_dir and self.epoch else "none"
             raise NonFiniteLossError(f"{error}{self.health.note()}; last good checkpoint: {last}") from None
@@ -319,6 +355,7 @@ class Run:
                 method=average.recalibration.method,
                 max_samples=average.recalibration.samples,
                 forward=forward,
+                skip=self.modes.resting,
             )
 
     def predict(self, model: nn.Module) -> Tensor:
@@ -344,6 +381,7 @@ class Run:
     def predictions(self) -> Predictions:
         """Yield (index, given, probs) of this rank's shard, predicted now by :attr:`model`."""
         for batch, probs in self.engine.predict(self.model, self.loaders.canonical()):
+            check_finite("training", batch, probs)
             yield batch.index, batch.given, probs
 
     def shard(self) -> Iterator[Tensor]:
@@ -418,6 +456,7 @@ class Run:
         """Write a checkpoint, if the run has a folder; `more` is what its surroundings have to remember."""
         if self.run_dir is None:
             return
+        self.modes.apply()
         if distributed.is_main():
             save_checkpoint(self.run_dir / CHECKPOINT, {**self._state(), **more})
             write_history(self.run_dir / HISTORY, self.history)
@@ -444,8 +483,11 @@ class Run:
             "stopped": self.stopped,
             "generation": self.store.generation,
             "student": unwrap(self.student).state_dict(),
+            "buffers": persistent_buffers(self.student),
             "aggregate": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "groups": names_of_groups(self.optimizer, self.student),
+            "trains": [name for name, parameter in self.student.named_parameters() if parameter.requires_grad],
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
             "correction": self.correction.state_dict(),
@@ -457,9 +499,12 @@ class Run:
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
         check_settings(content["settings"], self.identity)
+        fit_buffers(self.student, content["student"], content["buffers"])
         load_model_state(unwrap(self.student), content["student"])
         self.average.load_state_dict(content["aggregate"])
-        load_optimizer_state(self.optimizer, content["optimizer"])
+        for name, parameter in self.student.named_parameters():
+            parameter.requires_grad_(name in content["trains"])  # a callback may have thawed layers, or frozen them
+        load_optimizer_state(self.optimizer, content["optimizer"], self.student, content["groups"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
         self.correction.load_state_dict(content["correction"])

@@ -41,7 +41,7 @@ def weights_of_run(sample_weight: Any, labeled: int, train: MapStyleDataset) -> 
     shape = getattr(sample_weight, "shape", None)
     given = int(shape[0]) if shape else len(sample_weight)
     weights = checked_weights(sample_weight, length if given == length else labeled)
-    return torch.cat([weights, torch.ones(length - len(weights))])
+    return torch.cat([weights, torch.ones(length - len(weights), dtype=torch.float32)])
 
 
 def check_weighed(batch: Batch, task: Task, objective: Objective) -> None:

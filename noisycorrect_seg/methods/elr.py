@@ -68,7 +68,8 @@ class PixelEarlyLearning(Objective):
         task = parsing_task(setup)
         super().start(setup)
         self.size = (max(2, -(-task.size[0] // self.stride)), max(2, -(-task.size[1] // self.stride)))
-        self.average = torch.zeros(setup.length, task.num_classes, *self.size, device=setup.device)
+        shape = (setup.length, task.num_classes, *self.size)
+        self.average = torch.zeros(shape, device=setup.device, dtype=torch.float32)
 
     def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Take the batch's predictions into the averages, and return its loss."""

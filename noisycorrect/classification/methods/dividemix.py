@@ -364,7 +364,7 @@ class DivideMix(TwinObjective):
         return torch.stack(probs)
 
     def _mixup(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        concentration = torch.full((len(inputs),), self.alpha, device=inputs.device)
+        concentration = torch.full((len(inputs),), self.alpha, device=inputs.device, dtype=torch.float32)
         share = torch.distributions.Beta(concentration, concentration).sample()
         share = torch.maximum(share, 1 - share)  # Eq. 6: a sample stays nearer to itself, and so labelled or not
         order = torch.randperm(len(inputs), device=inputs.device)

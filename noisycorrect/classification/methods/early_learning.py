@@ -95,7 +95,7 @@ class EarlyLearningRegularization(Objective):
         """Make room for the temporal average of each sample."""
         classes = classification_task(setup).num_classes
         super().start(setup)
-        self.average = torch.zeros(setup.length, classes, device=setup.device)
+        self.average = torch.zeros(setup.length, classes, device=setup.device, dtype=torch.float32)
 
     def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Take the batch's predictions into the average, and return its loss."""

@@ -185,7 +185,7 @@ def prune_retrain(
     )  # fmt: skip
     seed = whole_number("seed", seed, least=0)
     canonical = data.canonical() if callable(getattr(data, "canonical", None)) else data  # type: ignore[attr-defined]
-    probs = torch.empty(len(given), num_classes)
+    probs = torch.empty(len(given), num_classes, dtype=torch.float32)
     history: list[dict[str, float]] = []
     passes = 0
     for fold, (others, held_out) in enumerate(_folds(given, folds, seed), start=1):

@@ -127,8 +127,8 @@ class ForwardCorrection(Objective):
         """Make room for a prediction of each sample."""
         classes = classification_task(setup).num_classes
         super().start(setup)
-        self.probs = torch.zeros(setup.length, classes, device=setup.device)
-        self.transition = torch.eye(classes, device=setup.device)
+        self.probs = torch.zeros(setup.length, classes, device=setup.device, dtype=torch.float32)
+        self.transition = torch.eye(classes, device=setup.device, dtype=torch.float32)
         self.last_warmup_epoch = max(1, round(self.warmup * setup.epochs)) - 1
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
