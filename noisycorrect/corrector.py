@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.callbacks import Callback, Callbacks
+from noisycorrect.correction.base import Correction
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import as_dataset
 from noisycorrect.recipe import RECIPES, OptimizerFactory, Recipe
@@ -275,7 +276,8 @@ class SelfCorrector:
             sample_weight=sample_weight,
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
-            predicts=correction is not None and correction.predicts,
+            predicts=correction is not None and (correction.predicts or self._asks_network(correction)),
+            compares=correction is not None and correction.compares,
         )
         self.task.check_given(data.given)
         if data.val is not None:
@@ -289,6 +291,11 @@ class SelfCorrector:
         if val_clean_labels is not None:
             data.val_clean_labels = self._val_clean(val_clean_labels, 0 if data.val is None else len(data.val))
         return data
+
+    def _asks_network(self, correction: Correction) -> bool:
+        """Return whether a correction asks the network for features of the whole training set."""
+        epochs = self.recipe.divided().epochs
+        return any(correction.set_features(epoch, epochs) for epoch in range(epochs))
 
     def _val_clean(self, labels: Any, length: int) -> Tensor:
         if not self.task.kind.stacked:

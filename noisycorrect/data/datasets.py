@@ -20,7 +20,6 @@ from torch.utils.data import (
     default_convert,
 )
 
-from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
 from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
 from noisycorrect.labels.given import NUMBER_THEM, one_class
@@ -342,40 +341,3 @@ def _labels_of(items: list[Any]) -> list[Any]:
     # As arrays: each tensor from a worker would hold a file descriptor, and thousands of labels run out of them.
     labels = [split_fields(item)[1] for item in items]
     return [label.numpy() if isinstance(label, Tensor) else label for label in labels]
-
-
-def is_augmented(data: MapStyleDataset, num_workers: int = 0) -> bool:
-    """Return whether the first item differs from one reading to the next."""
-    if isinstance(data, ArrayDataset):
-        return False
-    readings = list(
-        DataLoader(_Readings(data), batch_size=None, num_workers=min(1, num_workers), generator=torch.Generator())
-    )
-    one, other = readings
-    return len(one) != len(other) or not all(map(_same, one, other))
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())  # NaN is NaN
-
-
-class _Readings(Dataset[Any]):
-    """Two readings of the first item's input, under different seeds, as lists of tensors."""
-
-    def __init__(self, data: MapStyleDataset) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, attempt: int) -> list[Tensor]:
-        tensors: list[Tensor] = []
-
-        def note(tensor: Tensor) -> Tensor:
-            tensors.append(tensor)
-            return tensor
-
-        with seeded(0, "reading twice", attempt):
-            item: Any = default_convert(split_fields(self.data[0])[0])  # type: ignore[no-untyped-call]
-        map_tensors(item, note)
-        return tensors

@@ -17,8 +17,8 @@ from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 SPLITS = ("train", "val")
 # Suffixes of what lies beside data and is none: not counted as left out.
-NO_DATA = frozenset({"", ".txt", ".md", ".rst", ".json", ".csv", ".xml", ".html", ".yaml", ".yml", ".db", ".ini", ".lnk",
-                     ".log", ".pdf", ".py", ".sh", ".part", ".tmp"})  # fmt: skip
+NO_DATA = frozenset({"", ".txt", ".md", ".rst", ".json", ".csv", ".xml", ".html", ".yaml", ".yml", ".db", ".ini",
+                     ".log", ".lnk", ".pdf", ".py", ".sh", ".part", ".tmp"})  # fmt: skip
 MOST_COMPARED = 20_000  # names, for the nearest one
 LARGEST_LIST = 2**28  # bytes of an id file
 
@@ -65,7 +65,7 @@ class Listing:
     others : Counter of str
         Files that look like data, by their suffix, which is none of those asked for.
     hidden : int
-        Files of these suffixes whose names begin with a dot, but for those that macOS leaves beside others (``._a.jpg``).
+        Files of these suffixes whose names begin with a dot, but for what macOS leaves beside others (``._a.jpg``).
     """
 
     files: dict[str, Path]

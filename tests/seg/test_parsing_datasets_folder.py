@@ -163,7 +163,8 @@ def test_pairs_that_are_not_said_are_those_of_left_and_right(tmp_path):
     path.write_text("\n".join([*NAMES, "# flip: none"]))
     assert read_classes(path).flip_pairs == ()
     assert left_right_pairs(LIP.names) == [(LIP.names[a], LIP.names[b]) for a, b in LIP.flip_pairs]
-    assert left_right_pairs(["LeftArm", "bright", "left", "rightarm"]) == [("LeftArm", "rightarm")]
+    with pytest.warns(UserWarning, match="class 'left' has no counterpart on the other side"):
+        assert left_right_pairs(["LeftArm", "bright", "left", "rightarm", "r"]) == [("LeftArm", "rightarm")]
 
 
 def test_a_classes_file_in_json(tmp_path):
