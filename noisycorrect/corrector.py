@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,9 @@ from noisycorrect.data.datasets import as_dataset
 from noisycorrect.recipe import RECIPES, OptimizerFactory, Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.details import checked_class_names
-from noisycorrect.support.checks import whole_number
+from noisycorrect.support.calling import check_takes
+from noisycorrect.support.checks import checked_path, whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
@@ -140,6 +141,10 @@ class SelfCorrector:
         if isinstance(augment, type) or not (augment is None or callable(augment)):
             fix = "pass a function augment(input) -> input, or a module that was made, such as nn.Dropout(0.1)"
             raise InvalidInputError("augment to be callable", got=repr(augment), fix=fix)
+        if augment is not None:
+            check_takes(augment, ["input"], "augment", "def augment(input): return input")
+        if collate_fn is not None:
+            check_takes(collate_fn, ["items"], "collate_fn", "def collate_fn(items): return default_collate(items)")
         self.augment = augment
         self.collate_fn = collate_fn
         self.num_workers = whole_number("num_workers", num_workers, least=0)
@@ -148,9 +153,10 @@ class SelfCorrector:
         self.seed = whole_number("seed", seed, least=0)
         named = getattr(self.task, "class_names", None) if class_names is None else class_names
         self.class_names = checked_class_names(named, self.task.num_classes)
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.run_dir = None if run_dir is None else checked_path(run_dir, "run_dir")
         self.callbacks = Callbacks(callbacks)
 
+    @door
     def fit(
         self,
         train: Any,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
 
 SIDES = {"left": "right", "right": "left"}
@@ -99,6 +100,7 @@ def voc_palette(count: int = 256) -> np.ndarray:
     return colours
 
 
+@door(own=True)
 def classes_named(name: str | Classes | Sequence[str]) -> Classes:
     """Return a class list: by name (``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``), as it is, or of names.
 

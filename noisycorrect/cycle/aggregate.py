@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, unknown_name
 from noisycorrect.support.modules import copied, keeps_results, unwrap
 
@@ -133,6 +134,7 @@ class WeightAggregator:
         return int(self._averaged.n_averaged)
 
     @torch.no_grad()
+    @door(own=True)
     def update(self, model: nn.Module) -> None:
         """Take one more set of weights into the average.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -197,6 +198,12 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
     InvalidInputError
         If it has no length or no items, is empty, or is a loader that hides the index.
     """
+    if isinstance(data, (str, bytes, os.PathLike)):
+        raise InvalidInputError(
+            f"{name} to be a data set or a pair of arrays",
+            got=f"the text {data!r}",
+            fix="read the file first: fit((inputs, labels)); `noisycorrect clean` reads tables and folders itself",
+        )
     if isinstance(data, DataLoader):
         data = _dataset_of_loader(data, name)
     if type(data) is TensorDataset and len(data.tensors) == 2:
@@ -225,7 +232,12 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
             got=type(data).__name__,
             fix="labels are kept by position: wrap the samples in a Dataset, or pass (inputs, labels)",
         )
-    if len(data) == 0:
+    try:
+        length = len(data)
+    except (TypeError, ValueError) as error:
+        fix = "return a whole number from __len__: labels are kept by position"
+        raise InvalidInputError(f"{name} with a length", got=str(error), fix=fix) from error
+    if length == 0:
         raise InvalidInputError(f"{name} with at least one sample", got="an empty data set", fix="check its path")
     return data  # type: ignore[no-any-return]
 
@@ -324,6 +336,24 @@ def _read_labels(data: MapStyleDataset, indices: list[int], num_workers: int) ->
         return [label for labels in loader for label in labels]
 
 
+def item_of(data: MapStyleDataset, index: int) -> Any:
+    """Return an item of a data set.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has fewer items than its length says.
+    """
+    try:
+        return data[index]
+    except IndexError as error:
+        raise InvalidInputError(
+            f"a data set of {len(data)} items, as its len() says",
+            got=f"an IndexError at item {index}: {error}",
+            fix="let __len__ return the number of items that __getitem__ has",
+        ) from error
+
+
 class _Whole(Dataset[Any]):
     """A map-style data set as torch's loader wants it typed."""
 
@@ -334,7 +364,7 @@ class _Whole(Dataset[Any]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Any:
-        return self.data[index]
+        return item_of(self.data, index)
 
 
 def _labels_of(items: list[Any]) -> list[Any]:

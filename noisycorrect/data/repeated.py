@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_convert
 
 from noisycorrect.cycle.feed import map_tensors
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, item_of
 from noisycorrect.data.items import split_fields
 from noisycorrect.support.rng import seeded
 
@@ -78,7 +78,7 @@ class _Readings(Dataset[Any]):
             return tensor
 
         with seeded(0, "reading again", number):
-            found = split_fields(self.data[self.picks[number // READINGS]])[0]
+            found = split_fields(item_of(self.data, self.picks[number // READINGS]))[0]
             if hasattr(found, "__array_interface__"):  # a picture of Pillow, which a collate_fn makes a tensor of
                 found = np.asarray(found)
             item: Any = default_convert(found)  # type: ignore[no-untyped-call]

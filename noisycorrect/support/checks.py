@@ -10,6 +10,8 @@ from typing import Any
 
 from noisycorrect.support.errors import InvalidInputError
 
+LARGEST = 2**63
+
 
 def whole_number(name: str, value: Any, least: int) -> int:
     """Return `value` as an int of at least `least`.
@@ -31,6 +33,9 @@ def whole_number(name: str, value: Any, least: int) -> int:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
+    if number is not None and number >= LARGEST:
+        fix = f"pass a number that a machine can count to, < {LARGEST:.0e}"
+        raise InvalidInputError(f"{name} to be a whole number of at most 63 bits", got=repr(value)[:40], fix=fix)
     if number is None or number < least:
         raise InvalidInputError(
             f"{name} to be a whole number >= {least}", got=repr(value), fix=f"pass {name}={least} or more"

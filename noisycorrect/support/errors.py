@@ -43,6 +43,10 @@ class InvalidInputError(NoisyCorrectError, ValueError):
     """An argument, a label or a data set is not what the function accepts."""
 
 
+class ArgumentError(InvalidInputError, TypeError):
+    """An argument has a name that the function does not know, or one is missing."""
+
+
 class StoreError(NoisyCorrectError):
     """A label store cannot be read or written, or belongs to other data."""
 

@@ -40,6 +40,7 @@ from noisycorrect.training.losses import EpochLosses, check_weights
 from noisycorrect.training.optimizer import load_optimizer_state, make_optimizer, optimizer_identity
 from noisycorrect.training.records import label_record
 from noisycorrect.training.run_data import RunData
+from noisycorrect.training.trial import try_training
 from noisycorrect.training.weights import check_weighed, digest_of
 
 
@@ -205,6 +206,8 @@ class Run:
                     if number == 0:
                         self.vectors = are_vectors(batch.input)
                         self.health.begin(self.student, batch, output, epoch=self.epoch)
+                        size = self.recipe.batch_size // distributed.world_size()
+                        try_training(self.engine, self.student, batch, size)
 
     @contextlib.contextmanager
     def next_epoch(self) -> Iterator[Iterator[Batch]]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
 from noisycorrect_seg.ace2p.resnet import DeepStem, ResNet
@@ -20,6 +21,7 @@ COUNTER = "num_batches_tracked"  # not in older files
 BEHIND_STEM = ("layer1.0.conv1.", "layer1.0.bn1.", "layer1.0.downsample.")
 
 
+@door(own=True)
 def load_imagenet(
     model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any], *, rgb: bool | None = None
 ) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noisycorrect.support.checks import checked_path
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.untrusted import check_regular, parsed_json
 from noisycorrect_seg.classes import Classes, classes_named, named_classes
@@ -17,6 +18,7 @@ LARGEST = 2**24  # bytes
 FLIP = re.compile(r"#\s*flip\s*:(.*)", re.IGNORECASE)
 
 
+@door(own=True)
 def read_classes(path: Path | str) -> Classes:
     """Read a classes file.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.source import Cached, ParsingSource, image_file
@@ -32,6 +33,7 @@ MEAN_BGR = (0.406, 0.456, 0.485)
 STD_BGR = (0.225, 0.224, 0.229)
 
 
+@door(own=True)
 def normalise(image: np.ndarray) -> Tensor:
     """Return an image as networks take it: float32 (3, H, W), blue first, ``(value / 255 - mean) / std``.
 
@@ -64,6 +66,7 @@ def normalise(image: np.ndarray) -> Tensor:
     return torch.from_numpy(normalised)
 
 
+@door(own=True)
 def denormalise(images: Tensor) -> np.ndarray:
     """Return normalised images as pictures: RGB uint8 (..., H, W, 3), the inverse of :func:`normalise`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from noisycorrect.support.door import door
 from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.losses.edge import edge_margins, edges_of, grown
 from noisycorrect_seg.losses.soft_edges import soft_edges_at
@@ -11,6 +12,7 @@ from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, w
 from noisycorrect_seg.masks import IGNORE_INDEX
 
 
+@door(own=True)
 def consistency_loss(
     parsing_logits: Tensor, edge_logits: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
 from noisycorrect_seg.losses.targets import ROUNDING, Targets, check_maps, targets_like, widen
@@ -23,6 +24,7 @@ SORTED_AT_ONCE = 2**16  # on the CPU; one class where there are more pixels
 ClassChoice = Literal["present", "all"] | Sequence[int]
 
 
+@door(own=True)
 def lovasz_softmax(
     probs: Tensor,
     labels: Tensor,

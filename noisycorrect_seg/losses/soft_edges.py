@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from noisycorrect.support.door import door
 from noisycorrect_seg.losses.edge import EDGE_WIDTH, PAIRS
 from noisycorrect_seg.losses.targets import check_maps, widen
 
 
+@door(own=True)
 def soft_edges(probs: Tensor) -> Tensor:
     r"""Return how likely the class changes at each pixel: the edge targets, for probabilities.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_choice, check_flag, check_rate, check_share, check_transition
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.masks import IGNORE_INDEX
@@ -45,6 +46,7 @@ CONFUSED: tuple[tuple[str, str], ...] = (
 """Which classes are mistaken for which, by LIP's, ATR's and CCP's names; from the first to the second."""
 
 
+@door(own=True)
 def confused_pairs(classes: Classes) -> tuple[tuple[int, int], ...]:
     """Return the pairs of `CONFUSED` that a class list has, as class indices.
 
