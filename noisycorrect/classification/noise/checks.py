@@ -35,7 +35,7 @@ def check_num_classes(num_classes: object) -> int:
             got=repr(num_classes),
             fix="a label can only be wrong where there are two classes",
         )
-    if num_classes > MOST_CLASSES:
+    if int(num_classes) > MOST_CLASSES:
         fix = "number the classes from 0; a transition matrix has num_classes times num_classes entries"
         raise InvalidInputError(f"num_classes <= {MOST_CLASSES:,}", got=repr(num_classes)[:40], fix=fix)
     return int(num_classes)
