@@ -6,12 +6,15 @@ function here looks at headers alone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
 import os
 import stat
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from noisycorrect.support.errors import InvalidInputError
 
 # What Pillow may read. Others it hands to programs (PostScript), or they are no pictures.
 _PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "TGA", "JPEG2000", "AVIF")
+# What readers of NumPy's, zip and JSON files raise of damaged ones.
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, MemoryError, NotImplementedError,
+              zipfile.BadZipFile, zlib.error)  # fmt: skip
 SMALL = 2**30  # bytes that a file may unpack to, whatever its size
 GROWTH = 4  # what is larger may unpack to so many times its size: labels and probabilities that we write do not
 LARGEST_CHUNK = 2**28  # bytes; HDF5 unpacks one at a time
@@ -75,6 +81,33 @@ def picture_formats() -> tuple[str, ...]:
 
     Image.init()
     return tuple(name for name in _PILLOW_FORMATS if name in Image.OPEN)
+
+
+@contextlib.contextmanager
+def opened_picture(source: Any) -> Iterator[Any]:
+    """Open a picture with Pillow inside the block: a plain file, or bytes, of a format that Pillow reads by itself.
+
+    Parameters
+    ----------
+    source : path-like or file object
+        The picture. Nothing is decoded before the block does so.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is a pipe or a device, or declares more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``; what Pillow raises of
+        damaged ones is passed on.
+    """
+    from PIL import Image
+
+    if isinstance(source, (str, os.PathLike)):
+        check_regular(source, "a picture")
+    with Image.open(source, formats=picture_formats()) as image:
+        most = Image.MAX_IMAGE_PIXELS or math.inf
+        if image.width * image.height > most:
+            got, fix = f"{image.width:,} x {image.height:,}", "scale it down"
+            raise InvalidInputError(f"a picture of at most {most:,} pixels", got=got, fix=fix)
+        yield image
 
 
 def parsed_json(text: str | bytes) -> Any:
