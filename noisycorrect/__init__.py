@@ -36,7 +36,9 @@ from noisycorrect.recipe import RECIPES, Recipe, register_recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.issues import LabelIssue, find_label_issues
 from noisycorrect.review.noise_estimate import NoiseEstimate
+from noisycorrect.support.door import guard
 from noisycorrect.support.errors import (
+    ArgumentError,
     CheckpointError,
     InvalidInputError,
     NoisyCorrectError,
@@ -55,6 +57,7 @@ __version__ = "0.2.0.dev0"
 
 __all__ = [
     "RECIPES",
+    "ArgumentError",
     "AtCycleEnd",
     "AtCycleEnds",
     "CSVLog",
@@ -113,6 +116,16 @@ __all__ = [
     "recalibrate_batchnorm",
     "register_recipe",
 ]
+
+# Their constructors are doors: a wrong argument is one clear error, and an unknown one gets the nearest name.
+for _made in (
+    AtCycleEnd, AtCycleEnds, CSVLog, Classification, CosineCycles, CrossFitting, CyclicalLR, EarlyLearning,
+    EarlyStopping, EpochCycles, EveryStep, MultiLabel, NeighborCorrection, OneCosine, OnePhase, OnlineCorrection,
+    Progress, Recalibration, Recipe, RecordLog, RefinedDataset, Schedule, SelfCorrector, Shares, SoftLabelStore,
+    TensorBoard, TokenLabeling, VoteCorrection, Votes, WeightAggregator,
+):  # fmt: skip
+    guard(_made)
+del _made
 
 # Imported when they are asked for: scikit-learn alone takes longer to import than all of this.
 _LATE = {"SelfCorrectingClassifier": "noisycorrect.integrations.sklearn"}

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from noisycorrect.callbacks import Callback, Callbacks
+from noisycorrect.correction.base import Correction
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import as_dataset
 from noisycorrect.recipe import RECIPES, OptimizerFactory, Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.details import checked_class_names
-from noisycorrect.support.checks import whole_number
+from noisycorrect.support.calling import check_takes
+from noisycorrect.support.checks import checked_path, whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.isolation import isolated
 from noisycorrect.support.modules import copied
@@ -141,6 +143,10 @@ class SelfCorrector:
         if isinstance(augment, type) or not (augment is None or callable(augment)):
             fix = "pass a function augment(input) -> input, or a module that was made, such as nn.Dropout(0.1)"
             raise InvalidInputError("augment to be callable", got=repr(augment), fix=fix)
+        if augment is not None:
+            check_takes(augment, ["input"], "augment", "def augment(input): return input")
+        if collate_fn is not None:
+            check_takes(collate_fn, ["items"], "collate_fn", "def collate_fn(items): return default_collate(items)")
         self.augment = augment
         self.collate_fn = collate_fn
         self.num_workers = whole_number("num_workers", num_workers, least=0)
@@ -149,9 +155,10 @@ class SelfCorrector:
         self.seed = whole_number("seed", seed, least=0)
         named = getattr(self.task, "class_names", None) if class_names is None else class_names
         self.class_names = checked_class_names(named, self.task.num_classes)
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.run_dir = None if run_dir is None else checked_path(run_dir, "run_dir")
         self.callbacks = Callbacks(callbacks)
 
+    @door
     def fit(
         self,
         train: Any,
@@ -279,7 +286,8 @@ class SelfCorrector:
             sample_weight=sample_weight,
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
-            predicts=correction is not None and correction.predicts,
+            predicts=correction is not None and (correction.predicts or self._asks_network(correction)),
+            compares=correction is not None and correction.compares,
         )
         self.task.check_given(data.given)
         if data.val is not None:
@@ -293,6 +301,11 @@ class SelfCorrector:
         if val_clean_labels is not None:
             data.val_clean_labels = self._val_clean(val_clean_labels, 0 if data.val is None else len(data.val))
         return data
+
+    def _asks_network(self, correction: Correction) -> bool:
+        """Return whether a correction asks the network for features of the whole training set."""
+        epochs = self.recipe.divided().epochs
+        return any(correction.set_features(epoch, epochs) for epoch in range(epochs))
 
     def _val_clean(self, labels: Any, length: int) -> Tensor:
         if not self.task.kind.stacked:

@@ -18,6 +18,7 @@ from noisycorrect.review.issues import LabelIssue, find_label_issues, sample_qua
 from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect.saved.results import read_result, write_result
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import TASKS, Task
 
@@ -65,6 +66,7 @@ class CorrectionResult:
 
     # ---------------------------------------------------------------- the labels
 
+    @door(own=True)
     def issues(self, top: int | None = None, *, score: str = "self-confidence") -> list[LabelIssue]:
         """Return the labels that the evidence contradicts; see :func:`noisycorrect.review.issues.find_label_issues`."""
         return find_label_issues(self.labels, top=top, score=score)
@@ -96,6 +98,7 @@ class CorrectionResult:
 
     # ---------------------------------------------------------------- the model
 
+    @door
     def predict_proba(self, inputs: Any, *, batch_size: int = 256, num_workers: int = 0) -> np.ndarray:
         """Return the model's class probabilities of new inputs, float32 (N, K).
 
@@ -118,6 +121,7 @@ class CorrectionResult:
         task = self._inputs_task()
         return predicted_probs(self.model, task, inputs, batch_size=batch_size, num_workers=num_workers)
 
+    @door
     def predict(self, inputs: Any, *, batch_size: int = 256, num_workers: int = 0, names: bool = False) -> np.ndarray:
         """Return the model's most probable class of new inputs, int64 (N,) or, of tokens, (N, L).
 
@@ -161,6 +165,7 @@ class CorrectionResult:
         found: np.ndarray = called[classes]
         return found
 
+    @door
     def to_onnx(self, path: str | os.PathLike[str], example: Any, *, opset: int = 18) -> None:
         """Write the model as an ONNX file that takes any number of inputs at once; class names stand in its metadata.
 
@@ -193,6 +198,7 @@ class CorrectionResult:
 
     # ---------------------------------------------------------------- files
 
+    @door(own=True)
     def save(self, folder: str | os.PathLike[str], *, weights: str = "auto") -> None:
         """Write model weights, labels, history and class names into a new or empty folder.
 
@@ -218,6 +224,7 @@ class CorrectionResult:
         )
 
     @classmethod
+    @door
     def load(
         cls, folder: str | os.PathLike[str], model: nn.Module | None = None, *, task: Task | None = None
     ) -> CorrectionResult:

@@ -6,6 +6,7 @@ drawn people that come with the package (:mod:`noisycorrect_seg.datasets`); :fun
 :mod:`noisycorrect_seg.noise` makes wrong masks out of right ones.
 """
 
+from noisycorrect.support.door import guard
 from noisycorrect_seg import datasets, noise
 from noisycorrect_seg.ace2p import ACE2P, CE2P, ParsingNetwork, load_imagenet
 from noisycorrect_seg.classes import Classes, classes_named
@@ -58,3 +59,11 @@ __all__ = [
     "parse_image",
     "soft_edges",
 ]
+
+# See noisycorrect.
+for _made in (
+    ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ParsingDataset, ParsingLoss, PixelEarlyLearning,
+    SegmentationMetrics, SyntheticPeople,
+):  # fmt: skip
+    guard(_made)
+del _made

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.log import logger
+from noisycorrect.support.door import door
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
 
 SIDES = {"left": "right", "right": "left"}
 
@@ -100,6 +100,7 @@ def voc_palette(count: int = 256) -> np.ndarray:
     return colours
 
 
+@door(own=True)
 def classes_named(name: str | Classes | Sequence[str]) -> Classes:
     """Return a class list: by its name, as it is, or of names.
 
@@ -161,7 +162,7 @@ def named_classes(
 def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return the pairs of names that differ only in ``left`` and ``right`` (or the words ``l`` and ``r``).
 
-    Case, separators and numbers in front do not count. A side without a counterpart is a warning of the logger.
+    Case, separators and numbers in front do not count. There is a warning of a side without a counterpart.
 
     Examples
     --------
@@ -176,11 +177,11 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
         other = known.get(mirrored)
         if other is not None and names.index(name) < names.index(other):
             pairs.append((name, other))
-        elif other is None and re.search(r"(^|\W)(left|right)(\W|$)", spelling):
-            logger.warning(
-                "class %r has no counterpart on the other side: mirrored images keep it; name its partner in a flip"
-                " line or in Classes(flip_pairs=)", name,
-            )  # fmt: skip
+        elif other is None and len(name.strip()) > 1 and re.search(r"(^|\W)(left|right)(\W|$)", spelling):
+            warn_caller(
+                f"class {name!r} has no counterpart on the other side: mirrored images keep it; name its partner in a"
+                " flip line or in Classes(flip_pairs=)"
+            )
     return pairs
 
 

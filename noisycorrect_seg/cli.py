@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.support.log import logger
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P
@@ -108,7 +107,7 @@ def load_network(path: Path, *, official: bool = False) -> tuple[ACE2P, Classes 
     network = ACE2P.load(path)
     classes, size = ACE2P.details(path)
     if size is None:
-        logger.warning("%s does not say the size that it was trained on: pass --size, or save with size=", path)
+        warn_caller(f"{path} does not say the size that it was trained on: pass --size, or save with size=")
     return network, classes, size
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.support.modules import evaluating
@@ -49,6 +50,7 @@ class FinalLogits(nn.Module):
         return logits
 
 
+@door
 def export_program(
     model: nn.Module, size: tuple[int, int], path: str | os.PathLike[str], *, batch_size: int = 1
 ) -> torch.export.ExportedProgram:
@@ -96,6 +98,7 @@ def export_program(
     return program
 
 
+@door
 def export_onnx(
     model: nn.Module, size: tuple[int, int], path: str | os.PathLike[str], *, batch_size: int = 1, opset: int = 18
 ) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.boundary import BoundaryCounts, boundary_counts, boundary_distance, boundary_iou
@@ -165,6 +166,7 @@ class SegmentationMetrics:
         self.confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.float64)  # [label, predicted]
         self.boundary = torch.zeros(3, self.num_classes, dtype=torch.float64)  # rows: see BoundaryCounts
 
+    @door(own=True)
     def update(self, pred: Any, labels: Any) -> None:
         """Take in predictions and labels.
 

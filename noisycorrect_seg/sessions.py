@@ -21,6 +21,7 @@ from noisycorrect.labels.kind import LabelReader
 from noisycorrect.labels.regions import RegionView
 from noisycorrect.review.session import Cleaning, Reviewed, read_decisions, read_items, store_items, write_items
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.untrusted import opened_picture
 from noisycorrect_seg.classes import voc_palette
 from noisycorrect_seg.masks import IGNORE_INDEX
 
@@ -319,7 +320,7 @@ def _photo(path: Path | None, shape: tuple[int, ...]) -> np.ndarray:
     height, width = shape
     if path is not None:
         try:
-            with Image.open(path) as image:
+            with opened_picture(path) as image:
                 return np.asarray(ImageOps.exif_transpose(image).convert("RGB").resize((width, height)))
         except Exception:  # Pillow's decoders raise nearly anything at broken files; the masks can be seen all the same
             pass

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import inspect
 import pickle
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_an_objective_without_a_loss_cannot_be_made():
     ],
 )
 def test_what_had_no_effect_has_no_place(make, settings):
-    with pytest.raises(TypeError, match="unexpected keyword argument|takes no arguments"):
+    with pytest.raises(TypeError, match="a known argument|takes no arguments"):
         make(**settings)
 
 
@@ -187,7 +188,7 @@ def test_a_momentum_makes_evidence_exponential():
     """There is no momentum beside the mean of Eq. 7."""
     assert AtCycleEnd(momentum=0.5).evidence_rule == "exponential"
     assert AtCycleEnd().evidence_rule == "mean"
-    assert "evidence" not in AtCycleEnd.__init__.__kwdefaults__
+    assert "evidence" not in inspect.signature(AtCycleEnd).parameters
 
 
 @pytest.mark.parametrize("average", [None, AtCycleEnds("student"), EveryStep(0.5)])

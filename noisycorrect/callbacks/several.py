@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from noisycorrect.callbacks.base import Callback
 from noisycorrect.callbacks.progress import Progress
 from noisycorrect.data.batches import Batch
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.calling import check_takes
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.support.rng import untouched
 from noisycorrect.training.run import Run
 
@@ -25,7 +27,8 @@ class Callbacks(Callback):
     Raises
     ------
     InvalidInputError
-        If something else is among them.
+        If something else is among them, or a method cannot be called as a run calls it. There is a warning of one whose
+        name a run never calls.
     """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
@@ -39,6 +42,8 @@ class Callbacks(Callback):
                 got=f"the class {found.__name__}" if isinstance(found, type) else repr(found),
                 fix='pass objects in a list, such as [EarlyStopping("val_nll")]',
             )
+        for callback in self.all:
+            _check_hooks(callback)
         if not any(isinstance(callback, Progress) for callback in self.all):
             self.all.insert(0, Progress())
 
@@ -111,3 +116,22 @@ class Callbacks(Callback):
     def _names(self) -> list[str]:
         classes = [type(callback).__name__ for callback in self.all]
         return [f"{name} {classes[:place].count(name)}" for place, name in enumerate(classes)]
+
+
+_HOOKS = {
+    **dict.fromkeys(("on_fit_begin", "on_epoch_end", "on_cycle_end", "on_checkpoint", "on_fit_end"), ("run",)),
+    "on_batch_end": ("run", "batch"),
+    "state_dict": (),
+    "load_state_dict": ("state",),
+}
+
+
+def _check_hooks(callback: Callback) -> None:
+    name = type(callback).__name__
+    for hook, takes in _HOOKS.items():
+        example = f"def {hook}({', '.join(('self', *takes))}): ..."
+        check_takes(getattr(callback, hook), takes, f"{name}.{hook}", example)
+    for other in dir(type(callback)):
+        if other.startswith("on_") and other not in _HOOKS:
+            near = difflib.get_close_matches(other, _HOOKS, n=1, cutoff=0)[0]
+            warn_caller(f"{name}.{other} is never called: a run calls {', '.join(_HOOKS)}; did you mean {near!r}?")

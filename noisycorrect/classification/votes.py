@@ -24,6 +24,7 @@ from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.details import checked_class_names
 from noisycorrect.support.arrays import is_array
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 
 CLASS_POWER = 0.5  # how far labels are decided relative to the shares of the classes
@@ -82,6 +83,7 @@ class VotesResult:
         return self.consensus.annotators()
 
 
+@door
 def fit_votes(
     corrector: SelfCorrector, inputs: Any, votes: Any, val: Any = None, *, start: float = 0.1, **options: Any
 ) -> VotesResult:

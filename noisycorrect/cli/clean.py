@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from noisycorrect.cli.stores import Subparsers
 from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.support.cells import visible
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
@@ -37,6 +39,12 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--text", metavar="COLUMNS", help="learn from these texts, with commas")
     add("--features", metavar="COLUMNS", help="learn from these numbers and categories, with commas")
     add("--images", metavar="COLUMN", help="learn from the pictures whose paths these are")
+    add(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="where the pictures lie; none outside is read (default: the table's)",
+    )
     add("--annotators", metavar="PATTERN", help="labels of several people, such as 'annotator_*'")
     add("--id", metavar="COLUMN", help="what the rows are called (default: id, or their numbers)")
     add("--out", type=Path, metavar="RUN", help="the run folder (default: FILE without its suffix, and -clean)")
@@ -66,6 +74,7 @@ def _clean(options: argparse.Namespace) -> int:
         text=options.text, features=options.features, images=options.images, recipe=options.recipe, epochs=epochs,
         seed=whole_number("--seed", options.seed, least=0), backbone=options.backbone, decisions=decisions,
         encoding=options.encoding, delimiter=options.delimiter,
+        root=None if options.root is None else str(options.root.resolve()),
     )  # fmt: skip
     out = options.out or Path(f"{path.resolve().stem}-clean")
     try:
@@ -79,7 +88,7 @@ def _clean(options: argparse.Namespace) -> int:
 
 def _words(options: argparse.Namespace) -> list[str]:
     names = ("label", "text", "features", "images", "annotators", "id", "out", "recipe", "epochs", "seed", "decisions",
-             "backbone", "encoding", "delimiter")  # fmt: skip
+             "backbone", "encoding", "delimiter", "root")  # fmt: skip
     said = [(f"--{name}", str(getattr(options, name))) for name in names if getattr(options, name) is not None]
     return ["noisycorrect", "clean", options.source, *(word for pair in said for word in pair)]
 
@@ -96,7 +105,8 @@ def _tell(report: Report, source: Path) -> None:
     for code, name in enumerate(findings.classes):
         given, now = findings.given == code, findings.labels == code
         table.add_row(
-            name, *(f"{int(count):,}" for count in (given.sum(), (given & findings.is_issue).sum(), now.sum()))
+            Text(visible(name)),
+            *(f"{int(count):,}" for count in (given.sum(), (given & findings.is_issue).sum(), now.sum())),
         )
     bare = findings.given == UNLABELED
     if bare.any():
@@ -108,10 +118,12 @@ def _tell(report: Report, source: Path) -> None:
         for record in people:
             share = record["accuracy"]
             voters.add_row(
-                str(record["annotator"]), f"{record['votes']:,}", f"{100 * share:.1f}" if share == share else ""
+                Text(visible(str(record["annotator"]))),
+                f"{record['votes']:,}",
+                f"{100 * share:.1f}" if share == share else "",
             )
         console.print(voters)
-    console.print(report.noise.verdict(), markup=False)
+    console.print(visible(report.noise.verdict()), markup=False)
     before, after = (report.figures.get(f"val_accuracy_{when}") for when in ("before", "after"))
     if before is not None and after is not None:
         console.print(

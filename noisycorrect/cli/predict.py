@@ -21,6 +21,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("source", metavar="FILE", help="a table with the same columns, or a folder of pictures")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: predictions-FILE.csv in the run folder")
     parser.add_argument("--label", metavar="COLUMN", help="compare with these labels (default: those of the run)")
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="where the pictures lie (default: the table's folder)"
+    )
     parser.add_argument("--encoding", help="of the file (default: found out)")
     parser.add_argument("--delimiter", help="of the file (default: found out)")
     parser.set_defaults(run=_predict)
@@ -34,7 +37,7 @@ def _predict(options: argparse.Namespace) -> int:
     source = open_source(options.source, encoding=options.encoding, delimiter=options.delimiter)
     out = options.out or options.run_dir / f"predictions-{Path(options.source).resolve().stem}.csv"
     try:
-        found = predict(options.run_dir, source, out, label=options.label)
+        found = predict(options.run_dir, source, out, label=options.label, root=options.root)
     except OSError as error:
         fix = "free space or check permissions"
         raise InvalidInputError(f"to read {source.path} and to write {out}", got=str(error), fix=fix) from error

@@ -59,6 +59,8 @@ class Correction(RunPart):
     predicts : bool
         Whether the end of a cycle predicts the whole training set, one forward pass a sample (or the task's
         ``prediction_passes``).
+    compares : bool
+        Whether samples are compared by their inputs, if these are vectors.
     step_passes : float
         Forward passes a sample in a step, beside those of training.
     teaches : bool
@@ -79,6 +81,7 @@ class Correction(RunPart):
     """
 
     predicts = False
+    compares = False
     step_passes = 0.0
     teaches = False
     weight = 1.0

@@ -97,6 +97,8 @@ class NeighborCorrection(EvidenceInTraining):
     8
     """
 
+    compares = True
+
     def __init__(
         self,
         *,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, unknown_name
 from noisycorrect.support.modes import resting_modules
 from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, with_own_modes
@@ -147,6 +148,7 @@ class WeightAggregator:
 
     @torch.inference_mode(False)
     @torch.no_grad()
+    @door(own=True)
     def update(self, model: nn.Module) -> None:
         """Take one more set of weights into the average.
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from noisycorrect.support import distributed
 from noisycorrect.support.calling import KeywordInputs
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
 INPUT_KEYS = ("input", "image", "x")
 
@@ -67,8 +67,17 @@ class Feed:
 
     def run(self, batch: Any) -> None:
         """Run the network until its end, or until a hook has seen enough."""
-        with contextlib.suppress(Reached):
-            self._forward(self._network, batch)
+        try:
+            with contextlib.suppress(Reached):
+                self._forward(self._network, batch)
+        except (NoisyCorrectError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:  # of the caller's network
+            raise InvalidInputError(
+                "batches that the network takes",
+                got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+                fix="pass batches of its inputs, or forward=lambda model, batch: ...",
+            ) from error
 
 
 def forward_input(network: nn.Module, batch: Any) -> Any:
@@ -128,6 +137,24 @@ def map_tensors(value: T, function: Callable[[torch.Tensor], torch.Tensor]) -> T
         names = [field.name for field in dataclasses.fields(value) if field.init]
         result = dataclasses.replace(value, **{name: map_tensors(getattr(value, name), function) for name in names})
     return result  # type: ignore[no-any-return]
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """Return the tensors in a value, as :func:`map_tensors` finds them.
+
+    Examples
+    --------
+    >>> tensors_in({"x": torch.ones(1), "n": 3})
+    [tensor([1.])]
+    """
+    found: list[torch.Tensor] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(value, note)
+    return found
 
 
 def batch_size(batch: Any) -> int:

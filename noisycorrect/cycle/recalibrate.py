@@ -22,6 +22,7 @@ from noisycorrect.cycle.feed import Feed, Reached, forward_input
 from noisycorrect.cycle.moments import Moments, SlidingMoments, batch_moments, merge_moments, pool_moments
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modes import frozen_statistics
 from noisycorrect.support.modules import evaluating, unwrap
@@ -39,6 +40,7 @@ _WINDOW_POWER = 0.6
 Layers = dict[str, _BatchNorm]
 
 
+@door
 def recalibrate_batchnorm(
     model: nn.Module,
     batches: Iterable[Any],

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from noisycorrect.cycle.feed import map_tensors
-from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, checked_weights
+from noisycorrect.cycle.feed import map_tensors, tensors_in
+from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, checked_weights, item_of
 from noisycorrect.data.items import WEIGHT_KEYS, collated, split_fields
 from noisycorrect.labels import SoftLabelStore, Trust
 from noisycorrect.labels.given import one_class
@@ -159,14 +159,16 @@ class LabelView(Dataset[Any]):
         return Batch(index, inputs, given, trust, evidence, generation, extra, weight=weight)
 
     def _read(self, indices: list[int]) -> tuple[Any, Any, Any, dict[str, Any]]:
-        if isinstance(self.data, ArrayDataset):
+        if isinstance(self.data, ArrayDataset) and self.collate_fn is None:
             return *self.data.batch(indices), None, {}
         with seeded(self.seed, "augmentation", int(self._epoch), indices[0]):
             if hasattr(self.data, "__getitems__"):
                 items = self.data.__getitems__(indices)
             else:
-                items = [self.data[index] for index in indices]
-            return collated(items) if self.collate_fn is None else split_fields(self.collate_fn(items), len(indices))
+                items = [item_of(self.data, index) for index in indices]
+            if self.collate_fn is None:
+                return collated(items)
+            return _checked_batch(split_fields(self.collate_fn(items), len(indices)), len(indices))
 
     def _weights(self, indices: list[int], extra: dict[str, Any]) -> Tensor | None:
         """Return what the samples of a batch count, float32 (B,), or None: all alike."""
@@ -187,6 +189,26 @@ class LabelView(Dataset[Any]):
                 fix="a data set, its `targets` or `labels` and its canonical view must give the same label at the same"
                 " position, in every epoch",
             )
+
+
+def _checked_batch(fields: tuple[Any, Any, Any, dict[str, Any]], size: int) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Return the fields of a batch that a collate_fn made, or raise if it left samples out or added some."""
+    counts = {}
+    for name, value in (("inputs", fields[0]), ("labels", fields[1])):
+        tensors = tensors_in(value)
+        first = tensors[0] if tensors else value
+        if isinstance(first, Tensor) and not first.dim():
+            counts[name] = 0
+        elif hasattr(first, "__len__"):
+            counts[name] = len(first)
+    wrong = [f"{count} {name}" for name, count in counts.items() if count != size]
+    if wrong or "labels" not in counts:
+        raise InvalidInputError(
+            f"a collate_fn that returns all {size} samples of a batch, in order",
+            got=", ".join(wrong) or f"labels of type {type(fields[1]).__name__}",
+            fix="let it drop nothing: labels are kept by position; leave samples out of the data set instead",
+        )
+    return fields
 
 
 class ShardedBatches(Sampler[list[int]]):

@@ -16,6 +16,7 @@ import numpy as np
 from noisycorrect.data.votes import Votes
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 
 STRENGTH = 4.0  # votes of prior knowledge in each row of a confusion matrix
@@ -97,6 +98,7 @@ class Consensus:
         return sorted(records, key=lambda record: (record["votes"] == 0, record["accuracy"]))
 
 
+@door(own=True)
 def dawid_skene(
     votes: Votes,
     evidence: Any = None,

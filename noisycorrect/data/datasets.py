@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -20,7 +21,6 @@ from torch.utils.data import (
     default_convert,
 )
 
-from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
 from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
 from noisycorrect.data.wrapped import unwrapped
@@ -202,6 +202,12 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
         If it has no length or no items, is empty, is a loader that hides the index, or hides the given labels of a
         data set inside (torch's Subset and ConcatDataset do not: :func:`~noisycorrect.data.wrapped.unwrapped`).
     """
+    if isinstance(data, (str, bytes, os.PathLike)):
+        raise InvalidInputError(
+            f"{name} to be a data set or a pair of arrays",
+            got=f"the text {data!r}",
+            fix="read the file first: fit((inputs, labels)); `noisycorrect clean` reads tables and folders itself",
+        )
     if isinstance(data, DataLoader):
         data = _dataset_of_loader(data, name)
     if type(data) is TensorDataset and len(data.tensors) == 2:
@@ -230,7 +236,12 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
             got=type(data).__name__,
             fix="labels are kept by position: wrap the samples in a Dataset, or pass (inputs, labels)",
         )
-    if len(data) == 0:
+    try:
+        length = len(data)
+    except (TypeError, ValueError) as error:
+        fix = "return a whole number from __len__: labels are kept by position"
+        raise InvalidInputError(f"{name} with a length", got=str(error), fix=fix) from error
+    if length == 0:
         raise InvalidInputError(f"{name} with at least one sample", got="an empty data set", fix="check its path")
     return unwrapped(data, name)  # type: ignore[no-any-return]
 
@@ -329,6 +340,24 @@ def _read_labels(data: MapStyleDataset, indices: list[int], num_workers: int) ->
         return [label for labels in loader for label in labels]
 
 
+def item_of(data: MapStyleDataset, index: int) -> Any:
+    """Return an item of a data set.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has fewer items than its length says.
+    """
+    try:
+        return data[index]
+    except IndexError as error:
+        raise InvalidInputError(
+            f"a data set of {len(data)} items, as its len() says",
+            got=f"an IndexError at item {index}: {error}",
+            fix="let __len__ return the number of items that __getitem__ has",
+        ) from error
+
+
 class _Whole(Dataset[Any]):
     """A map-style data set as torch's loader wants it typed."""
 
@@ -339,47 +368,10 @@ class _Whole(Dataset[Any]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Any:
-        return self.data[index]
+        return item_of(self.data, index)
 
 
 def _labels_of(items: list[Any]) -> list[Any]:
     # As arrays: each tensor from a worker would hold a file descriptor, and thousands of labels run out of them.
     labels = [split_fields(item)[1] for item in items]
     return [label.numpy() if isinstance(label, Tensor) else label for label in labels]
-
-
-def is_augmented(data: MapStyleDataset, num_workers: int = 0) -> bool:
-    """Return whether the first item differs from one reading to the next."""
-    if isinstance(data, ArrayDataset):
-        return False
-    readings = list(
-        DataLoader(_Readings(data), batch_size=None, num_workers=min(1, num_workers), generator=torch.Generator())
-    )
-    one, other = readings
-    return len(one) != len(other) or not all(map(_same, one, other))
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())  # NaN is NaN
-
-
-class _Readings(Dataset[Any]):
-    """Two readings of the first item's input, under different seeds, as lists of tensors."""
-
-    def __init__(self, data: MapStyleDataset) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, attempt: int) -> list[Tensor]:
-        tensors: list[Tensor] = []
-
-        def note(tensor: Tensor) -> Tensor:
-            tensors.append(tensor)
-            return tensor
-
-        with seeded(0, "reading twice", attempt):
-            item: Any = default_convert(split_fields(self.data[0])[0])  # type: ignore[no-untyped-call]
-        map_tensors(item, note)
-        return tensors

@@ -75,7 +75,7 @@ def split_fields(batch: Any, size: int | None = None) -> tuple[Any, Any, Any, di
         "(input, label), (input, label, index) or a dict with one of"
         f" {(*INPUT_KEYS, *MAIN_KEYWORDS)} and one of {LABEL_KEYS[0]}",
         got=got,
-        fix=_fix_of_fields(batch),
+        fix="change what collate_fn returns" if size is not None else _fix_of_fields(batch),
     )
 
 

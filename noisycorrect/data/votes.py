@@ -11,6 +11,7 @@ from torch import Tensor
 
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 
 
@@ -82,6 +83,7 @@ class Votes:
         self.item, self.annotator, self.label = (column[order] for column in columns)
 
     @classmethod
+    @door(own=True)
     def from_table(cls, labels: Any, *, classes: Sequence[Any] | None = None) -> Self:
         """Return the votes of a table with gaps.
 

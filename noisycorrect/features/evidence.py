@@ -18,6 +18,7 @@ from noisycorrect.review.issues import LabelIssue, ranked_issues, review_probs
 from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.review.noise_rate import estimate_noise
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 
 CLASS_POWER = 0.75  # how far evidence of a class counts relative to the class's share, where labels are replaced
@@ -123,6 +124,7 @@ class FeatureEvidence:
         return np.where(self.judged, self.given, UNLABELED)
 
 
+@door(own=True)
 def evidence_from_features(
     features: Any,
     labels: Any,

@@ -12,6 +12,7 @@ from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 
+MOST_CLASSES = 2**24
 NUMBER_THEM = "number the classes from 0: names, labels = np.unique(labels, return_inverse=True)"
 
 
@@ -148,6 +149,9 @@ def checked_num_classes(num_classes: Any) -> int:
     >>> checked_num_classes(np.int64(3))
     3
     """
-    if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
+    if isinstance(num_classes, (int, np.integer)) and num_classes > MOST_CLASSES:
+        fix = "pass the number of classes; gaps in their numbers count, so number them from 0"
+        raise InvalidInputError(f"num_classes <= {MOST_CLASSES:,}", got=repr(num_classes)[:40], fix=fix)
+    if not isinstance(num_classes, (int, np.integer)) or isinstance(num_classes, bool) or num_classes < 2:
         raise InvalidInputError("num_classes >= 2", got=repr(num_classes), fix="pass the number of classes")
     return int(num_classes)

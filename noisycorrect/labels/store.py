@@ -27,6 +27,7 @@ from noisycorrect.labels.refine import exponential_evidence, mean_evidence
 from noisycorrect.labels.trust import paper_trust
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, StoreError, unknown_name
 from noisycorrect.support.files import publish, replace_atomically
 
@@ -55,6 +56,7 @@ class SoftLabelStore(ReadableLabels):
     """
 
     @classmethod
+    @door(own=True)
     def create(
         cls,
         folder: str | os.PathLike[str] | None,
@@ -135,6 +137,7 @@ class SoftLabelStore(ReadableLabels):
         return store
 
     @classmethod
+    @door(own=True)
     def open(cls, folder: str | os.PathLike[str], *, writable: bool = False) -> SoftLabelStore:
         """Open a store, read-only unless told otherwise.
 

@@ -18,6 +18,7 @@ from noisycorrect.review.confident_learning import check_sums
 from noisycorrect.review.counting import VALUES_AT_ONCE
 from noisycorrect.review.noise_rate import check_has_evidence
 from noisycorrect.support.arrays import as_array, is_missing
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 SCORES = ("self-confidence", "margin")
@@ -95,6 +96,7 @@ def label_quality(given: Tensor, evidence: Tensor, *, score: str = "self-confide
     return torch.where(known, quality.squeeze(1), 1.0)
 
 
+@door(own=True)
 def find_label_issues(
     labels: SoftLabelStore | Any,
     probs: Any = None,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from noisycorrect.support.errors import InvalidInputError
 
+_MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>"})
 _MISSING_TYPES = ("NAType", "NaTType")  # pandas' own, which it need not have loaded
 
 
@@ -124,14 +125,25 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: Any, *, words: bool = False) -> bool:
     """Return whether a value stands for none: None, NaN, or pandas' NA and NaT.
+
+    Parameters
+    ----------
+    value : Any
+        The value.
+    words : bool
+        It is a cell of a file of text: empty ones stand for none, too, and the usual words such as ``NA``.
 
     Examples
     --------
-    >>> is_missing(None), is_missing(float("nan")), is_missing("")
-    (True, True, False)
+    >>> is_missing(None), is_missing(float("nan")), is_missing(""), is_missing("NA")
+    (True, True, False, False)
+    >>> [is_missing(cell, words=True) for cell in ("", " n/a ", "None", "0", "none of these")]
+    [True, True, True, False, False]
     """
+    if words and isinstance(value, str):
+        return value.strip().casefold() in _MISSING_WORDS
     if value is None or type(value).__name__ in _MISSING_TYPES:
         return True
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +18,48 @@ KEYWORDS = (
     "attention_mask", "token_type_ids", "position_ids", "global_attention_mask", "pixel_mask", "bbox",
     "decoder_input_ids", "decoder_attention_mask", "visual_embeds", "visual_attention_mask", "visual_token_type_ids",
 )  # fmt: skip
+
+
+def check_takes(function: Any, names: Sequence[str], what: str, example: str) -> None:
+    """Raise unless a function can be called with so many positional arguments.
+
+    Parameters
+    ----------
+    function : callable
+        What the caller passed; of one whose signature nobody knows (built in, of C) nothing is said.
+    names : sequence of str
+        What the arguments are, in order.
+    what : str
+        What messages call it.
+    example : str
+        How it can be written.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no function, or takes fewer arguments or needs more.
+
+    Examples
+    --------
+    >>> check_takes(lambda: None, ["input"], "augment", "def augment(input): ...")
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.InvalidInputError: expected augment(input) to be possible; got <lambda>(): too many
+    positional arguments; to fix: write it as def augment(input): ...
+    """
+    if not callable(function):
+        raise InvalidInputError(f"{what} to be callable", got=repr(function), fix=f"write it as {example}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*names)
+    except TypeError as error:
+        got = f"{getattr(function, '__name__', type(function).__name__)}{signature}: {error}"
+        raise InvalidInputError(
+            f"{what}({', '.join(names)}) to be possible", got=got, fix=f"write it as {example}"
+        ) from error
 
 
 class KeywordInputs(dict[str, Any]):

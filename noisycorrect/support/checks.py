@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+from pathlib import Path
 from typing import Any
 
 from noisycorrect.support.errors import InvalidInputError
+
+LARGEST = 2**63
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
@@ -29,6 +33,9 @@ def whole_number(name: str, value: Any, least: int) -> int:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
+    if number is not None and number >= LARGEST:
+        fix = f"pass a number that a machine can count to, < {LARGEST:.0e}"
+        raise InvalidInputError(f"{name} to be a whole number of at most 63 bits", got=repr(value)[:40], fix=fix)
     if number is None or number < least:
         raise InvalidInputError(
             f"{name} to be a whole number >= {least}", got=repr(value), fix=f"pass {name}={least} or more"
@@ -57,6 +64,32 @@ def finite_number(name: str, value: Any, *, above: float = -math.inf, below: flo
         limit = f"{above:g} <= {name}" + ("" if below == math.inf else f" < {below:g}")
         raise InvalidInputError(limit, got=repr(value), fix=fix)
     return number
+
+
+def checked_path(path: Any, name: str) -> Path:
+    """Return a path-like argument as a Path.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is none, is empty, or holds a NUL, which no file system takes.
+
+    Examples
+    --------
+    >>> checked_path(5, "run_dir")
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.InvalidInputError: expected run_dir to be a path; got 5; to fix: pass a str or
+    pathlib.Path, such as "runs/first"
+    """
+    try:
+        text = None if isinstance(path, bytes) else os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        fix = 'pass a str or pathlib.Path, such as "runs/first"'
+        raise InvalidInputError(f"{name} to be a path", got=repr(path), fix=fix)
+    return Path(text)
 
 
 def set_field(value: Any, name: str, checked: Any) -> None:

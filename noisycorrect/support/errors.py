@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 
-_NOT_THE_CALLER = ("noisycorrect", "contextlib")
+_NOT_THE_CALLER = ("noisycorrect", "noisycorrect_seg", "contextlib")
 
 
 class NoisyCorrectError(Exception):
@@ -43,6 +43,10 @@ class InvalidInputError(NoisyCorrectError, ValueError):
     """An argument, a label or a data set is not what the function accepts."""
 
 
+class ArgumentError(InvalidInputError, TypeError):
+    """An argument has a name that the function does not know, or one is missing."""
+
+
 class StoreError(NoisyCorrectError):
     """A label store cannot be read or written, or belongs to other data."""
 
@@ -69,10 +73,24 @@ class TrainingWarning(UserWarning):
 
 def warn_of_training(expected: str, got: str, fix: str) -> None:
     """Issue a :class:`TrainingWarning`, worded as errors are, at the line of the caller's code that led here."""
+    warn_caller(f"expected {expected}; got {got}; to fix: {fix}", TrainingWarning)
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Issue a warning at the line of the caller's code that led here: Python shows it once, without being asked.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_caller("2 masks have no image")
+    >>> caught[0].category.__name__, str(caught[0].message)
+    ('UserWarning', '2 masks have no image')
+    """
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLER:
         level, frame = level + 1, frame.f_back
-    warnings.warn(f"expected {expected}; got {got}; to fix: {fix}", TrainingWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:

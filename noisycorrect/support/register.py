@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Register(Mapping[str, T], Generic[T]):
         self._expected = expected
         self._things: dict[str, T] = {}
 
+    @door(own=True)
     def register(self, name: str, thing: T, *, replace: bool = False) -> T:
         """Add a thing under a name of its own, and return it; `replace` lets it take the place of another.
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from noisycorrect.support.arrays import is_missing
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.tables.columns import Column, as_number, judge_column
 from noisycorrect.tables.features import Block, CategoryBlock, Features, NumberBlock, TextBlock
-from noisycorrect.tables.source import is_missing
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
     """Return what a named column is read as, and what to tell."""
     found = judge_column(cells)
     if found.kind != "text" and _numbers(cells):
-        wrong = [cell for cell in cells if not is_missing(cell) and np.isnan(as_number(cell))]
+        wrong = [cell for cell in cells if not is_missing(cell, words=True) and np.isnan(as_number(cell))]
         return (
             "number",
             f"{len(wrong):,} cells such as {wrong[0]!r} are no numbers, and count as gaps" if wrong else None,
@@ -98,7 +98,7 @@ def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
 
 
 def _numbers(cells: Sequence[str]) -> bool:
-    said = [cell for cell in cells if not is_missing(cell)]
+    said = [cell for cell in cells if not is_missing(cell, words=True)]
     return bool(said) and 2 * sum(not np.isnan(as_number(cell)) for cell in said) > len(said)
 
 

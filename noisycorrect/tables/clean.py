@@ -18,6 +18,7 @@ from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.review.report import noise_figures, write_report
 from noisycorrect.review.session import Cleaning, final_labels, read_items, write_items
+from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect.tables.choosing import Choice, choose, names_in
@@ -26,7 +27,7 @@ from noisycorrect.tables.learning import Trained, learn_evidence, learn_labels
 from noisycorrect.tables.loading import Loaded, Request, load
 from noisycorrect.tables.networks import picture_network, vector_network
 from noisycorrect.tables.opening import open_source
-from noisycorrect.tables.pictures import PictureArray, SmallPictures, picture_paths, relative_to
+from noisycorrect.tables.pictures import PictureArray, SmallPictures, folder_of, picture_paths, relative_to
 from noisycorrect.tables.settings import Settings, enter_folder
 from noisycorrect.tables.source import Source
 from noisycorrect.tables.writing import CLEANED, ISSUES, Findings, items, write_cleaned, write_issues
@@ -107,8 +108,8 @@ def clean(
     known = _known(settings, loaded)
     inputs = _inputs(settings, source, loaded, choice, folder, say)
     evidence, trained, figures = _learn(settings, loaded, known, inputs, folder, say)
-    findings = _findings(loaded, known, inputs.place, evidence)
     noise = evidence.noise(loaded.given[inputs.place])
+    findings = _findings(loaded, known, inputs.place, evidence, np.isnan(noise.class_rates))
     # What is told to be looked at is what the files list.
     noise = replace(noise, names=loaded.classes, contradicted=int(findings.is_issue.sum()))
     figures |= _figures(settings, loaded, noise, evidence, inputs, version, time.perf_counter() - start)
@@ -119,7 +120,7 @@ def clean(
         kind=_kind(inputs), classes=loaded.classes, source=str(source.path), label=loaded.label,
         command=tuple(command), figures=figures,
     )  # fmt: skip
-    content = _content(source, loaded, inputs, folder)
+    content = _content(settings, source, loaded, inputs, folder)
     write_items(folder, header, items(findings, evidence.probs, inputs.place, loaded.ids, content, _by_name(loaded)))
     write_report(folder)
     return Report(folder, findings, noise, figures)
@@ -132,7 +133,7 @@ class _Teller:
         self.console = console or Console(stderr=True, soft_wrap=True, highlight=False)
 
     def __call__(self, line: str) -> None:
-        self.console.print(line, markup=False)
+        self.console.print(visible(line), markup=False)
 
     def notes(self, lines: Sequence[str]) -> None:
         """Tell what somebody should know."""
@@ -223,8 +224,9 @@ def _inputs(settings: Settings, source: Source, loaded: Loaded, choice: Choice, 
         )
     else:
         say(f"describing pictures with EfficientNet-Lite0, weights of {backbone.name}")
-    paths = picture_paths(loaded.cells[column], source.path if source.kind == "folder" else source.path.parent)
-    array = PictureArray(folder, paths, backbone)
+    root = _root(settings, source)
+    paths = picture_paths(loaded.cells[column], root)
+    array = PictureArray(folder, paths, backbone, root)
     with samples_progress(console=say.console) as bar:
         task = bar.add_task("pictures", total=len(paths))
         rows, readable = array.filled(lambda done: bar.update(task, completed=done))
@@ -305,9 +307,15 @@ def _evidence(
     return evidence, dict(figures)
 
 
-def _findings(loaded: Loaded, known: np.ndarray, place: np.ndarray, evidence: Evidence) -> Findings:
+def _findings(
+    loaded: Loaded, known: np.ndarray, place: np.ndarray, evidence: Evidence, unknown: np.ndarray
+) -> Findings:
+    """Return what was found of each row; labels of classes whose rate is `unknown`, bool (K,), stay as given."""
     given, labels = loaded.given, loaded.given.copy()
     labels[place] = evidence.labels
+    left = (given != UNLABELED) & (known == UNLABELED)
+    left &= unknown[np.maximum(given, 0)]
+    labels[left] = given[left]
     quality = np.full(loaded.count, np.nan, np.float32)
     own = evidence.quality(given[place])
     own[known[place] != UNLABELED] = (known == given)[place][known[place] != UNLABELED]
@@ -347,12 +355,18 @@ def _by_name(loaded: Loaded) -> dict[str, np.ndarray]:
     return {str(name): table[:, place] for place, name in enumerate(loaded.votes.annotators)}
 
 
-def _content(source: Source, loaded: Loaded, inputs: _Inputs, folder: Path) -> Callable[[int], dict[str, Any]]:
+def _root(settings: Settings, source: Source) -> Path:
+    return folder_of(source) if settings.root is None else Path(settings.root)
+
+
+def _content(
+    settings: Settings, source: Source, loaded: Loaded, inputs: _Inputs, folder: Path
+) -> Callable[[int], dict[str, Any]]:
     """Return what there is to see of a row, as a function."""
     cells, features = loaded.cells, inputs.choice.features
     if features is None:
         column = cells[str(inputs.choice.picture_column)]
-        paths = picture_paths(column, source.path if source.kind == "folder" else source.path.parent)
+        paths = picture_paths(column, _root(settings, source))
         return lambda row: {"image": relative_to(paths[row], folder)}
     names = features.columns
     if features.are_texts:

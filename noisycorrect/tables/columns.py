@@ -9,7 +9,8 @@ from pathlib import PurePath
 
 import numpy as np
 
-from noisycorrect.tables.source import IMAGE_SUFFIXES, is_missing
+from noisycorrect.support.arrays import is_missing
+from noisycorrect.tables.source import IMAGE_SUFFIXES
 
 MOSTLY = 0.9  # share of a column's values that must be of a type for the column to be
 TEXT_WORDS = 3.0  # mean words a cell from which on it is a text
@@ -66,12 +67,12 @@ def judge_column(cells: Sequence[str]) -> Column:
     Column(kind='other', why='99 different values')
     """
     step = max(1, len(cells) // _SAMPLE)
-    said = [cell for cell in cells[::step] if not is_missing(cell)]
+    said = [cell for cell in cells[::step] if not is_missing(cell, words=True)]
     if not said:
         return Column("other", "empty")
     if np.mean([PurePath(cell.strip()).suffix.lower() in IMAGE_SUFFIXES for cell in said]) >= MOSTLY:
         return Column("image")
-    distinct = len({cell for cell in cells if not is_missing(cell)})
+    distinct = len({cell for cell in cells if not is_missing(cell, words=True)})
     if distinct < 2:
         return Column("other", "one value throughout")
     numbers = [as_number(cell) for cell in said]

@@ -21,6 +21,7 @@ from noisycorrect.review.noise_estimate import NoiseEstimate
 from noisycorrect.review.noise_rate import estimate_noise
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.untrusted import UNREADABLE, check_unpacked, parsed_json
 
 EVIDENCE = "evidence.npz"
 NEIGHBORS, MOST_WITH_NEIGHBORS = 30, 150_000  # rows from which on a search that is quadratic in them takes too long
@@ -184,11 +185,12 @@ def load_evidence(path: Path) -> tuple[Evidence, dict[str, Any]]:
         If the file is damaged.
     """
     try:
+        check_unpacked(path, "evidence")
         with np.load(path, allow_pickle=False) as file:
-            plain = json.loads(file["plain"].tobytes())
+            plain = parsed_json(file["plain"].tobytes())
             found = Evidence(file["probs"], file["labels"], file["held_out"], plain["annotators"], plain["soft"])
             return found, plain["figures"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"evidence in {path}", got=str(error), fix=f"delete {path.name}: it is made anew"
         ) from error

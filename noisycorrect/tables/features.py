@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeAlias, final
 
 import numpy as np
 
+from noisycorrect.support.arrays import is_missing
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.tables.columns import MOST_CATEGORIES, numbers_of
-from noisycorrect.tables.source import is_missing
 
 Cells: TypeAlias = Mapping[str, Sequence[str]]
 MOST_WORDS = 20_000
@@ -225,7 +225,7 @@ class CategoryBlock:
     def fit(self, cells: Cells, seed: int) -> None:
         """Learn the values of each column."""
         for place, name in enumerate(self.columns):
-            counts = Counter(cell.strip() for cell in cells[name] if not is_missing(cell))
+            counts = Counter(cell.strip() for cell in cells[name] if not is_missing(cell, words=True))
             frequent = [value for value, count in counts.most_common(MOST_CATEGORIES) if count > 1]
             self.values[place] = sorted(frequent)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, s
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.files import replace_atomically, write_json
 from noisycorrect.support.modules import unwrap
+from noisycorrect.support.untrusted import UNREADABLE, check_regular, check_unpacked, parsed_json
 from noisycorrect.tables.evidence import Evidence
 from noisycorrect.tables.features import Features
 from noisycorrect.tables.networks import picture_network, vector_network
@@ -215,7 +215,9 @@ class Trained:
             If a file is missing or damaged, or of a later version of the package.
         """
         try:
-            about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            check_regular(folder / DESCRIPTION, "a trained model's description")
+            about = parsed_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            check_unpacked(folder / ARRAYS, "features")
             with np.load(folder / ARRAYS, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             if about["version"] > VERSION:
@@ -224,7 +226,7 @@ class Trained:
             classes, shares = tuple(about["classes"]), arrays.pop("shares")
             features = Features.restored(about["features"], arrays) if about["features"] else None
             network = _network(about["inputs"], len(classes))
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except UNREADABLE as error:
             fix = "pass a folder in which `noisycorrect clean` has ended"
             raise CheckpointError(f"a trained model in {folder}", got=str(error), fix=fix) from error
         state = load_checkpoint(folder / TORCH)["model"]

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.untrusted import check_regular
 from noisycorrect.tables.delimited import DelimitedFile
 from noisycorrect.tables.source import Source
 from noisycorrect.tables.structured import ImageFolder, JsonLines, ParquetFile
@@ -47,6 +48,7 @@ def open_source(path: str | os.PathLike[str], *, encoding: str | None = None, de
     try:
         if found.is_dir():
             return ImageFolder(found)
+        check_regular(found, "a table")
         suffix = found.suffix.lower()
         if suffix in (".parquet", ".pq"):
             return ParquetFile(found)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -17,14 +15,21 @@ from noisycorrect.features.efficientnet import EfficientNetLite0, pretrained
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import write_json
 from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.files import write_json
+from noisycorrect.support.untrusted import check_array, opened_picture, parsed_json
+from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE, EfficientNetLite0, pretrained
+from noisycorrect.tables.source import Source
 from noisycorrect.tables.structured import optional
 
 _AT_ONCE = 64
 _SAVED_EVERY = 8  # batches
 
 
-def read_picture(path: Path, side: int) -> np.ndarray | None:
+def read_picture(path: Path, side: int, root: str | None = None) -> np.ndarray | None:
     """Return a picture as uint8 (3, side, side), red first, turned upright; None if it cannot be read whole.
+
+    With a `root`, a real path, links that lead out of it are not followed.
 
     Examples
     --------
@@ -34,19 +39,52 @@ def read_picture(path: Path, side: int) -> np.ndarray | None:
     image = optional("PIL.Image", "pillow, which reads pictures", "seg")
     upright = optional("PIL.ImageOps", "pillow, which reads pictures", "seg").exif_transpose
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a picture that is too large, damaged metadata
-            with image.open(path) as opened:
-                pixels = upright(opened).convert("RGB").resize((side, side), image.Resampling.BILINEAR)
+        if root is not None and not _is_inside(os.path.realpath(path), root):
+            return None
+        with opened_picture(path) as opened:
+            pixels = upright(opened).convert("RGB").resize((side, side), image.Resampling.BILINEAR)
     # Pillow's readers raise nearly anything on damaged files; which one does not matter here.
     except Exception:
         return None
     return np.asarray(pixels, np.uint8).transpose(2, 0, 1)
 
 
+def _is_inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))  # noqa: PTH118
+
+
 def picture_paths(cells: Sequence[str], folder: Path) -> list[Path]:
-    """Return where pictures lie: as a table says, from the table's folder on."""
-    return [folder / cell.strip() if cell.strip() else folder / "(no path)" for cell in cells]
+    """Return where pictures lie: as a table says, from a folder on, and never outside.
+
+    Raises
+    ------
+    InvalidInputError
+        If a path leads out of the folder: a table from elsewhere must not choose what is read here.
+
+    Examples
+    --------
+    >>> picture_paths(["a.jpg"], Path("photos"))[0].name
+    'a.jpg'
+    >>> picture_paths(["../../secret.jpg"], Path("photos"))
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.InvalidInputError: expected pictures below photos; got '../../secret.jpg' in row 1; to
+    fix: say --root and the folder that holds all of them
+    """
+    home = os.path.abspath(folder)  # noqa: PTH100 - links are looked at when a picture is read
+    paths = []
+    for row, cell in enumerate(cells, 1):
+        name = cell.strip() or "(no path)"
+        if "\0" in name or not _is_inside(os.path.normpath(os.path.join(home, name)), home):  # noqa: PTH118
+            fix = "say --root and the folder that holds all of them"
+            raise InvalidInputError(f"pictures below {folder}", got=f"{name!r} in row {row}", fix=fix)
+        paths.append(folder / name)
+    return paths
+
+
+def folder_of(source: Source) -> Path:
+    """Return the folder from which on a source's paths are counted: itself, or that of the table."""
+    return source.path if source.kind == "folder" else source.path.parent
 
 
 class PictureArray:
@@ -60,10 +98,13 @@ class PictureArray:
         The pictures, N.
     backbone : Path or None
         Weights of the network that describes them: float32 (N, 1280). Without: small pictures, uint8 (N, 3, 64, 64).
+    root : Path, optional
+        Links in the paths that lead out of this folder are not followed.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[Path], backbone: Path | None) -> None:
+    def __init__(self, folder: Path, paths: Sequence[Path], backbone: Path | None, root: Path | None = None) -> None:
         self.paths = paths
+        self.root = None if root is None else os.path.realpath(root)
         self.array, self.progress = folder / "pictures.npy", folder / "pictures.json"
         self.network = None if backbone is None else pretrained(backbone)
         self.shape = (len(paths), 1280) if self.network is not None else (len(paths), 3, SMALL_SIDE, SMALL_SIDE)
@@ -102,11 +143,19 @@ class PictureArray:
     def _begun(self) -> tuple[int, list[int]]:
         if not (self.array.is_file() and self.progress.is_file()):
             return 0, []
+        check_array(self.array, "pictures that were read")
         begun = np.load(self.array, mmap_mode="r")
         if begun.shape != self.shape or begun.dtype != self.dtype:
             return 0, []  # by another network
-        found = json.loads(self.progress.read_text(encoding="utf-8"))
-        return int(found["done"]), list(found["broken"])
+        try:
+            found = parsed_json(self.progress.read_text(encoding="utf-8"))
+            done, broken = int(found["done"]), [int(row) for row in found["broken"]]
+            if not 0 <= done <= len(self.paths) or not all(0 <= row < done for row in broken):
+                raise ValueError(f"{done} of {len(self.paths)} pictures")
+        except (ValueError, TypeError, KeyError) as error:
+            fix = "delete it, and the pictures are read again"
+            raise CheckpointError(f"how far pictures were read, in {self.progress}", got=str(error), fix=fix) from error
+        return done, broken
 
     def _batches(self, done: int) -> Iterator[range]:
         for start in range(done, len(self.paths), _AT_ONCE):
@@ -114,7 +163,7 @@ class PictureArray:
 
     def _fill(self, rows: np.ndarray, some: range) -> list[int]:
         side = SMALL_SIDE if self.network is None else LARGE_SIDE
-        pictures = {row: read_picture(self.paths[row], side) for row in some}
+        pictures = {row: read_picture(self.paths[row], side, self.root) for row in some}
         whole = [row for row in some if pictures[row] is not None]
         if whole:
             pixels = np.stack([picture for row in whole if (picture := pictures[row]) is not None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from noisycorrect.tables.learning import Trained
 from noisycorrect.tables.loading import label_cells
 from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
 from noisycorrect.tables.pictures import described, picture_paths, read_picture
+from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE, pretrained
+from noisycorrect.tables.pictures import described, folder_of, picture_paths, read_picture
 from noisycorrect.tables.settings import read_settings
 from noisycorrect.tables.source import Row, Source, find_column
 from noisycorrect.tables.writing import new_names, write_table
@@ -48,7 +51,9 @@ class Predicted:
     label: str
 
 
-def predict(run_dir: Path, source: Source, out: Path, *, label: str | None = None) -> Predicted:
+def predict(
+    run_dir: Path, source: Source, out: Path, *, label: str | None = None, root: Path | None = None
+) -> Predicted:
     """Write a table with predicted labels beside it, some thousand rows at a time.
 
     Parameters
@@ -61,6 +66,8 @@ def predict(run_dir: Path, source: Source, out: Path, *, label: str | None = Non
         The table: all columns as they were, ``predicted_label`` and ``probability``.
     label : str, optional
         Column to compare with. Default: the run's, if the table has it.
+    root : Path, optional
+        Folder of the pictures. Default: the table's.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def predict(run_dir: Path, source: Source, out: Path, *, label: str | None = Non
         label = known if known in source.columns else None
     else:
         find_column(label, source.columns, "--label")
-    reader = _Reader(trained, source)
+    reader = _Reader(trained, source, root)
     place = None if label is None else source.columns.index(label)
     truth, found = [], []
 
@@ -120,8 +127,9 @@ def _blocks(source: Source, size: int) -> Iterator[list[Row]]:
 class _Reader:
     """Rows as the network takes them."""
 
-    def __init__(self, trained: Trained, source: Source) -> None:
-        self.trained, self.source = trained, source
+    def __init__(self, trained: Trained, source: Source, root: Path | None) -> None:
+        self.trained = trained
+        self.folder = root or folder_of(source)
         names = trained.features.columns if trained.features is not None else (trained.pictures["column"],)
         for name in names:
             if name not in source.columns:
@@ -137,10 +145,10 @@ class _Reader:
         cells = {name: [row[place] for row in rows] for name, place in self.place.items()}
         if self.trained.features is not None:
             return self.trained.probs(self.trained.features.transform(cells)), np.ones(len(rows), bool)
-        folder = self.source.path if self.source.kind == "folder" else self.source.path.parent
+        folder, real = self.folder, os.path.realpath(self.folder)
         side = SMALL_SIDE if self.network is None else LARGE_SIDE
         (column,) = cells.values()
-        pictures = [read_picture(path, side) for path in picture_paths(column, folder)]
+        pictures = [read_picture(path, side, real) for path in picture_paths(column, folder)]
         readable = np.array([picture is not None for picture in pictures])
         probs = np.full((len(rows), len(self.trained.classes)), 1 / len(self.trained.classes), np.float32)
         whole = [picture for picture in pictures if picture is not None]

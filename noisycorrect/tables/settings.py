@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
+from noisycorrect.support.untrusted import parsed_json
 
 SETTINGS = "clean.json"
 VERSION = 1
@@ -36,6 +36,8 @@ class Settings:
         Of everything random.
     backbone : str or None
         File of weights; of pictures.
+    root : str or None
+        Folder of the pictures, absolute; None: the table's.
     decisions : list of [str, str]
         Names of rows and the labels that people decided on.
     encoding, delimiter : str or None
@@ -57,6 +59,7 @@ class Settings:
     decisions: list[list[str]] | None = None
     encoding: str | None = None
     delimiter: str | None = None
+    root: str | None = None
 
 
 def enter_folder(folder: Path, settings: Settings) -> bool:
@@ -95,15 +98,18 @@ def read_settings(folder: Path) -> dict[str, Any]:
         If it is none, or the file is damaged.
     """
     try:
-        values = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        values = parsed_json((folder / SETTINGS).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         fix = "pass a folder that `noisycorrect clean` wrote"
         raise CheckpointError(f"a cleaning run in {folder}", got=f"no {SETTINGS}", fix=fix) from error
     except (OSError, ValueError) as error:
         fix = "restore it from a copy, or clean again into another folder"
         raise CheckpointError(f"settings in {folder / SETTINGS}", got=str(error), fix=fix) from error
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not isinstance(values.get("version"), int):
         raise CheckpointError(f"settings in {folder / SETTINGS}", got="something else", fix="restore it from a copy")
+    if values["version"] > VERSION:
+        got, fix = f"version {values['version']}", "upgrade noisycorrect, or clean again into another folder"
+        raise CheckpointError(f"settings of version {VERSION} or older in {folder / SETTINGS}", got=got, fix=fix)
     return values
 
 

@@ -15,7 +15,6 @@ FOLDER_COLUMNS = ("path", "label")
 OUR_COLUMNS = ("given_label", "corrected_label", "label_quality", "is_label_issue")  # of a cleaned table
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _SURROGATE = re.compile("[\\ud800-\\udfff]")
-_MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>"})
 
 
 class Source(Protocol):
@@ -45,17 +44,6 @@ class Source(Protocol):
     def signature(self) -> list[Any]:
         """Return what changes when the file does."""
         ...
-
-
-def is_missing(cell: str) -> bool:
-    """Return whether a cell says nothing: empty, or one of the usual words for that, such as ``NA``.
-
-    Examples
-    --------
-    >>> [is_missing(cell) for cell in ("", " n/a ", "None", "0", "none of these")]
-    [True, True, True, False, False]
-    """
-    return cell.strip().casefold() in _MISSING
 
 
 def plain_text(value: Any) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.untrusted import parsed_json
 from noisycorrect.tables.delimited import check_decodes, find_encoding
 from noisycorrect.tables.source import (
     FOLDER_COLUMNS,
@@ -75,7 +75,7 @@ class JsonLines:
 
     def _object(self, line: str, number: int) -> dict[str, Any]:
         try:
-            found = json.loads(line)
+            found = parsed_json(line)
         except ValueError as error:
             found = error
         if isinstance(found, dict):
@@ -167,7 +167,9 @@ class ImageFolder:
         found = []
         for folder in sorted(entry for entry in self.path.iterdir() if entry.is_dir() and entry.name[:1] != "."):
             found += sorted(
-                file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.name[:1] != "."
+                file
+                for file in folder.rglob("*")
+                if file.suffix.lower() in IMAGE_SUFFIXES and file.name[:1] != "." and file.is_file()
             )
         return found
 

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating
+from noisycorrect.support.door import described
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, unknown_name
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.finite import check_finite
 
@@ -144,10 +146,19 @@ class Engine:
         """Look at a batch, let the task check the output, and return it."""
         try:
             output = self.look(model, batch)
-        except (RuntimeError, TypeError) as error:
+        except NoisyCorrectError:
+            raise
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of the caller's model, whose own traceback follows
             dtype = batch.input.dtype if isinstance(batch.input, Tensor) else None
-            if dtype is None or dtype.is_floating_point:
-                raise
+            if dtype is None or dtype.is_floating_point or not isinstance(error, (RuntimeError, TypeError)):
+                raise InvalidInputError(
+                    "a model that runs on the data set's inputs",
+                    got=f"{type(error).__name__} with inputs"
+                    f" {_shapes(batch.input)}: {(str(error).splitlines() or [''])[0]}",
+                    fix="make the model's first layer and the inputs agree; model(inputs[:2]) tries it",
+                ) from error
             scale = " / 255, if they are pictures of 0..255" if dtype is torch.uint8 else ""
             raise InvalidInputError(
                 "inputs of a dtype that the model takes",
@@ -192,3 +203,9 @@ class Engine:
     def to_device(self, batch: Batch) -> Batch:
         """Return a batch where the model is."""
         return batch.to(self.device, non_blocking=self.device.type == "cuda")
+
+
+def _shapes(inputs: Any) -> str:
+    if isinstance(inputs, dict):
+        return ", ".join(f"{name} {described(value)}" for name, value in inputs.items())
+    return described(inputs)

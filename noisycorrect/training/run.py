@@ -53,6 +53,7 @@ from noisycorrect.training.optimizer import (
 from noisycorrect.training.records import label_record
 from noisycorrect.training.rehearsal import check_gradient
 from noisycorrect.training.run_data import RunData
+from noisycorrect.training.trial import try_training
 from noisycorrect.training.weights import check_weighed, digest_of
 
 
@@ -232,6 +233,8 @@ class Run:
                     if name == "training":
                         self.vectors = are_vectors(batch.input)
                         self.health.begin(self.student, batch, output, epoch=self.epoch)
+                        size = self.recipe.batch_size // distributed.world_size()
+                        try_training(self.engine, self.student, batch, size)
                         check_gradient(self.engine, self.student, batch, self._callers)
                 for batch in bad:
                     check_finite(name, batch, self.task.probs(self.engine.look(self.student, batch)))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from noisycorrect.data.batches import Collate
-from noisycorrect.data.datasets import MapStyleDataset, is_augmented, join_unlabeled, read_given
+from noisycorrect.data.datasets import MapStyleDataset, join_unlabeled, read_given
+from noisycorrect.data.repeated import is_augmented
 from noisycorrect.support.arrays import is_array
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.task import Task
 from noisycorrect.training.weights import weights_of_run
 
@@ -43,12 +43,14 @@ class RunData:
         sample_weight: Any = None,
         num_workers: int = 0,
         predicts: bool = True,
+        compares: bool = False,
     ) -> RunData:
         """Join labelled and unlabelled samples, and read the given labels.
 
-        `predicts` says whether the run will use predictions in the canonical frame.
+        `predicts` says whether the run will use predictions, or features of a network, in the canonical frame;
+        `compares`, whether it compares inputs there that are vectors.
         """
-        labeled = len(train)
+        labeled, passed = len(train), canonical
         if unlabeled is not None:
             is_set = hasattr(unlabeled, "__len__") and hasattr(unlabeled, "__getitem__")
             if not is_set and not is_array(unlabeled):
@@ -67,11 +69,13 @@ class RunData:
                 got=str(len(canonical)),
                 fix="pass the same samples, in the same order, without augmentation",
             )
-        if canonical is None and predicts and is_augmented(train, num_workers):
-            warnings.warn(
-                "the items of train change from one reading to the next: predictions will be of augmented inputs; pass"
-                " canonical= to fit, the same samples without augmentation",
-                stacklevel=4,
+        # A data set that knows its own canonical view is believed.
+        seen = (train, "train") if canonical is None else (passed, "canonical")
+        looks = predicts or compares
+        if looks and seen[0] is not None and is_augmented(seen[0], num_workers, vectors=not predicts):
+            warn_caller(
+                f"the items of {seen[1]} change from one reading to the next: what is predicted and compared will be"
+                " augmented inputs; pass canonical= to fit, the same samples without augmentation"
             )
         given = read_given(train, num_workers)
         val_given = None if val is None else read_given(val, num_workers)

@@ -15,7 +15,6 @@ from torch import nn
 
 from noisycorrect.correction.base import Correction
 from noisycorrect.correction.twin import TwinNetworks
-from noisycorrect.data.datasets import ArrayDataset
 from noisycorrect.data.standardize import Standardized, fitted_standardize, standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
@@ -122,8 +121,7 @@ def _standardized(model: nn.Module, recipe: Recipe, data: RunData, num_workers: 
 
     `known` says that the statistics come with a checkpoint. Every rank reads the same samples.
     """
-    collated = data.collate_fn is not None and not isinstance(data.canonical, ArrayDataset)
-    if recipe.standardize is None or collated or standardize_of(model) is not None:
+    if recipe.standardize is None or data.collate_fn is not None or standardize_of(model) is not None:
         return model
     standardize = fitted_standardize(data.canonical, num_workers=num_workers, known=known)
     if standardize is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from noisycorrect.data.batches import Batch
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, WithUnlabeled, checked_weights
 from noisycorrect.objective import Objective
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Task
 
@@ -38,9 +39,9 @@ def weights_of_run(sample_weight: Any, labeled: int, train: MapStyleDataset) -> 
         sample_weight = own.sample_weight if isinstance(own, ArrayDataset) else None
     if sample_weight is None:
         return None
-    shape = getattr(sample_weight, "shape", None)
-    given = int(shape[0]) if shape else len(sample_weight)
-    weights = checked_weights(sample_weight, length if given == length else labeled)
+    array = as_array(sample_weight, "sample_weight")
+    given = len(array) if array.ndim else 0
+    weights = checked_weights(array, length if given == length else labeled)
     return torch.cat([weights, torch.ones(length - len(weights), dtype=torch.float32)])
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from noisycorrect.support.door import door
 from noisycorrect_seg.ace2p.network import ACE2P
 
 
+@door(own=True)
 def CE2P(num_classes: int = 20, backbone: str | nn.Module = "resnet101", **options: Any) -> ACE2P:  # noqa: N802 - a network's name
     """Return CE2P (Ruan et al., "Devil in the Details", AAAI 2019): the predecessor of A-CE2P.
 
@@ -32,6 +34,7 @@ def CE2P(num_classes: int = 20, backbone: str | nn.Module = "resnet101", **optio
     return ACE2P(num_classes, backbone, "psp", edge=True, fusion=True, decoder=True, **options)
 
 
+@door(own=True)
 def ParsingNetwork(  # noqa: N802 - a network's name
     num_classes: int = 20,
     backbone: str | nn.Module = "resnet101",

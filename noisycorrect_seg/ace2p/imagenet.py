@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from noisycorrect.features.efficientnet import weights_file
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, unknown_name
 from noisycorrect_seg.ace2p.efficientnet import EfficientNetLite
+from noisycorrect.support.door import door
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
 from noisycorrect_seg.ace2p.resnet import DeepStem, ResNet
 from noisycorrect_seg.ace2p.timm import from_timm, is_timm, origin_of
@@ -28,6 +30,7 @@ COUNTER = "num_batches_tracked"  # not in older files
 BEHIND_STEM = ("layer1.0.conv1.", "layer1.0.bn1.", "layer1.0.downsample.")
 
 
+@door(own=True)
 def load_imagenet(
     model: nn.Module, source: Source = True, *, rgb: bool | None = None, origin: str | None = None
 ) -> list[str]:

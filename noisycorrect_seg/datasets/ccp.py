@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import scipy.io
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.untrusted import check_regular
 from noisycorrect_seg.classes import CCP as CLASSES
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES
@@ -65,11 +65,7 @@ TWINS = (
     *("0078", "0984", "0692", "0732", "0197", "0671"),
 )
 VAL_EVERY = 7
-# What scipy raises for files that are cut off, of another format, or without the variable.
-UNREADABLE = (
-    *(OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError),
-    *(struct.error, zlib.error, scipy.io.matlab.MatReadError),
-)
+MOST_PIXELS, LARGEST_FILE = 2**27, 2**28  # bytes; what is compressed is read into memory whole
 
 
 class CCP(FileSource):
@@ -77,8 +73,9 @@ class CCP(FileSource):
 
     Below `root`: ``photos/*.jpg`` and ``annotations/pixel-level/*.mat`` of the same stem (the variable
     ``groundtruth``, tag numbers); the tags' names from ``label_list.mat``, if it is there. Photos without a mask are
-    left out. ``train_id.txt`` and ``val_id.txt`` say the split; with one of them the other split is the rest; without
-    either, every 7th photo in sorted order is val, photos that were published twice not counted.
+    left out; :attr:`left_out` counts them. ``train_id.txt`` and ``val_id.txt`` say the split; with one of them the
+    other split is the rest; without either, every 7th photo in sorted order is val, photos that were published twice
+    not counted.
 
     Parameters
     ----------
@@ -107,6 +104,8 @@ class CCP(FileSource):
         masks = listing(mask_folder, (".mat",))
         photos = listing(find(root, ["photos"], kind="folder"), IMAGE_SUFFIXES)
         names = [name for name in photos if name in masks]
+        #: How many photos have no mask: most of the published ones have none.
+        self.left_out = {"photos without a mask": len(photos) - len(names)}
         if not names:
             got = f"{len(photos)} photos and {len(masks)} masks without a common name"
             raise InvalidInputError(f"photos with masks below {root}", got=got, fix="check the data set's root")
@@ -124,10 +123,11 @@ class CCP(FileSource):
 
     def _decode(self, path: str) -> np.ndarray:
         tags = _variable(path, "groundtruth")
-        if tags.ndim != 2 or tags.dtype.kind not in "iu" or tags.min() < 0 or tags.max() >= self._tags:
+        up_to = f" up to {tags.max()}" if tags.size and tags.dtype != object else ""
+        if tags.ndim != 2 or not tags.size or tags.dtype.kind not in "iu" or tags.min() < 0 or tags.max() >= self._tags:
             raise InvalidInputError(
                 f"tag numbers 0..{self._tags - 1}, (H, W), in {path}",
-                got=f"{tags.dtype} {tags.shape} up to {tags.max()}",
+                got=f"{tags.dtype} {tags.shape}{up_to}",
                 fix="restore the file",
             )
         return self._table.take(tags)
@@ -167,14 +167,22 @@ def group_table(tags: Sequence[str], grouping: Mapping[str, Sequence[str]]) -> n
 
 def read_tags(path: Path) -> list[str]:
     """Return the names of the tags in a ``label_list.mat``, in the order of their numbers."""
-    cells = _variable(str(path), "label_list").ravel().tolist()
+    cells = _variable(str(path), "label_list", most=IGNORE_INDEX).ravel().tolist()
     return [str(cell[0]) if len(cell) else "" for cell in cells]
 
 
-def _variable(path: str, name: str) -> np.ndarray:
+def _variable(path: str, name: str, most: int = MOST_PIXELS) -> np.ndarray:
+    """Return a variable of a MATLAB file; its header must not declare more entries than `most`."""
+    check_regular(path, "a MATLAB file")
     try:
+        if Path(path).stat().st_size > LARGEST_FILE:
+            raise ValueError(f"{Path(path).stat().st_size:,} bytes")
+        declared = {own: shape for own, shape, _ in scipy.io.whosmat(path)}
+        if math.prod(declared[name]) > most:
+            raise ValueError(f"{name} of shape {declared[name]}")
         return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
-    except UNREADABLE as error:
+    # scipy's readers raise nearly anything on damaged files; which one does not matter here.
+    except Exception as error:
         raise InvalidInputError(
             f"a MATLAB file (up to version 7) with the variable {name!r}",
             got=f"{path}: {type(error).__name__} {error}",

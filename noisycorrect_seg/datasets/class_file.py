@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.checks import checked_path
+from noisycorrect.support.door import door
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.untrusted import check_regular, parsed_json
 from noisycorrect_seg.classes import Classes, classes_named, named_classes
 
 NAMES = ("classes.txt", "classes.json")
+LARGEST = 2**24  # bytes
 FLIP = re.compile(r"#\s*flip\s*:(.*)", re.IGNORECASE)
 
 
+@door(own=True)
 def read_classes(path: Path | str) -> Classes:
     """Read a classes file.
 
@@ -41,11 +46,16 @@ def read_classes(path: Path | str) -> Classes:
     InvalidInputError
         If it cannot be read, has fewer than 2 or more than 255 names or one twice, or a pair names no class.
     """
-    path = Path(path)
+    path = checked_path(path, "a classes file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        check_regular(path, "a classes file")
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{path.stat().st_size:,} bytes")
+        text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig"))
         names, pairs = _parsed_json(text) if path.suffix.lower() == ".json" else _parsed_text(text)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except NoisyCorrectError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InvalidInputError(
             "a classes file", got=f"{path}: {error}", fix="write one name a line, background first"
         ) from error
@@ -64,7 +74,7 @@ def as_classes(classes: Any) -> Classes:
 def _parsed_text(text: str) -> tuple[list[str], list[tuple[str, str]] | None]:
     names: list[str] = []
     pairs: list[tuple[str, str]] | None = None
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, re.split(r"[\r\n]", text)):
         flip = FLIP.match(line)
         if flip is not None:
             pairs = [*(pairs or []), *_parsed_flip(flip.group(1).strip())]
@@ -86,10 +96,18 @@ def _parsed_flip(text: str) -> list[tuple[str, str]]:
 
 
 def _parsed_json(text: str) -> tuple[list[str], list[tuple[str, str]] | None]:
-    content = json.loads(text)
+    content = parsed_json(text)
     if isinstance(content, list):
-        return [str(name) for name in content], None
+        return [_name(name) for name in content], None
     if not isinstance(content, dict):
         raise TypeError("neither a list of names nor an object with names")
     pairs = content.get("flip_pairs")
-    return [str(name) for name in content["names"]], None if pairs is None else [(str(a), str(b)) for a, b in pairs]
+    if not isinstance(content["names"], list):
+        raise TypeError("names that are no list")
+    return [_name(name) for name in content["names"]], None if pairs is None else [(str(a), str(b)) for a, b in pairs]
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str | int):
+        raise TypeError(f"the name {str(name)[:40]!r}")
+    return str(name)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.source import Cached, ParsingSource, image_file
@@ -29,6 +30,7 @@ from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 from noisycorrect_seg.masks import IGNORE_INDEX
 
 
+@door(own=True)
 def normalise(image: np.ndarray) -> Tensor:
     """Return an image as networks take it: float32 (3, H, W), blue first, ``(value / 255 - mean) / std``.
 
@@ -61,6 +63,7 @@ def normalise(image: np.ndarray) -> Tensor:
     return torch.from_numpy(normalised)
 
 
+@door(own=True)
 def denormalise(images: Tensor) -> np.ndarray:
     """Return normalised images as pictures: RGB uint8 (..., H, W, 3), the inverse of :func:`normalise`.
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.untrusted import check_regular, picture_formats
+from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.masks import IGNORE_INDEX
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".jfif", ".jpe", ".gif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2"),
+)
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # lossless, and no writer renumbers a palette as GIF's do
+LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "PPM", "TGA")  # what a mask's file may be, whatever it is called
+LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5..8 exchange height and width
-# What Pillow raises for files that are cut off or of no known kind.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -32,18 +36,31 @@ TURNS = {
 
 @contextlib.contextmanager
 def opened(path: Path | str) -> Iterator[Image.Image]:
-    """Open an image file inside the block; any failure to read it there is an :class:`InvalidInputError`."""
+    """Open an image file inside the block; any failure to read it there is an :class:`InvalidInputError`.
+
+    Pipes and devices are refused, and so is what Pillow would hand to another program (PostScript).
+    """
     try:
-        with Image.open(path) as image:
+        check_regular(path, "an image file")
+        with Image.open(path, formats=picture_formats()) as image:
             yield image
-    except FileNotFoundError as error:
-        raise InvalidInputError("an image file", got=f"no file {path}", fix="restore it") from error
-    except InvalidInputError:
+    except NoisyCorrectError:
         raise
-    except UNREADABLE as error:
+    except Image.DecompressionBombError as error:
         raise InvalidInputError(
-            "an image file that can be read", got=f"{path}: {error}", fix="the file is damaged: replace or remove it"
+            f"an image of at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels",
+            got=f"{path}: {error}",
+            fix="scale it down or cut it into pieces; if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS",
         ) from error
+    # Pillow's readers raise nearly anything on damaged files; which one does not matter here.
+    except Exception as error:
+        raise InvalidInputError("an image file that can be read", got=f"{path}: {error}", fix=_fix(error)) from error
+
+
+def _fix(error: Exception) -> str:
+    if "MAX_TEXT" in str(error):
+        return "its pixels are sound, but a comment in it is too long: save it anew without comments"
+    return "the file is damaged, or no image: replace or remove it"
 
 
 def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
@@ -71,30 +88,59 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
 
 def rgb_pixels(image: Image.Image, *, upright: bool) -> np.ndarray:
     """Return an open image's pixels as :func:`read_image` does, RGB uint8 (H, W, 3)."""
-    turn = TURNS.get(image.getexif().get(ORIENTATION, 1)) if upright else None
+    turn = TURNS.get(orientation_of(image)) if upright else None
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # Pillow warns about the direct way
     pixels = image.convert("RGB")
     return np.array(pixels if turn is None else pixels.transpose(turn))
 
 
-def read_mask(path: Path | str) -> np.ndarray:
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of an open image, 1..8; 1 (upright) if it says none, or nothing that is one.
+
+    Some cameras and programs store it as a byte.
+    """
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+        found = found[0] if isinstance(found, (tuple, list, bytes)) and len(found) == 1 else found
+        orientation = int(found)
+    except Exception:  # damaged metadata of a sound picture
+        return 1
+    return orientation if orientation in TURNS else 1
+
+
+def read_mask(path: Path | str, *, indices: bool = False) -> np.ndarray:
     """Return the values stored in a mask file, uint8 (H, W): indices, never colours.
 
     Palette and grey files are read alike: of a palette file the indices count and the colours do not. So are one-bit
     and 16-bit grey files, and grey ones stored as RGB.
 
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    indices : bool
+        The indices of a palette file are the classes, whatever its colours say.
+
     Raises
     ------
     InvalidInputError
-        If the file is missing, damaged or cut off, is a JPEG, holds colours, or a value above 255.
+        If the file is missing, damaged or cut off, is compressed with loss, holds colours or a value above 255, or a
+        palette whose colours say other class numbers than its indices.
     """
     with opened(path) as image:
-        if image.format == "JPEG":
+        lossy = str(image.info.get("compression", "")).lower() in LOSSY_TIFF
+        if image.format not in LOSSLESS or lossy:
             raise InvalidInputError(
-                "a mask in a lossless format", got=f"the JPEG {path}", fix="JPEG changes class numbers: export PNG"
+                "a mask in a lossless format",
+                got=f"the {image.format}{' compressed with loss' if lossy else ''} {path}",
+                fix=f"{image.format} may change class numbers: export PNG",
             )
         values = np.array(image)
+        if image.mode == "P" and not indices:
+            check_palette(values, image.getpalette("RGB") or [], str(path))
+    if not values.size:
+        raise InvalidInputError("a mask with pixels", got=f"none in {path}", fix="export it again")
     if values.ndim == 3:
         colours = values[:, :, :3] if values.shape[2] > 2 else values[:, :, :1]
         if (colours != colours[:, :, :1]).any():
@@ -113,11 +159,16 @@ def read_mask(path: Path | str) -> np.ndarray:
     return np.ascontiguousarray(values, np.uint8)
 
 
+def palette_of(path: Path | str) -> dict[int, Colour]:
+    """Return the colours in use of a palette file, (R, G, B) by index; none of a file of another kind."""
+    with opened(path) as image:
+        return used_colours(np.array(image), image.getpalette("RGB") or []) if image.mode == "P" else {}
+
+
 def image_shape(path: Path | str) -> tuple[Size, int]:
     """Return height and width of an image as it is stored, and its EXIF orientation (1: upright); reads no pixels."""
     with opened(path) as image:
-        orientation = int(image.getexif().get(ORIENTATION, 1))
-        return (image.height, image.width), orientation if orientation in TURNS else 1
+        return (image.height, image.width), orientation_of(image)
 
 
 def check_classes(mask: np.ndarray, num_classes: int, path: Path | str) -> np.ndarray:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
+from noisycorrect.support.untrusted import check_regular
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 SPLITS = ("train", "val")
+# Suffixes of what lies beside data and is none: not counted as left out.
+NO_DATA = frozenset({"", ".txt", ".md", ".rst", ".json", ".csv", ".xml", ".html", ".yaml", ".yml", ".db", ".ini",
+                     ".log", ".lnk", ".pdf", ".py", ".sh", ".part", ".tmp"})  # fmt: skip
+MOST_COMPARED = 20_000  # names, for the nearest one
+LARGEST_LIST = 2**28  # bytes of an id file
 
 
 def checked_split(split: str | None, *, whole: bool = False) -> None:
@@ -43,29 +54,136 @@ def find_if_any(root: Path | str, candidates: Iterable[str], *, kind: str) -> Pa
     return None
 
 
+@dataclass
+class Listing:
+    """The files of a folder that are of use, and what else lies there.
+
+    Attributes
+    ----------
+    files : dict of str to Path
+        By stem, ``"sub/stem"`` in a subfolder, composed (Unicode's form NFC), sorted.
+    others : Counter of str
+        Files that look like data, by their suffix, which is none of those asked for.
+    hidden : int
+        Files of these suffixes whose names begin with a dot, but for what macOS leaves beside others (``._a.jpg``).
+    """
+
+    files: dict[str, Path]
+    others: Counter[str]
+    hidden: int
+
+
 def listing(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Return the files of a folder and its subfolders by stem, ``"sub/stem"`` in a subfolder, sorted; no hidden ones.
+    """Return the files of a folder as :func:`listed` does, without what else lies there."""
+    return listed(folder, suffixes).files
+
+
+def listed(folder: Path, suffixes: Sequence[str], *, links: bool = False) -> Listing:
+    """Return the files of a folder and its subfolders by stem, and count what is passed over.
+
+    Names are compared in their composed form: macOS and some archives take letters and accents apart.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it may be a link itself.
+    suffixes : sequence of str
+        Of the files that are wanted, in lower case.
+    links : bool
+        Follow links that lead out of the folder.
 
     Raises
     ------
     InvalidInputError
-        If two files differ only in their suffix.
+        If two files differ only in their suffix, or a link leads out of the folder.
     """
     found: dict[str, Path] = {}
+    others: Counter[str] = Counter()
+    hidden, home, seen = 0, os.path.realpath(folder), set()
     for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        seen.add(os.path.realpath(place))
+        for name in [*folders]:
+            inside = os.path.join(place, name)  # noqa: PTH118 - thousands of Path objects are slow
+            if os.path.islink(inside):  # noqa: PTH114
+                _check_inside(inside, home, links)
+                if os.path.realpath(inside) in seen:  # a link to a folder above it
+                    folders.remove(name)
         inner = Path(place).relative_to(folder).as_posix()
         for file in files:
-            stem, suffix = os.path.splitext(file)  # noqa: PTH122 - thousands of Path objects are slow
-            if file.startswith(".") or suffix.lower() not in suffixes:
+            stem, suffix = os.path.splitext(file)  # noqa: PTH122
+            if suffix.lower() not in suffixes:
+                others[suffix.lower()] += not file.startswith(".") and suffix.lower() not in NO_DATA
                 continue
-            key = stem if inner == "." else f"{inner}/{stem}"
+            if file.startswith("."):
+                hidden += not file.startswith("._")  # macOS writes these beside every file
+                continue
+            whole = os.path.join(place, file)  # noqa: PTH118
+            if os.path.islink(whole):  # noqa: PTH114
+                _check_inside(whole, home, links)
+            key = unicodedata.normalize("NFC", stem if inner == "." else f"{inner}/{stem}")
             if key in found:
                 raise InvalidInputError(
                     "one file a stem", got=f"{found[key]} and {file}", fix="remove one of the two, or rename it"
                 )
-            found[key] = Path(place, file)
-    return dict(sorted(found.items()))
+            found[key] = Path(whole)
+    return Listing(dict(sorted(found.items())), +others, hidden)
+
+
+def _check_inside(path: str, home: str, links: bool) -> None:
+    target = os.path.realpath(path)
+    if not links and os.path.commonpath([target, home]) != home:
+        raise InvalidInputError(
+            f"links within {home}",
+            got=f"{path}, which leads to {target}",
+            fix="copy the file, or pass links=True to Folder if you made the links yourself",
+        )
+
+
+def left_out(images: Listing, masks: Listing) -> dict[str, int]:
+    """Return what of two folders is used by nothing, by what it is called in messages; nothing of which there is none.
+
+    Examples
+    --------
+    >>> left_out(Listing({"a": Path("a.jpg")}, Counter({".heic": 2}), 0), Listing({"b": Path("b.png")}, Counter(), 0))
+    {'masks without an image': 1, '.heic files among the images': 2}
+    """
+    counts = {"masks without an image": len(masks.files.keys() - images.files.keys())}
+    for what, found in (("images", images), ("masks", masks)):
+        for suffix, count in sorted(found.others.items()):
+            counts[f"{suffix or 'nameless'} files among the {what}"] = count
+        counts[f"hidden files among the {what}"] = found.hidden
+    return {what: count for what, count in counts.items() if count}
+
+
+def warn_of_left_out(counts: Mapping[str, int], used: int, where: Path | str) -> None:
+    """Warn of what a folder holds and nothing is made of, if there is any."""
+    if counts:
+        listed_counts = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+        warn_caller(
+            f"{where}: {used:,} images are used; left out: {listed_counts}. To fix: convert or rename these, or move"
+            f" them away. Images end in {' '.join(IMAGE_SUFFIXES)}, masks in {' '.join(MASK_SUFFIXES)}",
+            UserWarning,
+        )
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that is most like another one: but for its case, with more behind it, or nearly the same.
+
+    Examples
+    --------
+    >>> nearest_name("IMG_1", ["img_1", "x"]), nearest_name("a", ["a_mask", "b_mask"]), nearest_name("a", ["b"])
+    ('img_1', 'a_mask', None)
+    """
+    known = list(names)
+    folded = name.casefold()
+    alike = next((each for each in known if each.casefold() == folded), None)
+    longer = (
+        each for each in known if each.casefold().startswith(folded) and not each[len(name) : len(name) + 1].isalnum()
+    )
+    alike = alike or min(longer, key=len, default=None)
+    near = difflib.get_close_matches(name, known[:MOST_COMPARED], n=1)
+    return alike or (near[0] if near else None)
 
 
 def read_ids(path: Path, *, whole_lines: bool = False) -> list[str]:
@@ -83,10 +201,15 @@ def read_ids(path: Path, *, whole_lines: bool = False) -> list[str]:
     InvalidInputError
         If the file names nothing or is no text.
     """
+    check_regular(path, "an id file of one name a line")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        if path.stat().st_size > LARGEST_LIST:
+            raise ValueError(f"{path.stat().st_size:,} bytes")
+        text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise InvalidInputError("an id file of one name a line", got=f"{path}: {error}", fix="restore it") from error
+    # No splitlines: names may hold what Unicode counts as a line's end.
+    lines = re.split(r"\r\n|\r|\n", text)
     words = [(line.strip() if whole_lines else line.split()[0]).lstrip("/") for line in lines if line.strip()]
     if not words:
         raise InvalidInputError("an id file of one name a line", got=f"{path} without any", fix="restore it")
@@ -109,11 +232,16 @@ def select(names: Sequence[str], images: Mapping[str, Path], *, ids: Path) -> li
     keys = [name if name in images else PurePosixPath(name).name for name in names]
     missing = [name for name, key in zip(names, keys, strict=True) if key not in images]
     if missing:
+        near = nearest_name(missing[0], images)
         raise InvalidInputError(
             f"an image for every name in {ids}",
-            got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)",
+            got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)"
+            + (f"; the nearest is {near!r}" if near else ""),
             fix="restore the images, or take the names out of the file",
         )
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise InvalidInputError(f"each name once in {ids}", got=f"{twice[0]!r} again", fix="take the name out once")
     return keys
 
 
@@ -177,7 +305,8 @@ def images_and_masks(image_folder: Path, mask_folder: Path) -> tuple[dict[str, P
     InvalidInputError
         If there are no images, or no mask has an image's stem.
     """
-    images, masks = listing(image_folder, IMAGE_SUFFIXES), listing(mask_folder, MASK_SUFFIXES)
+    of_images, of_masks = listed(image_folder, IMAGE_SUFFIXES), listed(mask_folder, MASK_SUFFIXES)
+    images, masks = of_images.files, of_masks.files
     if not images:
         raise InvalidInputError(
             f"images ({', '.join(IMAGE_SUFFIXES)}) in {image_folder}", got="none", fix="check the data set's root"
@@ -187,6 +316,10 @@ def images_and_masks(image_folder: Path, mask_folder: Path) -> tuple[dict[str, P
         raise InvalidInputError(
             f"masks ({', '.join(MASK_SUFFIXES)}) named as their images", got=got, fix="rename one of the two"
         )
+    counts = left_out(of_images, of_masks)
+    # Of one split's images and all masks, as VOC has them, most masks have none.
+    counts.pop("masks without an image", None)
+    warn_of_left_out(counts, len(images), image_folder)
     return images, masks
 
 
@@ -200,9 +333,11 @@ def masks_for(names: Sequence[str], masks: Mapping[str, Path], folder: Path) -> 
     """
     missing = [name for name in names if name not in masks]
     if missing:
+        near = nearest_name(missing[0], masks)
         raise InvalidInputError(
             f"a mask for every image in {folder}",
-            got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)",
-            fix="restore the masks, or list the images that have one in an id file",
+            got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)"
+            + (f"; the nearest mask is {near!r}" if near else ""),
+            fix="name masks as their images, restore them, or list the images that have one in an id file",
         )
     return [masks[name] for name in names]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import unknown_name
 from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.folder import Folder
@@ -22,6 +23,7 @@ READERS: dict[str, Callable[..., FileSource]] = {
 }
 
 
+@door(own=True)
 def source_named(name: str, root: Path | str, split: str = "train", **options: Any) -> FileSource:
     """Return the source of one split of a data set.
 

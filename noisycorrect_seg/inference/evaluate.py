@@ -11,6 +11,7 @@ from torch import nn
 
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
@@ -26,6 +27,7 @@ class _Loaded(NamedTuple):
     masks: list[np.ndarray]
 
 
+@door
 def evaluate_source(
     model: nn.Module,
     source: ParsingSource,

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.support.modules import evaluating
@@ -57,6 +58,7 @@ class FolderReport:
         return ", ".join(parts)
 
 
+@door
 def parse_folder(
     model: nn.Module,
     folder: str | os.PathLike[str],

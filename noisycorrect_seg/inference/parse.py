@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.classes import Classes, classes_named
@@ -108,6 +109,7 @@ class Recipe:
         object.__setattr__(self, "size", checked_size(self.size))
 
 
+@door
 def parse_image(
     model: nn.Module,
     image: Any,

@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
 from noisycorrect_seg.masks import IGNORE_INDEX
 
 
+@door(own=True)
 def cross_entropy(
     logits: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX, *, class_weights: Tensor | None = None
 ) -> Tensor:

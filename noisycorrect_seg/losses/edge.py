@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses.resizing import enlarged
 from noisycorrect_seg.losses.targets import check_maps, widen
@@ -19,6 +20,7 @@ The seed is the lower pixel of a vertical pair, the left one of a horizontal pai
 as in the published code."""
 
 
+@door(own=True)
 def edge_targets(labels: Tensor, ignore_index: int = IGNORE_INDEX, *, width: int = EDGE_WIDTH) -> Tensor:
     """Return where labels change: the targets of the edge branch, as the published code makes them.
 
@@ -92,6 +94,7 @@ def grown(mask: Tensor, radius: int) -> Tensor:
     return both
 
 
+@door(own=True)
 def balanced_edge_loss(logits: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
     r"""Return the cross-entropy of the edge branch, edges and other pixels counting alike.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.losses.jaccard import binned_slopes, sorted_slopes
 from noisycorrect_seg.losses.targets import ROUNDING, Targets, by_class, check_maps, from_classes, targets_like, widen
@@ -24,6 +25,7 @@ LOW = 2**32 - 1
 ClassChoice = Literal["present", "all"] | Sequence[int]
 
 
+@door(own=True)
 def lovasz_softmax(
     probs: Tensor,
     labels: Tensor,

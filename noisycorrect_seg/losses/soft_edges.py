@@ -11,8 +11,12 @@ from torch.autograd.function import once_differentiable
 
 from noisycorrect_seg.losses.edge import PAIRS, inside
 from noisycorrect_seg.losses.targets import by_class, check_maps, from_classes, widen
+from noisycorrect.support.door import door
+from noisycorrect_seg.losses.edge import EDGE_WIDTH, PAIRS
+from noisycorrect_seg.losses.targets import check_maps, widen
 
 
+@door(own=True)
 def soft_edges(probs: Tensor) -> Tensor:
     r"""Return how likely the class changes at each pixel: the edge targets, for probabilities.
 

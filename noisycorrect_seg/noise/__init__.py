@@ -4,6 +4,7 @@ Every model is called alike, `model.apply(masks, classes=, seed=)`, and returns 
 one mask at a time. `parse("boundary:3+swap:0.2")` builds a model from its spelling, `realistic()` a mixture of all.
 """
 
+from noisycorrect.support.door import guard
 from noisycorrect.support.register import import_folder
 from noisycorrect_seg.noise.annotators import Annotators
 from noisycorrect_seg.noise.base import MODELS, MaskNoise, NoisyMasks, register
@@ -48,3 +49,7 @@ __all__ = [
 ]
 
 import_folder(__name__, __path__)
+for _model in MODELS.loaded().values():
+    guard(_model)
+guard(Compose)
+del _model

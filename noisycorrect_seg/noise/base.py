@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed, origin
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.spelling import NOTATIONS, NUMBER, Notation, SpelledRegister, spell
 from noisycorrect_seg.classes import Classes, classes_named
@@ -95,6 +96,7 @@ class MaskNoise(ABC):
         tuple[int, ...]: Notation("class numbers", "3,18", _write_numbers, _read_numbers),
     }
 
+    @door
     def apply(
         self, masks: Iterable[Any], *, classes: ClassesLike, seed: Seed, images: Sequence[Any] | None = None
     ) -> NoisyMasks:

@@ -13,6 +13,7 @@ from scipy.special import ndtr
 
 from noisycorrect.classification.noise.checks import check_choice, check_flag, check_scale, check_share
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.noise.base import Mask, MaskNoise, register
@@ -77,6 +78,7 @@ class Boundary(MaskNoise):
         return move_borders(mask, radii)
 
 
+@door(own=True)
 def move_borders(mask: Mask, radii: NDArray[np.float64]) -> Mask:
     """Return a mask whose parts are dilated (positive) or eroded (negative) by radii, as `Boundary` says.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import unknown_name
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.noise.base import MODELS, ClassesLike, MaskNoise
@@ -16,6 +17,7 @@ from noisycorrect_seg.noise.semantic import Confusion, LeftRightSwap, confused_p
 from noisycorrect_seg.noise.shapes import CoarsePolygon, PartAffine
 
 
+@door(own=True)
 def parse(spelling: str, **materials: Any) -> MaskNoise:
     """Return the noise model of a spelling; the inverse of `str(model)`.
 
@@ -65,6 +67,7 @@ def _parse_one(text: str, materials: Mapping[str, Any]) -> MaskNoise:
     return MODELS.read(text, materials)
 
 
+@door(own=True)
 def realistic(height: int = 128, classes: ClassesLike = "lip") -> Compose:
     """Return a mixture of everything that goes wrong when people annotate people.
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_flag, check_rate, check_transition
+from noisycorrect.classification.noise.checks import check_choice, check_flag, check_rate, check_share, check_transition
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.masks import IGNORE_INDEX
@@ -70,6 +72,7 @@ ONE_WAY: tuple[tuple[str, str], ...] = (
 """The names that annotators fall back on, by LIP's, ATR's, CCP's and `SyntheticPeople`'s names: never the other way."""
 
 
+@door(own=True)
 def confused_pairs(classes: Classes, *, one_way: bool = False) -> tuple[tuple[int, int], ...]:
     """Return the pairs of `CONFUSED`, or of `ONE_WAY`, that a class list has, as class indices.
 

@@ -9,7 +9,8 @@ from tiny_runs import CLASSES, SHORT, AfterEpoch, Records, assert_equal_runs, bl
 from torch.utils.data import DataLoader, TensorDataset
 
 from noisycorrect import RECIPES, Schedule
-from noisycorrect.data.datasets import is_augmented, read_given
+from noisycorrect.data.datasets import read_given
+from noisycorrect.data.repeated import is_augmented
 from noisycorrect.support.errors import InvalidInputError
 
 ONE_EPOCH = RECIPES["ema"].replace(epochs=1, batch_size=20)

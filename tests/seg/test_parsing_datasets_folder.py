@@ -1,6 +1,9 @@
 """One's own data: images and masks by stem, a classes file, splits."""
 
 import json
+import os
+import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -49,8 +52,9 @@ def test_images_of_any_suffix_and_in_subfolders(tmp_path):
         picture((tmp_path / "masks" / name).with_suffix(".png"), 1, "L")
     (tmp_path / "images" / "notes.txt").write_text("no image")
     (tmp_path / "images" / "._a.jpg").write_text("macOS leaves these")
-    picture(tmp_path / "masks" / "more.png", 0, "L")  # a mask without an image is nobody's
-    assert names_in(Folder(tmp_path)) == ["B", "a", "c", "day 1/a", "day 1/night/d", "e"]
+    folder = Folder(tmp_path)
+    assert names_in(folder) == ["B", "a", "c", "day 1/a", "day 1/night/d", "e"]
+    assert folder.left_out == {}
 
 
 def test_folders_elsewhere_and_classes_of_any_kind(tmp_path):
@@ -159,7 +163,8 @@ def test_pairs_that_are_not_said_are_those_of_left_and_right(tmp_path):
     path.write_text("\n".join([*NAMES, "# flip: none"]))
     assert read_classes(path).flip_pairs == ()
     assert left_right_pairs(LIP.names) == [(LIP.names[a], LIP.names[b]) for a, b in LIP.flip_pairs]
-    assert left_right_pairs(["LeftArm", "bright", "left", "rightarm"]) == [("LeftArm", "rightarm")]
+    with pytest.warns(UserWarning, match="class 'left' has no counterpart on the other side"):
+        assert left_right_pairs(["LeftArm", "bright", "left", "rightarm"]) == [("LeftArm", "rightarm")]
 
 
 def test_a_classes_file_in_json(tmp_path):
@@ -211,3 +216,118 @@ def test_folders_that_are_none(tmp_path):
 def test_pairs_of_classes_that_do_not_exist():
     with pytest.raises(InvalidInputError, match="flip pairs of classes in the classes; got 'c'"):
         named_classes("own", ["a", "b"], [("a", "c")])
+
+
+# What is left out, and names
+
+
+def test_what_is_left_out_is_counted_and_shown(tmp_path):
+    people(tmp_path)
+    picture(tmp_path / "masks" / "d.png", 1, "L")
+    (tmp_path / "images" / "d.heic").write_bytes(b"of a telephone")
+    (tmp_path / "images" / ".e.jpg").write_bytes(b"hidden")
+    (tmp_path / "masks" / "notes.txt").write_text("no data")
+    with pytest.warns(
+        UserWarning, match=r"3 images are used; left out: 1 masks without an image, 1 \.heic files among"
+    ):
+        folder = Folder(tmp_path)
+    assert folder.left_out == {
+        "masks without an image": 1,
+        ".heic files among the images": 1,
+        "hidden files among the images": 1,
+    }
+    assert repr(folder).startswith("Folder(3 images of 4 classes; left out: 1 masks without an image; ")
+
+
+def test_skipped_images_are_counted_without_a_warning(tmp_path):
+    people(tmp_path)
+    (tmp_path / "masks" / "b.png").unlink()
+    assert Folder(tmp_path, unlabeled="skip").left_out == {"images without a mask": 1}
+
+
+@pytest.mark.parametrize(("image", "mask"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_in_two_unicode_forms_are_one(tmp_path, image, mask):
+    composed = "Zo\u00e9"
+    picture(tmp_path / "images" / f"{unicodedata.normalize(image, composed)}.jpg")
+    picture(tmp_path / "masks" / f"{unicodedata.normalize(mask, composed)}.png", 1, "L")
+    (tmp_path / "classes.txt").write_text("\n".join(NAMES))
+    (tmp_path / "train.txt").write_text(unicodedata.normalize(mask, composed))
+    for split in (None, "train"):
+        folder = Folder(tmp_path, split=split)
+        assert (names_in(folder), folder.mask(0).max()) == ([composed], 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"), [("IMG_1.JPG", "img_1.png"), ("a.jpg", "a_mask.png"), ("a.jpg", "a.jpg.png")]
+)
+def test_the_nearest_name_is_said(tmp_path, image, mask):
+    people(tmp_path)
+    picture(tmp_path / "images" / "x" / image)
+    picture(tmp_path / "masks" / "x" / mask, 1, "L")
+    with pytest.raises(InvalidInputError, match=f"the nearest mask is 'x/{re.escape(mask[:-4])}'"):
+        Folder(tmp_path)
+
+
+# Masks whose palette contradicts them
+
+
+@pytest.mark.parametrize("colours", [[0, 5, 13], [13, 0, 5]])
+def test_a_palette_of_the_greys_in_use_holds_no_indices(tmp_path, colours):
+    people(tmp_path, ["a"])
+    image = Image.fromarray(np.zeros((3, 4), np.uint8))
+    image.putpalette([part for value in colours for part in (value,) * 3])
+    image.putdata([0, 1, 2] * 4)
+    image.save(tmp_path / "masks" / "a.png")
+    with pytest.raises(InvalidInputError, match="palette mask whose colours agree with its indices; got index"):
+        Folder(tmp_path)
+    assert set(np.unique(Folder(tmp_path, values={}).mask(0)).tolist()) == {0, 1, 2}
+
+
+def test_palettes_that_each_file_numbers_for_itself(tmp_path):
+    people(tmp_path, ["a", "b"])
+    for name, colour in (("a", (200, 10, 10)), ("b", (10, 200, 10))):
+        image = Image.fromarray(np.eye(3, 4, dtype=np.uint8))
+        image.putpalette([0, 0, 0, *colour])
+        image.save(tmp_path / "masks" / f"{name}.png")
+    with pytest.raises(InvalidInputError, match=r"number their colours alike; got index 1 .*a\.png, and .*b\.png"):
+        Folder(tmp_path)
+    assert Folder(tmp_path, values={}).mask(1).max() == 1
+
+
+def test_a_mask_that_lost_something_under_a_lossless_name(tmp_path):
+    people(tmp_path, ["a"])
+    Image.new("L", (4, 3), 1).save(tmp_path / "masks" / "a.png", format="WEBP")
+    with pytest.raises(InvalidInputError, match="lossless format; got the WEBP"):
+        Folder(tmp_path)
+
+
+# Links
+
+
+def test_links_that_lead_out_are_followed_only_if_asked_for(tmp_path):
+    root, other = people(tmp_path / "own", ["a"]), tmp_path / "other"
+    picture(other / "b.jpg")
+    picture(other / "b.png", 1, "L")
+    (root / "images" / "b.jpg").symlink_to(other / "b.jpg")
+    (root / "masks" / "b.png").symlink_to(other / "b.png")
+    with pytest.raises(InvalidInputError, match=r"links within .*; got .*b\.jpg, which leads to .*other"):
+        Folder(root)
+    assert names_in(Folder(root, links=True)) == ["a", "b"]
+    (root / "images" / "b.jpg").unlink()
+    (root / "images" / "b.jpg").symlink_to(root / "images" / "a.jpg")
+    (root / "masks" / "b.png").unlink()
+    (root / "masks" / "b.png").symlink_to("a.png")
+    (root / "images" / "again").symlink_to(root / "images", target_is_directory=True)
+    assert names_in(Folder(root)) == ["a", "b"]
+    whole = tmp_path / "linked"
+    whole.symlink_to(root, target_is_directory=True)
+    assert len(Folder(whole)) == 2
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    people(tmp_path, ["a"])
+    (tmp_path / "images" / "a.jpg").unlink()
+    os.mkfifo(tmp_path / "images" / "a.jpg")
+    folder = Folder(tmp_path)
+    with pytest.raises(InvalidInputError, match="an image file; got a pipe"):
+        folder.image(0)

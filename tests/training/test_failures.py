@@ -18,8 +18,8 @@ def test_nan_loss_names_epoch_batch_and_the_last_good_checkpoint(tmp_path):
         calls = 0
 
         def forward(self, x):
-            Explodes.calls += self.training
-            return super().forward(x) * (float("nan") if Explodes.calls == 5 else 1.0)
+            Explodes.calls += self.training  # tried once before the first epoch
+            return super().forward(x) * (float("nan") if Explodes.calls == 6 else 1.0)
 
     run = tmp_path / "run"
     with pytest.raises(

@@ -31,6 +31,7 @@ from noisycorrect.result import CorrectionResult
 from noisycorrect.review.confident_learning import METHODS, find_errors
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.checks import whole_number
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
@@ -101,6 +102,7 @@ def prune_retrain_epochs(budget_epochs: int, folds: int = 5) -> int:
     return epochs
 
 
+@door
 def prune_retrain(
     model: nn.Module,
     train: Any,

@@ -14,6 +14,7 @@ from noisycorrect.classification.noise.open_set import OpenSet
 from noisycorrect.classification.noise.parse import parse
 from noisycorrect.classification.noise.projection import instance_transition_probs, instance_weights
 from noisycorrect.classification.noise.transition import CIFAR10_ASYMMETRIC, Asymmetric, NoNoise, PairFlip, Symmetric
+from noisycorrect.support.door import guard
 from noisycorrect.support.register import import_folder
 
 __all__ = [
@@ -39,3 +40,6 @@ __all__ = [
 ]
 
 import_folder(__name__, __path__)
+for _model in MODELS.loaded().values():
+    guard(_model)
+del _model

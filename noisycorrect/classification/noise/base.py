@@ -20,6 +20,7 @@ from noisycorrect.classification.noise.checks import (
     check_seed,
     origin,
 )
+from noisycorrect.support.door import door
 from noisycorrect.support.spelling import NOTATIONS, Notation, SpelledRegister, spell
 
 
@@ -75,6 +76,7 @@ class NoiseModel(ABC):
     name: ClassVar[str]
     notations: ClassVar[Mapping[Any, Notation]] = NOTATIONS
 
+    @door
     def apply(
         self, labels: LabelsLike, *, num_classes: int, seed: Seed, inputs: ArrayLike | None = None
     ) -> NoisyLabels:
@@ -135,6 +137,7 @@ def relabelled(
     return NoisyLabels(labels=noisy, changed=noisy != given, transition=transition, details=details or {})
 
 
+@door(own=True)
 def realised_transition(given: NDArray[np.int64], noisy: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
     """Return how often each right class became each noisy class, as shares of the right class.
 

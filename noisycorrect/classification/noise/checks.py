@@ -21,6 +21,8 @@ Seed: TypeAlias = int | np.random.SeedSequence
 # A row that was summed in floating point is off 1 by rounding only; 1e-6 also admits float32 matrices.
 _ROW_SUM_TOLERANCE = 1e-6
 
+MOST_CLASSES = 2**16
+
 # A big data set is looked through in parts, so that no mask of its whole size is made.
 _CHUNK_VALUES = 2**22
 
@@ -33,6 +35,9 @@ def check_num_classes(num_classes: object) -> int:
             got=repr(num_classes),
             fix="a label can only be wrong where there are two classes",
         )
+    if int(num_classes) > MOST_CLASSES:
+        fix = "number the classes from 0; a transition matrix has num_classes times num_classes entries"
+        raise InvalidInputError(f"num_classes <= {MOST_CLASSES:,}", got=repr(num_classes)[:40], fix=fix)
     return int(num_classes)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from noisycorrect.classification.noise.base import MODELS, NoiseModel
+from noisycorrect.support.door import door
 
 
+@door(own=True)
 def parse(spelling: str, **materials: Any) -> NoiseModel:
     """Return the noise model of a spelling; the inverse of `str(model)`.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import Seed, check_seed, child_seed
 from noisycorrect.classification.noise.sampling import members_by_class
+from noisycorrect.support.door import door
 
 Normalise: TypeAlias = Literal["global", "feature", "none"]
 
@@ -57,6 +58,7 @@ class Projection(NamedTuple):
         }
 
 
+@door(own=True)
 def instance_transition_probs(
     inputs: NDArray[Any], labels: NDArray[np.int64], weights: NDArray[np.float64], flip_rates: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -101,6 +103,7 @@ def instance_transition_probs(
     return probs
 
 
+@door(own=True)
 def instance_weights(seed: Seed, num_classes: int, num_features: int, *, shared: bool = False) -> NDArray[np.float64]:
     """Return the W that `InstanceDependent.apply` uses for a seed, float64 (K, F, K), or (F, K) if shared.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from pathlib import Path
 from typing import Any
+
+from noisycorrect.support.untrusted import opened_picture
 
 SIDE = 192
 NO_PILLOW = "pip install pillow to see the pictures"
@@ -21,19 +22,17 @@ def thumbnail(path: Path, *, side: int = SIDE) -> tuple[str | None, str]:
     (None, 'picture missing: nowhere.png')
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import ImageOps
     except ImportError:
         return None, NO_PILLOW
     if not path.is_file():
         return None, f"picture missing: {path}"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.draft("RGB", (2 * side, 2 * side))
-                small = ImageOps.exif_transpose(image)
-                small.thumbnail((side, side))
-                return data_uri(small), ""
+        with opened_picture(path) as image:
+            image.draft("RGB", (2 * side, 2 * side))
+            small = ImageOps.exif_transpose(image)
+            small.thumbnail((side, side))
+            return data_uri(small), ""
     except Exception:  # Pillow's decoders raise nearly anything at broken files; the page must be made all the same
         return None, f"picture cannot be read: {path}"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.untrusted import check_regular, opened_picture
 
 LARGEST = 1600  # pixels a side: no screen of a review needs more, and the next pictures are loaded meanwhile
 # Formats that browsers show and that can hold no scripts, by their first bytes; others need Pillow.
@@ -31,6 +31,8 @@ def shown_picture(path: Path) -> tuple[str, bytes]:
     it where it was when the run was made, then reload the page
     """
     try:
+        if path.exists():
+            check_regular(path, "a picture")  # reading a pipe would wait for ever
         content = path.read_bytes()
     except OSError as error:
         got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
@@ -46,22 +48,21 @@ def shown_picture(path: Path) -> tuple[str, bytes]:
 
 def _converted(path: Path, content: bytes, kind: str | None) -> tuple[str, bytes]:
     try:
-        from PIL import Image, ImageOps
+        from PIL import ImageOps
     except ImportError as error:
         if kind is not None:
             return kind, content
         fix = "pip install pillow"
         raise InvalidInputError(f"JPEG, PNG, GIF, WebP or BMP at {path}", got="another format", fix=fix) from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                image.draft("RGB", (2 * LARGEST, 2 * LARGEST))
-                small = ImageOps.exif_transpose(image)
-                small.thumbnail((LARGEST, LARGEST))
-                out = io.BytesIO()
-                small.convert("RGB").save(out, "JPEG", quality=88)
-                return "image/jpeg", out.getvalue()
+        # Threads share the filters of warnings, so none is set here.
+        with opened_picture(io.BytesIO(content)) as image:
+            image.draft("RGB", (2 * LARGEST, 2 * LARGEST))
+            small = ImageOps.exif_transpose(image)
+            small.thumbnail((LARGEST, LARGEST))
+            out = io.BytesIO()
+            small.convert("RGB").save(out, "JPEG", quality=88)
+            return "image/jpeg", out.getvalue()
     except Exception as error:  # Pillow's decoders raise nearly anything at broken files
         fix = "the file is damaged: replace it, then reload the page"
         raise InvalidInputError(f"a picture that can be read at {path}", got=str(error), fix=fix) from error
