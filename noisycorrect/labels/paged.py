@@ -133,5 +133,5 @@ def _checksum(array: np.ndarray) -> int:
     """Return the CRC-32 of an array's bytes."""
     value, step = 0, max(1, BYTES_AT_ONCE // max(1, 4 * array.shape[1]))
     for start in range(0, len(array), step):
-        value = zlib.crc32(np.ascontiguousarray(array[start : start + step]), value)
+        value = zlib.crc32(np.ascontiguousarray(array[start : start + step]).data, value)
     return value

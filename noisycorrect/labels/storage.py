@@ -58,16 +58,6 @@ class HeldEvidence(ABC):
         """Return what is held, by name: tensors of N rows, changed in place."""
         return {}
 
-    def end_epoch(self) -> None:
-        """Finish an epoch, in which each row was written once at most."""
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold beside :meth:`tensors`."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state` returned."""
-
 
 AnyEvidence: TypeAlias = "Tensor | HeldEvidence"
 
@@ -78,13 +68,16 @@ def blocks(evidence: Any) -> Iterator[tuple[slice, Tensor]]:
     Parameters
     ----------
     evidence : Tensor or HeldEvidence, shape (N, K)
-        Or what else has a shape and rows.
+        Or what has a method ``blocks`` of its own.
 
     Examples
     --------
     >>> [(rows, block.shape) for rows, block in blocks(torch.zeros(3, 2))]
     [(slice(None, None, None), torch.Size([3, 2]))]
     """
+    if hasattr(evidence, "blocks"):
+        yield from evidence.blocks()
+        return
     count, classes = evidence.shape
     if isinstance(evidence, Tensor) and 4 * count * classes <= MOST_BYTES:
         yield slice(None), evidence
@@ -142,8 +135,8 @@ class TopEvidence(HeldEvidence):
 
     Of 64 classes 8 x 64 + 4 bytes a sample, whatever K is. The probability of a given label is what float32 would have
     for the same predictions, bit for bit, for its class is always kept. Of another class it is off by :math:`b = 1/k`
-    at most (the k-th largest of numbers that sum to 1 is no more), and by no more than the sample's rest; an exponential
-    average that is written again each epoch, by :math:`b / (1 - \beta)`.
+    at most (the k-th largest of numbers that sum to 1 is no more), and by no more than the sample's rest; an
+    exponential average that is written again each epoch, by :math:`b / (1 - \beta)`.
 
     Parameters
     ----------
@@ -204,12 +197,9 @@ class TopEvidence(HeldEvidence):
         return FLOAT32_EPS * kept if kept >= self.shape[1] else 1 / kept
 
     def highest(self) -> Tensor:
-        """Return the most probable class of each row, int64 (N,), the lowest of equal ones that are kept."""
-        kept = self.values.argmax(1, keepdim=True)
-        found = self.classes.gather(1, kept).squeeze(1).long()
-        others = self.rest / (self.shape[1] - (self.classes < self.shape[1]).sum(1)).clamp(min=1)
-        # Where nothing is kept that is above the others, any of these: class 0 stands for them.
-        return torch.where(self.values.amax(1) >= others, found, 0).clamp(max=self.shape[1] - 1)
+        """Return the most probable class of each row among those that are held, int64 (N,): with two there it is."""
+        place = self.values.argmax(1, keepdim=True)
+        return self.classes.gather(1, place).squeeze(1).long()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the three parts."""
@@ -264,7 +254,7 @@ class MappedEvidence(HeldEvidence):
         return 0.0
 
     def end_epoch(self) -> None:
-        """Let the two files change places."""
+        """Let the two files change places: each row was written once at most."""
         self._rows.turn()
 
     def state(self) -> dict[str, Any]:
@@ -296,7 +286,7 @@ def checked_storage(storage: Any) -> str:
     >>> checked_storage("top-16")
     'top-16'
     """
-    if storage in FORMS or (isinstance(storage, str) and re.fullmatch(r"top-[1-9]\d{0,6}", storage)):
+    if storage in FORMS or (isinstance(storage, str) and re.fullmatch(r"top-([2-9]|[1-9]\d{1,5})", storage)):
         return str(storage)
     raise InvalidInputError(
         f"storage to be one of {', '.join(map(repr, FORMS))}, or of another number of classes",
@@ -317,7 +307,7 @@ def chosen_form(storage: str, count: int, classes: int) -> str:
         return storage
     if 4 * count * classes <= MOST_BYTES:
         return "float32"
-    return f"top-{max(1, min(MOST_KEPT, classes // SHARE_KEPT))}"
+    return f"top-{max(2, min(MOST_KEPT, classes // SHARE_KEPT))}"
 
 
 def made_evidence(form: str, own: Tensor, classes: int, folder: Path | None) -> AnyEvidence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 MOST_VALUES = 2_000_000  # N x K that a fit looks at; more of them change its third digit
@@ -70,6 +72,86 @@ def fit_transition(
         if moved < _TOLERANCE:
             break
     return transition, joint * (count / joint.sum())
+
+
+@dataclass(frozen=True)
+class PairTransition:
+    """A transition matrix of many classes that knows the pairs of true and given class which samples speak of.
+
+    Attributes
+    ----------
+    pairs : ndarray of int64, shape (P,)
+        ``true * K + given``, rising.
+    values : ndarray of float64, shape (P,)
+        Chance of the given class.
+    least : ndarray of float64, shape (K,)
+        That of a pair that is not there, by true class.
+    """
+
+    pairs: np.ndarray
+    values: np.ndarray
+    least: np.ndarray
+
+    def of(self, true: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """Return the chance of given classes (n,) for each of m true classes (n, m); K stands for none, with 0."""
+        classes = len(self.least)
+        wanted = true.astype(np.int64) * classes + given[:, None]
+        place = np.minimum(np.searchsorted(self.pairs, wanted), len(self.pairs) - 1)
+        least = np.append(self.least, 0.0)[true]
+        return np.asarray(np.where(self.pairs[place] == wanted, self.values[place], least) * (true < classes))
+
+
+def fit_sparse_transition(
+    labels: np.ndarray, classes: np.ndarray, probs: np.ndarray, num_classes: int
+) -> PairTransition:
+    r"""Return the fit of :func:`fit_transition` where each sample may be of a few classes alone.
+
+    Time and memory are linear in N x m, whatever K is.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+        Given labels, 0..K-1.
+    classes : ndarray of integers, shape (N, m)
+        Which true classes a sample may have, different ones; K in a place that holds none.
+    probs : ndarray of float64, shape (N, m)
+        Their probabilities; 0 where there is none.
+    num_classes : int
+        K.
+
+    Returns
+    -------
+    PairTransition
+        A pair that no sample speaks of counts as half a sample of its true class would.
+
+    Examples
+    --------
+    >>> true = np.array([[0], [0], [0], [0], [1]])
+    >>> found = fit_sparse_transition(np.array([0, 0, 0, 1, 1]), true, np.ones((5, 1)), 2)
+    >>> found.of(np.array([[0, 1], [0, 1]]), np.array([0, 1])).round(3)
+    array([[0.75, 0.5 ],
+           [0.25, 1.  ]])
+    """
+    held = probs > 0
+    row, column = np.nonzero(held)
+    true, values = classes[row, column].astype(np.int64), probs[row, column]
+    pairs, place = np.unique(true * num_classes + labels[row], return_inverse=True)
+    own = pairs // num_classes
+    begins = np.flatnonzero(np.diff(row, prepend=-1))
+    each = np.searchsorted(begins, np.arange(len(row)), side="right") - 1  # rows without any are left out
+    transition = np.where(own == pairs % num_classes, _START, (1 - _START) / (num_classes - 1))
+    totals: np.ndarray = np.zeros(num_classes)
+    for _ in range(_ITERATIONS):
+        shares = values * transition[place]
+        shares /= np.maximum(np.add.reduceat(shares, begins), np.finfo(float).tiny)[each]
+        joint = np.bincount(place, shares, len(pairs))
+        totals = np.bincount(own, joint, num_classes)
+        updated = joint / np.maximum(totals[own], np.finfo(float).tiny)
+        moved = float((np.abs(updated - transition) * totals[own]).sum()) / len(labels)
+        transition = updated
+        if moved < _TOLERANCE:
+            break
+    return PairTransition(pairs, transition, 0.5 / np.maximum(totals, 1.0))
 
 
 def transition_errors(

@@ -69,10 +69,15 @@ class TrainingWarning(UserWarning):
 
 def warn_of_training(expected: str, got: str, fix: str) -> None:
     """Issue a :class:`TrainingWarning`, worded as errors are, at the line of the caller's code that led here."""
+    warn_caller(f"expected {expected}; got {got}; to fix: {fix}", TrainingWarning)
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Issue a warning at the line of the caller's code that led here."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLER:
         level, frame = level + 1, frame.f_back
-    warnings.warn(f"expected {expected}; got {got}; to fix: {fix}", TrainingWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:

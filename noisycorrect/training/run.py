@@ -23,7 +23,7 @@ from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
-from noisycorrect.saved.details import CHECKPOINT, HISTORY
+from noisycorrect.saved.details import CHECKPOINT, HISTORY, MEMORY
 from noisycorrect.saved.runs import write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
@@ -144,6 +144,7 @@ class Run:
             features=self.features,
             vectors=lambda: self.vectors,
             neutral=0.0 if standardize is None else standardize.mean,
+            folder=None if self.run_dir is None else self.run_dir / MEMORY,
         )
 
     # ---------------------------------------------------------------- what it is
