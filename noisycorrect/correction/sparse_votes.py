@@ -13,7 +13,8 @@ from noisycorrect.labels.storage import TopEvidence
 from noisycorrect.review.likelihood import evenly, fit_sparse_transition
 
 ROWS_AT_ONCE = 2**17
-MOST_VALUES = 2**22  # N x m that a transition is fitted to
+MOST_VALUES = 2**21  # N x m that a transition is fitted to
+TOLERANCE = 1e-4  # of pairs that a few samples speak of more is not known
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,8 @@ def sparse_posterior(given: Tensor, votes: SparseVotes) -> TopEvidence:
         rows = labeled.cpu().numpy()
         some = rows[evenly(len(rows), max(1, MOST_VALUES // classes.shape[1]))]
         labels = given.cpu().numpy()
-        fitted = fit_sparse_transition(
-            labels[some], classes[some], probs.cpu().numpy()[some].astype(np.float64), votes.num_classes
-        )
+        chosen = probs.cpu().numpy()[some].astype(np.float64)
+        fitted = fit_sparse_transition(labels[some], classes[some], chosen, votes.num_classes, tolerance=TOLERANCE)
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows[start : start + ROWS_AT_ONCE]
             likelihood = torch.from_numpy(fitted.of(classes[part], labels[part]).astype(np.float32)).to(probs.device)

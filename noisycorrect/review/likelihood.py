@@ -102,7 +102,7 @@ class PairTransition:
 
 
 def fit_sparse_transition(
-    labels: np.ndarray, classes: np.ndarray, probs: np.ndarray, num_classes: int
+    labels: np.ndarray, classes: np.ndarray, probs: np.ndarray, num_classes: int, *, tolerance: float = _TOLERANCE
 ) -> PairTransition:
     r"""Return the fit of :func:`fit_transition` where each sample may be of a few classes alone.
 
@@ -118,6 +118,8 @@ def fit_sparse_transition(
         Their probabilities; 0 where there is none.
     num_classes : int
         K.
+    tolerance : float
+        Share of the samples by which a last step may move the counts.
 
     Returns
     -------
@@ -149,7 +151,7 @@ def fit_sparse_transition(
         updated = joint / np.maximum(totals[own], np.finfo(float).tiny)
         moved = float((np.abs(updated - transition) * totals[own]).sum()) / len(labels)
         transition = updated
-        if moved < _TOLERANCE:
+        if moved < tolerance:
             break
     return PairTransition(pairs, transition, 0.5 / np.maximum(totals, 1.0))
 

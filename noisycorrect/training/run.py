@@ -31,6 +31,7 @@ from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modules import copied, unwrap, wrapped
 from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
+from noisycorrect.training.aside import brought_back, named, put_aside, tidy
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.features import WIDE, features_of, projection
@@ -114,6 +115,7 @@ class Run:
         self._asked_to_stop = False
         self._published: Metrics | None = None  # at the cycle's end that was last
         self._recorded_as_last = False
+        self._aside: list[set[str]] = []  # names of files of the last two checkpoints
         self._clock = time.perf_counter()
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
@@ -420,9 +422,18 @@ class Run:
         if self.run_dir is None:
             return
         if distributed.is_main():
-            save_checkpoint(self.run_dir / CHECKPOINT, {**self._state(), **more})
+            self._save_state(self.run_dir, {**self._state(), **more})
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
+
+    def _save_state(self, folder: Path, state: dict[str, Any]) -> None:
+        """Write a checkpoint, and beside it what is large and has changed; the files of the one before stay."""
+        try:
+            state |= {part: put_aside(state[part], folder / MEMORY) for part in ("correction", "objective")}
+            save_checkpoint(folder / CHECKPOINT, state)
+            self._aside = [*self._aside[-1:], named(state)]
+        finally:
+            tidy({name for each in self._aside for name in each}, folder / MEMORY)
 
     def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint and the run that resumes it must share; of callables, whether there is one."""
@@ -463,8 +474,10 @@ class Run:
         load_optimizer_state(self.optimizer, content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
-        self.correction.load_state_dict(content["correction"])
-        self.objective.load_state_dict(content["objective"])
+        memory = Path() if self.run_dir is None else self.run_dir / MEMORY
+        for name, part in zip(("correction", "objective"), self._parts, strict=True):
+            part.load_state_dict(brought_back(content[name], memory))
+        self._aside = [named(content)]
         self.history, self.loss = content["history"], content["loss"]
         self.epoch, self.stopped = content["epoch"], content["stopped"]
         # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
