@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,7 @@ _ITERATIONS, _TOLERANCE = 500, 1e-6
 _START = 0.7  # of the diagonal
 
 
-def fit_transition(
-    labels: np.ndarray, probs: np.ndarray, start: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def fit_transition(labels: np.ndarray, probs: Any, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the transition matrix of greatest likelihood, and the expected counts behind it.
 
     Maximises :math:`\sum_i \log \sum_k e_{ik} T_{k g_i}`, which is concave, by expectation maximisation (Dempster,
@@ -31,9 +30,9 @@ def fit_transition(
     ----------
     labels : ndarray of int64, shape (N,)
         Given labels g, 0..K-1.
-    probs : ndarray of float64, shape (N, K)
-        Probabilities e of the true class given the input alone. Of more than 2,000,000 values, rows that are evenly
-        spaced are fitted.
+    probs : ndarray or Rows, shape (N, K)
+        Probabilities e of the true class given the input alone; read as float64. Of more than 2,000,000 values, rows
+        that are evenly spaced are fitted.
     start : ndarray of float64, shape (K, K), optional
         Where to start; no entry that is 0 can change. Default: 0.7 on the diagonal.
 
@@ -53,7 +52,7 @@ def fit_transition(
     """
     count, classes = probs.shape
     some = evenly(count, MOST_VALUES // classes)
-    labels, probs = labels[some], probs[some]
+    labels, probs = labels[some], np.asarray(probs[some], np.float64)
     order = np.argsort(labels, kind="stable")
     labels, probs = labels[order], probs[order]
     present, starts = np.unique(labels, return_index=True)
@@ -156,9 +155,7 @@ def fit_sparse_transition(
     return PairTransition(pairs, transition, 0.5 / np.maximum(totals, 1.0))
 
 
-def transition_errors(
-    labels: np.ndarray, probs: np.ndarray, transition: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def transition_errors(labels: np.ndarray, probs: Any, transition: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the standard error of each entry of the transition: a bootstrap, stratified by given label.
 
     Of many samples each resample has fewer, and its deviation is scaled by the root of the ratio (m out of n bootstrap,
