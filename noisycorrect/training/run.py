@@ -20,6 +20,7 @@ from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchno
 from noisycorrect.data.batches import Batch, are_vectors, check_generation
 from noisycorrect.data.forms import SparseRows
 from noisycorrect.data.standardize import standardize_of
+from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
@@ -122,6 +123,9 @@ class Run:
         self.loaders = RunLoaders(
             data, store, batch_size=recipe.batch_size, seed=seed, num_workers=num_workers, pinned=pinned
         )
+        if recipe.accumulate > 1 and isinstance(data.train, StreamedDataset):
+            got, fix = f"accumulate={recipe.accumulate}", "pass a larger batch_size instead"
+            raise InvalidInputError("recipe.accumulate of 1 with a set that is read in passes", got=got, fix=fix)
         setup = self._setup()
         self.health = RunHealth(engine, setup.given, seed)
         for part in self._parts:
@@ -326,7 +330,9 @@ class Run:
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
-        return self._whole(probs for _, probs in self.engine.predict(model, self.loaders.canonical()))
+        places: list[Tensor] = []
+        batches = self._noted(self.loaders.canonical(), places)
+        return self._whole((probs for _, probs in self.engine.predict(model, batches)), places)
 
     def features(self) -> Tensor:
         """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
@@ -336,12 +342,23 @@ class Run:
         inputs = getattr(self.data.canonical, "inputs", None)
         wide = isinstance(inputs, SparseRows) and inputs.shape[1] > WIDE
         projected = projection(inputs.shape[1], self.seed) if wide and inputs is not None else None
-        return self._whole(features_of(self.model, self.engine, self.loaders.canonical(), projected=projected))
+        places: list[Tensor] = []
+        batches = self._noted(self.loaders.canonical(), places)
+        return self._whole(features_of(self.model, self.engine, batches, projected=projected), places)
 
-    def _whole(self, own: Iterable[Tensor]) -> Tensor:
-        """Return the rows of all ranks' shards, on the device."""
+    @staticmethod
+    def _noted(batches: Iterable[Batch], places: list[Tensor]) -> Iterator[Batch]:
+        for batch in batches:
+            places.append(batch.index.cpu())
+            yield batch
+
+    def _whole(self, own: Iterable[Tensor], places: list[Tensor]) -> Tensor:
+        """Return the rows of all ranks' shards, on the device, in order; `places` has the positions of this rank's."""
         parts = [part.cpu() for part in own]
-        shards = distributed.all_gather_objects(torch.cat(parts) if parts else None)
+        shard = torch.cat(parts) if parts else None
+        if shard is not None and isinstance(self.data.canonical, StreamedDataset):  # comes in an order of its own
+            shard = shard[torch.cat(places).argsort()]
+        shards = distributed.all_gather_objects(shard)
         return torch.cat([shard for shard in shards if shard is not None]).to(self.engine.device)
 
     def predictions(self) -> Predictions:
@@ -447,6 +464,7 @@ class Run:
             "precision": str(self.engine.precision),
             "augment": self.engine.augment is not None,
             **digest_of(self.data.sample_weight),
+            **({"ids": self.data.train.digest} if isinstance(self.data.train, StreamedDataset) else {}),
         }
 
     def _state(self) -> dict[str, Any]:
