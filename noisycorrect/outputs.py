@@ -226,31 +226,32 @@ class ClassMetrics(SummedMetrics):
     """
 
     def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes, num_classes)  # [label, predicted]
+        super().__init__(2, num_classes)  # labels of each class, and how many of them were predicted: linear in K
 
     def update(self, probs: Tensor, labels: Tensor) -> None:
         """Take in predictions (n, K, ...) and labels (n, ...); negative labels are left out, as is what has none."""
         labels = labels.to(probs.device).long()
-        known, classes = labels >= 0, len(self.counts)
+        known, classes = labels >= 0, self.counts.shape[1]
         probs = within(probs, labels).movedim(1, -1)[known]
         labels = labels[known]
         if len(labels) and int(labels.max()) >= classes:
             got, fix = str(int(labels.max())), "correct the evaluation labels"
             raise InvalidInputError(f"labels in 0..{classes - 1}", got=got, fix=fix)
-        pairs = torch.bincount(labels * classes + probs.argmax(1), minlength=classes**2)
-        self.add(pairs.reshape(classes, -1), probs.gather(1, labels[:, None]))
+        right = labels[probs.argmax(1) == labels]
+        counts = torch.stack([torch.bincount(each, minlength=classes) for each in (labels, right)])
+        self.add(counts, probs.gather(1, labels[:, None]))
 
     def class_support(self) -> Tensor:
         """Return the number of labels of each class, float64 (K,)."""
-        return self.counts.sum(1)
+        return self.counts[0]
 
     def class_recall(self) -> Tensor:
         """Return the share of each class's labels that were predicted, float64 (K,); NaN for a class without labels."""
-        return self.counts.diagonal() / self.counts.sum(1)
+        return self.counts[1] / self.counts[0]
 
     def compute(self) -> dict[str, float]:
         """Return ``accuracy``, ``mean_accuracy`` (over the classes present), both in [0, 1], and ``nll`` (nats)."""
-        support, correct = self.counts.sum(1), self.counts.diagonal()
+        support, correct = self.counts
         present = support > 0
         return {
             "accuracy": float(correct.sum() / support.sum()),

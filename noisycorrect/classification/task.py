@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from noisycorrect.classification.kind import ClassLabels
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
+from noisycorrect.labels.codec import codec_named
 from noisycorrect.outputs import LogitsTask, SoftLoss, soft_cross_entropy
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError, unknown_name
@@ -32,11 +34,14 @@ class Classification(LogitsTask):
         :math:`c_k \ge 0` in the loss :math:`-\sum_k c_k t_k \log p_k` of a target t; so a label that is corrected
         counts by the class that it is corrected to. ``"balanced"``: :math:`N / (K n_k)` of the given labels of the
         training set, 0 for a class without any. Whoever has a recipe that rebalances classes should leave it out.
+    codec : str
+        How the label store keeps evidence on disk: ``"float32"``, 4 bytes a probability; ``"scaled-float16"``, 2;
+        ``"sqrt-uint8"``, 1, for few classes (docs/scale.md has the errors).
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than two classes.
+        If there are fewer than two classes, no such codec, or one that cannot hold so many classes.
 
     Examples
     --------
@@ -55,8 +60,10 @@ class Classification(LogitsTask):
         *,
         allow_empty_classes: bool = False,
         class_weight: Any = None,
+        codec: str = "float32",
     ) -> None:
         super().__init__(num_classes, loss)
+        self.codec = _checked_codec(codec, self.num_classes)
         self.allow_empty_classes = allow_empty_classes
         self.balanced = isinstance(class_weight, str)
         if self.balanced and class_weight != "balanced":
@@ -112,6 +119,17 @@ def balanced_weights(labels: np.ndarray, num_classes: int) -> Tensor:
     counts = np.bincount(labels[labels >= 0], minlength=num_classes)
     weights = np.where(counts > 0, counts.sum() / (num_classes * np.maximum(counts, 1)), 0)
     return torch.from_numpy(weights).float()
+
+
+def _checked_codec(name: str, num_classes: int) -> str:
+    codec = codec_named(name)
+    if math.isinf(codec.max_error(num_classes)):
+        raise InvalidInputError(
+            f"a codec for {num_classes:,} classes, whose probabilities may be below its steps",
+            got=repr(name),
+            fix='pass codec="scaled-float16"',
+        )
+    return codec.name
 
 
 def _checked_class_weight(weights: Any, num_classes: int) -> Tensor:

@@ -82,6 +82,8 @@ class CrossFitting(EvidenceInTraining):
         predictions see all of them. Only of inputs that are vectors, (N, F), and only without `augment`.
     keep : int or None
         Generations of labels that stay on disk, at least 2; None keeps all.
+    storage : {"auto", "float32", "float16", "top-64", "mapped"}
+        How the evidence is held; see :class:`~noisycorrect.OnlineCorrection`.
 
     Raises
     ------
@@ -111,8 +113,9 @@ class CrossFitting(EvidenceInTraining):
         trust: str = "class-relative",
         input_dropout: float = 0.2,
         keep: int | None = 2,
+        storage: str = "auto",
     ) -> None:
-        super().__init__(momentum=momentum, trust=trust, input_dropout=input_dropout, keep=keep)
+        super().__init__(momentum=momentum, trust=trust, input_dropout=input_dropout, keep=keep, storage=storage)
         self.begin = finite_number("start", start, above=0, below=1, fix="try 0.1")
 
     def prepare(self, model: nn.Module, seed: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,18 @@ from noisycorrect.correction.base import Correction, CycleEnd, Predictions, chec
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch, are_vectors
 from noisycorrect.labels.refine import exponential_evidence
+from noisycorrect.labels.storage import (
+    AnyEvidence,
+    MappedEvidence,
+    blocks,
+    checked_storage,
+    chosen_form,
+    made_evidence,
+)
 from noisycorrect.labels.trust import STEP_RULES, Trust
+from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
 from noisycorrect.task import Metrics
 
 
@@ -51,7 +61,7 @@ class EvidenceInTraining(Correction):
         :math:`\beta`, weight of the past in the evidence, in [0, 1).
     trust : str
         Rule of trust, see :class:`~noisycorrect.OnlineCorrection`.
-    input_dropout, keep : float, int or None
+    input_dropout, keep, storage : float, int or None, str
         See :class:`~noisycorrect.OnlineCorrection`.
 
     Raises
@@ -62,18 +72,24 @@ class EvidenceInTraining(Correction):
 
     teaches = True
     evidence_rule = "training"
+    storage = "float32"  # of a subclass that offers no other
     begin: float | str  # share of the epochs before correction starts, or a rule that a subclass knows
+    evidence: AnyEvidence
 
-    def __init__(self, *, momentum: float, trust: str, input_dropout: float, keep: int | None) -> None:
+    def __init__(
+        self, *, momentum: float, trust: str, input_dropout: float, keep: int | None, storage: str | None = None
+    ) -> None:
         if trust not in STEP_RULES:
             raise unknown_name("trust", trust, STEP_RULES)
         self.momentum: float = finite_number("momentum", momentum, above=0, below=1, fix="0.7 is common")
         self.input_dropout = finite_number("input_dropout", input_dropout, above=0, below=1, fix="0.2 is common")
         self.trust = trust
         self.keep = checked_keep(keep)
+        if storage is not None:
+            self.storage = checked_storage(storage)
 
     def start(self, setup: Setup) -> None:
-        """Make the evidence, uniform over the classes."""
+        """Make room for the evidence, uniform over the classes."""
         super().start(setup)
         if setup.given is None:
             raise InvalidInputError(
@@ -81,10 +97,28 @@ class EvidenceInTraining(Correction):
                 got=f"labels of {type(setup.task).__name__}",
                 fix="pass a recipe that corrects at the ends of cycles, such as correction=AtCycleEnd(momentum=0.7)",
             )
-        classes = setup.task.num_classes
         self.given = setup.given.long()
-        self.evidence = torch.full((setup.length, classes), 1 / classes, device=setup.device, dtype=torch.float32)
+        self.form = self._form(setup)
+        self.evidence = made_evidence(self.form, self.given, setup.task.num_classes, setup.folder)
         self.correcting = False
+
+    def _form(self, setup: Setup) -> str:
+        """Return in which form the evidence is held, and say so if that was not asked for."""
+        count, classes = setup.length, setup.task.num_classes
+        form = chosen_form(self.storage, count, classes)
+        if form != self.storage and form != "float32" and distributed.is_main():
+            warn_caller(
+                f"evidence about {count:,} samples of {classes:,} classes is {4 * count * classes / 2**30:.3g} GB in"
+                f" float32, so storage={form!r} holds the largest classes of each sample and its given one, and the"
+                f' mass of the others; pass storage="mapped" for all of them, in a file, or "float32" for memory'
+            )
+        if form == "mapped" and distributed.world_size() > 1:
+            raise InvalidInputError(
+                'storage="float32", "float16" or "top-64" on several ranks',
+                got='"mapped", whose file is one process\'s',
+                fix='pass storage="top-64"',
+            )
+        return form
 
     def first_corrected(self, epochs: int) -> int:
         """Return the first epoch (0-based) of so many that learns from refined labels, where a share says so."""
@@ -112,7 +146,12 @@ class EvidenceInTraining(Correction):
 
     def fit_trust(self) -> None:
         """Fit what the rule of trust needs of the whole set to the present evidence."""
-        self.fitted = Trust.fitted(self.trust, self.given, self.usable(self.evidence, slice(None)))
+        self.fitted = Trust.fitted(self.trust, self.given, _Usable(self))
+
+    def usable_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield (rows, their evidence (n, K) as trust and targets use it), as many at once as fit into memory."""
+        for rows, block in blocks(self.evidence):
+            yield rows, self.usable(block, rows)
 
     def trust_in(self, given: Tensor, evidence: Tensor, rows: Tensor | slice) -> Tensor:
         """Return the trust in the labels of some samples, float32 (n,); 0 for an unlabelled one."""
@@ -146,13 +185,11 @@ class EvidenceInTraining(Correction):
         if end.cycle == 0 and not end.stopped:
             return None
         self.fit_trust()
-        everything = slice(None)
-        evidence = self.usable(self.evidence, everything)
-        trust = self.trust_in(self.given, evidence, everything).cpu()
-        with end.store.new_generation(trust=trust) as writer:
+        each = [self.trust_in(self.given[rows], evidence, rows) for rows, evidence in self.usable_blocks()]
+        with end.store.new_generation(trust=torch.cat(each).cpu()) as writer:
             writer.held_out = self.unseen()
             writer.expected_rate = self.expected_rate()
-            return publish(writer, self._kept(end, evidence), end.task.metrics())
+            return publish(writer, self._kept(end), end.task.metrics())
 
     def unseen(self) -> np.ndarray | None:
         """Return which labels the networks behind their evidence were not trained on, bool (N,); None: none."""
@@ -162,16 +199,54 @@ class EvidenceInTraining(Correction):
         """Return the share of wrong labels that is expected by other means than the networks' evidence, or None."""
         return None
 
-    def _kept(self, end: CycleEnd, evidence: Tensor) -> Predictions:
+    def _kept(self, end: CycleEnd) -> Predictions:
         """Yield (index, given, evidence) of this rank's shard."""
         given = torch.tensor(end.store.given())
         for index in end.shard():
-            yield index, given[index], evidence[index.to(evidence.device)]
+            rows = index.to(self.evidence.device)
+            yield index, given[index], self.usable(self.evidence[rows], rows)
+
+    def end_epoch(self) -> None:
+        """Finish an epoch."""
+        if isinstance(self.evidence, MappedEvidence):
+            self.evidence.end_epoch()
 
     def record(self) -> dict[str, float]:
         """Return ``correcting``: 1 if the epoch learned from refined labels, 0 if it came before the start."""
         return {"correcting": float(self.correcting)}
 
     def memory(self) -> dict[str, Tensor]:
-        """Return the evidence."""
-        return {"evidence": self.evidence}
+        """Return the evidence, or the tensors that hold it."""
+        if isinstance(self.evidence, Tensor):
+            return {"evidence": self.evidence}
+        return {f"evidence.{name}": tensor for name, tensor in self.evidence.tensors().items()}
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that a run and the run that resumes it must share."""
+        values = super().identity()
+        if values.get("storage") == "auto":  # as it was before there was a choice: older checkpoints say nothing
+            del values["storage"]
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the evidence, or what holds it."""
+        if not isinstance(self.evidence, MappedEvidence):
+            return super().state_dict()
+        return {**super().state_dict(), "evidence": self.evidence.state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore, after :meth:`start`, what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        if isinstance(self.evidence, MappedEvidence):
+            self.evidence.load_state(state["evidence"])
+
+
+class _Usable:
+    """The evidence of a correction as trust and targets use it, some rows at a time."""
+
+    def __init__(self, correction: EvidenceInTraining) -> None:
+        self._correction = correction
+        self.shape = correction.evidence.shape
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        return self._correction.usable_blocks()

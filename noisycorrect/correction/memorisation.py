@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from noisycorrect.labels.storage import AnyEvidence
 from noisycorrect.labels.trust import agreement_trust
 from noisycorrect.support.rng import derived_seed
 
@@ -58,7 +59,7 @@ class MemorisationWatch:
         self.lowest: Tensor | None = None  # surprise at each held-out label in the last epoch, the best so far
         self.surprise: list[float] = []  # its mean, one an epoch
 
-    def has_begun(self, epoch: int, evidence: Tensor) -> bool:
+    def has_begun(self, epoch: int, evidence: AnyEvidence) -> bool:
         """Look at the evidence (N, K) at the start of an epoch (0-based), and say whether memorisation has begun."""
         if self.begun or epoch == 0 or epoch > self.last:
             return self.begun

@@ -13,22 +13,33 @@ from noisycorrect.correction.halves import halves
 from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.neighbors import (
     class_relative_votes,
+    classes_agree,
     drawn_voters,
-    halves_agree,
     nearest_neighbors,
     neighbor_votes,
     posterior,
     wrong_share,
 )
 from noisycorrect.correction.part import Setup
+from noisycorrect.correction.sparse_votes import (
+    SparseVotes,
+    class_relative,
+    given_alone,
+    own_share,
+    sparse_posterior,
+    sparse_votes,
+    with_given,
+)
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import one_hot
+from noisycorrect.labels.storage import AnyEvidence, TopEvidence
 from noisycorrect.labels.trust import class_means
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of_training
 
 FEATURES = ("inputs", "network")
 ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then which labels are wrong
+DENSE_CLASSES = 10_000  # up to so many there is room for matrices of all pairs
 STABLE, LOSS = 0.7, 0.03  # least agreement of two halves after many rounds, and most that it may lose on the way there
 
 
@@ -85,6 +96,11 @@ class NeighborCorrection(EvidenceInTraining):
         on each is as far as it has earned.
     keep : int or None
         Generations of labels that stay on disk, at least 2; None keeps all.
+    storage : {"auto", "float32", "float16", "top-64", "mapped"}
+        How the network's evidence is held; see :class:`~noisycorrect.OnlineCorrection`. In all forms but float32, and
+        of more than 10,000 classes, what the neighbours say is held for the classes that they have, exactly, and their
+        share of the classes at large is left out of the posterior
+        (:func:`~noisycorrect.correction.sparse_votes.sparse_posterior`).
 
     Raises
     ------
@@ -111,8 +127,9 @@ class NeighborCorrection(EvidenceInTraining):
         clean_rate: float = 0.02,
         noisy_rate: float = 0.06,
         keep: int | None = 2,
+        storage: str = "auto",
     ) -> None:
-        super().__init__(momentum=momentum, trust="class-relative", input_dropout=0.0, keep=keep)
+        super().__init__(momentum=momentum, trust="class-relative", input_dropout=0.0, keep=keep, storage=storage)
         self.neighbors = whole_number("neighbors", neighbors, least=1)
         self.most_rounds = whole_number("most_rounds", most_rounds, least=ROUNDS)
         if features not in FEATURES:
@@ -129,8 +146,13 @@ class NeighborCorrection(EvidenceInTraining):
     def start(self, setup: Setup) -> None:
         """Make the evidence, uniform over the classes; what is known are the given labels."""
         super().start(setup)
-        labeled = (self.given >= 0).unsqueeze(1)
-        self.known = torch.where(labeled, one_hot(self.given, self.evidence.shape[1]), self.evidence)
+        self.known: AnyEvidence
+        classes = self.evidence.shape[1]
+        if isinstance(self.evidence, Tensor) and classes <= DENSE_CLASSES:
+            labeled = (self.given >= 0).unsqueeze(1)
+            self.known = torch.where(labeled, one_hot(self.given, classes), self.evidence)
+        else:
+            self.known = given_alone(self.given, classes)
         self.rate = self.most_wrong = math.nan
 
     @property
@@ -170,17 +192,31 @@ class NeighborCorrection(EvidenceInTraining):
             late = self._likely(found, self.most_rounds)
             if not _starved(late, likely):
                 early = likely = late
-        self.rate = wrong_share(given, early)
-        self.most_wrong = max(self.rate, wrong_share(given, likely))
-        weight = torch.where(given >= 0, self.doubt, 1.0).to(likely.dtype).unsqueeze(1)
-        self.known = weight * likely + (1 - weight) * self.known
+        self.rate = self._wrong_share(early)
+        self.most_wrong = max(self.rate, self._wrong_share(likely))
+        weight = torch.where(given >= 0, self.doubt, 1.0)
+        if isinstance(likely, Tensor):
+            weight = weight.to(likely.dtype).unsqueeze(1)
+            self.known = weight * likely + (1 - weight) * self.known[:]
+        else:
+            self.known = with_given(given, likely, weight)
 
-    def _likely(self, neighbors: Tensor, rounds: int) -> Tensor:
+    def _likely(self, neighbors: Tensor, rounds: int) -> Tensor | TopEvidence:
         """Return the posterior of the true class after so many rounds of votes, float32 (N, K)."""
-        return posterior(self.given, self._votes(neighbors, rounds))
+        votes = self._votes(neighbors, rounds)
+        return posterior(self.given, votes) if isinstance(votes, Tensor) else sparse_posterior(self.given, votes)
 
-    def _votes(self, neighbors: Tensor, rounds: int) -> Tensor:
-        return class_relative_votes(neighbor_votes(self.given, neighbors, self.evidence.shape[1], rounds), self.given)
+    def _votes(self, neighbors: Tensor, rounds: int) -> Tensor | SparseVotes:
+        classes = self.evidence.shape[1]
+        if isinstance(self.known, Tensor):
+            return class_relative_votes(neighbor_votes(self.given, neighbors, classes, rounds), self.given)
+        return class_relative(sparse_votes(self.given, neighbors, classes, rounds), self.given)
+
+    def _wrong_share(self, found: Tensor | TopEvidence) -> float:
+        if isinstance(found, Tensor):
+            return wrong_share(self.given, found)
+        own = own_share(self.given, found)[self.given >= 0]
+        return float(1 - own.mean()) if len(own) else 0.0
 
     def _stable(self, features: Tensor, voters: Tensor) -> bool:
         """Return whether two halves of the voters agree on what many rounds of votes make of the samples."""
@@ -190,7 +226,9 @@ class NeighborCorrection(EvidenceInTraining):
         half = halves(self.given, self.setup.seed)[voters]
         found = [nearest_neighbors(features, voters[half == number], self.neighbors) for number in (0, 1)]
         rounds = ROUNDS_OF_RATE, self.most_rounds
-        few, many = (halves_agree(*(self._votes(each, number) for each in found)) for number in rounds)
+        classes = self.evidence.shape[1]
+        first, second = ([_highest(self._votes(each, number)) for number in rounds] for each in found)
+        few, many = (classes_agree(one, other, classes) for one, other in zip(first, second, strict=True))
         return many >= max(STABLE, few - LOSS)
 
     def usable(self, evidence: Tensor, rows: Tensor | slice) -> Tensor:
@@ -199,7 +237,7 @@ class NeighborCorrection(EvidenceInTraining):
 
     def fit_trust(self) -> None:
         """Fit what trust needs of the whole set: how far evidence and neighbours agree, for each class and overall."""
-        agreement = self._agreement(self.usable(self.evidence, slice(None)), slice(None))
+        agreement = torch.cat([self._agreement(evidence, rows) for rows, evidence in self.usable_blocks()])
         self.class_agreement = class_means(self.given, agreement, self.evidence.shape[1])
         self.agreement = float(agreement.mean())
 
@@ -236,16 +274,27 @@ class NeighborCorrection(EvidenceInTraining):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the evidence, and what is known from the neighbours."""
-        return {**super().state_dict(), "known": self.known, "rate": self.rate, "most_wrong": self.most_wrong}
+        known = self.known if isinstance(self.known, Tensor) else self.known.tensors()
+        return {**super().state_dict(), "known": known, "rate": self.rate, "most_wrong": self.most_wrong}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; what trust needs is fitted again when the next epoch starts."""
         super().load_state_dict(state)
-        self.known = state["known"].to(self.evidence)
+        known, device = state["known"], self.evidence.device
+        if isinstance(known, Tensor):
+            self.known = known.to(device, torch.float32)
+        else:
+            classes, values, rest = (known[name].to(device) for name in ("classes", "values", "rest"))
+            self.known = TopEvidence(classes, values, rest, self.evidence.shape[1])
         self.rate, self.most_wrong = state["rate"], state["most_wrong"]
 
 
-def _starved(late: Tensor, early: Tensor) -> bool:
+def _highest(votes: Tensor | SparseVotes | TopEvidence) -> Tensor:
+    """Return the most probable class of each sample, int64 (N,)."""
+    return votes.argmax(1) if isinstance(votes, Tensor) else votes.highest()
+
+
+def _starved(late: Tensor | TopEvidence, early: Tensor | TopEvidence) -> bool:
     """Return whether a class has lost half of its samples between two posteriors (N, K)."""
-    after, before = (torch.bincount(each.argmax(1), minlength=each.shape[1]) for each in (late, early))
+    after, before = (torch.bincount(_highest(each), minlength=each.shape[1]) for each in (late, early))
     return bool((2 * after < before).any())

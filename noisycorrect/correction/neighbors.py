@@ -163,10 +163,19 @@ def halves_agree(votes: Tensor, others: Tensor) -> float:
     >>> round(halves_agree(votes, votes), 3), round(halves_agree(votes, torch.eye(2)[[0, 0, 0, 0]]), 3)
     (1.0, 0.429)
     """
-    first, second = votes.argmax(1), others.argmax(1)
-    classes = votes.shape[1]
-    sizes = torch.bincount(first, minlength=classes) + torch.bincount(second, minlength=classes)
-    both = torch.bincount(first[first == second], minlength=classes)
+    return classes_agree(votes.argmax(1), others.argmax(1), votes.shape[1])
+
+
+def classes_agree(first: Tensor, second: Tensor, num_classes: int) -> float:
+    """Return how far two choices of a class for each sample, int64 (N,), agree: see :func:`halves_agree`.
+
+    Examples
+    --------
+    >>> round(classes_agree(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 0, 0]), 2), 3)
+    0.429
+    """
+    sizes = torch.bincount(first, minlength=num_classes) + torch.bincount(second, minlength=num_classes)
+    both = torch.bincount(first[first == second], minlength=num_classes)
     return float((2 * both[sizes > 0].float() / sizes[sizes > 0]).mean())
 
 

@@ -13,6 +13,7 @@ from noisycorrect.correction.memorisation import MemorisationWatch
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import UNLABELED, align_to_prior
+from noisycorrect.labels.storage import blocks
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import unknown_name
 
@@ -56,6 +57,13 @@ class OnlineCorrection(EvidenceInTraining):
         (:func:`~noisycorrect.labels.refine.align_to_prior`), so that no class fades away.
     keep : int or None
         Generations of labels that stay on disk, at least 2; None keeps all.
+    storage : {"auto", "float32", "float16", "top-64", "mapped"}
+        How the evidence about N samples of K classes is held while training (docs/scale.md has sizes and errors):
+        as it is, 4 N K bytes; in half precision (:class:`~noisycorrect.labels.storage.HalfEvidence`); the 64 (or
+        another number of) largest classes of each sample and its given one, with the mass of the others
+        (:class:`~noisycorrect.labels.storage.TopEvidence`); or exactly, in a file
+        (:class:`~noisycorrect.labels.storage.MappedEvidence`). ``"auto"``: as it is up to 1 GB; beyond, the largest
+        classes, and a warning says so.
 
     Raises
     ------
@@ -77,8 +85,9 @@ class OnlineCorrection(EvidenceInTraining):
         input_dropout: float = 0.2,
         balance: bool = False,
         keep: int | None = 2,
+        storage: str = "auto",
     ) -> None:
-        super().__init__(momentum=momentum, trust=trust, input_dropout=input_dropout, keep=keep)
+        super().__init__(momentum=momentum, trust=trust, input_dropout=input_dropout, keep=keep, storage=storage)
         if isinstance(start, str) and start not in STARTS:
             raise unknown_name("start", start, STARTS)
         self.begin = (
@@ -90,6 +99,8 @@ class OnlineCorrection(EvidenceInTraining):
         """Make the evidence, uniform over the classes, and choose what is held out at first."""
         super().start(setup)
         self.watch = MemorisationWatch(self.given, setup.epochs, setup.seed) if self.begin == "auto" else None
+        self.epoch = -1
+        self._mean: tuple[int, Tensor] | None = None
 
     def start_epoch(self, epoch: int, model: nn.Module) -> None:
         """Decide whether to correct, and fit what the trust rule needs to the evidence so far."""
@@ -132,7 +143,16 @@ class OnlineCorrection(EvidenceInTraining):
             return evidence
         known = self.given[self.given >= 0]
         prior = torch.bincount(known, minlength=evidence.shape[1]).to(evidence) / max(1, len(known))
-        return align_to_prior(evidence, self.evidence.mean(0), prior)
+        return align_to_prior(evidence, self._frequency(), prior)
+
+    def _frequency(self) -> Tensor:
+        """Return the mean evidence, (K,): the present one, or, where that would be read in parts, the epoch's first."""
+        if isinstance(self.evidence, Tensor):
+            return self.evidence.mean(0)
+        if self._mean is None or self._mean[0] != self.epoch:
+            sums = [block.double().sum(0) for _, block in blocks(self.evidence)]
+            self._mean = self.epoch, (torch.stack(sums).sum(0) / len(self.evidence)).float()
+        return self._mean[1]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the evidence, and what the watch has seen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,6 +47,8 @@ class Setup:
         Whether the run augments its batches.
     neutral : Tensor, shape (F,), or float
         What an input says nothing with: its features' means where the run standardises them, else 0.
+    folder : Path or None
+        Where a part may have files of its own, in the run's folder; None without one.
     """
 
     task: Task
@@ -59,6 +62,7 @@ class Setup:
     augmented: bool = False
     vectors: Callable[[], bool] = lambda: True
     neutral: Tensor | float = 0.0
+    folder: Path | None = None
 
 
 class RunPart:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,11 +64,17 @@ class VoteCorrection(CrossFitting):
         input_dropout: float = 0.0,
         keep: int | None = 2,
     ) -> None:
-        super().__init__(momentum=momentum, start=start, trust="none", input_dropout=input_dropout, keep=keep)
+        super().__init__(
+            momentum=momentum, start=start, trust="none", input_dropout=input_dropout, keep=keep, storage="float32"
+        )
         self.votes = votes
         self.strength = finite_number("strength", strength, above=1e-3, fix="4 is the default")
         columns = (votes.item, votes.annotator, votes.label)
         self.digest = hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()[:16]
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that a run and the run that resumes it must share; there is one way to hold evidence."""
+        return {name: value for name, value in super().identity().items() if name != "storage"}
 
     def start(self, setup: Setup) -> None:
         """Make the evidence, divide the samples, and begin with the shares of the votes."""
@@ -85,7 +92,7 @@ class VoteCorrection(CrossFitting):
     def fit_trust(self) -> None:
         """Combine evidence and votes."""
         if self.correcting:
-            evidence = self.evidence.double().cpu().numpy()
+            evidence = self.evidence[:].double().cpu().numpy()
             found = dawid_skene(self.votes, evidence, strength=self.strength, iterations=ITERATIONS)
             self.posterior = torch.from_numpy(found.probs).float().to(self.evidence.device)
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from noisycorrect.cycle.feed import map_tensors, tensors_in
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, checked_weights, item_of
 from noisycorrect.data.items import WEIGHT_KEYS, collated, split_fields
+from noisycorrect.data.streams import ID_KEYS, Roll, StreamedDataset, without_id
 from noisycorrect.labels import SoftLabelStore, Trust
 from noisycorrect.labels.given import one_class
 from noisycorrect.labels.refine import UNLABELED
@@ -129,13 +130,31 @@ class LabelView(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.data)
 
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next batches belong to."""
+        return int(self._epoch)
+
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch (>= 0) the next batches belong to."""
         self._epoch.fill_(epoch)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        inputs, given, own_index, extra = self._read(indices)
+        return self._made(indices, *self._read(indices))
+
+    def of_items(self, items: list[Any]) -> Batch:
+        """Return a batch of items that a streaming set has read; see :class:`~noisycorrect.data.streams`."""
+        assert isinstance(self.data, StreamedDataset)
+        indices = self.data.positions(items).tolist()
+        if self.collate_fn is None:
+            return self._made(indices, *collated([without_id(item) for item in items]))
+        inputs, given, _, extra = split_fields(self.collate_fn(items), len(items))
+        return self._made(indices, inputs, given, None, {key: extra[key] for key in extra if key not in ID_KEYS})
+
+    def _made(self, indices: list[int], inputs: Any, given: Any, own_index: Any, extra: dict[str, Any]) -> Batch:
         index = torch.tensor(indices)
+        if isinstance(self.data, StreamedDataset):
+            own_index = None  # it is the sample's id
         if own_index is not None and not torch.equal(torch.as_tensor(own_index).reshape(-1).long(), index):
             raise InvalidInputError(
                 f"items to carry their position as index ({indices[:3]}...)",
@@ -301,6 +320,66 @@ def make_loader(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # else DataLoader draws its workers' seed from the caller's global state
     )
+
+
+class _Pass(IterableDataset[Any]):
+    """The batches of one pass over a streaming set."""
+
+    def __init__(self, view: LabelView, size: int) -> None:
+        self.view = view
+        self.size = size
+
+    def __iter__(self) -> Iterator[Batch]:
+        assert isinstance(self.view.data, StreamedDataset)
+        for items in self.view.data.chunks(self.size, self.view.epoch, self.view.seed):
+            yield self.view.of_items(items)
+
+
+class StreamLoader:
+    """Batches of a streaming set, in its own order, each sample once: others are refused.
+
+    Parameters
+    ----------
+    view : LabelView
+        Of a :class:`~noisycorrect.data.streams.StreamedDataset`.
+    size, count : int
+        Samples in a batch, and batches: what is left after so many is read, and left out.
+    num_workers : int
+        0 reads in this process, any other number in one beside it: the order has to be the set's.
+    pin_memory : bool
+        Whether batches are read into page-locked memory.
+
+    Examples
+    --------
+    >>> data = StreamedDataset([(torch.tensor([float(k)]), k % 2, 10 - k) for k in range(5)], "train")
+    >>> [batch.index.tolist() for batch in StreamLoader(LabelView(data, None, seed=0), 2, 3)]
+    [[4, 3], [2, 1], [0]]
+    """
+
+    def __init__(
+        self, view: LabelView, size: int, count: int, num_workers: int = 0, *, pin_memory: bool = False
+    ) -> None:
+        self.view, self.size, self.count = view, size, count
+        self.num_workers, self.pin_memory = min(1, num_workers), pin_memory
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Batch]:
+        assert isinstance(self.view.data, StreamedDataset)
+        roll = Roll(self.view.data)
+        loader = DataLoader(
+            _Pass(self.view, self.size),
+            batch_size=None,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            generator=torch.Generator(),
+        )
+        for number, batch in enumerate(loader):
+            roll.note(batch.index.numpy())
+            if number < self.count:
+                yield batch
+        roll.finish()
 
 
 def _as_it_is(batch: Any) -> Any:

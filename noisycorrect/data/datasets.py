@@ -24,6 +24,7 @@ from torch.utils.data import (
 from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
 from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
 from noisycorrect.data.wrapped import unwrapped
+from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels.given import NUMBER_THEM, one_class
 from noisycorrect.support.arrays import as_array, is_array, is_frame
 from noisycorrect.support.calling import KeywordInputs
@@ -166,7 +167,18 @@ def join_unlabeled(labeled: MapStyleDataset, unlabeled: Any, missing: Any) -> Ma
 
     `missing` is the label of a sample that has none: see :meth:`LabelKind.no_label
     <noisycorrect.labels.LabelKind.no_label>`.
+
+    Raises
+    ------
+    InvalidInputError
+        If one of them is read in passes.
     """
+    if isinstance(labeled, StreamedDataset) or _is_stream(unlabeled):
+        raise InvalidInputError(
+            "all samples in one data set, if it is read in passes",
+            got="unlabeled= beside a streaming set",
+            fix=f"put them into it, with the label {missing!r}",
+        )
     if isinstance(labeled, ArrayDataset) and (is_array(unlabeled) or isinstance(unlabeled, Mapping)):
         more = as_inputs(input_of(unlabeled) if isinstance(unlabeled, Mapping) else unlabeled, "unlabeled")
         labels = labeled.labels if labeled.labels.is_floating_point() else labeled.labels.long()
@@ -190,9 +202,10 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
 
     Parameters
     ----------
-    data : Dataset, (inputs, labels) pair of arrays, TensorDataset, or DataLoader
+    data : Dataset, (inputs, labels) pair of arrays, TensorDataset, DataLoader, or IterableDataset
         Only a DataLoader's dataset is used. The loader has to visit every sample once, in order or shuffled: the
-        corrector has to know each sample's index.
+        corrector has to know each sample's index. Items of an IterableDataset have to carry an id
+        (:class:`~noisycorrect.data.streams.StreamedDataset`).
     name : str
         What messages call it.
 
@@ -230,7 +243,9 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
         )
     if _is_pair(data):
         data = ArrayDataset(*data)
-    if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+    if _is_stream(data):
+        return StreamedDataset(data, name)
+    if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise InvalidInputError(
             f"{name} to be a map-style data set (__len__ and __getitem__) or a pair of arrays",
             got=type(data).__name__,
@@ -244,6 +259,13 @@ def as_dataset(data: Any, name: str) -> MapStyleDataset:
     if length == 0:
         raise InvalidInputError(f"{name} with at least one sample", got="an empty data set", fix="check its path")
     return unwrapped(data, name)  # type: ignore[no-any-return]
+
+
+def _is_stream(data: Any) -> bool:
+    """Return whether data can only be read in passes."""
+    if isinstance(data, (IterableDataset, StreamedDataset)):
+        return not isinstance(data, StreamedDataset)
+    return hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not isinstance(data, (set, frozenset))
 
 
 def _is_pair(data: Any) -> bool:

@@ -16,6 +16,7 @@ from noisycorrect.data.batches import are_vectors
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset
 from noisycorrect.data.forms import SparseRows, rows_of
 from noisycorrect.data.items import split_fields
+from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import seeded
@@ -229,6 +230,13 @@ def _blocks(data: MapStyleDataset, num_workers: int) -> Generator[tuple[Sequence
             yield rows, rows_of(inputs, slice(rows.start, rows.stop)) if vectors else None
         return
     picks = np.linspace(0, len(data) - 1, min(SAMPLES_READ, len(data))).astype(int).tolist()
+    if isinstance(
+        data, StreamedDataset
+    ):  # one pass for all of them, unless the first says that there is nothing to read
+        for rows in (picks[:1], picks[1:]):
+            if rows:
+                yield rows, _matrix([split_fields(item)[0] for item in data.__getitems__(rows)])
+        return
     # The first alone: it tells whether there is anything to read.
     batches = [picks[:1], *(picks[start : start + 64] for start in range(1, len(picks), 64))]
     with seeded(0, "inputs read"):

@@ -20,6 +20,7 @@ from torch import Tensor
 from noisycorrect.support.register import Register
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
+HALF_SCALE = 2.0**15  # probability 1 is the code 32,768, of at most 65,504
 
 
 class Codec(Protocol):
@@ -71,6 +72,50 @@ class Float32:
     def max_error(self, num_classes: int) -> float:
         """Return the rounding of float32 at 1."""
         return FLOAT32_EPS / 2
+
+
+class Float16:
+    r"""Two bytes a probability: :math:`c = 2^{15} p` in half precision, so that what is below 1e-8 is not lost.
+
+    Decoding divides by the sum over the classes. In a file rows lie one after the other, as those of
+    :class:`Float32`.
+
+    Examples
+    --------
+    >>> codec = Float16()
+    >>> codec.decode(torch.from_numpy(codec.encode(torch.tensor([[0.25, 0.75]]))))
+    tensor([[0.2500, 0.7500]])
+    """
+
+    name = "scaled-float16"
+    dtype: ClassVar[Any] = np.dtype(np.float16)
+    storage: ClassVar[dict[str, Any]] = {}
+
+    def coded(self, probs: Tensor) -> Tensor:
+        """Return the code of `probs` as a float16 tensor on their device."""
+        return (probs.detach().float() * HALF_SCALE).half()
+
+    def encode(self, probs: Tensor) -> np.ndarray:
+        """Return the code as an array."""
+        code: np.ndarray = self.coded(probs).cpu().numpy()
+        return code
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Return float32 probabilities that sum to 1 over dimension 1."""
+        values = code.float()
+        return values.div_(values.sum(1, keepdim=True))
+
+    def max_error(self, num_classes: int) -> float:
+        r"""Return the bound, with :math:`u = 2^{-11}` the largest relative rounding of half precision.
+
+        With :math:`\hat s_i = p_i (1 + \delta_i)`, :math:`|\delta_i| \le u`, and their sum :math:`1 + \Delta`,
+        :math:`\hat p_i - p_i = p_i (\delta_i - \Delta) / (1 + \Delta)`, where :math:`\delta_i - \Delta =
+        (1 - p_i) \delta_i - \sum_{j \ne i} p_j \delta_j` is at most :math:`2u (1 - p_i)`, and
+        :math:`p (1 - p) \le 1/4`. What is below :math:`2^{-29}` is rounded to a multiple of :math:`2^{-39}`.
+        """
+        unit, least = 2.0**-11, 2.0**-40
+        # The codes of K classes are summed in float32.
+        return unit / (2 * (1 - unit)) + 2 * num_classes * least + 4 * FLOAT32_EPS
 
 
 class SqrtUint8:
@@ -152,7 +197,7 @@ CODECS: Register[Codec] = Register(
 )
 """Every codec, by the name that stands in a store's manifest."""
 
-for _codec in (Float32(), SqrtUint8(), SqrtUint8(levels=63)):
+for _codec in (Float32(), Float16(), SqrtUint8(), SqrtUint8(levels=63)):
     CODECS.register(_codec.name, _codec)
 
 

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.mixture import QualityMixture
+from noisycorrect.labels.storage import blocks
+from noisycorrect.labels.transition import DENSE_CLASSES, SparseTransition
 from noisycorrect.support.errors import unknown_name
 
 
@@ -152,14 +154,20 @@ def class_agreement(given: Tensor, evidence: Tensor) -> Tensor:
     Parameters
     ----------
     given, evidence : Tensor, shapes (N,), int64, and (N, K)
-        See the module; an unlabelled sample does not count. What is returned is (K,), 0 for a class without labels.
+        See the module; an unlabelled sample does not count. Evidence may be a
+        :class:`~noisycorrect.labels.storage.HeldEvidence`. What is returned is (K,), 0 for a class without labels.
 
     Examples
     --------
     >>> class_agreement(torch.tensor([0, 0, -1]), torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.5, 0.5]]))
     tensor([0.6000, 0.0000])
     """
-    return class_means(given, agreement_trust(given, evidence), evidence.shape[1])
+    return class_means(given, _agreement_of_all(given, evidence), evidence.shape[1])
+
+
+def _agreement_of_all(given: Tensor, evidence: Any) -> Tensor:
+    """Return :func:`agreement_trust` of a whole set, (N,), whose evidence is read some rows at a time."""
+    return torch.cat([agreement_trust(given[rows], block) for rows, block in blocks(evidence)])
 
 
 def class_relative_trust(labels: Tensor, evidence: Tensor, agreement: Tensor) -> Tensor:
@@ -187,7 +195,7 @@ def class_relative_trust(labels: Tensor, evidence: Tensor, agreement: Tensor) ->
     return torch.where(known, trust.clamp(max=1), 1.0)
 
 
-def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 1.0) -> Tensor:
+def estimated_transition(given: Tensor, evidence: Any, *, smoothing: float = 1.0) -> Any:
     r"""Return the transition matrix that evidence and given labels suggest.
 
     :math:`T_{kj} \propto \sum_{i: y_i = j} e_{ik}`: each sample counts for class k as far as the evidence says so.
@@ -201,8 +209,9 @@ def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 
 
     Returns
     -------
-    Tensor, shape (K, K)
-        Row k: how the samples of class k are labelled; rows sum to 1.
+    Tensor, shape (K, K), or SparseTransition
+        Row k: how the samples of class k are labelled; rows sum to 1. Of more than 2,048 classes a
+        :class:`~noisycorrect.labels.transition.SparseTransition`, which is linear in samples and classes.
 
     Examples
     --------
@@ -210,15 +219,21 @@ def estimated_transition(given: Tensor, evidence: Tensor, *, smoothing: float = 
     tensor([[0.5000, 0.5000],
             [0.3333, 0.6667]])
     """
-    known = given >= 0
     classes = evidence.shape[1]
-    counts = torch.zeros(classes, classes, dtype=evidence.dtype, device=evidence.device)
-    counts.index_add_(0, given[known], evidence[known])  # [given, class]
+    if classes > DENSE_CLASSES:
+        return SparseTransition.counted(given, blocks(evidence), classes, smoothing=smoothing)
+    known = given >= 0
+    counts: Tensor | None = None
+    for rows, block in blocks(evidence):
+        if counts is None:
+            counts = torch.zeros(classes, classes, dtype=block.dtype, device=block.device)
+        counts.index_add_(0, given[rows][known[rows]], block[known[rows]])  # [given, class]
+    assert counts is not None
     counts = counts.T + smoothing
     return counts / counts.sum(1, keepdim=True)
 
 
-def posterior_trust(given: Tensor, evidence: Tensor, transition: Tensor) -> Tensor:
+def posterior_trust(given: Tensor, evidence: Tensor, transition: Any) -> Tensor:
     r"""Return the chance that a given label is right, calibrated by how classes are confused.
 
     Bayes' rule with the evidence as the prior of the true class and the transition matrix as the likelihood of the
@@ -229,7 +244,7 @@ def posterior_trust(given: Tensor, evidence: Tensor, transition: Tensor) -> Tens
     ----------
     given, evidence : Tensor, shapes (N,) and (N, K)
         See the module.
-    transition : Tensor, shape (K, K)
+    transition : Tensor, shape (K, K), or SparseTransition
         Row k: how class k is labelled.
 
     Examples
@@ -239,10 +254,14 @@ def posterior_trust(given: Tensor, evidence: Tensor, transition: Tensor) -> Tens
     tensor([0.7500, 0.8750])
     """
     known = given >= 0
-    joint = evidence * transition.T[given * known]
-    mass = joint.sum(1)
-    chance = joint.gather(1, (given * known).unsqueeze(1)).squeeze(1) / mass.clamp(min=1e-12)
-    return torch.where(known & (mass > 0), chance, 1.0)
+    label = given * known
+    if isinstance(transition, SparseTransition):
+        own, mass = transition.likelihoods(label, evidence)
+    else:
+        joint = evidence * transition.T[label]
+        mass = joint.sum(1)
+        own = joint.gather(1, label.unsqueeze(1)).squeeze(1)
+    return torch.where(known & (mass > 0), own / mass.clamp(min=1e-12), 1.0)
 
 
 def mixture_trust(labels: Tensor, evidence: Tensor, mixture: QualityMixture) -> Tensor:
@@ -271,13 +290,14 @@ class RuleEntry(NamedTuple):
     judge : callable, optional
         ``judge(labels, evidence, facts)`` -> trust in each label. Without one the weight of a sample is that of Eq. 7.
     fit : callable, optional
-        ``fit(given, evidence)`` -> facts: what `judge` needs to know of the whole set.
+        ``fit(given, evidence)`` -> facts: what `judge` needs to know of the whole set; evidence is (N, K), a tensor or
+        what is read some rows at a time (:func:`~noisycorrect.labels.storage.blocks`).
     floor : callable, optional
         ``floor(generation, recall)`` -> least trust in the labels of each class.
     """
 
     judge: Callable[[Tensor, Tensor, Any], Tensor] | None = None
-    fit: Callable[[Tensor, Tensor], Any] | None = None
+    fit: Callable[[Tensor, Any], Any] | None = None
     floor: Callable[[int, Tensor], Tensor] | None = None
 
 
@@ -289,7 +309,7 @@ RULES: dict[str, RuleEntry] = {
     "relative": RuleEntry(lambda labels, evidence, _: relative_trust(labels, evidence)),
     "class-relative": RuleEntry(class_relative_trust, class_agreement),
     "mixture": RuleEntry(
-        mixture_trust, lambda given, evidence: QualityMixture.fit(agreement_trust(given, evidence)[given >= 0])
+        mixture_trust, lambda given, evidence: QualityMixture.fit(_agreement_of_all(given, evidence)[given >= 0])
     ),
     "posterior": RuleEntry(posterior_trust, estimated_transition),
     "none": RuleEntry(lambda labels, evidence, _: torch.zeros_like(evidence[:, 0])),
@@ -372,7 +392,7 @@ class Trust:
     coupled: bool = False
 
     @classmethod
-    def fitted(cls, name: str, given: Tensor, evidence: Tensor) -> Trust:
+    def fitted(cls, name: str, given: Tensor, evidence: Any) -> Trust:
         """Return the trust of a whole set by a rule, which is fitted to it.
 
         Parameters
@@ -380,7 +400,8 @@ class Trust:
         name : str
             A rule of :data:`RULES` that judges labels.
         given, evidence : Tensor, shapes (N,), int64, and (N, K)
-            See the module; the weight of an unlabelled sample is 0.
+            See the module; the weight of an unlabelled sample is 0. Evidence may be held in another form
+            (:class:`~noisycorrect.labels.storage.HeldEvidence`), of which some rows are read at a time.
 
         Raises
         ------

@@ -12,14 +12,18 @@ probs : array-like, shape (N, K)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from noisycorrect.labels.given import checked_labels
+from noisycorrect.review.pairs import pair_counts
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
+MATRIX_CLASSES = 2048  # up to so many a (K, K) array takes 32 MB at most; of more classes it is sparse
+VALUES_AT_ONCE = 2**20  # of probabilities, 8 MB of float64
 METHODS = ("prune-by-noise-rate", "prune-by-class", "both", "confident-joint")
 
 
@@ -42,7 +46,7 @@ def class_thresholds(given: Any, probs: Any) -> np.ndarray:
     return _thresholds(labels, values)
 
 
-def confident_joint(given: Any, probs: Any) -> np.ndarray:
+def confident_joint(given: Any, probs: Any) -> Any:
     """Count the samples that are labelled i and confidently of class j (Northcutt et al. 2021, Eq. 1).
 
     A sample is confidently of class j if its probability of j is at least the threshold of j
@@ -51,7 +55,7 @@ def confident_joint(given: Any, probs: Any) -> np.ndarray:
     Returns
     -------
     ndarray, shape (K, K), int64
-        ``[given, true]``.
+        ``[given, true]``. Of more than 2,048 classes a ``scipy.sparse.csr_array``.
 
     Examples
     --------
@@ -60,10 +64,12 @@ def confident_joint(given: Any, probs: Any) -> np.ndarray:
            [0, 1]])
     """
     labels, values = _checked(given, probs)
-    return _count(labels, _confident_class(labels, values), values.shape[1])
+    confident = _confident_class(labels, values)
+    counted = confident >= 0
+    return pair_counts(labels[counted], confident[counted], values.shape[1], dense=MATRIX_CLASSES)
 
 
-def calibrated_joint(given: Any, probs: Any) -> np.ndarray:
+def calibrated_joint(given: Any, probs: Any) -> Any:
     r"""Return the estimated joint distribution of given and true labels (Northcutt et al. 2021, Eq. 3).
 
     :math:`\hat Q_{ij} \propto \frac{C_{ij}}{\sum_j C_{ij}} |X_{\tilde y = i}|` with :func:`confident_joint` C: each row
@@ -72,7 +78,8 @@ def calibrated_joint(given: Any, probs: Any) -> np.ndarray:
     Returns
     -------
     ndarray, shape (K, K), float64
-        ``[given, true]``, summing to 1; one minus the trace is the estimated share of wrong labels.
+        ``[given, true]``, summing to 1; one minus the trace is the estimated share of wrong labels. Of more than 2,048
+        classes a ``scipy.sparse.csr_array``.
 
     Examples
     --------
@@ -81,16 +88,24 @@ def calibrated_joint(given: Any, probs: Any) -> np.ndarray:
            [0.  , 0.25]])
     """
     labels, values = _checked(given, probs)
-    return _calibrated(labels, _confident_class(labels, values), values.shape[1])
+    rows, columns, shares = _calibrated(labels, _confident_class(labels, values), values.shape[1])
+    shape = (values.shape[1], values.shape[1])
+    if shape[0] > MATRIX_CLASSES:
+        from scipy.sparse import csr_array
+
+        return csr_array((shares, (rows, columns)), shape=shape)
+    joint = np.zeros(shape)
+    joint[rows, columns] = shares
+    return joint
 
 
-def estimated_noise_matrix(joint: Any) -> np.ndarray:
+def estimated_noise_matrix(joint: Any) -> Any:
     r"""Return the transition matrix :math:`p(\tilde y \mid y^*)` that belongs to a joint distribution.
 
     Parameters
     ----------
-    joint : array-like, shape (K, K)
-        ``[given, true]``, >= 0: :func:`calibrated_joint`.
+    joint : array-like or scipy.sparse array, shape (K, K)
+        ``[given, true]``, >= 0: :func:`calibrated_joint`. Of a sparse one what is returned is a ``csr_array``.
 
     Returns
     -------
@@ -109,6 +124,8 @@ def estimated_noise_matrix(joint: Any) -> np.ndarray:
     array([[1.   , 0.   ],
            [0.167, 0.833]])
     """
+    if hasattr(joint, "tocsr"):
+        return _sparse_noise_matrix(joint)
     values = np.asarray(joint, np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or not (values >= 0).all():
         raise InvalidInputError(
@@ -116,6 +133,14 @@ def estimated_noise_matrix(joint: Any) -> np.ndarray:
         )
     totals = values.sum(0)[:, None]
     return np.asarray(np.where(totals > 0, values.T / np.where(totals > 0, totals, 1), np.eye(len(values))))
+
+
+def _sparse_noise_matrix(joint: Any) -> Any:
+    from scipy.sparse import csr_array, diags_array
+
+    totals = np.asarray(joint.sum(0), np.float64).ravel()
+    scale = diags_array(1 / np.where(totals > 0, totals, 1))
+    return csr_array(scale @ joint.T + diags_array((totals <= 0).astype(np.float64)))
 
 
 def find_errors(given: Any, probs: Any, method: str = "prune-by-noise-rate") -> np.ndarray:
@@ -160,14 +185,15 @@ def find_errors(given: Any, probs: Any, method: str = "prune-by-noise-rate") -> 
     confident = _confident_class(labels, values)
     if method == "confident-joint":
         return np.asarray((confident >= 0) & (confident != labels))
-    off_diagonal = _calibrated(labels, confident, values.shape[1]) * len(labels)
-    np.fill_diagonal(off_diagonal, 0)
+    rows, columns, shares = _calibrated(labels, confident, values.shape[1])
+    off = rows != columns
+    rows, columns, numbers = rows[off], columns[off], shares[off] * len(labels)
     wrong = np.ones(len(labels), bool)
-    own = np.take_along_axis(values, labels[:, None], 1)
     if method != "prune-by-class":
-        wrong &= _largest_in_class(labels, values - own, np.rint(off_diagonal).astype(np.int64))
+        wrong &= _largest_margins(labels, values, rows, columns, np.rint(numbers).astype(np.int64))
     if method != "prune-by-noise-rate":
-        wrong &= _largest_in_class(labels, -own, np.rint(off_diagonal.sum(1, keepdims=True)).astype(np.int64))
+        each = np.rint(np.bincount(rows, numbers, values.shape[1])).astype(np.int64)
+        wrong &= _least_in_class(labels, _own(labels, values), each)
     return wrong
 
 
@@ -205,51 +231,82 @@ def check_sums(values: np.ndarray) -> None:
 
 
 def _checked(given: Any, probs: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (N,), int64, and probabilities (N, K), float64; every sample has a label."""
-    labels, values = paired(given, probs, "probabilities")
+    """Return labels (N,), int64, and probabilities (N, K) of any dtype; every sample has a label."""
+    labels, values = paired(given, probs, "probabilities", dtype=None)
     if (labels < 0).any():
         raise InvalidInputError("a label for every sample", got="-1", fix="leave out the unlabelled samples")
-    check_sums(values)
+    for _, block in _blocks(values):
+        check_sums(block)
     return labels, values
 
 
-def _thresholds(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    classes = probs.shape[1]
+def _blocks(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows and their probabilities, float64 (n, K), some at a time."""
+    step = max(1, VALUES_AT_ONCE // values.shape[1])
+    for start in range(0, len(values), step):
+        rows = slice(start, start + step)
+        yield rows, np.asarray(values[rows], np.float64)
+
+
+def _own(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the probability of each given label, float64 (N,)."""
+    return np.asarray(values[np.arange(len(labels)), labels], np.float64)
+
+
+def _thresholds(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    classes = values.shape[1]
     counts = np.bincount(labels, minlength=classes)
-    sums = np.bincount(labels, weights=probs[np.arange(len(labels)), labels], minlength=classes)
+    sums = np.bincount(labels, weights=_own(labels, values), minlength=classes)
     return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.inf))
 
 
-def _confident_class(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+def _confident_class(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the class that each sample confidently has, int64 (N,), -1 for none."""
-    reached = probs >= _thresholds(labels, probs)
-    return np.where(reached.any(1), np.where(reached, probs, -1.0).argmax(1), -1)
+    least, found = _thresholds(labels, values), np.empty(len(labels), np.int64)
+    for rows, probs in _blocks(values):
+        reached = probs >= least
+        found[rows] = np.where(reached.any(1), np.where(reached, probs, -1.0).argmax(1), -1)
+    return found
 
 
-def _count(labels: np.ndarray, confident: np.ndarray, classes: int) -> np.ndarray:
+def _calibrated(labels: np.ndarray, confident: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the cells of the calibrated joint that are not 0, sorted: given class, true class, share."""
     counted = confident >= 0
-    pairs = labels[counted] * classes + confident[counted]
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    cells, counts = np.unique(labels[counted] * classes + confident[counted], return_counts=True)
+    totals = np.bincount(cells // classes, counts, classes)
+    alone = np.flatnonzero(totals == 0)
+    cells = np.concatenate([cells, alone * classes + alone])
+    shares = np.concatenate([counts / totals[cells[: len(counts)] // classes], np.ones(len(alone))])
+    order = np.argsort(cells)
+    given, true = cells[order] // classes, cells[order] % classes
+    share = shares[order] * np.bincount(labels, minlength=classes)[given] / len(labels)
+    return given, true, share
 
 
-def _calibrated(labels: np.ndarray, confident: np.ndarray, classes: int) -> np.ndarray:
-    counts = _count(labels, confident, classes).astype(np.float64)
-    totals = counts.sum(1, keepdims=True)
-    rows = np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(classes))
-    return np.asarray(rows * np.bincount(labels, minlength=classes)[:, None] / len(labels))
+def _members(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples by class, each class in order, and where each class begins, (K + 1,)."""
+    starts = np.concatenate([[0], np.bincount(labels, minlength=classes).cumsum()])
+    return np.argsort(labels, kind="stable"), starts
 
 
-def _largest_in_class(labels: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return which samples are among the so many largest of their class in some column.
+def _largest_margins(
+    labels: np.ndarray, values: np.ndarray, given: np.ndarray, true: np.ndarray, numbers: np.ndarray
+) -> np.ndarray:
+    """Return the samples of each given class with the so many largest margins to a true class, bool (N,)."""
+    order, starts = _members(labels, values.shape[1])
+    own, found = _own(labels, values), np.zeros(len(labels), bool)
+    for mine, other, number in zip(*(each[numbers > 0].tolist() for each in (given, true, numbers)), strict=True):
+        members = order[starts[mine] : starts[mine + 1]]
+        margins = np.asarray(values[members, other], np.float64) - own[members]
+        found[members[np.argsort(-margins, kind="stable")[:number]]] = True
+    return found
 
-    `scores` is (N, C); `numbers`, (K, C), says how many samples of a class to take by a column.
-    """
-    order = np.argsort(-scores, axis=0, kind="stable")
-    order = np.take_along_axis(order, np.argsort(labels[order], axis=0, kind="stable"), 0)
-    starts = np.cumsum(np.bincount(labels, minlength=len(numbers))) - np.bincount(labels, minlength=len(numbers))
-    sorted_labels = np.sort(labels)  # the same in every column
-    rank = np.arange(len(labels)) - starts[sorted_labels]
-    taken = rank[:, None] < numbers[sorted_labels]
+
+def _least_in_class(labels: np.ndarray, own: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the so many samples of each class of least probability, bool (N,)."""
+    order = np.lexsort((own, labels))  # stable
+    starts = _members(labels, len(numbers))[1]
+    rank = np.arange(len(labels)) - starts[labels[order]]
     found = np.zeros(len(labels), bool)
-    found[order[taken]] = True
+    found[order[rank < numbers[labels[order]]]] = True
     return found

@@ -12,8 +12,8 @@ import numpy as np
 from noisycorrect.labels.findings import NoiseCounts
 from noisycorrect.review.confident_learning import check_sums
 from noisycorrect.review.likelihood import MOST_VALUES, evenly, fit_transition
+from noisycorrect.review.pairs import DENSE_CLASSES, pair_counts
 
-DENSE_CLASSES = 100  # up to so many a transition is a dense array; beyond, most of its cells are empty
 SURE_SHARE = 0.2
 STARVED_SHARE = 0.2  # a class that is predicted so much less often than it is labelled is not judged
 LEAST_LABELS = 2  # one label alone of a class that nothing else speaks for is likely a wrong one
@@ -85,13 +85,7 @@ class Beside:
 
     def joint(self) -> Any:
         """Return counts [given, most probable class], (K, K): int64, or of many classes a csr_array."""
-        if self.classes <= DENSE_CLASSES:
-            cells = np.bincount(self.given * self.classes + self.suggested, minlength=self.classes**2)
-            return cells.reshape(self.classes, self.classes)
-        from scipy.sparse import coo_array
-
-        shape = (self.classes, self.classes)
-        return coo_array((np.ones(len(self), np.int64), (self.given, self.suggested)), shape=shape).tocsr()
+        return pair_counts(self.given, self.suggested, self.classes, dense=DENSE_CLASSES)
 
 
 def counted(found: Beside, likelihood: float | None = None, earlier: Beside | None = None) -> NoiseCounts:

@@ -11,10 +11,11 @@ import numpy as np
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.findings import NoiseCounts
 from noisycorrect.review.confident_learning import estimated_noise_matrix, paired
-from noisycorrect.review.counting import DENSE_CLASSES, Beside, counted, likely_rate, set_aside, surest_by_class
+from noisycorrect.review.counting import Beside, counted, likely_rate, set_aside, surest_by_class
 from noisycorrect.review.intervals import binomial_ends, normal_ends
 from noisycorrect.review.likelihood import fit_transition, transition_errors
 from noisycorrect.review.noise_estimate import NoiseEstimate
+from noisycorrect.review.pairs import DENSE_CLASSES, Rows
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 
@@ -102,22 +103,27 @@ def estimate_noise(given: Any, evidence: Any, *, level: float = 0.95, held_out: 
     (0.1, ((0, 1, 0.16666666666666666),))
     """
     level = _checked_level(level)
-    labels, probs = paired(given, evidence, "evidence", dtype=None)
-    unseen = _checked_held_out(held_out, len(labels))
+    labels, values = paired(given, evidence, "evidence", dtype=None)
+    probs = Rows(lambda rows: values[rows], np.arange(len(labels)), values.shape[1])
+    return _estimated_of(labels, probs, _checked_held_out(held_out, len(labels)), level, some=bool(np.ndim(held_out)))
+
+
+def _estimated_of(labels: np.ndarray, probs: Rows, unseen: np.ndarray, level: float, *, some: bool) -> NoiseEstimate:
+    """Return the estimate of :func:`estimate_noise`; `some` says that it is known label by label what is held out."""
     known = labels >= 0
     if not known.any():
         raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
     if not known.all():
-        labels, probs, unseen = labels[known], probs[known], unseen[known]
+        labels, probs, unseen = labels[known], probs.of(known), unseen[known]
     found = Beside.of(labels, probs)
     if not unseen.any():
-        if np.ndim(held_out):
+        if some:
             raise InvalidInputError("a held-out label", got="none", fix="pass held_out=False")
         likelihood = likely_rate(labels, lambda rows: probs[rows], found.classes)
         return _estimated(counted(found, likelihood), level, "labels")
     if unseen.all():
         return _held_out(found, probs, level)
-    estimate = _held_out(found[unseen], probs[unseen], level)
+    estimate = _held_out(found[unseen], probs.of(unseen), level)
     judged = ~np.isin(found.given, [row[0] for row in estimate.starved])
     return replace(estimate, contradicted=int(found.contradicted[judged].sum()), labels=len(found))
 
@@ -158,7 +164,8 @@ def estimate_store_noise(store: SoftLabelStore, *, level: float = 0.95) -> Noise
         raise InvalidInputError("given labels", got="none", fix="pass labelled samples")
     given, unseen = store.kind.class_indices, store.held_out()
     if given is not None and unseen[store.labeled].any():
-        return estimate_noise(given, store.evidence().numpy(), level=level, held_out=unseen)
+        probs = Rows(lambda rows: store.evidence(rows).numpy(), np.arange(len(given)), store.num_classes)
+        return _estimated_of(given, probs, unseen, level, some=True)
     before = store.generation - 1
     kept = before in store.generations[1:]
     earlier = functools.partial(store.evidence, generation=before) if kept else None
@@ -276,7 +283,7 @@ def _estimated(counts: NoiseCounts, level: float, unit: str) -> NoiseEstimate:
     return replace(found, memorised=memorised, decided=decided)
 
 
-def _held_out(found: Beside, probs: Any, level: float) -> NoiseEstimate:
+def _held_out(found: Beside, probs: Rows, level: float) -> NoiseEstimate:
     """Return the estimate of evidence that has not seen the labels."""
     counts = counted(found)
     judged = _Judged.of(counts.joint)
@@ -294,12 +301,12 @@ def _held_out(found: Beside, probs: Any, level: float) -> NoiseEstimate:
     rate = min(max(by_class, low), high)
     estimate = _made(counts, judged, level, rate, judged.widened(low, high), readings, "labels")
     if found.classes <= DENSE_CLASSES:
-        estimate = _with_likely_transition(estimate, found.given, np.asarray(probs, np.float64), judged.starved)
+        estimate = _with_likely_transition(estimate, found.given, probs, judged.starved)
     return replace(estimate, held_out=True)
 
 
 def _with_likely_transition(
-    estimate: NoiseEstimate, labels: np.ndarray, probs: np.ndarray, starved: np.ndarray
+    estimate: NoiseEstimate, labels: np.ndarray, probs: Rows, starved: np.ndarray
 ) -> NoiseEstimate:
     """Return an estimate with the transition of greatest likelihood in place of what was counted."""
     transition, joint = fit_transition(labels, probs)

@@ -14,6 +14,7 @@ from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
 
 DETAILS, LABELS, HISTORY, CHECKPOINT = "details.json", "labels", "history.json", "checkpoint.pt"
+MEMORY = "memory"  # what parts of a run hold of each sample, where that is large
 VERSION = 1
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
+from noisycorrect.data.batches import Batch, LabelView, ShardedBatches, StreamLoader, make_loader
 from noisycorrect.data.datasets import MapStyleDataset
+from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support import distributed
 from noisycorrect.support.errors import InvalidInputError
@@ -18,7 +19,7 @@ from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.finite import rows_not_finite
 from noisycorrect.training.run_data import RunData
 
-Loader = DataLoader[Any]
+Loader: TypeAlias = "DataLoader[Any] | StreamLoader | list[Batch]"
 
 
 class RunLoaders:
@@ -109,6 +110,9 @@ class RunLoaders:
         for name, view in (("training", self._view(self.data.canonical)), ("validation", self._val_view())):
             if view is not None:
                 rows = np.linspace(0, len(view) - 1, min(len(view), self.prediction_batch)).astype(int).tolist()
+                if isinstance(view.data, StreamedDataset):
+                    yield name, [view.of_items(next(view.data.chunks(len(rows), 0, view.seed)))], []
+                    continue
                 bad = [[row] for row in itertools.islice(rows_not_finite(view.data), 1)]
                 # Read by a worker if there are any, so that no open file is shared with the workers to come.
                 yield name, make_loader(view, [rows], min(1, self.num_workers)), make_loader(view, bad, 0)
@@ -137,4 +141,7 @@ class RunLoaders:
         return LabelView(data.val, None, seed=seed, collate_fn=data.collate_fn, expected=expected)
 
     def _loader(self, view: LabelView, batches: Any) -> Loader:
+        if isinstance(view.data, StreamedDataset):
+            size = batches.batch_size if isinstance(batches, ShardedBatches) else self.prediction_batch
+            return StreamLoader(view, size, len(batches), self.num_workers, pin_memory=self.pinned)
         return make_loader(view, batches, self.num_workers, pin_memory=self.pinned)

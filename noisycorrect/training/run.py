@@ -21,10 +21,11 @@ from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchno
 from noisycorrect.data.batches import Batch, are_vectors, check_generation
 from noisycorrect.data.forms import SparseRows
 from noisycorrect.data.standardize import standardize_of
+from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
-from noisycorrect.saved.details import CHECKPOINT, HISTORY
+from noisycorrect.saved.details import CHECKPOINT, HISTORY, MEMORY
 from noisycorrect.saved.runs import write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
@@ -33,6 +34,7 @@ from noisycorrect.support.modes import TrainingModes
 from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, wrapped
 from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
+from noisycorrect.training.aside import brought_back, named, put_aside, tidy
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.features import WIDE, features_of, projection
@@ -134,12 +136,16 @@ class Run:
         self._asked_to_stop = False
         self._published: Metrics | None = None  # at the cycle's end that was last
         self._recorded_as_last = False
+        self._aside: list[set[str]] = []  # names of files of the last two checkpoints
         self._clock = time.perf_counter()
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
         self.loaders = RunLoaders(
             data, store, batch_size=recipe.batch_size, seed=seed, num_workers=num_workers, pinned=pinned
         )
+        if recipe.accumulate > 1 and isinstance(data.train, StreamedDataset):
+            got, fix = f"accumulate={recipe.accumulate}", "pass a larger batch_size instead"
+            raise InvalidInputError("recipe.accumulate of 1 with a set that is read in passes", got=got, fix=fix)
         setup = self._setup()
         self.health = RunHealth(engine, setup.given, seed)
         for part in self._parts:
@@ -164,6 +170,7 @@ class Run:
             features=self.features,
             vectors=lambda: self.vectors,
             neutral=0.0 if standardize is None else standardize.mean,
+            folder=None if self.run_dir is None else self.run_dir / MEMORY,
         )
 
     # ---------------------------------------------------------------- what it is
@@ -363,7 +370,9 @@ class Run:
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
-        return self._whole(probs for _, probs in self.engine.predict(model, self.loaders.canonical()))
+        places: list[Tensor] = []
+        batches = self._noted(self.loaders.canonical(), places)
+        return self._whole((probs for _, probs in self.engine.predict(model, batches)), places)
 
     def features(self) -> Tensor:
         """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
@@ -373,12 +382,23 @@ class Run:
         inputs = getattr(self.data.canonical, "inputs", None)
         wide = isinstance(inputs, SparseRows) and inputs.shape[1] > WIDE
         projected = projection(inputs.shape[1], self.seed) if wide and inputs is not None else None
-        return self._whole(features_of(self.model, self.engine, self.loaders.canonical(), projected=projected))
+        places: list[Tensor] = []
+        batches = self._noted(self.loaders.canonical(), places)
+        return self._whole(features_of(self.model, self.engine, batches, projected=projected), places)
 
-    def _whole(self, own: Iterable[Tensor]) -> Tensor:
-        """Return the rows of all ranks' shards, on the device."""
+    @staticmethod
+    def _noted(batches: Iterable[Batch], places: list[Tensor]) -> Iterator[Batch]:
+        for batch in batches:
+            places.append(batch.index.cpu())
+            yield batch
+
+    def _whole(self, own: Iterable[Tensor], places: list[Tensor]) -> Tensor:
+        """Return the rows of all ranks' shards, on the device, in order; `places` has the positions of this rank's."""
         parts = [part.cpu() for part in own]
-        shards = distributed.all_gather_objects(torch.cat(parts) if parts else None)
+        shard = torch.cat(parts) if parts else None
+        if shard is not None and isinstance(self.data.canonical, StreamedDataset):  # comes in an order of its own
+            shard = shard[torch.cat(places).argsort()]
+        shards = distributed.all_gather_objects(shard)
         return torch.cat([shard for shard in shards if shard is not None]).to(self.engine.device)
 
     def predictions(self) -> Predictions:
@@ -461,9 +481,18 @@ class Run:
             return
         self.modes.apply()
         if distributed.is_main():
-            save_checkpoint(self.run_dir / CHECKPOINT, {**self._state(), **more})
+            self._save_state(self.run_dir, {**self._state(), **more})
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
+
+    def _save_state(self, folder: Path, state: dict[str, Any]) -> None:
+        """Write a checkpoint, and beside it what is large and has changed; the files of the one before stay."""
+        try:
+            state |= {part: put_aside(state[part], folder / MEMORY) for part in ("correction", "objective")}
+            save_checkpoint(folder / CHECKPOINT, state)
+            self._aside = [*self._aside[-1:], named(state)]
+        finally:
+            tidy({name for each in self._aside for name in each}, folder / MEMORY)
 
     def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint and the run that resumes it must share; of callables, whether there is one."""
@@ -477,6 +506,7 @@ class Run:
             "precision": str(self.engine.precision),
             "augment": self.engine.augment is not None,
             **digest_of(self.data.sample_weight),
+            **({"ids": self.data.train.digest} if isinstance(self.data.train, StreamedDataset) else {}),
         }
 
     def _state(self) -> dict[str, Any]:
@@ -510,8 +540,10 @@ class Run:
         load_optimizer_state(self.optimizer, content["optimizer"], self.student, content["groups"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
-        self.correction.load_state_dict(content["correction"])
-        self.objective.load_state_dict(content["objective"])
+        memory = Path() if self.run_dir is None else self.run_dir / MEMORY
+        for name, part in zip(("correction", "objective"), self._parts, strict=True):
+            part.load_state_dict(brought_back(content[name], memory))
+        self._aside = [named(content)]
         self.history, self.loss = content["history"], content["loss"]
         self.epoch, self.stopped = content["epoch"], content["stopped"]
         # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.

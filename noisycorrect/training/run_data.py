@@ -10,6 +10,8 @@ from torch import Tensor
 from noisycorrect.data.batches import Collate
 from noisycorrect.data.datasets import MapStyleDataset, join_unlabeled, read_given
 from noisycorrect.data.repeated import is_augmented
+from noisycorrect.data.streams import StreamedDataset
+from noisycorrect.support import distributed
 from noisycorrect.support.arrays import is_array
 from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.task import Task
@@ -63,6 +65,7 @@ class RunData:
             train = join_unlabeled(train, unlabeled, missing)
         elif canonical is None and callable(getattr(train, "canonical", None)):
             canonical = train.canonical()  # type: ignore[attr-defined]  # a data set that knows its own
+        _check_streams(train, canonical)
         if canonical is not None and len(canonical) != len(train):
             raise InvalidInputError(
                 f"canonical with the {len(train)} samples of train (and unlabeled)",
@@ -71,7 +74,7 @@ class RunData:
             )
         # A data set that knows its own canonical view is believed.
         seen = (train, "train") if canonical is None else (passed, "canonical")
-        looks = predicts or compares
+        looks = (predicts or compares) and not isinstance(seen[0], StreamedDataset)  # which has no position to read again
         if looks and seen[0] is not None and is_augmented(seen[0], num_workers, vectors=not predicts):
             warn_caller(
                 f"the items of {seen[1]} change from one reading to the next: what is predicted and compared will be"
@@ -82,3 +85,22 @@ class RunData:
         weights = weights_of_run(sample_weight, labeled, train)
         frame = train if canonical is None else canonical
         return cls(train, frame, given, val, val_given, collate_fn, sample_weight=weights)
+
+
+def _check_streams(train: MapStyleDataset, canonical: MapStyleDataset | None) -> None:
+    """Raise an InvalidInputError if sets that are read in passes have other samples, or are divided among ranks."""
+    streams = [each for each in (train, canonical) if isinstance(each, StreamedDataset)]
+    if not streams:
+        return
+    if distributed.world_size() > 1:
+        raise InvalidInputError(
+            "a data set that is read by position, on several ranks",
+            got="a streaming set",
+            fix="train it in one process, or give it __len__ and __getitem__",
+        )
+    if canonical is not None and (len(streams) < 2 or streams[0].digest != streams[1].digest):
+        raise InvalidInputError(
+            "canonical with the ids of train, if one of them is read in passes",
+            got="others" if len(streams) == 2 else "one that is read by position",
+            fix="pass the same samples, with the same ids, without augmentation",
+        )

@@ -97,7 +97,8 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (Stream(), "map-style data set .* got Stream"),
+        (Stream(), "at least one sample; got an empty data set"),
+        ((item for item in ()), "read again; got generator, which is read once"),
         ([], "at least one sample; got an empty data set"),
         (42, "map-style data set .* got int"),
         (Subset(Items(), []), "at least one sample"),

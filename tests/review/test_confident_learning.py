@@ -202,3 +202,24 @@ def test_other_bad_input_is_refused():
     for joint in ([[0.5, 0.5]], [[-0.1, 0.5], [0.3, 0.3]], [[np.nan, 0.5], [0.3, 0.2]]):
         with pytest.raises(InvalidInputError, match="a joint"):
             estimated_noise_matrix(joint)
+
+
+def test_many_classes_say_the_same_sparsely(monkeypatch):
+    given, probs = draw(60, 5, 3)
+    counts, joint = confident_joint(given, probs), calibrated_joint(given, probs)
+    matrix = estimated_noise_matrix(joint)
+    monkeypatch.setattr("noisycorrect.review.confident_learning.MATRIX_CLASSES", 4)
+    monkeypatch.setattr("noisycorrect.review.confident_learning.VALUES_AT_ONCE", 35)
+    assert np.array_equal(confident_joint(given, probs).toarray(), counts)
+    found = calibrated_joint(given, probs)
+    np.testing.assert_array_equal(found.toarray(), joint)
+    np.testing.assert_allclose(estimated_noise_matrix(found).toarray(), matrix, rtol=1e-12)
+
+
+def test_errors_among_more_classes_than_matrices_have_room_for():
+    """40,000 classes: a matrix of all pairs would be 12.8 GB."""
+    given = np.array([0, 0, 0, 0, 39_999, 39_999])
+    probs = np.zeros((6, 40_000), np.float32)
+    probs[[0, 1, 2], 0], probs[3, 39_999], probs[[4, 5], 39_999] = 1, 1, 1
+    assert find_errors(given, probs).tolist() == [False, False, False, True, False, False]
+    assert calibrated_joint(given, probs)[0, 39_999] == pytest.approx(1 / 6)

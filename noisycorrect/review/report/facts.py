@@ -16,6 +16,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.findings import LabelReview
 from noisycorrect.review.issues import review_labels
 from noisycorrect.review.noise_rate import estimate_store_noise
+from noisycorrect.review.pairs import pair_counts
 from noisycorrect.review.report.figures import noise_figures
 from noisycorrect.review.session import Cleaning, Decision, Item, Reviewed, has_items, read_decisions, read_items
 from noisycorrect.support.errors import NoisyCorrectError, StoreError
@@ -161,12 +162,12 @@ def _of_cleaning(folder: Path) -> Facts:
     )
 
 
-def _joint(items: Sequence[Item], number: Mapping[str, int]) -> np.ndarray:
-    cells = Counter((item.given, item.corrected) for item in items if item.given is not None)
-    joint = np.zeros((len(number), len(number)), np.int64)
-    for (given, corrected), count in cells.items():
-        joint[number[given or ""], number[corrected or ""]] = count
-    return joint
+def _joint(items: Sequence[Item], number: Mapping[str, int]) -> Any:
+    known = [item for item in items if item.given is not None]
+    given, corrected = (
+        np.array([number[getattr(item, side) or ""] for item in known], np.int64) for side in ("given", "corrected")
+    )
+    return pair_counts(given, corrected, len(number))
 
 
 def _joint_of_parts(store: SoftLabelStore) -> Any:
@@ -241,19 +242,19 @@ def _of_store(folder: Path) -> Facts:
     classes = store.num_classes
     pairs = (review.given >= 0) & (review.suggested >= 0)
     joint = (
-        np.bincount(review.given[pairs] * classes + review.suggested[pairs], minlength=classes**2).reshape(classes, -1)
+        pair_counts(review.given[pairs], review.suggested[pairs], classes)
         if store.kind.parts is None
         else _joint_of_parts(store)
     )
     return Facts(
         folder=folder,
-        classes=names if len(joint) == classes else ("absent", "present"),
+        classes=names if joint.shape[0] == classes else ("absent", "present"),
         total=len(store),
         labelled=int(store.labeled.sum()),
         issues=int(review.contradicted.sum()),
         joint=joint,
         unit=store.kind.parts or "labels",
-        noise=_noise({}, store, names if len(joint) == classes else ("absent", "present")),
+        noise=_noise({}, store, names if joint.shape[0] == classes else ("absent", "present")),
         validation=_history(folder),
         worst=_worst(review, names, samples),
         store=store,
