@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,9 @@ class Setup:
         Whether the run augments its batches.
     neutral : Tensor, shape (F,), or float
         What an input says nothing with: its features' means where the run standardises them, else 0.
+    draws : callable
+        ``draws(batch)`` and ``draws()``: contexts in which random numbers are alike on any number of ranks, one a row of
+        the batch, or as many as the whole batch takes. What is random outside a model is drawn in one.
     """
 
     task: Task
@@ -59,6 +63,7 @@ class Setup:
     augmented: bool = False
     vectors: Callable[[], bool] = lambda: True
     neutral: Tensor | float = 0.0
+    draws: Callable[..., AbstractContextManager[Any]] = lambda batch=None: nullcontext()
 
 
 class RunPart:

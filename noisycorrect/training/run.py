@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from noisycorrect.correction.base import Correction, Predictions
 from noisycorrect.correction.part import RunPart, Setup, share_memory
@@ -29,7 +30,8 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modules import copied, unwrap, wrapped
-from noisycorrect.support.rng import seeded
+from noisycorrect.support.rank_rows import RankRows
+from noisycorrect.support.rng import Stream, seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.engine import Engine
@@ -40,6 +42,14 @@ from noisycorrect.training.losses import EpochLosses, check_weights
 from noisycorrect.training.optimizer import load_optimizer_state, make_optimizer, optimizer_identity
 from noisycorrect.training.records import label_record
 from noisycorrect.training.run_data import RunData
+from noisycorrect.training.sharded import (
+    ShardedAverage,
+    check_shardable,
+    optimizer_in_shards,
+    scatter,
+    sharded,
+    whole,
+)
 from noisycorrect.training.weights import check_weighed, digest_of
 
 
@@ -55,7 +65,9 @@ class Run:
         With a fixed schedule.
     student : nn.Module
         The model in training.
-    average : RunningAverage
+    plain : nn.Module
+        The student; of one in shards, the whole model that predicts, of which each rank has a copy.
+    average : RunningAverage or ShardedAverage
         Of its weights.
     correction : Correction
         The run's own copy of the recipe's.
@@ -85,6 +97,7 @@ class Run:
         num_workers: int,
         class_names: tuple[str, ...] | None = None,
         run_dir: Path | None = None,
+        parallel: str = "ddp",
     ) -> None:
         self.recipe = recipe
         self.schedule = recipe.divided()
@@ -100,12 +113,20 @@ class Run:
             part.of_run()
         own = copied(model)
         own = self.objective.prepare(self.correction.prepare(own, seed), seed)
-        self.student = own.to(engine.device)
-        self.trained = wrapped(self.student, engine.device)
+        self.in_shards = parallel == "fsdp" and distributed.world_size() > 1
+        if self.in_shards:
+            check_shardable(recipe, engine.device, engine.precision)
+        self.plain = own.to(engine.device)
+        self.student = sharded(self.plain, engine.device) if self.in_shards else self.plain
+        self.trained = self.student if self.in_shards else wrapped(self.student, engine.device)
         self.optimizer = make_optimizer(recipe, self.student)
         self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = recipe.rates.scheduler(self.optimizer, self.schedule)
-        self.average = RunningAverage(recipe.average, self.student)
+        self.average: RunningAverage | ShardedAverage
+        if self.in_shards:
+            self.average = ShardedAverage(recipe.average, self.student, self.plain)
+        else:
+            self.average = RunningAverage(recipe.average, self.student)
         self.history: list[dict[str, float]] = []
         self.epoch = 0
         self.stopped = False
@@ -118,7 +139,13 @@ class Run:
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
         self.loaders = RunLoaders(
-            data, store, batch_size=recipe.batch_size, seed=seed, num_workers=num_workers, pinned=pinned
+            data,
+            store,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            num_workers=num_workers,
+            pinned=pinned,
+            least=2 if any(isinstance(module, _BatchNorm) for module in self.student.modules()) else 1,
         )
         setup = self._setup()
         self.health = RunHealth(engine, setup.given, seed)
@@ -131,7 +158,7 @@ class Run:
 
     def _setup(self) -> Setup:
         given = self.store.kind.class_indices
-        standardize = standardize_of(self.student)
+        standardize = standardize_of(self.plain)
         return Setup(
             task=self.task,
             given=None if given is None else torch.tensor(given, device=self.engine.device),
@@ -144,7 +171,17 @@ class Run:
             features=self.features,
             vectors=lambda: self.vectors,
             neutral=0.0 if standardize is None else standardize.mean,
+            draws=self.draws,
         )
+
+    @contextlib.contextmanager
+    def draws(self, batch: Batch | None = None) -> Iterator[None]:
+        """Draw random numbers that are alike on any number of ranks: each row of a batch its own, or any for it whole."""
+        if distributed.world_size() == 1:
+            yield  # what a model draws, too, comes from the one stream that there is
+            return
+        with self._common, contextlib.nullcontext() if batch is None else batch.whole.draws():
+            yield
 
     # ---------------------------------------------------------------- what it is
 
@@ -201,10 +238,10 @@ class Run:
         for number, loader in enumerate(self.loaders.first()):
             with seeded(self.seed, "rehearsal"):
                 for batch in loader:
-                    output = self.engine.rehearse(self.student, batch)
+                    output = self.engine.rehearse(self.plain, batch)
                     if number == 0:
                         self.vectors = are_vectors(batch.input)
-                        self.health.begin(self.student, batch, output, epoch=self.epoch)
+                        self.health.begin(self.plain, batch, output, epoch=self.epoch)
 
     @contextlib.contextmanager
     def next_epoch(self) -> Iterator[Iterator[Batch]]:
@@ -218,8 +255,10 @@ class Run:
         before = [{name: tensor.clone() for name, tensor in part.memory().items()} for part in shared]
         self._losses = EpochLosses(epoch, len(self.loaders.train_batches))
         self.trained.train()
+        self._common = Stream(self.seed, "training", epoch, 0, device=device)  # as one process would draw
+        place = (epoch, 0) if ranks == 1 else (epoch, distributed.rank() + 1)
         try:
-            with seeded(self.seed, "training", epoch, distributed.rank(), device=device):
+            with seeded(self.seed, "training", *place, device=device):
                 yield self._batches(loader, epoch)
                 self.loss = self._losses.mean()
                 check_weights(self.student, epoch)
@@ -231,7 +270,9 @@ class Run:
         for part in self._parts:
             part.end_epoch()
         self.epoch = epoch + 1
-        self.health.after_epoch(self.student, self.epoch)
+        if isinstance(self.average, ShardedAverage):
+            self.average.gather()
+        self.health.after_epoch(self.plain, self.epoch)
 
     def _batches(self, loader: Any, epoch: int) -> Iterator[Batch]:
         length, generation, accumulated = len(self.loaders.train_batches), self.store.generation, self.recipe.accumulate
@@ -245,8 +286,12 @@ class Run:
             self._weigh(number, batch)  # before the index is on the device, to wait for nothing
             check_weighed(batch, self.task, self.objective)
             batch = self.engine.to_device(batch)
+            if distributed.world_size() > 1:
+                size = len(self.loaders.train_batches.batch(number))
+                batch.rows = RankRows(size, distributed.rank(), distributed.world_size())
             if self.engine.augment is not None:
-                batch.input = self.engine.augment(batch.input)
+                with self.draws(batch):
+                    batch.input = self.engine.augment(batch.input)
             # Ranks exchange gradients once a step.
             waits = isinstance(self.trained, nn.parallel.DistributedDataParallel) and not self._ends
             waiting: Any = self.trained.no_sync() if waits else contextlib.nullcontext()  # type: ignore[operator]
@@ -267,7 +312,10 @@ class Run:
                 batches = self.loaders.train_batches
                 last = min(number + accumulated, len(batches))
                 self._in_step = sum(kind.learnt(batches.batch(n).numpy(), evidence=whole) for n in range(number, last))
-            self._step_share = self._labeled * ranks / max(1, self._in_step)
+            own = self._labeled
+            if self.objective.couples:  # each rank's loss is the batch's, its gradient a part
+                own = kind.learnt(self.loaders.train_batches.batch(number).numpy(), evidence=whole)
+            self._step_share = own * ranks / max(1, self._in_step)
 
     def step(self, loss: Tensor) -> bool:
         """Take one step of the optimizer, or add to the gradient of one; return whether the step was taken.
@@ -418,8 +466,9 @@ class Run:
         """Write a checkpoint, if the run has a folder; `more` is what its surroundings have to remember."""
         if self.run_dir is None:
             return
+        state = self._state() if distributed.is_main() or self.in_shards else {}  # shards are put together by all
         if distributed.is_main():
-            save_checkpoint(self.run_dir / CHECKPOINT, {**self._state(), **more})
+            save_checkpoint(self.run_dir / CHECKPOINT, {**state, **more})
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
 
@@ -434,6 +483,7 @@ class Run:
             "optimizer": optimizer_identity(self.optimizer),
             "precision": str(self.engine.precision),
             "augment": self.engine.augment is not None,
+            **({"parallel": "fsdp"} if self.in_shards else {}),
             **digest_of(self.data.sample_weight),
         }
 
@@ -443,9 +493,9 @@ class Run:
             "epoch": self.epoch,
             "stopped": self.stopped,
             "generation": self.store.generation,
-            "student": unwrap(self.student).state_dict(),
+            "student": whole(unwrap(self.student).state_dict()) if self.in_shards else unwrap(self.student).state_dict(),
             "aggregate": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole(self.optimizer.state_dict()) if self.in_shards else self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
             "correction": self.correction.state_dict(),
@@ -457,7 +507,10 @@ class Run:
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
         check_settings(content["settings"], self.identity)
-        load_model_state(unwrap(self.student), content["student"])
+        load_model_state(unwrap(self.plain), content["student"])
+        if self.in_shards:
+            scatter(self.plain, self.student)
+            content["optimizer"] = optimizer_in_shards(self.optimizer, content["optimizer"])
         self.average.load_state_dict(content["aggregate"])
         load_optimizer_state(self.optimizer, content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
