@@ -27,6 +27,7 @@ GRACE = 5.0  # seconds in which a rank that another one has failed may come to a
 POLL = 0.5  # seconds between two looks at the store
 PATIENCE = 3.0  # seconds in which a broken connection waits for a word from the rank that broke it
 SILENCE = 30.0  # seconds after which a rank that others wait for is named in the log
+SAME = "start every rank with the same arguments, and data in the same order (sorted, where a folder is listed)"
 _TRANSPORT = ("gloo", "NCCL", "nccl", "closed by peer", "reset by peer", "Broken pipe", "Socket")
 _meetings = itertools.count()
 
@@ -51,7 +52,7 @@ class Meeting:
         self._lock = threading.Lock()
         self._left = threading.Event()
 
-    def agree(self, facts: Mapping[str, Any], *, fix: str = "start every rank with the same arguments and data") -> None:
+    def agree(self, facts: Mapping[str, Any], *, fix: str = SAME) -> None:
         """Wait until every rank has said what it begins with, and compare.
 
         Parameters
@@ -94,6 +95,8 @@ class Meeting:
 
     def raise_failure(self) -> None:
         """Raise a NoisyCorrectError if another rank has failed."""
+        if self._store is None:
+            return
         first = self._first(self._read())
         if first is not None:
             raise NoisyCorrectError(str(first))

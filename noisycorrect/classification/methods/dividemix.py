@@ -362,7 +362,7 @@ class DivideMix(TwinObjective):
         total = torch.stack([soft_cross_entropy(own, targets) for own in logits]).sum()
         if rows.ranks > 1:  # from a mean over this rank's labels to its part of that over all
             labeled = (targets.sum(1) > 0).sum()
-            total = total * (labeled / rows.total(labeled).clamp(min=1))
+            total = total * labeled / rows.total(labeled).clamp(min=1)
         if self.confidence_penalty:
             log_probs = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=2)
             own = (log_probs.exp() * log_probs).sum(2).mean(1).sum()
