@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -20,14 +21,18 @@ from noisycorrect.saved.details import checked_class_names
 from noisycorrect.support.calling import check_takes
 from noisycorrect.support.checks import checked_path, whole_number
 from noisycorrect.support.door import door
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.isolation import isolated
 from noisycorrect.support.modules import copied
+from noisycorrect.support.ranks import together
 from noisycorrect.task import TASKS, Task
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
+from noisycorrect.training.rank_facts import rank_facts
 from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
 from noisycorrect.training.run_folder import open_run
+
+PARALLEL = ("ddp", "fsdp")
 
 
 class SelfCorrector:
@@ -89,6 +94,10 @@ class SelfCorrector:
     run_dir : path-like, optional
         Folder for checkpoints, labels and history. Without one nothing can be resumed, and the labels live in a
         temporary folder that goes with the result.
+    parallel : {"ddp", "fsdp"}
+        What each of several ranks has of the model (docs/cluster.md): the whole (DistributedDataParallel), or in
+        training a part of weights, gradients, optimizer state and average (FSDP2), which are put together for
+        predictions. With one rank both are the same.
     callbacks : iterable of Callback
         They see the run and may stop it: :class:`~noisycorrect.EarlyStopping`, :class:`~noisycorrect.CSVLog`, ...
         Progress is shown unless ``Progress(enabled=False)`` is among them.
@@ -129,6 +138,7 @@ class SelfCorrector:
         seed: int = 0,
         class_names: Iterable[Any] | None = None,
         run_dir: str | os.PathLike[str] | None = None,
+        parallel: str = "ddp",
         callbacks: Iterable[Callback] = (),
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -156,6 +166,9 @@ class SelfCorrector:
         named = getattr(self.task, "class_names", None) if class_names is None else class_names
         self.class_names = checked_class_names(named, self.task.num_classes)
         self.run_dir = None if run_dir is None else checked_path(run_dir, "run_dir")
+        if parallel not in PARALLEL:
+            raise unknown_name("way to divide a model", parallel, PARALLEL)
+        self.parallel = parallel
         self.callbacks = Callbacks(callbacks)
 
     @door
@@ -215,11 +228,16 @@ class SelfCorrector:
             If another process works in `run_dir`.
         NonFiniteLossError
             If the loss becomes NaN or infinite; the last checkpoint is good.
+        NoisyCorrectError
+            Of several ranks: if another one failed, with its number and message. If labels, lengths or settings differ
+            between ranks, an InvalidInputError on all of them says which, and who has what.
         """
-        with isolated(self.device):
+        with isolated(self.device), together() as ranks:  # no rank waits for one that fails
             copied(self.model)  # raises at once if it cannot be
             data = self._data(train, val, unlabeled, canonical, sample_weight, clean_labels, val_clean_labels)
-            with self._opened(data, resume) as run:
+            engine = self._engine()
+            ranks.agree(self._facts(engine, data, resume))
+            with self._opened(engine, data, resume) as run:
                 run.rehearse()
                 try:
                     self.callbacks.on_fit_begin(run)
@@ -245,14 +263,29 @@ class SelfCorrector:
                     self.callbacks.on_fit_end(run)
             return run.result()
 
-    def _opened(self, data: RunData, resume: str | bool) -> AbstractContextManager[Run]:
-        engine = Engine(
+    def _engine(self) -> Engine:
+        return Engine(
             self.task,
             self.device,
             precision=self.precision,
             clip_grad_norm=self.recipe.clip_grad_norm,
             augment=self.augment,
         )
+
+    def _facts(self, engine: Engine, data: RunData, resume: str | bool) -> dict[str, Any]:
+        return rank_facts(
+            self.model,
+            engine,
+            self.recipe,
+            data,
+            seed=self.seed,
+            class_names=self.class_names,
+            run_dir=self.run_dir,
+            resume=resume,
+            parallel=self.parallel,
+        )
+
+    def _opened(self, engine: Engine, data: RunData, resume: str | bool) -> AbstractContextManager[Run]:
         return open_run(
             self.model,
             engine,
@@ -262,6 +295,7 @@ class SelfCorrector:
             num_workers=self.num_workers,
             class_names=self.class_names,
             run_dir=self.run_dir,
+            parallel=self.parallel,
             resume=resume,
             restore=lambda content: self.callbacks.load_state_dict(content["callbacks"]),
         )

@@ -30,10 +30,14 @@ class Objective(RunPart, ABC):
         Whether the weights of samples and classes count: :meth:`loss` takes its loss from the task's.
     networks : int
         Networks that are trained.
+    couples : bool
+        Whether a sample's loss depends on the other samples of its batch. :meth:`loss` then returns, on every rank, that
+        of the whole batch, with the gradient of the rank's own rows: see ``batch.whole``.
     """
 
     corrects = False
     weighs = False
+    couples = False
     networks = 1
 
     def passes(self, epoch: int, epochs: int) -> float:
@@ -132,7 +136,8 @@ class EarlyLearning(Objective):
             penalty = early_learning_penalty(task.probs(output)[lesson.rows], lesson.evidence)
             loss = loss + self.strength * lesson.weight * penalty
         if self.consistency and correction.correcting and self.strong_augment is not None:
-            batch.input = self.strong_augment(original)
+            with self.setup.draws(batch):
+                batch.input = self.strong_augment(original)
             loss = loss + self.consistency * task.loss(task.forward(model, batch), batch)
         return correction.weight * loss
 

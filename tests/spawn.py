@@ -81,6 +81,9 @@ def run_processes(
 
 def _child(rank: int, function: Callable[..., Any], size: int, base: Path, args: tuple[Any, ...], limit: float) -> None:
     torch.set_num_threads(1)
+    # A DataLoader's workers start as in any program: those of this server's would share its folder for sockets, which
+    # the first of them to end removes.
+    multiprocessing.set_start_method(None, force=True)
     if sys.platform == "linux":
         # A container's host name need not resolve.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

@@ -162,7 +162,7 @@ class CrossFitting(EvidenceInTraining):
         inputs = batch.input
         if isinstance(inputs, Tensor) and inputs.is_floating_point():
             inputs = inputs.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), inputs.dtype))
-        inputs = self.dropped(inputs)
+        inputs = self.dropped(inputs, batch)
         pair = InputPair(*(_take(inputs, _filled(half, len(batch))) for half in own))
         logits = self.setup.task.forward(model, dataclasses.replace(batch, input=pair))
         parts = [each[: len(half)] for each, half in zip(logits, own, strict=True)]

@@ -173,11 +173,12 @@ class EvidenceInTraining(Correction):
         """Return what an objective may hold a batch's predictions to now; None is nothing."""
         return Lesson(slice(None), self.evidence[batch.index])
 
-    def dropped(self, inputs: Any) -> Any:
+    def dropped(self, inputs: Any, batch: Batch | None = None) -> Any:
         """Return a batch's input after input dropout, where that is on."""
         if self.input_dropout and not self.setup.augmented and are_vectors(inputs):
             neutral = torch.as_tensor(self.setup.neutral).to(inputs)  # a 0 may be far from all inputs that there are
-            return F.dropout(inputs - neutral, self.input_dropout) + neutral
+            with self.setup.draws(batch):
+                return F.dropout(inputs - neutral, self.input_dropout) + neutral
         return inputs
 
     def at_cycle_end(self, end: CycleEnd) -> Metrics | None:

@@ -80,7 +80,7 @@ class KnownEvidence(EvidenceInTraining):
 
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run the model on a batch, whose targets are the evidence."""
-        batch.input = self.dropped(batch.input)
+        batch.input = self.dropped(batch.input, batch)
         batch.evidence = self.lessons[batch.index]
         batch.trust = Trust(torch.zeros_like(batch.trust.weight))
         return self.setup.task.forward(model, batch), batch

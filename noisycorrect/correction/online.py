@@ -114,7 +114,7 @@ class OnlineCorrection(EvidenceInTraining):
     def in_step(self, model: nn.Module, batch: Batch) -> tuple[Any, Batch]:
         """Run the model on a batch, take its predictions into the evidence, and blend the evidence into the targets."""
         task = self.setup.task
-        batch.input = self.dropped(batch.input)
+        batch.input = self.dropped(batch.input, batch)
         output = task.forward(model, batch)
         self.aim(batch, self.remember(batch.index, task.probs(output).detach()))
         self._hold_out(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ class Setup:
         What an input says nothing with: its features' means where the run standardises them, else 0.
     folder : Path or None
         Where a part may have files of its own, in the run's folder; None without one.
+    draws : callable
+        ``draws(batch)`` and ``draws()``: contexts in which random numbers are alike on any number of ranks, one a row of
+        the batch, or as many as the whole batch takes. What is random outside a model is drawn in one.
     """
 
     task: Task
@@ -63,6 +67,7 @@ class Setup:
     vectors: Callable[[], bool] = lambda: True
     neutral: Tensor | float = 0.0
     folder: Path | None = None
+    draws: Callable[..., AbstractContextManager[Any]] = lambda batch=None: nullcontext()
 
 
 class RunPart:

@@ -19,7 +19,8 @@ from noisycorrect.labels import SoftLabelStore, Trust
 from noisycorrect.labels.given import one_class
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError
-from noisycorrect.support.rng import derived_seed, seeded
+from noisycorrect.support.rank_rows import RankRows
+from noisycorrect.support.rng import SeededReads, derived_seed, seeded
 
 Collate = Callable[[list[Any]], Any]
 
@@ -48,6 +49,8 @@ class Batch:
         What the mean loss of the batch counts: below 1 if some of its labels are held out of the loss.
     weight : Tensor, shape (B,), or None
         What each sample counts in the loss, >= 0; None is 1 for all.
+    rows : RankRows or None
+        Which rows of a batch over all ranks these are; None is all.
     """
 
     index: Tensor
@@ -59,6 +62,12 @@ class Batch:
     extra: dict[str, Any] = field(default_factory=dict)
     share: float = 1.0
     weight: Tensor | None = None
+    rows: RankRows | None = None
+
+    @property
+    def whole(self) -> RankRows:
+        """Which rows of the whole batch, over all ranks, these are."""
+        return RankRows(len(self)) if self.rows is None else self.rows
 
     def __len__(self) -> int:
         return len(self.index)
@@ -86,8 +95,8 @@ def are_vectors(inputs: Any) -> bool:
 class LabelView(Dataset[Any]):
     """A data set as batches with index, trust and evidence; safe under fork, spawn and persistent workers.
 
-    Before the items of a batch are read, torch, numpy and random are seeded from (seed, epoch, first index): an
-    augmentation draws the same numbers whatever the number of workers, and in a resumed run.
+    Before an item is read that draws random numbers, torch, numpy and random are seeded from (seed, epoch, index): an
+    augmentation draws the same whatever the number of workers and ranks, and in a resumed run.
 
     Parameters
     ----------
@@ -124,6 +133,7 @@ class LabelView(Dataset[Any]):
         self.sample_weight = sample_weight
         self.seed = seed
         self.collate_fn = collate_fn
+        self._reads = SeededReads(seed, "augmentation")
         self._epoch = torch.zeros(1, dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers must see it change
 
@@ -180,14 +190,16 @@ class LabelView(Dataset[Any]):
     def _read(self, indices: list[int]) -> tuple[Any, Any, Any, dict[str, Any]]:
         if isinstance(self.data, ArrayDataset) and self.collate_fn is None:
             return *self.data.batch(indices), None, {}
-        with seeded(self.seed, "augmentation", int(self._epoch), indices[0]):
-            if hasattr(self.data, "__getitems__"):
-                items = self.data.__getitems__(indices)
-            else:
-                items = [item_of(self.data, index) for index in indices]
-            if self.collate_fn is None:
-                return collated(items)
+        items = self._reads(self._items, indices, int(self._epoch))
+        if self.collate_fn is None:
+            return collated(items)
+        with seeded(self.seed, "collation", int(self._epoch), indices[0]):
             return _checked_batch(split_fields(self.collate_fn(items), len(indices)), len(indices))
+
+    def _items(self, indices: list[int]) -> list[Any]:
+        if hasattr(self.data, "__getitems__"):
+            return list(self.data.__getitems__(indices))
+        return [item_of(self.data, index) for index in indices]
 
     def _weights(self, indices: list[int], extra: dict[str, Any]) -> Tensor | None:
         """Return what the samples of a batch count, float32 (B,), or None: all alike."""
@@ -244,8 +256,10 @@ class ShardedBatches(Sampler[list[int]]):
     seed : int
         Seed of the order, >= 0.
     shuffle, full : bool
-        Shuffle; and keep a last batch that leaves a rank with fewer than two samples. BatchNorm cannot train on one
-        sample, nor a collective wait for none, so training leaves such a batch out (`full` = False).
+        Shuffle; and keep a last batch that leaves a rank with too few samples.
+    least : int
+        Samples that a rank needs of a last batch unless `full`; the batch needs two in any case. BatchNorm cannot train
+        on one sample, nor a collective wait for none.
 
     Examples
     --------
@@ -263,6 +277,7 @@ class ShardedBatches(Sampler[list[int]]):
         seed: int = 0,
         shuffle: bool = True,
         full: bool = True,
+        least: int = 2,
     ) -> None:
         self.length = length
         self.batch_size = batch_size
@@ -274,7 +289,7 @@ class ShardedBatches(Sampler[list[int]]):
         self._shuffled: tuple[int, Tensor] | None = None  # the order of an epoch, drawn once
         rest = length % batch_size
         whole = length // batch_size
-        self._batches = whole + int(rest > 0 and (full or not whole or rest >= 2 * world_size))
+        self._batches = whole + int(rest > 0 and (full or not whole or rest >= max(2, least * world_size)))
 
     @property
     def samples(self) -> int:

@@ -1,6 +1,6 @@
 """Small helpers over ``torch.distributed``: each is a no-op, or the one-process answer, while it is not initialised.
 
-All functions but :func:`rank`, :func:`world_size`, :func:`is_main` and :func:`shard` are collective: every rank calls
+All functions but :func:`rank`, :func:`world_size`, :func:`is_main`, :func:`on_backend` and :func:`shard` are collective: every rank calls
 them, in the same order.
 """
 
@@ -20,6 +20,7 @@ __all__ = [
     "barrier",
     "gather_results",
     "is_main",
+    "on_backend",
     "rank",
     "shard",
     "world_size",
@@ -79,6 +80,12 @@ def barrier() -> None:
         dist.barrier(device_ids=[torch.cuda.current_device()])
     else:
         dist.barrier()
+
+
+def on_backend(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor without gradient where the group's backend exchanges it, bool as uint8; not collective."""
+    tensor = tensor.detach().to(_collective_device(tensor)).contiguous()
+    return tensor.to(torch.uint8) if tensor.dtype is torch.bool else tensor
 
 
 def _collective_device(tensor: torch.Tensor) -> torch.device:

@@ -39,10 +39,20 @@ class RunLoaders:
         Processes that load.
     pinned : bool
         Whether batches are read into page-locked memory.
+    least : int
+        Samples that a rank needs to train on a batch.
     """
 
     def __init__(
-        self, data: RunData, store: SoftLabelStore, *, batch_size: int, seed: int, num_workers: int, pinned: bool
+        self,
+        data: RunData,
+        store: SoftLabelStore,
+        *,
+        batch_size: int,
+        seed: int,
+        num_workers: int,
+        pinned: bool,
+        least: int = 2,
     ) -> None:
         self.data = data
         self.store = store
@@ -53,7 +63,7 @@ class RunLoaders:
         self._train_view = LabelView(
             data.train, store, seed=seed, collate_fn=data.collate_fn, sample_weight=data.sample_weight
         )
-        self.train_batches = self._sharded(len(data.train), batch_size, seed, full=False)
+        self.train_batches = self._sharded(len(data.train), batch_size, seed, full=False, least=least)
         self._train = self._loader(self._train_view, self.train_batches)
 
     def train(self, epoch: int) -> Loader:
@@ -122,9 +132,9 @@ class RunLoaders:
         shard, step = distributed.shard(length), self.prediction_batch
         return [list(shard[start : start + step]) for start in range(0, len(shard), step)]
 
-    def _sharded(self, length: int, batch_size: int, seed: int, *, full: bool) -> ShardedBatches:
+    def _sharded(self, length: int, batch_size: int, seed: int, *, full: bool, least: int = 2) -> ShardedBatches:
         rank, ranks = distributed.rank(), distributed.world_size()
-        return ShardedBatches(length, batch_size, rank=rank, world_size=ranks, seed=seed, full=full)
+        return ShardedBatches(length, batch_size, rank=rank, world_size=ranks, seed=seed, full=full, least=least)
 
     def _view(self, data: MapStyleDataset, seed: int | None = None) -> LabelView:
         expected = self.store.kind.class_indices

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from noisycorrect.correction.base import Correction, Predictions
 from noisycorrect.correction.part import RunPart, Setup, share_memory
@@ -32,7 +33,8 @@ from noisycorrect.support.checkpoint import check_settings, load_model_state, sa
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modes import TrainingModes
 from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, wrapped
-from noisycorrect.support.rng import seeded
+from noisycorrect.support.rank_rows import RankRows
+from noisycorrect.support.rng import Stream, seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.aside import brought_back, named, put_aside, tidy
 from noisycorrect.training.averaging import RunningAverage
@@ -55,6 +57,14 @@ from noisycorrect.training.optimizer import (
 from noisycorrect.training.records import label_record
 from noisycorrect.training.rehearsal import check_gradient
 from noisycorrect.training.run_data import RunData
+from noisycorrect.training.sharded import (
+    ShardedAverage,
+    check_shardable,
+    optimizer_in_shards,
+    scatter,
+    sharded,
+    whole,
+)
 from noisycorrect.training.trial import try_training
 from noisycorrect.training.weights import check_weighed, digest_of
 
@@ -71,7 +81,9 @@ class Run:
         With a fixed schedule.
     student : nn.Module
         The model in training.
-    average : RunningAverage
+    plain : nn.Module
+        The student; of one in shards, the whole model that predicts, of which each rank has a copy.
+    average : RunningAverage or ShardedAverage
         Of its weights.
     correction : Correction
         The run's own copy of the recipe's.
@@ -101,6 +113,7 @@ class Run:
         num_workers: int,
         class_names: tuple[str, ...] | None = None,
         run_dir: Path | None = None,
+        parallel: str = "ddp",
     ) -> None:
         self.recipe = recipe
         self.schedule = recipe.divided()
@@ -119,15 +132,23 @@ class Run:
             if not unwrap(network).training:
                 network.train()  # loaded, perhaps: what is at rest is known in a model that trains
         own = self.objective.prepare(self.correction.prepare(own, seed), seed)
-        self.student = own.to(engine.device)
+        self.in_shards = parallel == "fsdp" and distributed.world_size() > 1
+        if self.in_shards:
+            check_shardable(recipe, engine.device, engine.precision)
+        self.plain = own.to(engine.device)
+        self.student = sharded(self.plain, engine.device) if self.in_shards else self.plain
         self.modes = TrainingModes(self.student)
-        self.trained = wrapped(self.student, engine.device)
+        self.trained = self.student if self.in_shards else wrapped(self.student, engine.device)
         self.optimizer = make_optimizer(recipe, self.student)
         self._known = KnownParameters(self.student)
         self._callers = {id(parameter): name for name, parameter in model.named_parameters()}
         self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = recipe.rates.scheduler(self.optimizer, self.schedule)
-        self.average = RunningAverage(recipe.average, self.student, self.optimizer)
+        self.average: RunningAverage | ShardedAverage
+        if self.in_shards:
+            self.average = ShardedAverage(recipe.average, self.student, self.plain)
+        else:
+            self.average = RunningAverage(recipe.average, self.student, self.optimizer)
         self.history: list[dict[str, float]] = []
         self.epoch = 0
         self.stopped = False
@@ -141,7 +162,13 @@ class Run:
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
         self.loaders = RunLoaders(
-            data, store, batch_size=recipe.batch_size, seed=seed, num_workers=num_workers, pinned=pinned
+            data,
+            store,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            num_workers=num_workers,
+            pinned=pinned,
+            least=2 if any(isinstance(module, _BatchNorm) for module in self.student.modules()) else 1,
         )
         if recipe.accumulate > 1 and isinstance(data.train, StreamedDataset):
             got, fix = f"accumulate={recipe.accumulate}", "pass a larger batch_size instead"
@@ -157,7 +184,7 @@ class Run:
 
     def _setup(self) -> Setup:
         given = self.store.kind.class_indices
-        standardize = standardize_of(self.student)
+        standardize = standardize_of(self.plain)
         return Setup(
             task=self.task,
             given=None if given is None else torch.tensor(given, device=self.engine.device),
@@ -171,7 +198,17 @@ class Run:
             vectors=lambda: self.vectors,
             neutral=0.0 if standardize is None else standardize.mean,
             folder=None if self.run_dir is None else self.run_dir / MEMORY,
+            draws=self.draws,
         )
+
+    @contextlib.contextmanager
+    def draws(self, batch: Batch | None = None) -> Iterator[None]:
+        """Draw random numbers that are alike on any number of ranks: each row of a batch its own, or any for it whole."""
+        if distributed.world_size() == 1:
+            yield  # what a model draws, too, comes from the one stream that there is
+            return
+        with self._common, contextlib.nullcontext() if batch is None else batch.whole.draws():
+            yield
 
     # ---------------------------------------------------------------- what it is
 
@@ -235,16 +272,16 @@ class Run:
         for name, loader, bad in self.loaders.first():
             with seeded(self.seed, "rehearsal"):
                 for batch in loader:
-                    output = self.engine.rehearse(self.student, batch)
+                    output = self.engine.rehearse(self.plain, batch)
                     check_finite(name, batch, self.task.probs(output))
                     if name == "training":
                         self.vectors = are_vectors(batch.input)
-                        self.health.begin(self.student, batch, output, epoch=self.epoch)
+                        self.health.begin(self.plain, batch, output, epoch=self.epoch)
                         size = self.recipe.batch_size // distributed.world_size()
-                        try_training(self.engine, self.student, batch, size)
-                        check_gradient(self.engine, self.student, batch, self._callers)
+                        try_training(self.engine, self.plain, batch, size)
+                        check_gradient(self.engine, self.plain, batch, self._callers)
                 for batch in bad:
-                    check_finite(name, batch, self.task.probs(self.engine.look(self.student, batch)))
+                    check_finite(name, batch, self.task.probs(self.engine.look(self.plain, batch)))
         self._known.check(self.student)
         self.loaders.check_lengths()
 
@@ -262,8 +299,10 @@ class Run:
         self.modes.apply()
         check_parameters(self.optimizer, self.student)
         set_mode(self.optimizer, training=True)
+        self._common = Stream(self.seed, "training", epoch, 0, device=device)  # as one process would draw
+        place = (epoch, 0) if ranks == 1 else (epoch, distributed.rank() + 1)
         try:
-            with seeded(self.seed, "training", epoch, distributed.rank(), device=device):
+            with seeded(self.seed, "training", *place, device=device):
                 yield self._batches(loader, epoch)
                 self.loss = self._losses.mean()
                 set_mode(self.optimizer, training=False)
@@ -277,7 +316,9 @@ class Run:
         for part in self._parts:
             part.end_epoch()
         self.epoch = epoch + 1
-        self.health.after_epoch(self.student, self.epoch)
+        if isinstance(self.average, ShardedAverage):
+            self.average.gather()
+        self.health.after_epoch(self.plain, self.epoch)
 
     def _batches(self, loader: Any, epoch: int) -> Iterator[Batch]:
         length, generation, accumulated = len(self.loaders.train_batches), self.store.generation, self.recipe.accumulate
@@ -291,8 +332,12 @@ class Run:
             self._weigh(number, batch)  # before the index is on the device, to wait for nothing
             check_weighed(batch, self.task, self.objective)
             batch = self.engine.to_device(batch)
+            if distributed.world_size() > 1:
+                size = len(self.loaders.train_batches.batch(number))
+                batch.rows = RankRows(size, distributed.rank(), distributed.world_size())
             if self.engine.augment is not None:
-                batch.input = self.engine.augment(batch.input)
+                with self.draws(batch):
+                    batch.input = self.engine.augment(batch.input)
             # Ranks exchange gradients once a step.
             waits = isinstance(self.trained, nn.parallel.DistributedDataParallel) and not self._ends
             waiting: Any = self.trained.no_sync() if waits else contextlib.nullcontext()  # type: ignore[operator]
@@ -313,7 +358,10 @@ class Run:
                 batches = self.loaders.train_batches
                 last = min(number + accumulated, len(batches))
                 self._in_step = sum(kind.learnt(batches.batch(n).numpy(), evidence=whole) for n in range(number, last))
-            self._step_share = self._labeled * ranks / max(1, self._in_step)
+            own = self._labeled
+            if self.objective.couples:  # each rank's loss is the batch's, its gradient a part
+                own = kind.learnt(self.loaders.train_batches.batch(number).numpy(), evidence=whole)
+            self._step_share = own * ranks / max(1, self._in_step)
 
     def step(self, loss: Tensor) -> bool:
         """Take one step of the optimizer, or add to the gradient of one; return whether the step was taken.
@@ -480,8 +528,9 @@ class Run:
         if self.run_dir is None:
             return
         self.modes.apply()
+        state = self._state() if distributed.is_main() or self.in_shards else {}  # shards are put together by all
         if distributed.is_main():
-            self._save_state(self.run_dir, {**self._state(), **more})
+            self._save_state(self.run_dir, {**state, **more})
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
 
@@ -505,6 +554,7 @@ class Run:
             "optimizer": optimizer_identity(self.optimizer),
             "precision": str(self.engine.precision),
             "augment": self.engine.augment is not None,
+            **({"parallel": "fsdp"} if self.in_shards else {}),
             **digest_of(self.data.sample_weight),
             **({"ids": self.data.train.digest} if isinstance(self.data.train, StreamedDataset) else {}),
         }
@@ -515,10 +565,10 @@ class Run:
             "epoch": self.epoch,
             "stopped": self.stopped,
             "generation": self.store.generation,
-            "student": unwrap(self.student).state_dict(),
+            "student": whole(unwrap(self.student).state_dict()) if self.in_shards else unwrap(self.student).state_dict(),
             "buffers": persistent_buffers(self.student),
             "aggregate": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole(self.optimizer.state_dict()) if self.in_shards else self.optimizer.state_dict(),
             "groups": names_of_groups(self.optimizer, self.student),
             "trains": [name for name, parameter in self.student.named_parameters() if parameter.requires_grad],
             "scheduler": self.scheduler.state_dict(),
@@ -532,8 +582,11 @@ class Run:
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
         check_settings(content["settings"], self.identity)
-        fit_buffers(self.student, content["student"], content["buffers"])
-        load_model_state(unwrap(self.student), content["student"])
+        fit_buffers(self.plain, content["student"], content["buffers"])
+        load_model_state(unwrap(self.plain), content["student"])
+        if self.in_shards:
+            scatter(self.plain, self.student)
+            content["optimizer"] = optimizer_in_shards(self.optimizer, content["optimizer"])
         self.average.load_state_dict(content["aggregate"])
         for name, parameter in self.student.named_parameters():
             parameter.requires_grad_(name in content["trains"])  # a callback may have thawed layers, or frozen them

@@ -7,6 +7,8 @@ import copy
 import functools
 import os
 import shutil
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
 
 DEFAULT_MOMENTUM = 0.7  # a manifest has one whatever the rule
+SHARED_WITHIN = 10.0  # seconds
 
 
 @contextlib.contextmanager
@@ -44,6 +47,7 @@ def open_run(
     num_workers: int,
     class_names: tuple[str, ...] | None = None,
     run_dir: Path | None,
+    parallel: str = "ddp",
     resume: str | bool,
     restore: Callable[[dict[str, Any]], None],
 ) -> Iterator[Run]:
@@ -63,6 +67,7 @@ def open_run(
         num_workers=num_workers,
         class_names=class_names,
         run_dir=run_dir,
+        parallel=parallel,
     )
     standardized = functools.partial(_standardized, model, recipe, data, num_workers)
     if run_dir is None:
@@ -77,6 +82,7 @@ def open_run(
         )
     with contextlib.ExitStack() as stack:
         _enter(run_dir, stack)
+        _check_shared(run_dir)
         found = checkpoint.exists()
         if resume is False and found:
             raise CheckpointError(
@@ -112,7 +118,7 @@ def _write_details(run_dir: Path, run: Run) -> None:
         run.class_names,
         names("sample_names"),
         names("image_files"),
-        network_record(run.student),
+        network_record(run.plain),
     ).write(run_dir)
 
 
@@ -159,6 +165,35 @@ def _enter(run_dir: Path, stack: contextlib.ExitStack) -> None:
         raise InvalidInputError(
             f"run_dir to be a folder that can be written: {run_dir}", got=str(error), fix="choose another run_dir"
         ) from error
+
+
+def _check_shared(run_dir: Path) -> None:
+    """Raise an InvalidInputError, on all ranks, unless what rank 0 writes is there for every rank."""
+    if distributed.world_size() == 1:
+        return
+    mark = run_dir / f".seen-by-all-{distributed.all_gather_objects(uuid.uuid4().hex)[0]}"
+    distributed.gather_results(lambda: mark.touch() if distributed.is_main() else None)
+    seen = distributed.all_gather_objects(_appears(mark))
+    if distributed.is_main():
+        mark.unlink(missing_ok=True)
+    blind = [str(rank) for rank, sees in enumerate(seen) if not sees]
+    if blind:
+        raise InvalidInputError(
+            "a run_dir on storage that all ranks share",
+            got=f"{run_dir}, where rank {', '.join(blind)} {'does' if len(blind) == 1 else 'do'} not see rank 0's files",
+            fix="pass a folder of a shared file system (NFS, Lustre, a ReadWriteMany volume)",
+        )
+
+
+def _appears(path: Path) -> bool:
+    """Return whether a file appears within seconds: network file systems tell of a new one late."""
+    deadline = time.monotonic() + SHARED_WITHIN
+    while not path.exists():
+        if time.monotonic() > deadline:
+            return False
+        os.listdir(path.parent)
+        time.sleep(0.1)
+    return True
 
 
 def _open_store(folder: Path, engine: Engine, recipe: Recipe, data: RunData, *, resumed: bool) -> SoftLabelStore:

@@ -208,7 +208,7 @@ def test_the_objective_is_the_algorithm(views, monkeypatch):
     objective = started(DivideMix(warmup_epochs=1, ramp_epochs=4, augment=augment), samples, networks, epoch=3)
     drawn = []
 
-    def mixed(values, order, share):
+    def mixed(values, order, share, rows=None):
         drawn.append((order, share))
         return mix(values, order, share)
 

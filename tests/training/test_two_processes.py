@@ -1,15 +1,21 @@
-"""Two ranks do what one does: same labels, same weights."""
+"""Two ranks do what one does: same labels, same weights, whatever the recipe, augmented or not."""
+
+import functools
 
 import pytest
 import torch
 from spawn import run_processes
 from tiny_runs import ONLINE, QUIET, Kill
 from torch import nn
+from torch.utils.data import Dataset
 
 from noisycorrect import RECIPES, NeighborCorrection, OnlineCorrection, Schedule, SelfCorrector, SoftLabelStore
+from noisycorrect.classification.methods import CoTeaching, DivideMix
+from noisycorrect.correction.cross_fitting import CrossFitting
+from noisycorrect.objective import EarlyLearning
 from noisycorrect.support.errors import InvalidInputError
 
-LENGTHS = Schedule(init_epochs=3, cycles=2, cycle_epochs=2)
+LENGTHS = Schedule(init_epochs=2, cycles=2, cycle_epochs=1)
 PAPER = RECIPES["paper"].replace(schedule=LENGTHS)
 COUNT, CLASSES = 61, 3  # 61 = 5 batches of 12 and one sample over: ranks of different sizes
 
@@ -21,6 +27,25 @@ def data(unlabeled=0):
     return inputs.double(), torch.where(torch.arange(COUNT) < COUNT - unlabeled, labels, -1)
 
 
+class Jittered(Dataset):
+    """Samples that change from one reading to the next."""
+
+    def __init__(self, inputs, labels):
+        self.inputs, self.labels = inputs, labels
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        return self.inputs[index] + 0.3 * torch.randn(4, dtype=torch.float64), int(self.labels[index])
+
+
+def noisy(inputs):
+    """Augment a batch: a number a row, a number a value, one for all."""
+    scale = 1 + 0.2 * torch.rand(len(inputs), 1, dtype=inputs.dtype)
+    return nn.functional.dropout(inputs, 0.2) * scale + 0.1 * torch.randn_like(inputs) + 0.1 * torch.rand(1)
+
+
 def network(norm):
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -28,14 +53,17 @@ def network(norm):
         return nn.Sequential(nn.Linear(4, 8), middle, nn.Tanh(), nn.Linear(8, CLASSES))
 
 
-def fit(run_dir, norm=False, fail_after=None, unlabeled=0, recipe=PAPER):
+def fit(
+    run_dir, *, norm=False, fail_after=None, unlabeled=0, recipe=PAPER, augment=None, workers=0, jitter=False, batch=12
+):
     inputs, labels = data(unlabeled)
     corrector = SelfCorrector(
-        network(norm).double(), num_classes=CLASSES, recipe=recipe, lr=0.1, batch_size=12, run_dir=run_dir,
-        callbacks=[QUIET, Kill(fail_after)],
+        network(norm).double(), num_classes=CLASSES, recipe=recipe, lr=0.1, batch_size=batch, run_dir=run_dir,
+        callbacks=[QUIET, Kill(fail_after)], augment=augment, num_workers=workers,
     )  # fmt: skip
+    train = Jittered(inputs, labels) if jitter else (inputs, labels)
     try:
-        result = corrector.fit((inputs, labels), (inputs, labels), clean_labels=labels)
+        result = corrector.fit(train, (inputs, labels), clean_labels=labels, canonical=(inputs, labels))
     except KeyboardInterrupt:
         return None
     history = [{key: value for key, value in record.items() if key != "seconds"} for record in result.history]
@@ -49,49 +77,89 @@ def assert_close(one, other):
         assert first == pytest.approx(second, rel=1e-6, abs=1e-7, nan_ok=True)
 
 
-def test_two_ranks_equal_one(tmp_path):
-    alone = fit(tmp_path / "alone", unlabeled=20)
-    both = run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20)
-    for rank in both:
-        assert_close(rank, alone)
-    store = SoftLabelStore.open(tmp_path / "both" / "labels")
-    assert store.generations == (0, 1, 2)
-    assert not list((tmp_path / "both" / "labels").glob("*.part"))
+def short(name, **parts):
+    """Return a published recipe for two epochs."""
+    return RECIPES[name].replace(epochs=2, **parts)
 
 
-def test_two_ranks_gather_the_evidence_of_one(tmp_path):
-    correction = OnlineCorrection(input_dropout=0.0)  # each rank would drop others
-    recipe = ONLINE.replace(schedule=LENGTHS, correction=correction)
-    alone = fit(tmp_path / "alone", unlabeled=20, recipe=recipe)
-    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, recipe):
-        assert_close(rank, alone)
+PUBLISHED = {
+    **{name: {} for name in ("swa", "ema", "ls", "bootstrap-hard", "elr", "mixup", "sop", "gce", "sce", "forward")},
+    "coteaching": {"objective": CoTeaching(noise_rate=0.3, warmup_epochs=1)},
+    "dividemix": {"objective": DivideMix(augment=noisy, confidence_penalty=True)},
+}
+ROBUST = RECIPES["robust"].replace(schedule=LENGTHS, correction=NeighborCorrection(neighbors=7))
+TWO_VIEWS = ONLINE.replace(
+    schedule=LENGTHS, objective=EarlyLearning(consistency=0.5, strong_augment=noisy), correction=OnlineCorrection()
+)
+EQUAL = {
+    "paper": {"unlabeled": 20},
+    "evidence of every step, inputs dropped": {
+        "unlabeled": 20,
+        "recipe": ONLINE.replace(schedule=LENGTHS, correction=OnlineCorrection()),
+    },
+    "neighbors": {"unlabeled": 20, "recipe": ROBUST},
+    "neighbors, augmented": {"unlabeled": 20, "recipe": ROBUST, "augment": noisy},
+    "two views": {"recipe": TWO_VIEWS, "augment": noisy},
+    "cross-fitting": {"recipe": ONLINE.replace(schedule=LENGTHS, correction=CrossFitting())},
+    "augmented as it is read": {"jitter": True},
+    "augmented by workers": {"jitter": True, "workers": 2},
+    "a last batch of one a rank": {"batch": 59},
+    **{name: {"recipe": short(name, **parts), "augment": noisy} for name, parts in PUBLISHED.items()},
+    "dividemix, unlabeled": {"recipe": short("dividemix"), "unlabeled": 20},
+}
+RESUMED = {"stop": {"norm": True, "fail_after": 6}, "go on": {"norm": True}}
 
 
-def test_two_ranks_have_the_neighbors_and_the_doubt_of_one(tmp_path):
-    recipe = RECIPES["robust"].replace(schedule=LENGTHS, correction=NeighborCorrection(neighbors=7))
-    alone = fit(tmp_path / "alone", unlabeled=20, recipe=recipe)
-    for rank in run_processes(fit, 2, tmp_path, tmp_path / "both", False, None, 20, recipe):
-        assert_close(rank, alone)
-        assert rank[2][-1]["expected_rate"] == alone[2][-1]["expected_rate"] > 0.02
-
-
-def test_two_ranks_with_batchnorm_agree_with_each_other_and_resume(tmp_path):
-    whole = run_processes(fit, 2, tmp_path, tmp_path / "whole", True)
-    assert_close(*whole)
-    assert run_processes(fit, 2, tmp_path, tmp_path / "stopped", True, 6) == [None, None]
-    resumed = run_processes(fit, 2, tmp_path, tmp_path / "stopped", True)
-    for rank, reference in zip(resumed, whole, strict=True):
-        assert_close(rank, reference)
-
-
-def without_folder():
+def everything(folder):
+    """Run all cases in one process group: starting processes takes longer than a run."""
+    found = {name: fit(folder / name, **settings) for name, settings in EQUAL.items()}
+    found["whole"] = fit(folder / "whole", norm=True)
+    found["stopped"] = fit(folder / "stopped", norm=True, fail_after=3)
+    found["resumed"] = fit(folder / "stopped", norm=True)
+    found["stopped on two"] = fit(folder / "fewer", recipe=ROBUST, augment=noisy, fail_after=3)
     with pytest.raises(InvalidInputError, match="a run_dir; got None"):
         fit(None)
-    return True
+    return found
 
 
-def test_ranks_need_a_common_folder(tmp_path):
-    assert run_processes(without_folder, 2, tmp_path) == [True, True]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def both(folder):
+    return run_processes(everything, 2, folder, folder, timeout=300)
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_two_ranks_equal_one(name, both, tmp_path):
+    alone = fit(tmp_path / "alone", **EQUAL[name])
+    for rank in both:
+        assert_close(rank[name], alone)
+
+
+def test_two_ranks_expect_the_rate_of_one(both):
+    assert both[0]["neighbors"][2][-1]["expected_rate"] > 0.02
+
+
+def test_the_store_of_two_ranks_is_whole(both, folder):
+    store = SoftLabelStore.open(folder / "paper" / "labels")
+    assert store.generations == (0, 1, 2)
+    assert not list((folder / "paper" / "labels").glob("*.part"))
+
+
+def test_two_ranks_with_batchnorm_agree_with_each_other_and_resume(both):
+    assert_close(*(rank["whole"] for rank in both))
+    for rank in both:
+        assert rank["stopped"] is None
+        assert_close(rank["resumed"], both[0]["whole"])
+
+
+def test_a_run_of_two_ranks_goes_on_with_one(both, folder, tmp_path):
+    settings = {"recipe": ROBUST, "augment": noisy}
+    assert both[0]["stopped on two"] is None
+    assert_close(fit(folder / "fewer", **settings), fit(tmp_path / "whole", **settings))
 
 
 def test_torchrun_without_a_process_group_is_refused(monkeypatch):

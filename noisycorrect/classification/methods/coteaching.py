@@ -71,7 +71,7 @@ class CoTeaching(TwinObjective):
 
     A network fits right labels before wrong ones, so samples of small loss are likely right; letting the other network
     choose keeps an early mistake from confirming itself. The share of the batch that is left is
-    :func:`remember_rate`. Trains on the given labels; with several ranks each chooses within its part of the batch.
+    :func:`remember_rate`. Trains on the given labels.
     Compute: twice that of cross-entropy, because the losses of all samples are needed and both networks learn.
 
     Parameters
@@ -97,6 +97,8 @@ class CoTeaching(TwinObjective):
     >>> result.model(inputs).shape, result.sample_passes == 4 * 64 * 6
     (torch.Size([64, 2]), True)
     """
+
+    couples = True
 
     def __init__(self, noise_rate: float | None = None, warmup_epochs: int = 10) -> None:
         self.noise_rate = (
@@ -132,7 +134,13 @@ class CoTeaching(TwinObjective):
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         given = batch.given.long().expand(2, -1)
         losses = F.cross_entropy(wide.flatten(0, 1), given.flatten(), reduction="none").reshape(2, -1)
-        return exchange_loss(losses, max(1, round(self._kept_share * len(batch))))
+        rows = batch.whole
+        keep = max(1, round(self._kept_share * rows.size))
+        if rows.ranks == 1:
+            return exchange_loss(losses, keep)
+        smallest = rows.gathered(losses.T).T.argsort(dim=1, stable=True)[:, :keep]
+        chosen = torch.zeros(2, rows.size, device=losses.device).scatter_(1, smallest.flip(0), 1.0)
+        return rows.total((losses * rows.of(chosen.T).T).sum() / keep)
 
 
 register_method(

@@ -24,6 +24,7 @@ from noisycorrect.outputs import soft_cross_entropy
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
+from noisycorrect.support.rank_rows import RankRows
 from noisycorrect.support.rng import derived_seed
 
 PAPER_EPOCHS, PAPER_WARMUP_EPOCHS, PAPER_RAMP_EPOCHS = 300, 10, 16  # on CIFAR-10
@@ -135,7 +136,7 @@ def guessed_labels(given: Tensor, probs: Tensor, clean: Tensor, threshold: float
     return sharpen(chosen.flatten(0, 1), temperature).reshape(chosen.shape)
 
 
-def mix(values: Tensor, order: Tensor, share: Tensor) -> Tensor:
+def mix(values: Tensor, order: Tensor, share: Tensor, rows: RankRows | None = None) -> Tensor:
     r"""Return :math:`\lambda v_i + (1 - \lambda) v_{order(i)}` (mixup; Li et al. 2020, Eq. 7-8).
 
     Parameters
@@ -143,9 +144,11 @@ def mix(values: Tensor, order: Tensor, share: Tensor) -> Tensor:
     values : Tensor, shape (N, ...), floating
         Inputs or labels.
     order : Tensor, shape (N,), int64
-        Partner of each row.
+        Partner of each row, in the whole batch.
     share : Tensor, shape (N,)
         Lambda, in [0, 1].
+    rows : RankRows, optional
+        Which rows of a batch over several ranks `values` has; of several views, one after the other. Default: all.
 
     Examples
     --------
@@ -154,10 +157,13 @@ def mix(values: Tensor, order: Tensor, share: Tensor) -> Tensor:
             [5.0000]])
     """
     own = share.to(values.dtype).reshape(-1, *[1] * (values.dim() - 1))
-    return own * values + (1 - own) * values[order]
+    others = values[order] if rows is None else rows.exchanged(values, order, views=len(order) // rows.size)
+    return own * values + (1 - own) * others
 
 
-def semi_supervised_loss(logits: Tensor, targets: Tensor, labeled: Tensor, weight: float) -> Tensor:
+def semi_supervised_loss(
+    logits: Tensor, targets: Tensor, labeled: Tensor, weight: float, rows: RankRows | None = None
+) -> Tensor:
     r"""Return :math:`L_X + \lambda_u L_U + L_{reg}` of one network (Li et al. 2020, Eq. 9-12).
 
     :math:`L_X` is the mean cross-entropy of the labelled samples (Eq. 9), :math:`L_U` the mean squared error of the
@@ -175,6 +181,8 @@ def semi_supervised_loss(logits: Tensor, targets: Tensor, labeled: Tensor, weigh
         Which samples count as labelled; either kind may be missing.
     weight : float
         :math:`\lambda_u` at this time.
+    rows : RankRows, optional
+        Which rows of a batch over several ranks these are; what is returned is the whole batch's. Default: all.
 
     Returns
     -------
@@ -188,10 +196,13 @@ def semi_supervised_loss(logits: Tensor, targets: Tensor, labeled: Tensor, weigh
     """
     log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
     probs = log_probs.exp()
-    supervised = -(targets * log_probs).sum(1)[labeled].sum() / labeled.sum().clamp(min=1)
-    squared = (probs - targets).square().mean(1)[~labeled].sum() / (~labeled).sum().clamp(min=1)
+    total = RankRows(len(logits)).total if rows is None else rows.total
+    supervised = total(-(targets * log_probs).sum(1)[labeled].sum()) / total(labeled.sum()).clamp(min=1)
+    squared = total((probs - targets).square().mean(1)[~labeled].sum()) / total((~labeled).sum()).clamp(min=1)
     classes = logits.shape[1]
-    uniform = -(probs.mean(0).clamp(min=torch.finfo(probs.dtype).tiny).log().mean() + math.log(classes))
+    count = len(probs) if rows is None else len(probs) // len(rows.own) * rows.size  # of several views
+    mean = probs.mean(0) if count == len(probs) else total(probs.sum(0)) / count
+    uniform = -(mean.clamp(min=torch.finfo(probs.dtype).tiny).log().mean() + math.log(classes))
     return supervised + weight * squared + uniform
 
 
@@ -274,6 +285,8 @@ class DivideMix(TwinObjective):
         self.augment = augment
         self.views = 1 if augment is None else 2
 
+    couples = True
+
     def warmup(self, epochs: int) -> int:
         """Return the warm-up epochs of a run of so many."""
         share = PAPER_WARMUP_EPOCHS / PAPER_EPOCHS
@@ -329,26 +342,32 @@ class DivideMix(TwinObjective):
         """Return the sum of both networks' losses: cross-entropy in the warm-up, then MixMatch's."""
         targets = one_hot(batch.given.long(), self.setup.task.num_classes)
         if self._epoch < self.warmup(self.setup.epochs):
-            return self._warmup_loss(self.setup.task.forward(model, batch), targets)
+            return self._warmup_loss(self.setup.task.forward(model, batch), targets, batch.whole)
         inputs = _mixable(batch.input, model)
-        views = [inputs] if self.augment is None else [inputs, self.augment(inputs)]
+        with self.setup.draws(batch):
+            views = [inputs] if self.augment is None else [inputs, self.augment(inputs)]
         clean = self.clean_probs[batch.index].T
         probs = self._predictions(twin_networks(model), batch, views)
         labels = guessed_labels(targets, probs, clean, self.threshold, self.temperature)
         labels, labeled = labels.repeat(1, len(views), 1), (clean >= self.threshold).repeat(1, len(views))
-        mixed = [self._mixup(torch.cat(views), own) for own in labels]
+        rows = batch.whole
+        mixed = [self._mixup(torch.cat(views), own, rows) for own in labels]
         pair = InputPair(mixed[0][0], mixed[1][0])
         logits = self.setup.task.forward(model, dataclasses.replace(batch, input=pair))
         weight = self.unlabeled_weight(self._epoch, self.setup.epochs)
-        losses = [semi_supervised_loss(logits[k], mixed[k][1], labeled[k], weight) for k in range(self.networks)]
+        losses = [semi_supervised_loss(logits[k], mixed[k][1], labeled[k], weight, rows) for k in range(self.networks)]
         return torch.stack(losses).sum()
 
-    def _warmup_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _warmup_loss(self, logits: Tensor, targets: Tensor, rows: RankRows) -> Tensor:
         total = torch.stack([soft_cross_entropy(own, targets) for own in logits]).sum()
-        if not self.confidence_penalty:
-            return total
-        log_probs = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=2)
-        return total + (log_probs.exp() * log_probs).sum(2).mean(1).sum()
+        if rows.ranks > 1:  # from a mean over this rank's labels to its part of that over all
+            labeled = (targets.sum(1) > 0).sum()
+            total = total * labeled / rows.total(labeled).clamp(min=1)
+        if self.confidence_penalty:
+            log_probs = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=2)
+            own = (log_probs.exp() * log_probs).sum(2).mean(1).sum()
+            total = total + own * (len(targets) / rows.size)
+        return rows.total(total)
 
     @torch.no_grad()
     def _predictions(self, twin: TwinNetworks, batch: Batch, views: list[Tensor]) -> Tensor:
@@ -363,12 +382,15 @@ class DivideMix(TwinObjective):
         torch.clear_autocast_cache()
         return torch.stack(probs)
 
-    def _mixup(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        concentration = torch.full((len(inputs),), self.alpha, device=inputs.device, dtype=torch.float32)
-        share = torch.distributions.Beta(concentration, concentration).sample()
+    def _mixup(self, inputs: Tensor, labels: Tensor, rows: RankRows) -> tuple[Tensor, Tensor]:
+        size = self.views * rows.size
+        with self.setup.draws():
+            concentration = torch.full((size,), self.alpha, device=inputs.device, dtype=torch.float32)
+            share = torch.distributions.Beta(concentration, concentration).sample()
+            order = torch.randperm(size, device=inputs.device)
         share = torch.maximum(share, 1 - share)  # Eq. 6: a sample stays nearer to itself, and so labelled or not
-        order = torch.randperm(len(inputs), device=inputs.device)
-        return mix(inputs, order, share), mix(labels, order, share)
+        share = rows.of(share, views=self.views)
+        return mix(inputs, order, share, rows), mix(labels, order, share, rows)
 
 
 def _mixable(inputs: Any, model: nn.Module) -> Tensor:

@@ -18,9 +18,10 @@ from noisycorrect.objective import Objective
 from noisycorrect.outputs import soft_cross_entropy
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.rank_rows import RankRows
 
 
-def mix(value: Any, partner: Tensor, weight: float) -> Any:
+def mix(value: Any, partner: Tensor, weight: float, rows: RankRows | None = None) -> Any:
     r"""Return :math:`\lambda x_i + (1 - \lambda) x_j` (Zhang et al. 2018, "mixup", sec. 2).
 
     Parameters
@@ -28,9 +29,11 @@ def mix(value: Any, partner: Tensor, weight: float) -> Any:
     value : Tensor, or tensors in tuples, lists and dicts
         Floating, (B, ...) each.
     partner : Tensor, shape (B,), int64
-        j of each i.
+        j of each i, in the whole batch.
     weight : float
         :math:`\lambda`, in [0, 1].
+    rows : RankRows, optional
+        Which rows of the whole batch `value` has. Default: all.
 
     Returns
     -------
@@ -55,7 +58,8 @@ def mix(value: Any, partner: Tensor, weight: float) -> Any:
                 got=str(tensor.dtype),
                 fix="convert images to float, or choose another objective for tokens",
             )
-        return weight * tensor + (1 - weight) * tensor[partner]
+        other = tensor[partner] if rows is None else rows.exchanged(tensor, partner)
+        return weight * tensor + (1 - weight) * other
 
     return map_tensors(value, combine)
 
@@ -95,10 +99,12 @@ class Mixup(Objective):
     def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the cross-entropy of a mixed batch to its mixed labels."""
         task = classification_task(self.setup)
-        weight = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
-        partner = torch.randperm(len(batch)).to(batch.index.device)
-        targets = mix(task.targets(batch), partner, weight)
-        mixed = dataclasses.replace(batch, input=mix(batch.input, partner, weight))
+        rows = batch.whole
+        with self.setup.draws():
+            weight = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
+            partner = torch.randperm(rows.size).to(batch.index.device)
+        targets = mix(task.targets(batch), partner, weight, rows)
+        mixed = dataclasses.replace(batch, input=mix(batch.input, partner, weight, rows))
         return soft_cross_entropy(task.forward(model, mixed), targets)
 
 
