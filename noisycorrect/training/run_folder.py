@@ -24,7 +24,7 @@ from noisycorrect.saved.networks import network_record
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect.support.files import locked
+from noisycorrect.support.locks import locked
 from noisycorrect.support.log import logger
 from noisycorrect.support.modules import copied, unwrap
 from noisycorrect.training.engine import Engine

@@ -25,7 +25,7 @@ from noisycorrect import (
 from noisycorrect.classification.methods.targets import LabelSmoothing
 from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, RunInUseError, StoreError
-from noisycorrect.support.files import locked
+from noisycorrect.support.locks import locked
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.run import Run
 
