@@ -147,7 +147,7 @@ class SelfCorrector:
         self.seed = whole_number("seed", seed, least=0)
         named = getattr(self.task, "class_names", None) if class_names is None else class_names
         self.class_names = checked_class_names(named, self.task.num_classes)
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.run_dir = None if run_dir is None else Path(run_dir).absolute()  # wherever the process goes from here
         self.callbacks = Callbacks(callbacks)
 
     def fit(
@@ -189,8 +189,10 @@ class SelfCorrector:
         clean_labels, val_clean_labels : array-like of int, optional
             True labels, for measuring only: the history then says how good refined labels and model are against them.
             For masks `clean_labels` is a sequence of masks, and `val` should have clean ones.
-        resume : {"auto", True, False}
-            Go on from the checkpoint in `run_dir`: if there is one; it must be there; it must not be there.
+        resume : {"auto", True, False, "last-whole"}
+            Go on from the checkpoint in `run_dir`: if there is one; it must be there; it must not be there; or, where a
+            file was damaged, from the last checkpoint that is whole together with its labels: this one or the last of
+            the cycle before. Nothing goes back by itself: a damage is an error that names the file.
 
         Returns
         -------

@@ -39,7 +39,7 @@ class ReadableLabels:
         if writable:
             self._hold()
             self._manifest = Manifest.load(self.folder)
-        self._kind = self._load_given()
+        self._kind = self.load_given()
         self._readers: dict[int, GenerationReader] = {}
         # Workers hold a copy of this object but share this tensor, by fork or by torch's own pickling.
         self._published = torch.tensor([self._manifest.revision])
@@ -48,8 +48,21 @@ class ReadableLabels:
         if reader is not None:
             reader.check_whole(self.kind.check_predictions, limit=SMALL)
 
-    def _load_given(self) -> LabelKind:
-        """Return the given labels; of a small file every bit is checked."""
+    @classmethod
+    def unopened(cls, folder: str | os.PathLike[str], manifest: Manifest) -> ReadableLabels:
+        """Return a store of which nothing has been read but its manifest: for whoever looks for damages."""
+        self = cls.__new__(cls)
+        self.folder, self.writable, self._manifest, self._readers = Path(folder).absolute(), False, manifest, {}
+        return self
+
+    def load_given(self, *, whole: bool = False) -> LabelKind:
+        """Return the given labels; of a small file, or of the `whole` one, every bit is checked.
+
+        Raises
+        ------
+        StoreError
+            If they are damaged, or another store's.
+        """
         path, manifest = self.folder / GIVEN, self._manifest
         kind, proof = KINDS[manifest.kind], manifest.proofs.get(GIVEN)
         try:
@@ -59,7 +72,7 @@ class ReadableLabels:
                 if proof is not None and contents_digest(file, without=kind.on_disk) != proof.contents:
                     raise OSError("what its digest in the manifest does not fit")
                 given = kind.load(file, manifest.num_classes, frame=manifest.frame)
-            if proof is not None and path.stat().st_size <= SMALL and file_digest(path) != proof.file:
+            if proof is not None and (whole or path.stat().st_size <= SMALL) and file_digest(path) != proof.file:
                 raise OSError("bytes that its digest in the manifest does not fit")
         except DAMAGED as error:
             fix = (
@@ -278,15 +291,14 @@ class ReadableLabels:
                     got=str(number),
                     fix="keep more generations (keep=None keeps all), or ask for a later one",
                 )
-            path = self._path(number)
-            self._readers[number] = GenerationReader(
-                path,
-                self._header(number),
-                self.codec,
-                self._manifest.proofs.get(path.name),
-                dimensions=self.kind.predictions.count(",") + 1,
-            )
+            self._readers[number] = self.reader(number)
         return self._readers[number]
+
+    def reader(self, number: int) -> GenerationReader:
+        """Return a new reader of a generation's file."""
+        path, dimensions = self._path(number), KINDS[self._manifest.kind].predictions.count(",") + 1
+        proof = self._manifest.proofs.get(path.name)
+        return GenerationReader(path, self._header(number), self.codec, proof, dimensions=dimensions)
 
     def _reader_or_raise(self, generation: int | None) -> GenerationReader:
         reader = self._reader(self.generation if generation is None else generation)

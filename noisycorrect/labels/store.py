@@ -180,7 +180,10 @@ class SoftLabelStore(ReadableLabels):
         0
         """
         store = cls(folder, writable=True, opened_at=generation)
-        store.rollback(generation)
+        if generation != store.generation:  # by this process alone: not rollback, for which ranks wait for each other
+            kept = tuple(number for number in store._manifest.generations if number <= generation)
+            store._replace_manifest(current=generation, generations=kept)
+            store._reload()
         return store
 
     @classmethod

@@ -24,7 +24,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.details import CHECKPOINT, HISTORY
-from noisycorrect.saved.runs import write_history
+from noisycorrect.saved.runs import checked_history, write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
@@ -32,6 +32,7 @@ from noisycorrect.support.modules import copied, unwrap, wrapped
 from noisycorrect.support.rng import seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.averaging import RunningAverage
+from noisycorrect.training.checkpoints import check_network, check_weights_of, keep_previous, network_identity
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.features import WIDE, features_of, projection
 from noisycorrect.training.health import RunHealth
@@ -115,6 +116,7 @@ class Run:
         self._published: Metrics | None = None  # at the cycle's end that was last
         self._recorded_as_last = False
         self._clock = time.perf_counter()
+        self._saved: int | None = None  # generation of the labels of the last checkpoint
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
         self.loaders = RunLoaders(
@@ -419,7 +421,9 @@ class Run:
         if self.run_dir is None:
             return
         if distributed.is_main():
+            keep_previous(self.run_dir, self._saved, self.store.generation)
             save_checkpoint(self.run_dir / CHECKPOINT, {**self._state(), **more})
+            self._saved = self.store.generation
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
 
@@ -434,11 +438,13 @@ class Run:
             "optimizer": optimizer_identity(self.optimizer),
             "precision": str(self.engine.precision),
             "augment": self.engine.augment is not None,
+            "network": network_identity(self.student),
             **digest_of(self.data.sample_weight),
         }
 
     def _state(self) -> dict[str, Any]:
         return {
+            "run": self.store.run,
             "settings": self.identity,
             "epoch": self.epoch,
             "stopped": self.stopped,
@@ -456,15 +462,21 @@ class Run:
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
-        check_settings(content["settings"], self.identity)
+        saved, own = ({**settings} for settings in (content["settings"], self.identity))
+        check_network(saved.pop("network", None), own.pop("network"))
+        check_settings(saved, own)
         load_model_state(unwrap(self.student), content["student"])
+        check_weights_of(unwrap(self.student), content["student"])
         self.average.load_state_dict(content["aggregate"])
         load_optimizer_state(self.optimizer, content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         self.engine.scaler.load_state_dict(content["scaler"])
         self.correction.load_state_dict(content["correction"])
         self.objective.load_state_dict(content["objective"])
-        self.history, self.loss = content["history"], content["loss"]
-        self.epoch, self.stopped = content["epoch"], content["stopped"]
+        self.history, self.loss = checked_history(content["history"]), content["loss"]
+        self.epoch, self.stopped = int(content["epoch"]), bool(content["stopped"])
+        self._saved = int(content["generation"])
         # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
-        self.store.rollback(content["generation"])
+        self.store.rollback(self._saved)
+        if self.run_dir is not None and distributed.is_main():
+            write_history(self.run_dir / HISTORY, self.history)  # it may have died between the two
