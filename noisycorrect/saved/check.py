@@ -113,7 +113,10 @@ def _inside(folder: Path, prefix: str) -> tuple[list[Finding], list[str]]:
         if details is not None:
             _tried(findings, f"{prefix}{name}", what, lambda name=name: details.check_file(folder, name))
     if HISTORY not in files and (folder / HISTORY).exists():
-        _tried(findings, f"{prefix}{HISTORY}", "history", lambda: read_history(folder))
+        history = _tried(findings, f"{prefix}{HISTORY}", "history", lambda: read_history(folder))
+        state = states.get(CHECKPOINT)
+        if history is not None and state is not None and repr(history) != repr(state.history):
+            findings[-1] = Finding(f"{prefix}{HISTORY}", "history", DAMAGED, "not that of the checkpoint")
     if (folder / TORCH).exists() and TORCH not in files:
         _tried(findings, f"{prefix}{TORCH}", "weights", lambda: load_checkpoint(folder / TORCH))
         _placed(findings, folder / TORCH, None)

@@ -15,7 +15,7 @@ from noisycorrect.review.session import has_items
 from noisycorrect.review.session.items import read_header
 from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, Details
 from noisycorrect.saved.networks import built_network, dressed, network_record
-from noisycorrect.saved.runs import check_same_run, read_history, run_state, write_history
+from noisycorrect.saved.runs import check_not_older, check_same_run, read_history, run_state, write_history
 from noisycorrect.saved.weights import TORCH, read_weights, write_weights
 from noisycorrect.support.checkpoint import load_model_state
 from noisycorrect.support.checksums import file_digest
@@ -81,6 +81,7 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
     if (folder / CHECKPOINT).exists():
         found = run_state(folder)
         state, history, generation, run = found.weights, found.history, found.generation, found.run
+        check_not_older(folder, history)
         passes = int(history[-1]["sample_passes"]) if history else 0
     elif (folder / weights).exists() or (details is not None and details.weights is not None):
         if details is not None:

@@ -98,6 +98,28 @@ def check_same_run(
         raise CheckpointError(f"a checkpoint that belongs to the labels in {folder}", got=got, fix=fix)
 
 
+def check_not_older(folder: Path, history: list[dict[str, float]]) -> None:
+    """Raise a CheckpointError if ``history.json`` has gone on after a checkpoint's history: the checkpoint is older.
+
+    The file is written after the checkpoint, so a run that dies between the two leaves a shorter one, never a longer
+    one. One that cannot be read says nothing: it is written anew when the run is resumed.
+    """
+    try:
+        rows = _records(read_history(folder))
+    except CheckpointError:
+        return
+    own = _records(history)
+    if len(rows) > len(own) and rows[: len(own)] == own:
+        got = f"one after {len(own)} cycles; {HISTORY} knows {len(rows)}"
+        fix = f"restore both from one copy; or, to go on from this older checkpoint, delete {HISTORY}"
+        raise CheckpointError(f"the last checkpoint of the run in {folder}", got=got, fix=fix)
+
+
+def _records(history: list[dict[str, float]]) -> list[dict[str, float | None]]:
+    """Return records as JSON has them: no NaN."""
+    return [{key: None if value != value else value for key, value in record.items()} for record in history]
+
+
 def checked_history(history: Any) -> list[dict[str, float]]:
     """Return a history, or raise a TypeError if it is no list of records of numbers.
 
@@ -153,8 +175,7 @@ def write_history(path: Path, history: list[dict[str, Any]]) -> None:
     CheckpointError
         If it cannot be written; the old file is untouched.
     """
-    rows = [{key: None if value != value else value for key, value in record.items()} for record in history]
     try:
-        write_json(path, rows)
+        write_json(path, _records(history))
     except OSError as error:
         raise CheckpointError(f"to write {path}", got=str(error), fix="free space and resume") from error

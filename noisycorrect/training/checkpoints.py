@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from noisycorrect.labels.inspection import inspect_store
 from noisycorrect.labels.reading import GIVEN
 from noisycorrect.labels.store import SoftLabelStore
-from noisycorrect.saved.details import CHECKPOINT, LABELS, PREVIOUS
+from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, PREVIOUS
 from noisycorrect.saved.runs import run_state
 from noisycorrect.support.errors import CheckpointError, NoisyCorrectError
 from noisycorrect.support.files import aside, publish
@@ -180,6 +180,7 @@ def last_whole(run_dir: Path, given: Any) -> str | None:
     if name == PREVIOUS:
         if (run_dir / CHECKPOINT).exists():
             (run_dir / CHECKPOINT).replace(run_dir / DAMAGED)
+        (run_dir / HISTORY).unlink(missing_ok=True)  # it tells of what is to be done again
         (run_dir / PREVIOUS).replace(run_dir / CHECKPOINT)
         done.append(f"gone back to epoch {state.epoch}")
     if state.generation != store.current:

@@ -24,7 +24,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.details import CHECKPOINT, HISTORY
-from noisycorrect.saved.runs import checked_history, write_history
+from noisycorrect.saved.runs import check_not_older, checked_history, write_history
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
@@ -474,6 +474,8 @@ class Run:
         self.correction.load_state_dict(content["correction"])
         self.objective.load_state_dict(content["objective"])
         self.history, self.loss = checked_history(content["history"]), content["loss"]
+        if self.run_dir is not None:
+            check_not_older(self.run_dir, self.history)
         self.epoch, self.stopped = int(content["epoch"]), bool(content["stopped"])
         self._saved = int(content["generation"])
         # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
