@@ -103,7 +103,7 @@ class Faults:
             tally.trials += 1
             suffered.append(fault)
             outcomes = FAULTS[fault](self, work, folder, seconds, attempt)
-            self._judge(tally, fault, outcomes)
+            self._judge(tally, fault, outcomes, work)
             self._look(tally, folder)
             if any(outcome.state == "done" for outcome in outcomes):
                 break
@@ -121,18 +121,18 @@ class Faults:
         for meeting in self.folder.glob(f"{folder.name}.meeting-*"):
             meeting.unlink(missing_ok=True)
 
-    def _judge(self, tally: Tally, fault: str, outcomes: list[Outcome]) -> None:
+    def _judge(self, tally: Tally, fault: str, outcomes: list[Outcome], work: Work) -> None:
         """Count how the disturbed processes ended."""
         tally.struck += any(outcome.state != "done" for outcome in outcomes)
         for outcome in outcomes:
             if outcome.state == "refused":
                 tally.refused += 1
-                if not outcome.clear and "rank" not in outcome.error:
+                if not outcome.clear and not outcome.error.startswith("NoisyCorrectError: rank"):
                     tally.unclear += 1
                     tally.note(f"{fault}: {outcome.error}")
             elif outcome.state == "raised":
                 tally.raised += 1
-                if not _expected(fault, outcome):
+                if not _expected(fault, outcome, work):
                     tally.unclear += 1
                     tally.note(f"{fault}: {outcome.error} {outcome.where[-400:]}")
             elif outcome.state == "died":
@@ -179,8 +179,10 @@ def _child(
     return Child(fit, before)
 
 
-def _expected(fault: str, outcome: Outcome) -> bool:
+def _expected(fault: str, outcome: Outcome, work: Work) -> bool:
     """Return whether an error that is none of ours is what the fault had to lead to."""
+    if work.ranks > 1 and "gloo" in outcome.error:
+        return True  # the other rank is gone, and can say nothing more
     if fault == "interrupt":
         return outcome.error.startswith("KeyboardInterrupt")
     if fault == "memory":

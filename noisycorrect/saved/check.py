@@ -106,7 +106,7 @@ def _inside(folder: Path, prefix: str) -> tuple[list[Finding], list[str]]:
             state = _tried(findings, f"{prefix}{name}", what, lambda name=name: run_state(folder, name))
             if state is not None:
                 states[name] = state
-                _placed(findings, folder / name, _strange(state, store))
+                _placed(findings, folder / name, _strange(state, store, behind=1 if name == CHECKPOINT else 2))
     files = {} if details is None or details.files is None else details.files
     for name in files:
         what = "history" if name == HISTORY else "labels as they were saved" if "/" in name else "weights"
@@ -160,13 +160,16 @@ def _placed(findings: list[Finding], path: Path, strange: str | None) -> None:
         findings[-1] = Finding(last.file, last.what, UNPROVEN)
 
 
-def _strange(state: RunState, store: StoreInspection | None) -> str | None:
-    """Return why a checkpoint is none of these labels."""
+def _strange(state: RunState, store: StoreInspection | None, *, behind: int) -> str | None:
+    """Return why a checkpoint is none of these labels, which may be a generation ahead of it, or two of the one before.
+
+    A run that dies between its labels and its checkpoint leaves them so.
+    """
     if store is None:
         return None
     if state.run and store.run and state.run != store.run:
         return f"of run {state.run}; the labels are of run {store.run}"
-    if not store.current - 1 <= state.generation <= store.current:
+    if not store.current - behind <= state.generation <= store.current:
         return f"of generation {state.generation}; the labels are of generation {store.current}"
     return None
 
