@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -165,7 +164,8 @@ class SelfCorrector:
         self.seed = whole_number("seed", seed, least=0)
         named = getattr(self.task, "class_names", None) if class_names is None else class_names
         self.class_names = checked_class_names(named, self.task.num_classes)
-        self.run_dir = None if run_dir is None else checked_path(run_dir, "run_dir")
+        # Where it is now, wherever the process goes from here.
+        self.run_dir = None if run_dir is None else checked_path(run_dir, "run_dir").absolute()
         if parallel not in PARALLEL:
             raise unknown_name("way to divide a model", parallel, PARALLEL)
         self.parallel = parallel
@@ -211,8 +211,10 @@ class SelfCorrector:
         clean_labels, val_clean_labels : array-like of int, optional
             True labels, for measuring only: the history then says how good refined labels and model are against them.
             For masks `clean_labels` is a sequence of masks, and `val` should have clean ones.
-        resume : {"auto", True, False}
-            Go on from the checkpoint in `run_dir`: if there is one; it must be there; it must not be there.
+        resume : {"auto", True, False, "last-whole"}
+            Go on from the checkpoint in `run_dir`: if there is one; it must be there; it must not be there; or, where a
+            file was damaged, from the last checkpoint that is whole together with its labels: this one or the last of
+            the cycle before. Nothing goes back by itself: a damage is an error that names the file.
 
         Returns
         -------

@@ -64,6 +64,7 @@ class MaskLabels(LabelsOfParts):
     predictions = "(n, K, h, w)"
     parts = "pixels"
     unlabeled = IGNORE_INDEX
+    on_disk = ("compressed",)
     compared = 512  # refining a mask takes tens of ms at full size; a cycle of a large set cannot pay that for each
 
     def __init__(self, given: Iterable[Any], num_classes: int, *, frame: Size | None = None) -> None:
@@ -104,7 +105,12 @@ class MaskLabels(LabelsOfParts):
         """Return a copy of the mask of a sample, uint8 (H, W); (0, 0) for a sample without a label."""
         start = self._ends[index - 1] if index else 0
         try:
-            pixels = zlib.decompress(self._compressed[start : self._ends[index]].tobytes())
+            # No more than the mask has, whatever the bytes unpack to.
+            unpacked = zlib.decompressobj()
+            most = int(self.shapes[index].prod()) + 1
+            pixels = unpacked.decompress(self._compressed[start : self._ends[index]].tobytes(), most)
+            if not unpacked.eof:  # its checksum has not been reached
+                raise ValueError("more or fewer pixels than the mask has")
             return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index]).copy()
         except (OSError, ValueError, zlib.error) as error:
             raise StoreError(
@@ -132,6 +138,9 @@ class MaskLabels(LabelsOfParts):
         self = cls.__new__(cls)
         compressed = MappedArray(file.filename, "compressed")
         ends, shapes, fingerprint = file["ends"][()], file["shapes"][()], str(file.attrs["fingerprint"])
+        fits = shapes.dtype == np.int64 and shapes.shape == (len(ends), 2) and len(ends) and (shapes >= 0).all()
+        if not fits or (np.diff(ends, prepend=0) < 0).any() or ends[-1] != len(file["compressed"]):
+            raise OSError("masks whose places or sizes do not fit each other")
         self._set(compressed, ends, shapes, fingerprint, num_classes, cls.checked_frame(frame))
         return self
 

@@ -7,7 +7,7 @@ import importlib.metadata
 import sys
 from collections.abc import Callable, Sequence
 
-from noisycorrect.cli import clean, estimate, export, issues, predict, report, review
+from noisycorrect.cli import check, clean, estimate, export, issues, predict, report, review
 from noisycorrect.cli.stores import Subparsers
 from noisycorrect.support.errors import NoisyCorrectError
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     version = next((distribution.version for distribution in installed), "(not installed)")
     parser.add_argument("--version", action="version", version=f"noisycorrect {version}")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (clean, predict, estimate, issues, report, review, export):
+    for command in (clean, predict, estimate, issues, report, review, export, check):
         command.add_parser(subparsers)
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         try:

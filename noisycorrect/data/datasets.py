@@ -23,8 +23,8 @@ from torch.utils.data import (
 
 from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
 from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
-from noisycorrect.data.wrapped import unwrapped
 from noisycorrect.data.streams import StreamedDataset
+from noisycorrect.data.wrapped import unwrapped
 from noisycorrect.labels.given import NUMBER_THEM, one_class
 from noisycorrect.support.arrays import as_array, is_array, is_frame
 from noisycorrect.support.calling import KeywordInputs

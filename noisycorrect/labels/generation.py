@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,52 +14,41 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import Codec
-from noisycorrect.labels.hdf5 import NewFile
+from noisycorrect.labels.hdf5 import DAMAGED, NewFile, contents_digest, opened
+from noisycorrect.labels.header import CHECKSUMS, EVIDENCE, Header
 from noisycorrect.labels.kind import LabelKind
+from noisycorrect.labels.manifest import Proof
 from noisycorrect.labels.mapped import MappedArray
+from noisycorrect.labels.soundness import (
+    PART_TRUST,
+    check_evidence,
+    check_part_trust,
+    class_scale,
+    damaged,
+    expected_rate,
+    fractions,
+    small_array,
+)
 from noisycorrect.labels.trust import RULES, Rule, Trust
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.checks import finite_number
-from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
+from noisycorrect.support.checksums import file_digest, row_checksums
+from noisycorrect.support.errors import InvalidInputError, StaleGenerationError
+from noisycorrect.support.signals import uninterrupted
 
 if TYPE_CHECKING:
     import h5py
 
-PART_TRUST = "part_trust"
 PART_STORAGE: dict[str, Any] = {"compression": "gzip", "compression_opts": 4}
 WHOLE = 255  # the code of trust 1
 JUDGED_AT_ONCE = 2**23  # values of evidence
 MERGE_ROWS = 65_536  # rows copied at once when dense parts are merged
+ROUNDING = 1e-3
+SMALL = 2**26  # bytes of a file that is checked as a whole when a store is opened: 20 ms
 COMPRESSED_FROM = 4096  # bytes of a sample's code; a chunk of its own costs some 60 bytes and 0.1 ms whatever it holds
 
 Accumulate = Callable[[np.ndarray, Tensor], Tensor]  # (indices, probs) -> evidence
 Weigh = Callable[[np.ndarray, Tensor], Tensor]  # (indices, evidence) -> weight of the given labels
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a generation's file says of itself; all of it is checked on opening."""
-
-    generation: int
-    length: int
-    num_classes: int
-    fingerprint: str
-    codec: str
-
-    def write(self, file: h5py.File) -> None:
-        """Store the fields as attributes of an HDF5 file."""
-        file.attrs.update(self.__dict__)
-
-    def check(self, file: h5py.File) -> None:
-        """Raise a StoreError unless the file carries just these fields."""
-        for name, value in self.__dict__.items():
-            found = file.attrs.get(name)
-            if not np.array_equal(found, value):
-                raise StoreError(
-                    f"{name} {value!r} in {file.filename}",
-                    got=repr(found),
-                    fix="the file is of another store; restore it from a copy or delete the run folder",
-                )
 
 
 class GenerationWriter:
@@ -89,8 +77,9 @@ class GenerationWriter:
 
     # A misspelt attribute would be lost without a word.
     __slots__ = (
-        "_accumulate", "_codec", "_codes", "_file", "_kind", "_length", "_part", "_part_trust", "_weigh", "_weight",
-        "_written", "class_scale", "coupled", "expected_rate", "floor", "held_out", "rule",
+        "_accumulate", "_checksums", "_codec", "_codes", "_file", "_kind", "_length", "_part", "_part_checksums",
+        "_part_trust", "_weigh", "_weight", "_written", "class_scale", "coupled", "expected_rate", "floor", "held_out",
+        "rule",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +99,7 @@ class GenerationWriter:
         self._weigh = weigh
         self._written = np.zeros(len(part), bool)
         self._weight = np.zeros(len(part), np.float32)
+        self._checksums = np.zeros(len(part), np.uint32)
         self.floor: Tensor | None = None
         self.rule: str | None = None
         self.held_out: np.ndarray | None = None
@@ -117,11 +107,13 @@ class GenerationWriter:
         self.class_scale: Tensor | None = None
         self.coupled = False
         self._part_trust: h5py.Dataset | None = None
+        self._part_checksums: np.ndarray | None = None
         self._length = header.length
         self._codes: h5py.Dataset | None = None
         self._file = NewFile(path)
-        header.write(self._file.hdf5)
-        self._file.hdf5.attrs["start"] = part.start
+        with uninterrupted():
+            header.write(self._file.hdf5)
+            self._file.hdf5.attrs["start"] = part.start
 
     def write(self, indices: Sequence[int] | np.ndarray | Tensor, probs: Tensor) -> None:
         """Take the predictions for some samples into the new generation.
@@ -149,10 +141,12 @@ class GenerationWriter:
         weight = self._weigh(positions, evidence).numpy()
         code = self._codec.encode(evidence)
         local = positions - self._part.start
-        dataset = self._dataset(code.shape[1:])
-        for rows, values in _increasing_runs(local, code):
-            dataset[rows] = values
+        with uninterrupted():
+            dataset = self._dataset(code.shape[1:])
+            for rows, values in _increasing_runs(local, code):
+                dataset[rows] = values
         self._file.check()
+        self._checksums[local] = row_checksums(code)
         self._weight[local] = weight
         self._written[local] = True
 
@@ -186,13 +180,18 @@ class GenerationWriter:
         if values.shape != (len(indices), *shape) or not ((values >= 0) & (values <= 1)).all():
             expected, got = f"trust of shape {(len(indices), *shape)} in [0, 1]", f"shape {tuple(values.shape)}"
             raise InvalidInputError(expected, got=got, fix="pass one value for each place of the evidence")
-        if self._part_trust is None:
-            self._part_trust = self._file.hdf5.create_dataset(
-                PART_TRUST, (len(self._part), *shape), np.uint8, fillvalue=WHOLE, chunks=(1, *shape), **PART_STORAGE
-            )
-        code = values.mul(WHOLE).round_().to(torch.uint8).numpy()
-        for rows, runs in _increasing_runs(indices - self._part.start, code):
-            self._part_trust[rows] = runs
+        code, local = values.mul(WHOLE).round_().to(torch.uint8).numpy(), indices - self._part.start
+        with uninterrupted():
+            if self._part_trust is None or self._part_checksums is None:
+                all_of_it = (len(self._part), *shape)
+                self._part_trust = self._file.hdf5.create_dataset(
+                    PART_TRUST, all_of_it, np.uint8, fillvalue=WHOLE, chunks=(1, *shape), **PART_STORAGE
+                )
+                self._part_checksums = _of_whole(len(self._part), shape)
+            for rows, runs in _increasing_runs(local, code):
+                self._part_trust[rows] = runs
+        self._file.check()
+        self._part_checksums[local] = row_checksums(code)
 
     def _checked_positions(self, indices: Any, probs: Tensor) -> np.ndarray:
         self._kind.check_predictions(probs)
@@ -225,7 +224,7 @@ class GenerationWriter:
             large = math.prod(shape) * self._codec.dtype.itemsize >= COMPRESSED_FROM
             options = {"chunks": (1, *shape), **self._codec.storage} if large and self._codec.storage else {}
             self._codes = self._file.hdf5.create_dataset(
-                "evidence", (len(self._part), *shape), self._codec.dtype, **options
+                EVIDENCE, (len(self._part), *shape), self._codec.dtype, **options
             )
         elif self._codes.shape[1:] != shape:
             raise InvalidInputError(
@@ -244,8 +243,17 @@ class GenerationWriter:
                 got=f"{len(self._part) - len(missing)}; first missing: {missing[0] + self._part.start}",
                 fix="predict with a loader that leaves nothing out (drop_last=False)",
             )
+        with uninterrupted():
+            self._complete()
+        self._file.close()
+
+    def _complete(self) -> None:
+        """Write what is known of all samples."""
         self._file.hdf5.create_dataset("trust", data=self._weight)
         self._file.hdf5.attrs["coupled"] = bool(self.coupled)
+        self._file.hdf5.create_dataset(CHECKSUMS.format(EVIDENCE), data=self._checksums)
+        if self._part_checksums is not None:
+            self._file.hdf5.create_dataset(CHECKSUMS.format(PART_TRUST), data=self._part_checksums)
         if self.rule is not None:
             self._file.hdf5.attrs["pixel_trust"] = _checked_rule(self.rule)
         if self.expected_rate is not None:
@@ -258,7 +266,6 @@ class GenerationWriter:
             self._file.hdf5.create_dataset("class_scale", data=self._checked_scale(self.class_scale))
         if self.held_out is not None:
             self._file.hdf5.create_dataset("held_out", data=self._checked_held_out(self.held_out))
-        self._file.close()
 
     def _checked_held_out(self, held_out: np.ndarray) -> np.ndarray:
         array = np.asarray(held_out)
@@ -302,42 +309,62 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
     import h5py
 
     with NewFile(target) as file:
-        merged = file.hdf5
-        header.write(merged)
-        merged.attrs["start"] = 0
-        trust = merged.create_dataset("trust", (header.length,), np.float32)
-        evidence: h5py.Dataset | None = None
+        with uninterrupted():
+            header.write(file.hdf5)
+            file.hdf5.attrs["start"] = 0
+            file.hdf5.create_dataset("trust", (header.length,), np.float32)
+            file.hdf5.create_dataset(CHECKSUMS.format(EVIDENCE), (header.length,), np.uint32)
         for path in parts:
             with h5py.File(path, "r", locking=False) as part:
                 header.check(part)
-                start = int(part.attrs["start"])
-                trust[start : start + len(part["trust"])] = part["trust"][()]
-                for name in ("pixel_trust", "expected_rate", "coupled"):
-                    if name in part.attrs:
-                        merged.attrs[name] = part.attrs[name]
-                for name in ("class_trust", "class_scale", "held_out"):
-                    if name in part and name not in merged:
-                        merged.create_dataset(name, data=part[name][()])
-                if PART_TRUST in part:
-                    _merge_part_trust(part[PART_TRUST], merged, start, header.length)
-                if "evidence" not in part:  # of a rank whose shard is empty
-                    continue
-                source = part["evidence"]
-                if evidence is None:
-                    options = {"chunks": source.chunks, **codec.storage} if source.chunks else {}
-                    shape = (header.length, *source.shape[1:])
-                    evidence = merged.create_dataset("evidence", shape, source.dtype, **options)
-                _copy_rows(source, evidence, start)
+                with uninterrupted():
+                    _merge_part(part, file.hdf5, header, codec)
                 file.check()
 
 
-def _merge_part_trust(source: h5py.Dataset, merged: h5py.File, start: int, length: int) -> None:
+def _merge_part(part: h5py.File, merged: h5py.File, header: Header, codec: Codec) -> None:
+    start = int(part.attrs["start"])
+    for name in ("trust", CHECKSUMS.format(EVIDENCE)):
+        merged[name][start : start + len(part[name])] = part[name][()]
+    for name in ("pixel_trust", "expected_rate", "coupled"):
+        if name in part.attrs:
+            merged.attrs[name] = part.attrs[name]
+    for name in ("class_trust", "class_scale", "held_out"):
+        if name in part and name not in merged:
+            merged.create_dataset(name, data=part[name][()])
+    if PART_TRUST in part:
+        _merge_part_trust(part, merged, start, header.length)
+    if EVIDENCE not in part:  # of a rank whose shard is empty
+        return
+    source = part[EVIDENCE]
+    if EVIDENCE not in merged:
+        options = {"chunks": source.chunks, **codec.storage} if source.chunks else {}
+        merged.create_dataset(EVIDENCE, (header.length, *source.shape[1:]), source.dtype, **options)
+    _copy_rows(source, merged[EVIDENCE], start)
+
+
+def _merge_part_trust(part: h5py.File, merged: h5py.File, start: int, length: int) -> None:
+    source, name = part[PART_TRUST], CHECKSUMS.format(PART_TRUST)
     if PART_TRUST not in merged:
         shape, chunks = (length, *source.shape[1:]), (1, *source.shape[1:])
         merged.create_dataset(PART_TRUST, shape, np.uint8, fillvalue=WHOLE, chunks=chunks, **PART_STORAGE)
+        merged.create_dataset(name, data=_of_whole(length, shape[1:]))
+    merged[name][start : start + len(source)] = part[name][()]
     target = merged[PART_TRUST]
     for row in range(len(source)):  # a chunk that was never written has none to copy
         target[start + row] = source[row]
+
+
+def _of_whole(length: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the checksums of labels that are trusted in all their parts."""
+    return np.repeat(row_checksums(np.full((1, *shape), WHOLE, np.uint8)), length)
+
+
+def generation_proof(path: Path) -> Proof:
+    """Return by what a generation's file, just written, will be known to be whole."""
+    with opened(path) as file:
+        contents = contents_digest(file, without=(EVIDENCE,))
+    return Proof.of(path, contents)
 
 
 def _copy_rows(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
@@ -355,6 +382,10 @@ def _copy_rows(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
 class GenerationReader:
     """Reads one generation; picklable, and safe after a fork: every process opens the file for itself, when it reads.
 
+    Whatever is read is checked. On opening: attributes, trust and all else but the evidence, by one digest, and that
+    they are what a generation can hold. On reading: each row of evidence by its checksum. To check all of a file of
+    many GB before its first row is used would take longer than opening a store may (:meth:`check_whole` does).
+
     Parameters
     ----------
     path : Path
@@ -363,34 +394,50 @@ class GenerationReader:
         What the file must say of itself.
     codec : Codec
         Codec of the evidence.
+    proof : Proof or None
+        By what it is known to be whole; generations of older versions have none.
+    dimensions : int
+        Of predictions: 2 of classes, (N, K).
 
     Raises
     ------
     StoreError
-        If the file is missing, truncated or of another store.
+        If the file is missing, damaged, of another store, or holds what no generation can.
     """
 
-    def __init__(self, path: Path, header: Header, codec: Codec) -> None:
-        import h5py
-
+    def __init__(
+        self, path: Path, header: Header, codec: Codec, proof: Proof | None = None, *, dimensions: int | None = None
+    ) -> None:
         self._path = path
         self._codec = codec
+        self._proof = proof
         self.generation = header.generation
-        with self._explained(), h5py.File(path, "r", locking=False) as file:
+        with self._explained(), opened(path) as file:
             header.check(file)
-            self.shape: tuple[int, ...] = file["evidence"].shape
-            self._weight: np.ndarray = file["trust"][()]
-            self._floor = torch.from_numpy(file["class_trust"][()]) if "class_trust" in file else None
-            self.held_out: np.ndarray | None = file["held_out"][()] if "held_out" in file else None
-            rate = file.attrs.get("expected_rate")
-            self.expected_rate: float | None = None if rate is None else float(rate)
+            if proof is not None and contents_digest(file, without=(EVIDENCE,)) != proof.contents:
+                raise OSError("what its digest in the manifest does not fit")
+            check_evidence(file, header, codec, dimensions)
+            self.shape: tuple[int, ...] = file[EVIDENCE].shape
+            self._weight = fractions(file, "trust", header.length)
+            floor = fractions(file, "class_trust", header.num_classes) if "class_trust" in file else None
+            self._floor = None if floor is None else torch.from_numpy(floor)
+            self.held_out = small_array(file, "held_out", header.length, "?") if "held_out" in file else None
+            self.expected_rate = expected_rate(file)
             rule = file.attrs.get("pixel_trust")
             self._rule = None if rule is None else Rule(rule)
             self._coupled = bool(file.attrs.get("coupled", False))
+            self._scale = class_scale(file, header.num_classes) if "class_scale" in file else None
             self._in_parts = PART_TRUST in file
-            self._scale = torch.from_numpy(file["class_scale"][()]) if "class_scale" in file else None
-            dense = file["evidence"].chunks is None
-        self._mapped = MappedArray(path, "evidence") if dense else None
+            if self._in_parts:
+                check_part_trust(file, header.length, self.shape[2:])
+            self._checksums, self._part_checksums = (
+                small_array(file, name, header.length, "u4") if name in file else None
+                for name in map(CHECKSUMS.format, (EVIDENCE, PART_TRUST))
+            )
+            dense = file[EVIDENCE].chunks is None
+        if proof is not None and (self._checksums is None or (self._in_parts and self._part_checksums is None)):
+            raise damaged(path, "no checksums of its rows")
+        self._mapped = MappedArray(path, EVIDENCE) if dense else None
         self._handle: h5py.File | None = None
         self._process = -1
 
@@ -405,19 +452,37 @@ class GenerationReader:
                 got="no such file: pruned, or deleted by hand",
                 fix="call refresh() on the store, or keep more generations (keep=)",
             ) from error
-        except (OSError, KeyError, InvalidInputError) as error:
-            raise StoreError(
-                f"a whole HDF5 file at {self._path}",
-                got=str(error),
-                fix="restore it from a copy, or resume from an earlier checkpoint",
-            ) from error
+        except DAMAGED as error:
+            raise damaged(self._path, str(error)) from error
+
+    def check_whole(self, check: Callable[[Tensor], object], *, limit: float = math.inf) -> None:
+        """Read all of the file, unless it has more than `limit` bytes, and raise a StoreError if it is damaged.
+
+        `check` is called with the evidence of some samples at once.
+        """
+        with self._explained():
+            if self._path.stat().st_size > limit:
+                return
+            if self._proof is not None and file_digest(self._path) != self._proof.file:
+                raise OSError("bytes that its digest in the manifest does not fit")
+            rows = max(1, SMALL // max(1, math.prod(self.shape[1:]) * self._codec.dtype.itemsize))
+            for start in range(0, self.shape[0], rows):
+                some = np.arange(start, min(start + rows, self.shape[0]))
+                check(self.evidence(some))
+                self.trust(some)
 
     def code(self, indices: np.ndarray) -> np.ndarray:
-        """Return the stored code of some samples, (n, K, ...), as the codec made it."""
+        """Return the stored code of some samples, (n, K, ...), as the codec made it.
+
+        Raises
+        ------
+        StoreError
+            If a row is damaged.
+        """
         with self._explained():
-            if self._mapped is not None:
-                return self._mapped[indices]
-            return self._read("evidence", indices)
+            code = self._read(EVIDENCE, indices) if self._mapped is None else self._mapped[indices]
+            _check_rows(code, indices, self._checksums)
+            return code
 
     def _read(self, name: str, indices: np.ndarray) -> np.ndarray:
         if self._handle is None or self._process != os.getpid():
@@ -432,7 +497,10 @@ class GenerationReader:
 
     def evidence(self, indices: np.ndarray) -> Tensor:
         """Return the decoded evidence of some samples, float32 (n, K, ...)."""
-        return self._codec.decode(torch.from_numpy(np.ascontiguousarray(self.code(indices))))
+        found = self._codec.decode(torch.from_numpy(np.ascontiguousarray(self.code(indices))))
+        if len(indices) and not found.max() <= 1 + ROUNDING:  # also of NaN
+            raise damaged(self._path, f"evidence that is no probability about samples {indices.min()}..{indices.max()}")
+        return found
 
     def trust(self, indices: np.ndarray) -> Trust:
         """Return the trust in the given labels of some samples; the floor is a copy."""
@@ -440,7 +508,9 @@ class GenerationReader:
         parts = None
         if self._in_parts:
             with self._explained():
-                parts = torch.from_numpy(self._read(PART_TRUST, indices)).float() / WHOLE
+                code = self._read(PART_TRUST, indices)
+                _check_rows(code, indices, self._part_checksums)
+                parts = torch.from_numpy(code).float() / WHOLE
         scale = None if self._scale is None else self._scale.clone()
         return Trust(torch.from_numpy(self._weight[indices]), floor, self._rule, parts, scale, self._coupled)
 
@@ -452,6 +522,16 @@ class GenerationReader:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None, "_process": -1}
+
+
+def _check_rows(code: np.ndarray, indices: np.ndarray, checksums: np.ndarray | None) -> None:
+    if checksums is not None:
+        wrong = row_checksums(code) != checksums[indices]
+        if wrong.any():
+            raise OSError(f"evidence about sample {indices[wrong][0]} that its checksum does not fit")
+    # A row that somebody else has written, with its checksum, or an older version, without.
+    if code.dtype.kind == "f" and not (code >= 0).all():
+        raise OSError(f"evidence that is no probability about samples {indices.min()} to {indices.max()}")
 
 
 def _checked_rule(name: str) -> str:

@@ -1,13 +1,56 @@
-"""Writing an HDF5 file onto a disk that may be full."""
+"""Writing an HDF5 file onto a disk that may be full, and opening one that may be damaged, or made to do harm."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from noisycorrect.support.checksums import arrays_digest
 from noisycorrect.support.errors import StoreError
+from noisycorrect.support.files import check_ordinary
+from noisycorrect.support.signals import uninterrupted
+from noisycorrect.support.untrusted import check_hdf5
+
+if TYPE_CHECKING:
+    import h5py
+
+# What h5py raises for files that are damaged or no HDF5: its own errors become nearly any of Python's.
+DAMAGED = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError, MemoryError)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file read-only: an ordinary one, that points at nothing outside and holds what it declares.
+
+    Raises
+    ------
+    one of DAMAGED
+        If it is none.
+    """
+    import h5py
+
+    check_ordinary(path)
+    with h5py.File(path, "r", locking=False) as file:
+        check_hdf5(file)
+        yield file
+
+
+def contents_digest(file: h5py.File, *, without: tuple[str, ...] = ()) -> str:
+    """Return a digest of a file's attributes and data sets; of some, and of compressed ones, shape and dtype alone."""
+    arrays, outlines = {}, {}
+    for name in file:
+        dataset = file[name]
+        if name in without or dataset.chunks is not None:
+            outlines[name] = [dataset.dtype.str, list(dataset.shape), list(dataset.chunks or ())]
+        else:
+            arrays[name] = dataset[()]
+    attributes = {name: np.asarray(value).tolist() for name, value in file.attrs.items()}
+    return arrays_digest(arrays, {"attributes": attributes, "outlines": outlines})
 
 
 class NewFile:
@@ -15,6 +58,8 @@ class NewFile:
 
     HDF5 cannot close a file that it cannot flush: it keeps the file open, tries again when the process ends, and ends
     in a segmentation fault. So HDF5 writes through :class:`_Disk`, which never fails it, and the error is kept for us.
+    Nor may a KeyboardInterrupt leave :class:`_Disk`: whoever changes :attr:`hdf5` does so within :func:`uninterrupted
+    <noisycorrect.support.signals.uninterrupted>`.
 
     Parameters
     ----------
@@ -46,7 +91,8 @@ class NewFile:
             self._disk = _Disk(path)
         except OSError as error:
             raise _write_error(path, error) from error
-        self.hdf5 = h5py.File(self._disk, "w")
+        with uninterrupted():
+            self.hdf5 = h5py.File(self._disk, "w")
 
     def check(self) -> None:
         """Raise a StoreError if something could not be written."""
@@ -55,14 +101,16 @@ class NewFile:
 
     def close(self) -> None:
         """Write what is left and close the file; raise a StoreError if not all of it could be written."""
-        self.hdf5.close()
+        with uninterrupted():
+            self.hdf5.close()
         self._disk.close()
         self.check()
 
     def discard(self) -> None:
         """Close the file without writing what is left; do nothing if it is closed."""
         self._disk.discarding = True
-        self.hdf5.close()
+        with uninterrupted():
+            self.hdf5.close()
         self._disk.close()
 
     def __enter__(self) -> NewFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,6 +56,8 @@ class LabelKind(ABC):
         probabilities that are independent.
     independent : bool
         Whether a label consists of K that are there or not, so that probabilities do not sum to 1.
+    on_disk : tuple of str
+        Data sets of the given labels' file that :meth:`load` leaves there, to be read, and checked, label by label.
     compared : int or None
         At most so many samples, evenly spaced, tell how many labels have changed. None: all.
     num_classes : int
@@ -94,6 +96,7 @@ class LabelKind(ABC):
     stacked: ClassVar[bool] = False
     codecs: ClassVar[tuple[str, ...]] = ()
     independent: ClassVar[bool] = False
+    on_disk: ClassVar[tuple[str, ...]] = ()
     compared: ClassVar[int | None] = None
 
     num_classes: int
@@ -418,11 +421,17 @@ class LabelKind(ABC):
             np.save(folder / "probs.npy", torch.cat(probs).numpy())
         elif refined is not None:
             shape = (len(self), *refined(np.arange(1)).shape[1:])
-            file = np.lib.format.open_memmap(folder / "probs.npy", "w+", np.float32, shape)
-            for rows in self.blocks():
-                file[rows] = refined(rows).numpy()
-            file.flush()
+            _save_rows(folder / "probs.npy", shape, (refined(rows).numpy() for rows in self.blocks()))
         return len(self)
+
+
+def _save_rows(path: Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> None:
+    """Write float32 blocks as one .npy file: by plain writes, since a full disk ends a memory map in a SIGBUS."""
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, np.float32).data)
 
 
 KINDS: Register[type[LabelKind]] = Register(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import Codec, codec_named
-from noisycorrect.labels.generation import GenerationReader, Header
+from noisycorrect.labels.generation import SMALL, GenerationReader
+from noisycorrect.labels.hdf5 import DAMAGED, contents_digest, opened
+from noisycorrect.labels.header import Header
 from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind
 from noisycorrect.labels.manifest import Manifest
 from noisycorrect.labels.trust import Trust, paper_trust
 from noisycorrect.support.arrays import as_array
+from noisycorrect.support.checksums import file_digest
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 GIVEN = "given.h5"
@@ -27,28 +30,63 @@ Indices = int | slice | Sequence[int] | np.ndarray | Tensor | None
 class ReadableLabels:
     """The reading half of :class:`~noisycorrect.SoftLabelStore`."""
 
-    def __init__(self, folder: str | os.PathLike[str], *, writable: bool = False) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | os.PathLike[str], *, writable: bool = False, opened_at: int | None = None) -> None:
+        self.folder = Path(folder).absolute()  # so that it survives a change of the working directory
         self.writable = writable
+        self._release: Callable[[], None] | None = None  # of a writer: what lets another process write
+        self._holder = -1
         self._manifest = Manifest.load(self.folder)
-        self._kind = self._load_given()
+        if writable:
+            self._hold()
+            self._manifest = Manifest.load(self.folder)
+        self._kind = self.load_given()
         self._readers: dict[int, GenerationReader] = {}
         # Workers hold a copy of this object but share this tensor, by fork or by torch's own pickling.
         self._published = torch.tensor([self._manifest.revision])
         self._published.share_memory_()  # type: ignore[no-untyped-call]
-        self._reader(self._manifest.current)
+        reader = self._reader(self._manifest.current if opened_at is None else opened_at)
+        if reader is not None:
+            reader.check_whole(self.kind.check_predictions, limit=SMALL)
 
-    def _load_given(self) -> LabelKind:
-        import h5py
+    @classmethod
+    def unopened(cls, folder: str | os.PathLike[str], manifest: Manifest) -> ReadableLabels:
+        """Return a store of which nothing has been read but its manifest: for whoever looks for damages."""
+        self = cls.__new__(cls)
+        self.folder, self.writable, self._manifest, self._readers = Path(folder).absolute(), False, manifest, {}
+        return self
 
+    def load_given(self, *, whole: bool = False) -> LabelKind:
+        """Return the given labels; of a small file, or of the `whole` one, every bit is checked.
+
+        Raises
+        ------
+        StoreError
+            If they are damaged, or another store's.
+        """
         path, manifest = self.folder / GIVEN, self._manifest
+        kind, proof = KINDS[manifest.kind], manifest.proofs.get(GIVEN)
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                given = KINDS[manifest.kind].load(file, manifest.num_classes, frame=manifest.frame)
-        except (OSError, KeyError, InvalidInputError) as error:
-            raise StoreError(f"given labels in {path}", got=str(error), fix="restore them from a copy") from error
+            with opened(path) as file:
+                if manifest.run and file.attrs.get("run") != manifest.run:
+                    raise OSError(f"those of another run, {file.attrs.get('run')!r}")
+                if proof is not None and contents_digest(file, without=kind.on_disk) != proof.contents:
+                    raise OSError("what its digest in the manifest does not fit")
+                given = kind.load(file, manifest.num_classes, frame=manifest.frame)
+            if proof is not None and (whole or path.stat().st_size <= SMALL) and file_digest(path) != proof.file:
+                raise OSError("bytes that its digest in the manifest does not fit")
+        except DAMAGED as error:
+            fix = (
+                "restore them from a copy, or write them anew from the data set: SoftLabelStore.restore_given(folder, "
+            )
+            fix += 'labels), or fit(..., resume="last-whole") of a run'
+            raise StoreError(f"given labels in {path}", got=str(error), fix=fix) from error
         self._check_fingerprint(given.fingerprint, f"in {path}")
+        if len(given) != len(self):
+            raise StoreError(f"{len(self)} given labels in {path}", got=str(len(given)), fix="restore it from a copy")
         return given
+
+    def _hold(self) -> None:
+        """Keep other processes from writing; a store that can be written to does it."""
 
     def check_given(self, given: Any, num_classes: int | None = None) -> None:
         """Raise a StoreError unless `given` (and `num_classes`) are what this store was made for."""
@@ -100,6 +138,11 @@ class ReadableLabels:
     def frame(self) -> Any:
         """What the kind of labels knows of how predictions are made: of masks, the canonical frame's size, or None."""
         return self.kind.frame
+
+    @property
+    def run(self) -> str:
+        """Name of the run that made the store, which is in all of its files; empty in stores of older versions."""
+        return self._manifest.run
 
     @property
     def generation(self) -> int:
@@ -248,8 +291,14 @@ class ReadableLabels:
                     got=str(number),
                     fix="keep more generations (keep=None keeps all), or ask for a later one",
                 )
-            self._readers[number] = GenerationReader(self._path(number), self._header(number), self.codec)
+            self._readers[number] = self.reader(number)
         return self._readers[number]
+
+    def reader(self, number: int) -> GenerationReader:
+        """Return a new reader of a generation's file."""
+        path, dimensions = self._path(number), KINDS[self._manifest.kind].predictions.count(",") + 1
+        proof = self._manifest.proofs.get(path.name)
+        return GenerationReader(path, self._header(number), self.codec, proof, dimensions=dimensions)
 
     def _reader_or_raise(self, generation: int | None) -> GenerationReader:
         reader = self._reader(self.generation if generation is None else generation)
@@ -259,10 +308,10 @@ class ReadableLabels:
 
     def _header(self, number: int) -> Header:
         manifest = self._manifest
-        return Header(number, manifest.length, manifest.num_classes, manifest.fingerprint, manifest.codec)
+        return Header(number, manifest.length, manifest.num_classes, manifest.fingerprint, manifest.codec, manifest.run)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"generation-{number:04d}.h5"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "writable": False}
+        return {**self.__dict__, "writable": False, "_release": None}

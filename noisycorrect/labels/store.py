@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
+import secrets
 import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import codec_named
-from noisycorrect.labels.generation import GenerationWriter, merge_parts
+from noisycorrect.labels.generation import GenerationWriter, generation_proof, merge_parts
 from noisycorrect.labels.given import checked_num_classes
-from noisycorrect.labels.hdf5 import NewFile
+from noisycorrect.labels.hdf5 import NewFile, contents_digest, opened
 from noisycorrect.labels.kind import KINDS, LabelKind
-from noisycorrect.labels.manifest import EVIDENCE_RULES, Manifest
+from noisycorrect.labels.manifest import EVIDENCE_RULES, NAME, Manifest, Proof
 from noisycorrect.labels.reading import GIVEN, ReadableLabels
 from noisycorrect.labels.refine import exponential_evidence, mean_evidence
 from noisycorrect.labels.trust import paper_trust
@@ -29,7 +30,14 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, StoreError, unknown_name
-from noisycorrect.support.files import publish, replace_atomically
+from noisycorrect.support.files import aside, leftovers, publish
+from noisycorrect.support.folders import new_folder
+from noisycorrect.support.locks import LOCK, hold
+from noisycorrect.support.signals import uninterrupted
+from noisycorrect.support.temporary import remove_temporary, temporary_folder
+
+_GENERATION = re.compile(r"generation-\d{4,}\.h5")
+_PART = re.compile(r"\.generation-\d{4,}\.rank-?\d+\.part|\.given\.h5\.part")
 
 Weight = Callable[[Tensor, Tensor, int], Tensor]  # (given, evidence, generation) -> weight, all for n samples
 
@@ -39,7 +47,11 @@ class SoftLabelStore(ReadableLabels):
 
     Make one with :meth:`create`, open one with :meth:`open`. Refined labels are composed when they are read. A reader
     never sees a file that is still being written; it can be pickled, and used by forked and spawned workers, which
-    notice a new generation through shared memory.
+    notice a new generation through shared memory. One process at a time has a store open for writing.
+
+    Every file carries the name of the run that made it, and the manifest what it is to be: a file that was damaged,
+    truncated, exchanged, or comes from another run with the same labels is found when it is opened or, of a row among
+    many GB, when that row is read.
 
     Examples
     --------
@@ -120,20 +132,21 @@ class SoftLabelStore(ReadableLabels):
             fingerprint=labels.fingerprint,
             codec=codec,
             evidence=evidence,
-            momentum=momentum,
+            momentum=float(momentum),
             keep=None if keep is None else int(keep),
             frame=labels.frame,
+            run=secrets.token_hex(8),
         )
-        target = Path(tempfile.mkdtemp(prefix="noisycorrect-") if folder is None else folder)
+        target = temporary_folder() if folder is None else Path(folder)
         try:
             _write_new(target, labels, manifest)
             store = cls(target, writable=True)
         except BaseException:
             if folder is None:
-                _remove(target, os.getpid())
+                remove_temporary(target)
             raise
         if folder is None:
-            weakref.finalize(store, _remove, target, os.getpid())
+            weakref.finalize(store, remove_temporary, target)
         return store
 
     @classmethod
@@ -145,11 +158,68 @@ class SoftLabelStore(ReadableLabels):
         ------
         StoreError
             If there is no store, it is damaged, or its format is newer than this version of the package.
+        RunInUseError
+            If it is to be written to, and another process has it open for that.
         """
         store = cls(folder, writable=writable)
         if writable and distributed.world_size() == 1:
             store._tidy()
         return store
+
+    @classmethod
+    def go_back(cls, folder: str | os.PathLike[str], generation: int) -> SoftLabelStore:
+        """Open a store for writing at an earlier generation, which must be whole, although later ones may be damaged.
+
+        What :meth:`rollback` does of a store that can be opened.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> store = SoftLabelStore.create(Path(tempfile.mkdtemp()) / "labels", [0, 1], 2)
+        >>> with store.new_generation() as writer:
+        ...     writer.write([0, 1], torch.tensor([[0.2, 0.8], [0.0, 1.0]]))
+        >>> _ = (store.folder / "generation-0001.h5").write_bytes(b"rotten")
+        >>> SoftLabelStore.go_back(store.folder, 0).generation
+        0
+        """
+        store = cls(folder, writable=True, opened_at=generation)
+        if generation != store.generation:  # by this process alone: not rollback, for which ranks wait for each other
+            kept = tuple(number for number in store._manifest.generations if number <= generation)
+            store._replace_manifest(current=generation, generations=kept)
+            store._reload()
+        return store
+
+    @classmethod
+    def restore_given(cls, folder: str | os.PathLike[str], given: Any) -> None:
+        """Write the file of given labels anew, from the labels that the store was made for, if it was damaged.
+
+        Raises
+        ------
+        StoreError
+            If they are others.
+        """
+        manifest = Manifest.load(Path(folder))
+        labels = KINDS[manifest.kind](given, manifest.num_classes, frame=manifest.frame)
+        if labels.fingerprint != manifest.fingerprint:
+            fix = "use the data set that the store was made for, in the same order"
+            raise StoreError(f"the {manifest.length} given labels of {folder}", got="others", fix=fix)
+        release = _held(Path(folder))
+        try:
+            manifest = Manifest.load(Path(folder))
+            proofs = {**manifest.proofs, GIVEN: _write_given(Path(folder), labels, manifest.run)}
+            dataclasses.replace(manifest, proofs=proofs, revision=manifest.revision + 1).save(Path(folder))
+        except OSError as error:
+            raise _write_error(Path(folder), error) from error
+        finally:
+            release()
+
+    def close(self) -> None:
+        """Let another process write; this one goes on reading, and may write again while no other does."""
+        while self._readers:
+            self._readers.popitem()[1].close()
+        if self._release is not None:
+            self._release()
+            self._release = None
 
     @contextlib.contextmanager
     def new_generation(self, *, trust: Weight | Tensor | None = None) -> Iterator[GenerationWriter]:
@@ -243,17 +313,12 @@ class SoftLabelStore(ReadableLabels):
         StoreError
             If the folder holds something already, or cannot be written.
         """
-        target = Path(folder)
         self.refresh()  # what has been pruned meanwhile cannot be copied
-        try:
-            _make_empty(target, leftovers=())
+        with new_folder(folder, error=StoreError) as inside:
             for path in (self.folder / GIVEN, *map(self._path, self._manifest.generations)):
-                with replace_atomically(target / path.name) as part:
-                    shutil.copyfile(path, part)
-            self._manifest.save(target)  # last: a folder without it is no store
-        except OSError as error:
-            raise _write_error(target, error) from error
-        return SoftLabelStore.open(target)
+                shutil.copyfile(path, inside / path.name)
+            self._manifest.save(inside)
+        return SoftLabelStore.open(folder)
 
     def _publish(self, number: int) -> None:
         parts = [self._part_path(number, rank) for rank in range(distributed.world_size())]
@@ -262,6 +327,7 @@ class SoftLabelStore(ReadableLabels):
             if len(parts) > 1:
                 merged = self._part_path(number, -1)
                 merge_parts(parts, merged, self._header(number), self.codec)
+            proof = generation_proof(merged)
             publish(merged, self._path(number))
         except OSError as error:
             raise _write_error(self.folder, error) from error
@@ -269,10 +335,14 @@ class SoftLabelStore(ReadableLabels):
             merged.unlink(missing_ok=True)
         generations = (*self._manifest.generations, number)
         kept = generations[-(self._manifest.keep or len(generations)) :]
-        self._replace_manifest(current=number, generations=kept)
+        proofs = {**self._manifest.proofs, self._path(number).name: proof}
+        self._replace_manifest(current=number, generations=kept, proofs=proofs)
 
     def _replace_manifest(self, **changes: Any) -> None:
         manifest = dataclasses.replace(self._manifest, revision=self._manifest.revision + 1, **changes)
+        names = {GIVEN, *(self._path(number).name for number in manifest.generations)}
+        proofs = {name: proof for name, proof in manifest.proofs.items() if name in names}
+        manifest = dataclasses.replace(manifest, proofs=proofs)
         try:
             manifest.save(self.folder)
         except OSError as error:
@@ -283,12 +353,20 @@ class SoftLabelStore(ReadableLabels):
     def _tidy(self) -> None:
         """Delete what is no part of the store: pruned generations, and what a process that was killed left behind."""
         kept = {self._path(number) for number in Manifest.load(self.folder).generations}
-        for path in {*self.folder.glob("generation-*.h5"), *self.folder.glob(".*.part")} - kept:
+        pruned = {path for path in self.folder.glob("generation-*.h5") if _GENERATION.fullmatch(path.name)} - kept
+        for path in {*pruned, *_own_parts(self.folder)}:
             path.unlink(missing_ok=True)
 
     def _require_writable(self) -> None:
         if not self.writable:
             raise StoreError("a writable store", got="one opened read-only", fix="open it with writable=True")
+        self._hold()
+
+    def _hold(self) -> None:
+        """Keep other processes from writing, from now on until the store is closed or forgotten."""
+        if (self._release is None or self._holder != os.getpid()) and distributed.is_main():
+            self._release, self._holder = _held(self.folder), os.getpid()
+            weakref.finalize(self, self._release)
 
     def _accumulator(self, number: int) -> Callable[[np.ndarray, Tensor], Tensor]:
         def accumulate(indices: np.ndarray, probs: Tensor) -> Tensor:
@@ -334,11 +412,6 @@ class SoftLabelStore(ReadableLabels):
         return self.folder / f".generation-{number:04d}.rank{rank}.part"
 
 
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not when a forked worker lets go of its copy
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _checked_kind(kind: str | type[LabelKind]) -> type[LabelKind]:
     if isinstance(kind, str):
         return KINDS[kind]
@@ -362,9 +435,11 @@ def _raise(failure: Exception | None) -> None:
         raise failure
 
 
-def _make_empty(folder: Path, leftovers: tuple[str, ...]) -> None:
+def _make_empty(folder: Path) -> None:
+    """Make a folder; raise unless it holds at most what was left of a start that was cut short."""
     folder.mkdir(parents=True, exist_ok=True)
-    if any(path.name not in leftovers and path.suffix != ".part" for path in folder.iterdir()):
+    ours = {folder / GIVEN, folder / LOCK, *_own_parts(folder)}  # given labels without a manifest are such a start
+    if any(path not in ours for path in folder.iterdir()):
         raise StoreError(
             f"a new or empty folder at {folder}",
             got="a folder with files",
@@ -372,19 +447,45 @@ def _make_empty(folder: Path, leftovers: tuple[str, ...]) -> None:
         )
 
 
+def _own_parts(folder: Path) -> list[Path]:
+    """Return what killed writers have left in a store's folder."""
+    return [*leftovers(folder, GIVEN, NAME), *(path for path in folder.glob(".*.part") if _PART.fullmatch(path.name))]
+
+
 def _write_new(folder: Path, labels: LabelKind, manifest: Manifest) -> None:
-    part = folder / f".{GIVEN}.part"
     try:
-        _make_empty(folder, leftovers=(GIVEN,))  # given labels without a manifest: a start that was cut short
-        with NewFile(part) as file:
-            labels.save(file.hdf5)
-        publish(part, folder / GIVEN)
-        manifest.save(folder)  # last: a folder without it is no store
+        _make_empty(folder)
+        release = _held(folder)
+        try:
+            _make_empty(folder)  # nobody was faster
+            proof = _write_given(folder, labels, manifest.run)
+            dataclasses.replace(manifest, proofs={GIVEN: proof}).save(folder)  # last: without it there is no store
+        finally:
+            release()
     except OSError as error:
         raise _write_error(folder, error) from error
+
+
+def _write_given(folder: Path, labels: LabelKind, run: str) -> Proof:
+    part = aside(folder / GIVEN)
+    try:
+        with NewFile(part) as file, uninterrupted():
+            labels.save(file.hdf5)
+            file.hdf5.attrs["run"] = run
+        with opened(part) as written:
+            contents = contents_digest(written, without=labels.on_disk)
+        proof = Proof.of(part, contents)
+        publish(part, folder / GIVEN)
+        return proof
     finally:
-        if folder.is_dir():
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def _held(folder: Path) -> Callable[[], None]:
+    try:
+        return hold(folder)
+    except OSError as error:
+        raise _write_error(folder, error) from error
 
 
 def _write_error(folder: Path, error: OSError) -> StoreError:

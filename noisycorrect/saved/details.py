@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noisycorrect.support.checks import set_field
+from noisycorrect.support.checksums import SEAL, file_digest, is_sealed, sealed
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect.support.files import write_json
+from noisycorrect.support.files import check_ordinary, read_json, write_json
 
 DETAILS, LABELS, HISTORY, CHECKPOINT = "details.json", "labels", "history.json", "checkpoint.pt"
 MEMORY = "memory"  # what parts of a run hold of each sample, where that is large
-VERSION = 1
+PREVIOUS = "checkpoint.previous.pt"  # the last one of the cycle before
+VERSION = 2  # 2: digests, and the run
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Details:
         Name of the file with the weights of a saved result; a run folder has none.
     sample_passes : int, or None
         Compute of the run, likewise.
+    run : str, or None
+        Name of the run that made the labels, which all of its files carry.
+    files : dict of str to str, or None
+        Digest of each other file of a saved result, by name; those of a run change, and have digests of their own.
     """
 
     kind: str
@@ -50,6 +55,8 @@ class Details:
     network: dict[str, Any] | None = None
     weights: str | None = None
     sample_passes: int | None = None
+    run: str | None = None
+    files: dict[str, str] | None = None
 
     def write(self, folder: Path) -> None:
         """Write ``details.json``, atomically.
@@ -60,7 +67,7 @@ class Details:
             If it cannot be written.
         """
         try:
-            write_json(folder / DETAILS, {"version": VERSION, **dataclasses.asdict(self)})
+            write_json(folder / DETAILS, sealed({"version": VERSION, **dataclasses.asdict(self)}))
         except OSError as error:
             fix = "free space, or choose another folder"
             raise CheckpointError(f"to write {folder / DETAILS}", got=str(error), fix=fix) from error
@@ -84,21 +91,55 @@ class Details:
         """
         path = folder / DETAILS
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            version = int(content.pop("version"))
+            content = read_json(path)
+            version = int(content["version"])
             known = {field.name for field in dataclasses.fields(cls)}
             found = cls(**{name: value for name, value in content.items() if name in known})
+            if version > VERSION:
+                raise CheckpointError(f"format version {VERSION} or older at {path}", got="a newer one", fix="upgrade")
+            if (version >= 2 or SEAL in content) and not is_sealed(content):
+                raise ValueError("fields that its digest does not fit: it was damaged, or changed by hand")
+            found._check()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"details in {path}", got=str(error), fix="restore it from a copy") from error
-        if version > VERSION:
-            raise CheckpointError(f"format version {VERSION} or older at {path}", got="a newer one", fix="upgrade")
-        lists = ("class_names", "sample_names", "image_files")
-        for name in lists:
+        for name in ("class_names", "sample_names", "image_files"):
             value = getattr(found, name)
             set_field(found, name, None if value is None else tuple(value))
         return found
+
+    def _check(self) -> None:
+        """Raise a TypeError unless the fields are what they are said to be."""
+        for name in ("class_names", "sample_names", "image_files"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
+                raise TypeError(f"{name} that are no list of names")
+        for name in ("network", "files"):
+            if not isinstance(getattr(self, name), (dict, type(None))):
+                raise TypeError(f"a {name} that is no mapping")
+        if not isinstance(self.kind, str) or type(self.num_classes) is not int:
+            raise TypeError(f"labels of the kind {self.kind!r}, {self.num_classes!r} classes")
+        if not isinstance(self.weights, (str, type(None))) or Path(self.weights or "").name != (self.weights or ""):
+            raise TypeError(f"weights in {self.weights!r}")
+
+    def check_file(self, folder: Path, name: str) -> None:
+        """Raise a CheckpointError unless a file beside these details is the one that was written with them.
+
+        Older versions kept no digests; then nothing is known.
+        """
+        if self.files is None:
+            return
+        try:
+            check_ordinary(folder / name)
+            got = None if file_digest(folder / name) == self.files.get(name) else "bytes that its digest does not fit"
+        except FileNotFoundError:
+            got = "no such file"
+        except OSError as error:
+            got = str(error)
+        if got is not None:
+            fix = "restore it from a copy"
+            raise CheckpointError(f"{name} as it was saved in {folder}", got=got, fix=fix)
 
 
 def checked_class_names(names: Iterable[Any] | None, num_classes: int) -> tuple[str, ...] | None:

@@ -10,13 +10,15 @@ from typing import Any
 from torch import nn
 
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.manifest import NAME as MANIFEST
 from noisycorrect.review.session import has_items
 from noisycorrect.review.session.items import read_header
 from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, Details
 from noisycorrect.saved.networks import built_network, dressed, network_record
-from noisycorrect.saved.runs import read_history, run_state, write_history
+from noisycorrect.saved.runs import check_not_older, check_same_run, read_history, run_state, write_history
 from noisycorrect.saved.weights import TORCH, read_weights, write_weights
 from noisycorrect.support.checkpoint import load_model_state
+from noisycorrect.support.checksums import file_digest
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.folders import new_folder
 from noisycorrect.support.modules import unwrap
@@ -63,28 +65,45 @@ def write_result(
             network=network,
             weights=name,
             sample_passes=sample_passes,
+            run=labels.run or None,
+            files={written: file_digest(inside / written) for written in (name, HISTORY, f"{LABELS}/{MANIFEST}")},
         ).write(inside)
 
 
 def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
-    """Return the result in a folder; see :meth:`noisycorrect.CorrectionResult.load`."""
+    """Return the result in a folder; see :meth:`noisycorrect.CorrectionResult.load`.
+
+    `model` is changed when everything else has been found whole.
+    """
     details = Details.read(folder)
     weights = TORCH if details is None or details.weights is None else details.weights
+    generation = run = None
     if (folder / CHECKPOINT).exists():
-        state, history = run_state(folder)
+        found = run_state(folder)
+        state, history, generation, run = found.weights, found.history, found.generation, found.run
+        check_not_older(folder, history)
         passes = int(history[-1]["sample_passes"]) if history else 0
     elif (folder / weights).exists() or (details is not None and details.weights is not None):
+        if details is not None:
+            for name in (weights, HISTORY, f"{LABELS}/{MANIFEST}"):
+                details.check_file(folder, name)
         state, more = read_weights(folder / weights)
-        history, passes = read_history(folder), int(more["sample_passes"])
+        history, passes = read_history(folder), more.get("sample_passes")
+        if type(passes) is not int:
+            raise CheckpointError(
+                f"sample_passes in {folder / weights}", got=repr(passes), fix="restore it from a copy"
+            )
     else:
         got = "a run that has not finished its first epoch" if (folder / LABELS).is_dir() else "no such file"
         fix = "check the path"
         raise CheckpointError(f"a saved result or a run's checkpoint in {folder}", got=got, fix=fix)
+    store = SoftLabelStore.open(folder / LABELS)
+    check_same_run(folder, store, run=run, generation=generation, details=details)
+    names = None if details is None else details.class_names
+    if names is None and has_items(folder):
+        names = tuple(read_header(folder).classes)
     network = built_network(None if details is None else details.network, str(folder)) if model is None else model
     network = dressed(network, state)
     network.train((folder / CHECKPOINT).exists())  # a run's weights are those of training, a result's of evaluation
     load_model_state(unwrap(network), state)
-    names = None if details is None else details.class_names
-    if names is None and has_items(folder):
-        names = tuple(read_header(folder).classes)
-    return SavedResult(network.eval(), SoftLabelStore.open(folder / LABELS), history, passes, names)
+    return SavedResult(network.eval(), store, history, passes, names)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, unknown_name
-from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.files import check_ordinary, replace_atomically
 
 SAFETENSORS, TORCH = "model.safetensors", "model.pt"
 FORMATS = ("auto", "safetensors", "torch")
@@ -69,6 +69,8 @@ def read_weights(path: Path) -> tuple[OrderedDict[str, Any], dict[str, Any]]:
     """
     if path.suffix != ".safetensors":
         content = load_checkpoint(path)
+        if not isinstance(content.get("model"), dict):
+            raise CheckpointError(f"weights at {path}", got="none", fix="restore it from a copy")
         return content.pop("model"), content
     return _load_safetensors(path)
 
@@ -113,6 +115,7 @@ def _load_safetensors(path: Path) -> tuple[OrderedDict[str, Any], dict[str, Any]
         fix = "pip install safetensors"
         raise InvalidInputError(f"the package safetensors, to read {path}", got="none", fix=fix) from error
     try:
+        check_ordinary(path)
         with safe_open(path, framework="pt") as file:
             more = json.loads((file.metadata() or {}).get("noisycorrect", "{}"))
             state: OrderedDict[str, Any] = OrderedDict((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
@@ -120,7 +123,7 @@ def _load_safetensors(path: Path) -> tuple[OrderedDict[str, Any], dict[str, Any]
             state[name] = state[other]
     except FileNotFoundError as error:
         raise CheckpointError(f"weights at {path}", got="no such file", fix="check the path") from error
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         fix = "restore it from a copy"
         raise CheckpointError(f"whole weights at {path}", got=str(error), fix=fix) from error
     state._metadata = more.pop("modules", {})  # type: ignore[attr-defined]  # where torch keeps modules' versions

@@ -1,8 +1,14 @@
-"""Checkpoints: one file with everything that a run needs to go on, replaced atomically."""
+"""Checkpoints: one file with everything that a run needs to go on, replaced atomically, and a digest of it.
+
+The digest of all bytes before it stands at the end, where torch, whose own files say nothing of damaged tensors, does
+not look.
+"""
 
 from __future__ import annotations
 
+import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.support.checksums import file_digest
 from noisycorrect.support.errors import CheckpointError
-from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.files import check_ordinary, replace_atomically
 
 FORMAT = "noisycorrect-checkpoint"
-VERSION = 1
+VERSION = 2  # 2: ends in its digest
+_MARK = b"\nnoisycorrect-digest:"
+_TRAILER = len(_MARK) + 64 + 1
+# What torch raises for files that are damaged or made to do harm.
+_UNREADABLE = (
+    OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+    MemoryError, AssertionError,
+)  # fmt: skip
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -37,6 +51,9 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     try:
         with replace_atomically(path) as temporary:
             torch.save(_plain({"format": FORMAT, "version": VERSION, **content}), temporary)
+            digest = file_digest(temporary)
+            with temporary.open("ab") as file:
+                file.write(_MARK + digest.encode() + b"\n")
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as a RuntimeError
         raise CheckpointError(
             f"to write {path}", got=str(error), fix="free space and resume; the last checkpoint is untouched"
@@ -70,17 +87,32 @@ def read_tensors(path: Path, what: str, *, fix_unsafe: str, fix_damaged: str) ->
         If the file is missing, damaged, or a pickle that would run code.
     """
     try:
+        check_ordinary(path)
+        _check_declared(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"a {what} at {path}", got="no such file", fix="check the path") from error
-    except pickle.UnpicklingError as error:
+    except FileNotFoundError:
+        raise CheckpointError(f"a {what} at {path}", got="no such file", fix="check the path") from None
+    except pickle.UnpicklingError:  # whose own message says how to run the code
         raise CheckpointError(
             f"a {what} of tensors and plain values at {path}",
             got="a damaged file, or a pickle that could run code when loaded",
             fix=fix_unsafe,
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"a whole {what} at {path}", got=str(error), fix=fix_damaged) from error
+        ) from None
+    except _UNREADABLE as error:
+        got = str(error).partition("\n")[0] or type(error).__name__
+        if "weights_only" in got:
+            got = "a damaged file, or one that torch does not load without running its code"
+        raise CheckpointError(f"a whole {what} at {path}", got=got, fix=fix_damaged) from None
+
+
+def _check_declared(path: Path) -> None:
+    """Raise a ValueError if an archive of torch's declares more than it holds: memory would be taken for it."""
+    if not zipfile.is_zipfile(path):
+        return  # the format before torch 1.6, or no file of torch's at all
+    with zipfile.ZipFile(path) as archive:
+        declared = sum(entry.file_size for entry in archive.infolist())
+    if declared > path.stat().st_size:
+        raise ValueError(f"{declared:,} bytes declared in a file of {path.stat().st_size:,}")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -91,19 +123,45 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     CheckpointError
         If the file is missing, damaged, of another or a newer format, or a pickle that would run code.
     """
+    damaged = "restore it from a copy; `noisycorrect check` says what else is whole"
+    try:
+        stated = stated_digest(path)
+        if stated is not None and file_digest(path, size=path.stat().st_size - _TRAILER) != stated:
+            got = "bytes that the digest at its end does not fit"
+            raise CheckpointError(f"a whole checkpoint at {path}", got=got, fix=damaged)
+    except FileNotFoundError:
+        stated = None
+    except OSError as error:
+        raise CheckpointError(f"a whole checkpoint at {path}", got=str(error), fix=damaged) from None
     content = read_tensors(
         path,
         "checkpoint",
         fix_unsafe="use a file written by noisycorrect, or a copy of it",
-        fix_damaged="restore it from a copy",
+        fix_damaged=damaged,
     )
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise CheckpointError(f"a {FORMAT} file at {path}", got="another file", fix="check the path")
-    if content.pop("version") > VERSION:
+    version = content.pop("version", None)
+    if type(version) is not int or version < 1:
+        raise CheckpointError(f"a format version at {path}", got=repr(version)[:40], fix=damaged)
+    if version > VERSION:
         raise CheckpointError(
             f"format version {VERSION} or older at {path}", got="a newer one", fix="upgrade noisycorrect"
         )
+    if version >= 2 and stated is None:
+        raise CheckpointError(f"a whole checkpoint at {path}", got="one without its end", fix=damaged)
     return content
+
+
+def stated_digest(path: Path) -> str | None:
+    """Return the digest that a checkpoint says it has; None of files that end without one."""
+    check_ordinary(path)
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) < _TRAILER:
+            return None
+        file.seek(-_TRAILER, os.SEEK_END)
+        end = file.read()
+    return end[len(_MARK) : -1].decode("ascii", "replace") if end.startswith(_MARK) else None
 
 
 def load_model_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -122,6 +180,8 @@ def load_model_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     noisycorrect.support.errors.CheckpointError: expected 'weight' of shape (3, 2); got (4, 2); to fix: build the model
     that the checkpoint was made with
     """
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+        raise CheckpointError("weights by name", got=type(state).__name__, fix="restore the file from a copy")
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     found = {key: tuple(value.shape) for key, value in state.items() if isinstance(value, Tensor)}
     for key in {**expected, **found}:
@@ -131,7 +191,13 @@ def load_model_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
                 got=str(found.get(key, "no such key")),
                 fix="build the model that the checkpoint was made with",
             )
-    model.load_state_dict(state)
+    before = {key: value.detach().clone() for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        model.load_state_dict({**state, **before}, strict=False)  # as it was
+        fix = "build the model that the checkpoint was made with"
+        raise CheckpointError("weights that the model takes", got=str(error).partition("\n")[0], fix=fix) from error
 
 
 def check_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:

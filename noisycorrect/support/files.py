@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from noisycorrect.support.errors import RunInUseError
+from noisycorrect.support.untrusted import parsed_json
+
+LARGEST_JSON = 2**28  # bytes; what says so little cannot need more
+
+_OURS = r"\.{name}\.\d+-[0-9a-f]{{8}}\.part"
 
 
 @contextlib.contextmanager
@@ -35,7 +41,7 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary = aside(target)
     temporary.touch(exist_ok=False)
     try:
         yield temporary
@@ -43,6 +49,27 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def aside(target: Path) -> Path:
+    """Return a name beside `target` that nobody else has, for what is not whole yet."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def leftovers(folder: Path, *names: str) -> list[Path]:
+    """Return what killed processes have left aside of files of ours, called `names`; other people's files never.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in (".history.json.12-0123abcd.part", ".thesis.tex.part"):
+    ...     (folder / name).touch()
+    >>> [path.name for path in leftovers(folder, "history.json", "checkpoint.pt")]
+    ['.history.json.12-0123abcd.part']
+    """
+    ours = re.compile("|".join(_OURS.format(name=re.escape(name)) for name in names))
+    return [path for path in folder.glob(".*.part") if ours.fullmatch(path.name)]
 
 
 def publish(temporary: Path, target: Path) -> None:
@@ -64,76 +91,42 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """Return what a JSON file says.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, is no ordinary file, is far too large or too deep, or is no JSON.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "deep.json"
+    >>> _ = path.write_text("[" * 100_000)
+    >>> read_json(path)
+    Traceback (most recent call last):
+    ...
+    ValueError: JSON that is nested too deep
+    """
+    found = check_ordinary(path)
+    if found.st_size > LARGEST_JSON:
+        raise ValueError(f"{found.st_size:,} bytes")
+    return parsed_json(path.read_text(encoding="utf-8"))
+
+
+def check_ordinary(path: Path) -> os.stat_result:
+    """Return a file's properties; raise an OSError unless it is an ordinary file: opening a pipe waits for ever."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise OSError(f"{kind} where a file should be: {path.name}")
+    return found
+
+
 def _fsync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder for this process; the lock goes with the process, even when it is killed.
-
-    Processes forked meanwhile (a DataLoader's workers) do not share the lock: they may live on for some seconds.
-
-    Raises
-    ------
-    RunInUseError
-        If another process holds it.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with locked(tempfile.mkdtemp()):
-    ...     pass
-    """
-    path = Path(folder) / "lock"
-    with path.open("a+", encoding="utf-8") as file:
-        if not _try_lock(file):
-            file.seek(0)
-            raise RunInUseError(
-                f"no other process in {folder}",
-                got=f"a lock held by process {file.read().strip() or '(unknown)'}",
-                fix="wait for that run to end, or choose another run_dir",
-            )
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        _held.add(file)
-        try:
-            yield
-        finally:
-            _held.discard(file)
-
-
-_held: set[IO[str]] = set()
-
-
-def _let_go() -> None:
-    while _held:
-        _held.pop().close()
-
-
-if hasattr(os, "register_at_fork"):  # else a forked child would hold a killed parent's lock
-    os.register_at_fork(after_in_child=_let_go)
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: a byte far behind the text, so that the holder's number stays readable
-        import msvcrt
-
-        try:
-            file.seek(2**20)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.support.files import flush
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.files import aside, flush
 
 
 @contextlib.contextmanager
-def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(folder: str | os.PathLike[str], *, error: type[NoisyCorrectError] = InvalidInputError) -> Iterator[Path]:
     """Yield a hidden folder beside `folder` to write into; on a clean exit it gets that name.
 
     Whoever looks at `folder` sees nothing or all of it, also if this process is killed; on an exception nothing of it
@@ -24,10 +23,12 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     ----------
     folder : path-like
         New, or an empty folder. Folders above it are made.
+    error : type
+        What is raised.
 
     Raises
     ------
-    InvalidInputError
+    NoisyCorrectError
         If it holds something, or cannot be written; what an OSError inside the block says is passed on in it.
 
     Examples
@@ -42,27 +43,27 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     ['note.txt']
     """
     target = Path(folder).resolve()
-    aside = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    inside = aside(target)
     try:
-        check_free(target)
+        check_free(target, error=error)
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside.mkdir()
-        yield aside
-        for path in aside.rglob("*"):
+        inside.mkdir()
+        yield inside
+        for path in inside.rglob("*"):
             if path.is_file():
                 flush(path)
         if os.name == "nt" and target.is_dir():  # elsewhere a rename replaces an empty folder
             target.rmdir()
-        aside.replace(target)
-    except OSError as error:
+        inside.replace(target)
+    except OSError as failure:
         fix = "free space, or choose another folder; of a mounted one, a new folder inside it"
-        raise InvalidInputError(f"to write {target}", got=error.strerror or str(error), fix=fix) from error
+        raise error(f"to write {target}", got=failure.strerror or str(failure), fix=fix) from failure
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(inside, ignore_errors=True)
 
 
-def check_free(folder: Path) -> None:
-    """Raise an InvalidInputError unless there is nothing at a path, or an empty folder.
+def check_free(folder: Path, *, error: type[NoisyCorrectError] = InvalidInputError) -> None:
+    """Raise an error unless there is nothing at a path, or an empty folder.
 
     Examples
     --------
@@ -75,4 +76,4 @@ def check_free(folder: Path) -> None:
     elif folder.exists():
         got = "a file"
     if got is not None:
-        raise InvalidInputError(f"a new or empty folder at {folder}", got=got, fix="choose another folder")
+        raise error(f"a new or empty folder at {folder}", got=got, fix="choose another folder")

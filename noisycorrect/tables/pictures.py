@@ -12,9 +12,6 @@ import torch
 from torch.utils.data import Dataset
 
 from noisycorrect.features.efficientnet import EfficientNetLite0, pretrained
-from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.support.files import write_json
-from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
 from noisycorrect.support.untrusted import check_array, opened_picture, parsed_json

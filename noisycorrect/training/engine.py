@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from noisycorrect.data.batches import Batch
-from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.modules import evaluating
 from noisycorrect.support.door import described
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, unknown_name
+from noisycorrect.support.modules import evaluating
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.finite import check_finite
 

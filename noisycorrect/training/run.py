@@ -26,11 +26,11 @@ from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
-from noisycorrect.saved.details import CHECKPOINT, HISTORY, MEMORY
-from noisycorrect.saved.runs import write_history
+from noisycorrect.saved.details import CHECKPOINT, HISTORY, MEMORY, PREVIOUS
+from noisycorrect.saved.runs import check_not_older, checked_history, write_history
 from noisycorrect.support import distributed
-from noisycorrect.support.checkpoint import check_settings, load_model_state, save_checkpoint
-from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
+from noisycorrect.support.checkpoint import check_settings, load_checkpoint, load_model_state, save_checkpoint
+from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modes import TrainingModes
 from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, wrapped
 from noisycorrect.support.rank_rows import RankRows
@@ -38,6 +38,7 @@ from noisycorrect.support.rng import Stream, seeded
 from noisycorrect.task import Metrics, Task
 from noisycorrect.training.aside import brought_back, named, put_aside, tidy
 from noisycorrect.training.averaging import RunningAverage
+from noisycorrect.training.checkpoints import check_network, check_weights_of, keep_previous, network_identity
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.features import WIDE, features_of, projection
 from noisycorrect.training.finite import check_finite
@@ -157,8 +158,9 @@ class Run:
         self._asked_to_stop = False
         self._published: Metrics | None = None  # at the cycle's end that was last
         self._recorded_as_last = False
-        self._aside: list[set[str]] = []  # names of files of the last two checkpoints
+        self._aside: list[set[str]] = []  # names of files of the checkpoint of the cycle before, and of the last one
         self._clock = time.perf_counter()
+        self._saved: int | None = None  # generation of the labels of the last checkpoint
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
         self.loaders = RunLoaders(
@@ -535,13 +537,26 @@ class Run:
         distributed.barrier()
 
     def _save_state(self, folder: Path, state: dict[str, Any]) -> None:
-        """Write a checkpoint, and beside it what is large and has changed; the files of the one before stay."""
+        """Write a checkpoint, and beside it what is large and has changed; that of the cycle before stays whole."""
+        if keep_previous(folder, self._saved, self.store.generation):
+            self._aside = self._aside[-1:]
+        before = self._aside[:1] if (folder / PREVIOUS).exists() else []
         try:
             state |= {part: put_aside(state[part], folder / MEMORY) for part in ("correction", "objective")}
             save_checkpoint(folder / CHECKPOINT, state)
-            self._aside = [*self._aside[-1:], named(state)]
+            self._aside = [*before, named(state)]
+            self._saved = self.store.generation
         finally:
             tidy({name for each in self._aside for name in each}, folder / MEMORY)
+
+    def _named_before(self) -> list[set[str]]:
+        """Return the names of the files that the checkpoint of the cycle before has beside it, if there is one."""
+        if self.run_dir is None or not (self.run_dir / PREVIOUS).exists():
+            return []
+        try:
+            return [named(load_checkpoint(self.run_dir / PREVIOUS))]
+        except CheckpointError:
+            return [set()]
 
     def _identity(self) -> dict[str, Any]:
         """Return what a checkpoint and the run that resumes it must share; of callables, whether there is one."""
@@ -555,17 +570,21 @@ class Run:
             "precision": str(self.engine.precision),
             "augment": self.engine.augment is not None,
             **({"parallel": "fsdp"} if self.in_shards else {}),
+            "network": network_identity(self.plain),
             **digest_of(self.data.sample_weight),
             **({"ids": self.data.train.digest} if isinstance(self.data.train, StreamedDataset) else {}),
         }
 
     def _state(self) -> dict[str, Any]:
         return {
+            "run": self.store.run,
             "settings": self.identity,
             "epoch": self.epoch,
             "stopped": self.stopped,
             "generation": self.store.generation,
-            "student": whole(unwrap(self.student).state_dict()) if self.in_shards else unwrap(self.student).state_dict(),
+            "student": whole(unwrap(self.student).state_dict())
+            if self.in_shards
+            else unwrap(self.student).state_dict(),
             "buffers": persistent_buffers(self.student),
             "aggregate": self.average.state_dict(),
             "optimizer": whole(self.optimizer.state_dict()) if self.in_shards else self.optimizer.state_dict(),
@@ -581,9 +600,12 @@ class Run:
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
-        check_settings(content["settings"], self.identity)
+        saved, own = ({**settings} for settings in (content["settings"], self.identity))
+        check_network(saved.pop("network", None), own.pop("network"))
+        check_settings(saved, own)
         fit_buffers(self.plain, content["student"], content["buffers"])
         load_model_state(unwrap(self.plain), content["student"])
+        check_weights_of(unwrap(self.plain), content["student"])
         if self.in_shards:
             scatter(self.plain, self.student)
             content["optimizer"] = optimizer_in_shards(self.optimizer, content["optimizer"])
@@ -596,8 +618,13 @@ class Run:
         memory = Path() if self.run_dir is None else self.run_dir / MEMORY
         for name, part in zip(("correction", "objective"), self._parts, strict=True):
             part.load_state_dict(brought_back(content[name], memory))
-        self._aside = [named(content)]
-        self.history, self.loss = content["history"], content["loss"]
-        self.epoch, self.stopped = content["epoch"], content["stopped"]
+        self._aside = [*self._named_before(), named(content)]
+        self.history, self.loss = checked_history(content["history"]), content["loss"]
+        if self.run_dir is not None:
+            check_not_older(self.run_dir, self.history)
+        self.epoch, self.stopped = int(content["epoch"]), bool(content["stopped"])
+        self._saved = int(content["generation"])
         # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
-        self.store.rollback(content["generation"])
+        self.store.rollback(self._saved)
+        if self.run_dir is not None and distributed.is_main():
+            write_history(self.run_dir / HISTORY, self.history)  # it may have died between the two

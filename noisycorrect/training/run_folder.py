@@ -20,18 +20,22 @@ from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect.data.standardize import Standardized, fitted_standardize, standardize_of
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
-from noisycorrect.saved.details import CHECKPOINT, LABELS, Details
+from noisycorrect.saved.details import CHECKPOINT, DETAILS, HISTORY, LABELS, PREVIOUS, Details
 from noisycorrect.saved.networks import network_record
+from noisycorrect.saved.runs import check_same_run
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
-from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect.support.files import locked
+from noisycorrect.support.errors import CheckpointError, InvalidInputError, StoreError
+from noisycorrect.support.files import leftovers
+from noisycorrect.support.locks import locked
 from noisycorrect.support.log import logger
 from noisycorrect.support.modules import copied, unwrap
+from noisycorrect.training.checkpoints import fitting, last_whole
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
 
+LAST_WHOLE = "last-whole"
 DEFAULT_MOMENTUM = 0.7  # a manifest has one whatever the rule
 SHARED_WITHIN = 10.0  # seconds
 
@@ -55,8 +59,9 @@ def open_run(
 
     `restore` is called with the content of the checkpoint, for what surrounds the run.
     """
-    if resume not in ("auto", True, False):
-        raise InvalidInputError('resume="auto", True or False', got=repr(resume), fix='"auto" resumes where it can')
+    if not isinstance(resume, (str, bool)) or resume not in ("auto", True, False, LAST_WHOLE):
+        fix = f'"auto" resumes where it can, "{LAST_WHOLE}" also after damage'
+        raise InvalidInputError(f'resume="auto", True, False or "{LAST_WHOLE}"', got=repr(resume), fix=fix)
     _check_ranks()
     made = functools.partial(
         Run,
@@ -71,36 +76,67 @@ def open_run(
     )
     standardized = functools.partial(_standardized, model, recipe, data, num_workers)
     if run_dir is None:
-        if resume is True or distributed.world_size() > 1:
+        if resume in (True, LAST_WHOLE) or distributed.world_size() > 1:
             raise InvalidInputError("a run_dir", got="None", fix="pass run_dir= to SelfCorrector, one for all ranks")
         yield made(standardized(known=False), store=_new_store(None, engine, recipe, data))
         return
     checkpoint = run_dir / CHECKPOINT
-    if resume is True and not checkpoint.exists():
+    if resume is True and not checkpoint.exists() and not (run_dir / PREVIOUS).exists():
         raise CheckpointError(
             f"a checkpoint in {run_dir}", got="none", fix='check the path, or pass resume="auto" for a first run'
         )
     with contextlib.ExitStack() as stack:
         _enter(run_dir, stack)
         _check_shared(run_dir)
+        if resume == LAST_WHOLE:
+            _go_back(run_dir, data)
+        elif not checkpoint.exists() and (run_dir / PREVIOUS).exists():
+            fix = f'pass resume="{LAST_WHOLE}" to go on from the one before it, {PREVIOUS}, or restore it from a copy'
+            raise CheckpointError(f"a checkpoint in {run_dir}", got=f"none, but {PREVIOUS}", fix=fix)
         found = checkpoint.exists()
         if resume is False and found:
             raise CheckpointError(
                 f"no checkpoint in {run_dir}", got="one of an earlier run", fix='pass resume="auto" or another run_dir'
             )
-        content = load_checkpoint(checkpoint) if found else None
-        run = made(standardized(known=found), store=_open_store(run_dir / LABELS, engine, recipe, data, resumed=found))
-        earlier = Details.read(run_dir)
+        with _offering(run_dir):
+            content = load_checkpoint(checkpoint) if found else None
+            store = _open_store(run_dir / LABELS, engine, recipe, data, resumed=found)
+            stack.callback(store.close)
+            earlier = Details.read(run_dir)
+            if content is not None:
+                check_same_run(run_dir, store, run=content.get("run"), generation=None, details=earlier)
+        run = made(standardized(known=found), store=store)
         if run.class_names is None and earlier is not None:
             run.class_names = earlier.class_names
         if distributed.is_main():
             _write_details(run_dir, run)
         if content is not None:
-            run.restore(content)
-            restore(content)
+            with _offering(run_dir), fitting(checkpoint):
+                run.restore(content)
+                restore(content)
             state = "stopped" if run.stopped else "finished" if run.done else "going on"
             logger.info("%s: %s after epoch %d of %d", run_dir, state, run.epoch, run.schedule.epochs)
         yield run
+
+
+@contextlib.contextmanager
+def _offering(run_dir: Path) -> Iterator[None]:
+    """Say of a damage that the run can go back, if there is something to go back to."""
+    try:
+        yield
+    except (CheckpointError, StoreError) as error:
+        if "whole" not in str(error) or LAST_WHOLE in str(error) or not (run_dir / PREVIOUS).exists():
+            raise
+        more = f'or pass resume="{LAST_WHOLE}" to go on from {PREVIOUS}, the last checkpoint of the cycle before'
+        raise type(error)(f"{error}, {more}") from None
+
+
+def _go_back(run_dir: Path, data: RunData) -> None:
+    """Bring the folder back to the last state that is whole, and say so."""
+    done = distributed.gather_results(lambda: last_whole(run_dir, data.given) if distributed.is_main() else None)
+    said = next((text for text in done if text), None)
+    if said and distributed.is_main():
+        logger.warning("%s: %s", run_dir, said)
 
 
 def _write_details(run_dir: Path, run: Run) -> None:
@@ -119,6 +155,7 @@ def _write_details(run_dir: Path, run: Run) -> None:
         names("sample_names"),
         names("image_files"),
         network_record(run.plain),
+        run=run.store.run or None,
     ).write(run_dir)
 
 
@@ -159,7 +196,7 @@ def _enter(run_dir: Path, stack: contextlib.ExitStack) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         if distributed.is_main():
             stack.enter_context(locked(run_dir))
-            for path in run_dir.glob(".*.part"):
+            for path in leftovers(run_dir, CHECKPOINT, PREVIOUS, HISTORY, DETAILS):
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise InvalidInputError(
@@ -214,6 +251,7 @@ def _open_store(folder: Path, engine: Engine, recipe: Recipe, data: RunData, *, 
     distributed.barrier()  # nobody makes it anew before everybody has looked
     if distributed.is_main():
         if exists:  # killed before its first checkpoint: the given labels alone, perhaps under other settings
+            store.close()
             shutil.rmtree(folder)
         _new_store(folder, engine, recipe, data)
     distributed.barrier()

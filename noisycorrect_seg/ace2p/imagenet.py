@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.features.efficientnet import weights_file
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import CheckpointError, InvalidInputError, unknown_name
 from noisycorrect_seg.ace2p.efficientnet import EfficientNetLite
-from noisycorrect.support.door import door
-from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p.mobilenet import MobileNetV2
 from noisycorrect_seg.ace2p.resnet import DeepStem, ResNet
 from noisycorrect_seg.ace2p.timm import from_timm, is_timm, origin_of

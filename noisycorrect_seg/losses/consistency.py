@@ -9,15 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from noisycorrect.support.door import door
 from noisycorrect_seg.losses.edge import edge_margins, edges_of
 from noisycorrect_seg.losses.resizing import enlarged
 from noisycorrect_seg.losses.soft_edges import EdgeMap, Pairs
 from noisycorrect_seg.losses.targets import Targets, by_class, check_maps, from_classes, targets_like, widen
-from noisycorrect.support.door import door
-from noisycorrect_seg.geometry.maps import resized
-from noisycorrect_seg.losses.edge import edge_margins, edges_of, grown
-from noisycorrect_seg.losses.soft_edges import soft_edges_at
-from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, widen
 from noisycorrect_seg.masks import IGNORE_INDEX
 
 

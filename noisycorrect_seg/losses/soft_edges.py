@@ -9,11 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from noisycorrect.support.door import door
 from noisycorrect_seg.losses.edge import PAIRS, inside
 from noisycorrect_seg.losses.targets import by_class, check_maps, from_classes, widen
-from noisycorrect.support.door import door
-from noisycorrect_seg.losses.edge import EDGE_WIDTH, PAIRS
-from noisycorrect_seg.losses.targets import check_maps, widen
 
 
 @door(own=True)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisycorrect.classification.noise.checks import check_flag, check_rate, check_transition
-from noisycorrect.classification.noise.checks import check_choice, check_flag, check_rate, check_share, check_transition
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes

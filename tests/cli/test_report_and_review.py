@@ -14,7 +14,7 @@ from cleaning_runs import write_mask_store, write_run, write_store_run
 from noisycorrect.cli import main
 from noisycorrect.review.server import serving
 from noisycorrect.review.session import final_labels, read_decisions
-from noisycorrect.support.files import locked
+from noisycorrect.support.locks import locked
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 import torch
 from makers import CLASSES, KINDS, SAMPLES, advance, assert_whole, given_labels, make_store, prediction
 
-from noisycorrect.labels import SoftLabelStore
+from benchmarks.soaks.crafting import edit_manifest, edited
+from noisycorrect.labels import SoftLabelStore, reading
 from noisycorrect.labels import manifest as manifest_module
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
@@ -29,11 +29,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> SoftLabelStore:
 def truncate(path: Path, share: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-
-
-def edit(folder: Path, **fields: Any) -> None:
-    path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
@@ -61,8 +56,9 @@ def test_a_manifest_that_is_none(store: SoftLabelStore, damage: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"version": 3}, "format version 2 or older .* got 3; to fix: upgrade noisycorrect"),
-        ({"version": "1"}, "format version 2 or older .* got '1'"),
+        ({"version": 4}, "format version 3 or older .* got 4; to fix: upgrade noisycorrect"),
+        ({"version": "1"}, "format version 3 or older .* got '1'"),
+        ({"version": True}, "format version 3 or older .* got True"),
         ({"format": "zip"}, "got something else"),
         ({"current": 7}, "generation 7"),
         ({"length": "6"}, "fields of a label store"),
@@ -71,10 +67,14 @@ def test_a_manifest_that_is_none(store: SoftLabelStore, damage: str) -> None:
         ({"kind": "audio"}, "kind 'audio'"),
         ({"evidence": "median"}, "evidence 'median'"),
         ({"colour": "red"}, "fields of a label store.*colour"),
+        ({"length": 2**80}, "fields of a label store"),
+        ({"generations": [2, 1]}, "fields of a label store.*generations .2, 1."),
+        ({"momentum": None}, "fields of a label store.*momentum None"),
+        ({"proofs": {"given.h5": 3}}, "fields of a label store"),
     ],
 )
 def test_a_manifest_with_wrong_fields(store: SoftLabelStore, fields: dict[str, Any], message: str) -> None:
-    edit(store.folder, **fields)
+    edit_manifest(store.folder, **fields)
     with pytest.raises(StoreError, match=message):
         SoftLabelStore.open(store.folder)
     with pytest.raises(StoreError, match=message):
@@ -82,8 +82,7 @@ def test_a_manifest_with_wrong_fields(store: SoftLabelStore, fields: dict[str, A
 
 
 def test_a_missing_field(store: SoftLabelStore) -> None:
-    path = store.folder / "manifest.json"
-    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "fingerprint"}))
+    edit_manifest(store.folder, "fingerprint")
     with pytest.raises(StoreError, match="fingerprint"):
         SoftLabelStore.open(store.folder)
 
@@ -123,7 +122,7 @@ def test_a_file_of_another_store(store: SoftLabelStore, tmp_path: Path, change: 
     other = foreign(tmp_path / "other", store.kind.name, change)
     messages = {"generation-0002.h5": r"(num_classes|fingerprint) .* in .*generation-0002\.h5; got .* of another store"}
     if change == "labels":
-        messages["given.h5"] = r"the 6 given labels of the store .*; got fingerprint .* in .*given\.h5"
+        messages["given.h5"] = r"given labels in .*given\.h5; got those of another run, '[0-9a-f]{16}'; to fix"
     for name, message in messages.items():
         kept = (store.folder / name).read_bytes()
         shutil.copyfile(other.folder / name, store.folder / name)
@@ -140,7 +139,7 @@ def test_the_file_of_another_generation(store: SoftLabelStore) -> None:
 
 
 def test_a_rule_of_trust_that_nobody_knows(store: SoftLabelStore) -> None:
-    with h5py.File(store.folder / "generation-0002.h5", "a") as file:
+    with edited(store.folder / "generation-0002.h5") as file:
         file.attrs["pixel_trust"] = "oracle"
     with pytest.raises(StoreError, match=r"a whole HDF5 file at .*generation-0002\.h5; got .*'oracle'"):
         SoftLabelStore.open(store.folder)
@@ -167,7 +166,8 @@ def test_check_given_tells_data_sets_apart(store: SoftLabelStore) -> None:
         store.check_given(np.array([5] * 6) if store.kind.name == "classification" else [np.full((2, 2), 5)])
 
 
-def test_rotten_bytes_in_a_chunk_and_in_a_mask(tmp_path: Path) -> None:
+def test_rotten_bytes_in_a_chunk_and_in_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "SMALL", 0)  # as if the files were large
     store = make_store(tmp_path / "labels", "segmentation")
     advance(store)
     with h5py.File(store.folder / "generation-0001.h5", "r") as file:
@@ -266,10 +266,11 @@ def test_a_failure_to_publish(store: SoftLabelStore, monkeypatch: pytest.MonkeyP
 
 
 def test_opening_for_writing_removes_what_a_killed_process_left(store: SoftLabelStore) -> None:
+    (store.folder / ".thesis.part").write_bytes(b"somebody else's")
     before = {path.name for path in store.folder.iterdir()}
     for name in (
         ".generation-0003.rank1.part",
-        ".manifest.json.12-ab.part",
+        ".manifest.json.12-0123abcd.part",
         "generation-0003.h5",
         "generation-0000.h5",
     ):

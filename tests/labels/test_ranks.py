@@ -44,9 +44,9 @@ def work(folder: Path) -> dict[str, tuple[str, float]]:
 
 def test_two_ranks_write_the_file_that_one_writes(tmp_path: Path) -> None:
     for kind in KINDS:
-        make_store(tmp_path / kind, kind)
+        make_store(tmp_path / kind, kind).close()
         given = [0] if kind == "classification" else [np.zeros((2, 2), np.uint8)]
-        SoftLabelStore.create(tmp_path / f"{kind}-lonely", given, 5, kind=kind)
+        SoftLabelStore.create(tmp_path / f"{kind}-lonely", given, 5, kind=kind).close()
     failures = run_processes(work, 2, tmp_path, tmp_path)
     for kind in KINDS:
         alone = make_store(tmp_path / f"{kind}-alone", kind)
@@ -56,8 +56,8 @@ def test_two_ranks_write_the_file_that_one_writes(tmp_path: Path) -> None:
         for number in (1, 2):
             name = f"generation-{number:04d}.h5"
             with h5py.File(store.folder / name, locking=False) as merged, h5py.File(alone.folder / name) as single:
-                assert set(merged) == set(single) == {"evidence", "trust"}
-                assert dict(merged.attrs) == dict(single.attrs)
+                assert set(merged) == set(single) == {"evidence", "evidence_checksums", "trust"}
+                assert {**merged.attrs, "run": alone.run} == dict(single.attrs)
                 for key in merged:
                     assert (merged[key].dtype, merged[key].chunks) == (single[key].dtype, single[key].chunks)
                     assert merged[key].compression == single[key].compression
@@ -65,7 +65,7 @@ def test_two_ranks_write_the_file_that_one_writes(tmp_path: Path) -> None:
             files = {path.name for path in alone.folder.iterdir()}
         assert {path.name for path in store.folder.iterdir()} == files
         lonely = SoftLabelStore.open(tmp_path / f"{kind}-lonely")
-        assert (lonely.generation, len(list(lonely.folder.iterdir()))) == (0, 2)
+        assert (lonely.generation, len(list(lonely.folder.iterdir()))) == (0, 3)
         # Rank 1 fails; rank 0 does not wait for it.
         for (message, seconds), expected in zip(
             (failure[kind] for failure in failures),

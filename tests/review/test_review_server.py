@@ -13,7 +13,7 @@ from cleaning_runs import EVIL, items_of, save_picture, write_mask_store, write_
 from noisycorrect.review.server import ReviewServer, ReviewState, StaleDecisionError, serve_review, serving
 from noisycorrect.review.session import Decision, Item, Journal, final_labels, read_decisions
 from noisycorrect.support.errors import InvalidInputError, RunInUseError, StoreError
-from noisycorrect.support.files import locked
+from noisycorrect.support.locks import locked
 from noisycorrect_seg.sessions import write_mask_items
 
 

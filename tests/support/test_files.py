@@ -14,11 +14,12 @@ import pytest
 
 from noisycorrect.support import files
 from noisycorrect.support.errors import RunInUseError
-from noisycorrect.support.files import locked, replace_atomically, write_json
+from noisycorrect.support.files import replace_atomically, write_json
+from noisycorrect.support.locks import locked
 
 HOLDER = """
 import os, sys, time
-from noisycorrect.support.files import locked
+from noisycorrect.support.locks import locked
 with locked(sys.argv[1]):
     if os.fork() == 0:  # as a DataLoader's worker: outlives the holder
         os.close(1)

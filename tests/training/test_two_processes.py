@@ -1,7 +1,5 @@
 """Two ranks do what one does: same labels, same weights, whatever the recipe, augmented or not."""
 
-import functools
-
 import pytest
 import torch
 from spawn import run_processes

@@ -15,7 +15,7 @@ from noisycorrect.review.server.state import ReviewState
 from noisycorrect.review.session.decisions import JOURNAL
 from noisycorrect.review.session.items import read_header
 from noisycorrect.support.errors import InvalidInputError, RunInUseError
-from noisycorrect.support.files import locked
+from noisycorrect.support.locks import locked
 
 LOOPBACK = "127.0.0.1"
 
