@@ -35,6 +35,7 @@ ROWS = {
     "crops": "parsing",
     "network": "network",
     "compile": "network",
+    "backbones": "backbones",
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, final
 
+import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
 from noisycorrect.support.arrays import is_array
@@ -70,9 +71,16 @@ def _hides(data: Any, seen: set[int]) -> bool:
     seen.add(id(data))
     for value in list(getattr(data, "__dict__", {}).values()):
         inner = value if isinstance(value, (list, tuple)) and len(value) < LOOKED_INTO else (value,)
-        if any(_holds_items(each) and (_has_given(each) or _hides(each, seen)) for each in inner):
+        if any(_holds_items(each) and (_has_frame(each) or _hides(each, seen)) for each in inner):
             return True
     return False
+
+
+def _has_frame(data: Any) -> bool:
+    """Return whether labels are of another frame than items: a class's number is the same in any."""
+    if not _has_given(data) or not len(data.given):
+        return False
+    return callable(getattr(data, "canonical", None)) or np.ndim(data.given[0]) > 0
 
 
 def _holds_items(data: Any) -> bool:

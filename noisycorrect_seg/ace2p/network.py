@@ -147,7 +147,7 @@ class ACE2P(nn.Module):
             lambda edge: FusionBranch(num_classes, features, edge_channels(edge), width=width, dropout=dropout),
         )
         if filled:
-            _fill(self.backbone, pretrained)
+            _fill(self.backbone, pretrained, freeze)
         freeze_levels(self.backbone, freeze)
         self.frozen = int(freeze)
 
@@ -325,8 +325,14 @@ class ACE2P(nn.Module):
         return network.to_empty(device="cpu")
 
 
-def _fill(backbone: nn.Module, source: Source) -> None:
+def _fill(backbone: nn.Module, source: Source, freeze: int) -> None:
     left = load_imagenet(backbone, source)
+    if left and freeze:
+        raise InvalidInputError(
+            "weights of all layers of a backbone whose first layers are to stay",
+            got=f"none for {len(left)} parameters, such as {left[0]}",
+            fix='torchvision\'s ResNets fill a backbone with "-7x7" behind its name; or pass freeze=0',
+        )
     if left:
         warnings.warn(
             f"{len(left)} parameters of the backbone are not in the weights and stay random, the first: {left[0]};"

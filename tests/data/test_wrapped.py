@@ -106,6 +106,17 @@ def test_wrappers_that_hide_labels_are_refused(data):
         as_dataset(data, "train")
 
 
+def test_a_wrapper_around_class_numbers_hides_nothing():
+    class Numbers(TensorDataset):
+        given = (0, 1)
+
+    around = Around(Numbers(torch.zeros(2, 2), torch.tensor([0, 1])))
+    assert as_dataset(around, "train") is around
+    around.inner.given = ([[0, 1]], [[1, 1]])  # masks of another frame
+    with pytest.raises(InvalidInputError, match="got a Around"):
+        as_dataset(around, "train")
+
+
 def test_a_wrapper_that_passes_them_on_is_taken():
     around = Around(Own(0))
     around.given = around.inner.given

@@ -1,15 +1,16 @@
 """MobileNetV2 and EfficientNet-Lite0 as published: names, shapes, and a forward pass made of torch's functions."""
 
+import functools
 import math
 
 import torch
 import torch.nn.functional as F
 
 # Expansion, channels, blocks, stride, kernel of each stage: Sandler et al. 2018, Table 2; Tan and Le 2019, Table 1.
-MOBILENET = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3), (6, 96, 3, 1, 3),
-             (6, 160, 3, 2, 3), (6, 320, 1, 1, 3)]  # fmt: skip
-LITE = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
-        (6, 320, 1, 1, 3)]  # fmt: skip
+MOBILENET = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3), (6, 96, 3, 1, 3),
+             (6, 160, 3, 2, 3), (6, 320, 1, 1, 3))  # fmt: skip
+LITE = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
+        (6, 320, 1, 1, 3))  # fmt: skip
 IMAGENET = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])  # mean and deviation, red first
 
 
@@ -37,6 +38,7 @@ def layers(table):
     yield "conv_head", "bn2", (1280, 320, 1, 1)
 
 
+@functools.cache
 def timm_state(table, seed=0):
     """Return weights under timm's names, at a scale that keeps maps finite, statistics that matter, a classifier."""
     generator = torch.Generator().manual_seed(seed)

@@ -122,6 +122,8 @@ def test_what_a_file_leaves_random_is_said():
     state = {name.removeprefix("stem."): value for name, value in ResNet(18, stem="7x7").state_dict().items()}
     with pytest.warns(UserWarning, match=r'parameters of the backbone .* first: stem.conv1.weight; .* "-7x7"'):
         ACE2P(3, "resnet18", pretrained=state, width=0.125)
+    with pytest.raises(InvalidInputError, match=r"first layers are to stay; got none for .*stem.conv1.weight"):
+        ACE2P(3, "resnet18", pretrained=state, width=0.125, freeze=1)
 
 
 # --- invalid input
