@@ -156,7 +156,7 @@ class HumanParsing:
         if batch.evidence is None:
             return given
         _check_crops(batch)
-        evidence = CODECS[self.codec].decode(batch.evidence)
+        evidence = batch.trust.scaled(CODECS[self.codec].decode(batch.evidence))
         refined = self._coupled(batch, evidence) if batch.trust.coupled else self._blended(batch, evidence)
         rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust.weight == 0)).nonzero().flatten()
         if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)

@@ -80,6 +80,8 @@ class GenerationWriter:
         about none.
     expected_rate : float or None
         Share of wrong labels that is expected from elsewhere than this evidence, likewise.
+    class_scale : Tensor, shape (K,), or None
+        What the evidence is multiplied by when labels are composed, likewise.
     coupled : bool
         Whether labels keep their detail where they agree with coarser evidence, likewise; see
         :class:`~noisycorrect.labels.trust.Trust`.
@@ -88,7 +90,7 @@ class GenerationWriter:
     # A misspelt attribute would be lost without a word.
     __slots__ = (
         "_accumulate", "_codec", "_codes", "_file", "_kind", "_length", "_part", "_part_trust", "_weigh", "_weight",
-        "_written", "coupled", "expected_rate", "floor", "held_out", "rule",
+        "_written", "class_scale", "coupled", "expected_rate", "floor", "held_out", "rule",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +114,7 @@ class GenerationWriter:
         self.rule: str | None = None
         self.held_out: np.ndarray | None = None
         self.expected_rate: float | None = None
+        self.class_scale: Tensor | None = None
         self.coupled = False
         self._part_trust: h5py.Dataset | None = None
         self._length = header.length
@@ -153,15 +156,19 @@ class GenerationWriter:
         self._weight[local] = weight
         self._written[local] = True
 
-    def written(self) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield what was written, to judge it once all is known: positions (n,) and their evidence (n, K, ...)."""
+    def written(self, *, most: int | None = None) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yield what was written, to judge it once all is known: positions (n,) and their evidence (n, K, ...).
+
+        Of more than `most` samples so many are yielded, evenly spaced.
+        """
         rows = np.flatnonzero(self._written)
         if self._codes is None:
             return
+        rows = rows[:: 1 if most is None else -(-len(rows) // most)]
         step = max(1, JUDGED_AT_ONCE // math.prod(self._codes.shape[1:]))
         for start in range(0, len(rows), step):
             local = rows[start : start + step]
-            code = np.ascontiguousarray(self._codes[local[0] : local[-1] + 1][local - local[0]])
+            code = np.stack([self._codes[row] for row in local])
             yield local + self._part.start, self._codec.decode(torch.from_numpy(code))
 
     def judge(self, indices: np.ndarray, trust: Tensor) -> None:
@@ -247,6 +254,8 @@ class GenerationWriter:
             )
         if self.floor is not None:
             self._file.hdf5.create_dataset("class_trust", data=self._checked_floor(self.floor))
+        if self.class_scale is not None:
+            self._file.hdf5.create_dataset("class_scale", data=self._checked_scale(self.class_scale))
         if self.held_out is not None:
             self._file.hdf5.create_dataset("held_out", data=self._checked_held_out(self.held_out))
         self._file.close()
@@ -259,6 +268,14 @@ class GenerationWriter:
                 got=f"shape {array.shape}, {array.dtype}",
                 fix="pass one value for each sample of the whole set",
             )
+        return array
+
+    def _checked_scale(self, scale: Tensor) -> np.ndarray:
+        array: np.ndarray = scale.detach().float().cpu().numpy()
+        classes = self._kind.num_classes
+        if array.shape != (classes,) or not (np.isfinite(array) & (array > 0)).all():
+            expected = f"a class scale of shape ({classes},), finite and > 0"
+            raise InvalidInputError(expected, got=f"shape {array.shape}, {array}", fix="pass one factor a class")
         return array
 
     def _checked_floor(self, floor: Tensor) -> np.ndarray:
@@ -298,7 +315,7 @@ def merge_parts(parts: Sequence[Path], target: Path, header: Header, codec: Code
                 for name in ("pixel_trust", "expected_rate", "coupled"):
                     if name in part.attrs:
                         merged.attrs[name] = part.attrs[name]
-                for name in ("class_trust", "held_out"):
+                for name in ("class_trust", "class_scale", "held_out"):
                     if name in part and name not in merged:
                         merged.create_dataset(name, data=part[name][()])
                 if PART_TRUST in part:
@@ -371,6 +388,7 @@ class GenerationReader:
             self._rule = None if rule is None else Rule(rule)
             self._coupled = bool(file.attrs.get("coupled", False))
             self._in_parts = PART_TRUST in file
+            self._scale = torch.from_numpy(file["class_scale"][()]) if "class_scale" in file else None
             dense = file["evidence"].chunks is None
         self._mapped = MappedArray(path, "evidence") if dense else None
         self._handle: h5py.File | None = None
@@ -423,7 +441,8 @@ class GenerationReader:
         if self._in_parts:
             with self._explained():
                 parts = torch.from_numpy(self._read(PART_TRUST, indices)).float() / WHOLE
-        return Trust(torch.from_numpy(self._weight[indices]), floor, self._rule, parts, self._coupled)
+        scale = None if self._scale is None else self._scale.clone()
+        return Trust(torch.from_numpy(self._weight[indices]), floor, self._rule, parts, scale, self._coupled)
 
     def close(self) -> None:
         """Close this process's handle, if it has one."""

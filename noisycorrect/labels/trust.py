@@ -350,6 +350,9 @@ class Trust:
     parts : Tensor, shape (N, h, w), float32, or None
         Trust in each part of a label, in [0, 1], which is multiplied by the weight as well; kept at the resolution of
         the evidence, and brought to that of the labels by their kind before :meth:`of` is asked.
+    class_scale : Tensor, shape (K,), float32, or None
+        What the evidence is multiplied by, class by class, before labels are composed, > 0; it is normalised again. A
+        class that is often left out of labels is predicted less surely than it is there.
     coupled : bool
         Whether labels that are finer than their evidence keep their detail where the two agree at the resolution of the
         evidence; see :func:`noisycorrect_seg.geometry.coupling.coupled`.
@@ -365,6 +368,7 @@ class Trust:
     floor: Tensor | None = None
     rule: Rule | None = None
     parts: Tensor | None = None
+    class_scale: Tensor | None = None
     coupled: bool = False
 
     @classmethod
@@ -391,6 +395,21 @@ class Trust:
         """
         fit = RULES[name].fit if name in RULES else None
         return cls((given >= 0).float(), rule=Rule(name, None if fit is None else fit(given, evidence)))
+
+    def scaled(self, evidence: Tensor) -> Tensor:
+        """Return evidence (n, K, ...) as labels are composed of it: multiplied by the class scale, and normalised.
+
+        Examples
+        --------
+        >>> trust = Trust(torch.ones(1), class_scale=torch.tensor([1.0, 3.0]))
+        >>> trust.scaled(torch.tensor([[0.75, 0.25]]))
+        tensor([[0.5000, 0.5000]])
+        """
+        if self.class_scale is None:
+            return evidence
+        shape = (1, -1, *[1] * (evidence.dim() - 2))
+        scaled = evidence * self.class_scale.to(evidence).reshape(shape)
+        return scaled / scaled.sum(1, keepdim=True).clamp(min=1e-12)
 
     def about(self, given: Tensor) -> Trust:
         """Return the same floor and rule for other samples (n,): each weighs 1, or 0 if its label is negative."""

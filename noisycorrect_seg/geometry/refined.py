@@ -105,6 +105,7 @@ class _Composer:
     """Refines a mask some rows at a time, by SCHP's Eq. 7 or by the coupling of mask and evidence."""
 
     def __init__(self, given: np.ndarray, evidence: Tensor, trust: Trust, frame: Size | None) -> None:
+        evidence = trust.scaled(evidence[None])[0]
         self.given, self.evidence, self.trust, self.frame = given, evidence, trust, frame
         if trust.coupled:
             self.axes = axes_of(given.shape, (evidence.shape[1], evidence.shape[2]), frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from noisycorrect.correction.base import CycleEnd, publish
 from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.part import Setup
-from noisycorrect.labels import GenerationWriter
+from noisycorrect.labels import GenerationWriter, Trust
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import unknown_name
@@ -25,6 +26,8 @@ from noisycorrect_seg.geometry.objects import (
 from noisycorrect_seg.methods.frames import parsing_task
 
 PARTS = ("missing", "misnamed", "shifted")
+MOST_ASKED = 2048  # images, evenly spaced, that tell how sure the evidence is of each class
+LEAST_MEAN = 0.05  # of the votes for a class: one that is not learnt at all is not multiplied out of nothing
 
 
 class ObjectCorrection(AtCycleEnd):
@@ -35,6 +38,9 @@ class ObjectCorrection(AtCycleEnd):
     :func:`~noisycorrect_seg.geometry.objects.misnamed_objects` and
     :func:`~noisycorrect_seg.geometry.objects.shifted_borders`. Which places follow the evidence is decided anew each
     time, from the given masks. All else keeps its given label and, evidence and masks being coupled, its detail.
+
+    A class that annotators leave out now and then is predicted less surely than it is there. So evidence is divided by
+    a power of what it says on average of the given objects of each class, as far as objects and labels are concerned.
 
     Parameters
     ----------
@@ -50,6 +56,8 @@ class ObjectCorrection(AtCycleEnd):
         Share of a missing object that is given background, at least.
     shift : float
         In places of the evidence: how far an outline lies off on average before it is moved.
+    relative : float
+        The power, in [0, 1]; 0 takes the evidence as it is.
     momentum, keep
         As for :class:`~noisycorrect.AtCycleEnd`.
 
@@ -67,12 +75,13 @@ class ObjectCorrection(AtCycleEnd):
     def __init__(
         self,
         *,
-        parts: tuple[str, ...] = PARTS,
+        parts: tuple[str, ...] = ("missing",),
         least: int = 3,
-        sure: float = 0.9,
+        sure: float = 0.8,
         recall: float = 0.5,
         ground: float = 0.8,
         shift: float = 0.5,
+        relative: float = 0.5,
         momentum: float | None = None,
         keep: int | None = 2,
     ) -> None:
@@ -82,9 +91,10 @@ class ObjectCorrection(AtCycleEnd):
                 raise unknown_name("part of the correction of objects", part, PARTS)
         self.parts = tuple(parts)
         self.least = whole_number("least", least, least=1)
-        self.sure = finite_number("sure", sure, above=0, fix="0.9 is usual")
+        self.sure = finite_number("sure", sure, above=0, fix="0.8 is usual")
         self.recall = finite_number("recall", recall, above=0, below=1, fix="0.5 is usual")
         self.ground = finite_number("ground", ground, above=0, below=1, fix="0.8 is usual")
+        self.relative = finite_number("relative", relative, above=0, below=math.nextafter(1, 2), fix="0.5 is usual")
         self.shift = finite_number("shift", shift, above=0, fix="0.5 is usual")
 
     def start(self, setup: Setup) -> None:
@@ -106,9 +116,13 @@ class ObjectCorrection(AtCycleEnd):
             metrics = publish(writer, end.predictions(), end.task.metrics())
             writer.coupled = True
             kind: Any = end.store.kind
-            confidence = self._confidence(writer, kind)
+            mean = self._confidence(writer, kind, Trust(torch.ones(1))).mean
+            writer.class_scale = mean.clamp(min=LEAST_MEAN) ** -self.relative
+            trust = Trust(torch.ones(1), class_scale=writer.class_scale)
+            confidence = self._confidence(writer, kind, trust)
             for rows, evidence in writer.written():
-                follows = self.follows(_given(kind, rows, evidence), evidence, confidence)
+                given = _given(kind, rows, evidence)
+                follows = self.follows(given, trust.scaled(evidence), confidence)
                 writer.judge(rows, 1.0 - follows.float())
         return metrics
 
@@ -123,11 +137,12 @@ class ObjectCorrection(AtCycleEnd):
             found |= shifted_borders(given, evidence, least=self.least, shift=self.shift)
         return found
 
-    def _confidence(self, writer: GenerationWriter, kind: Any) -> ClassConfidence:
-        """Return how sure the evidence is of each class, over all ranks."""
+    def _confidence(self, writer: GenerationWriter, kind: Any, trust: Trust) -> ClassConfidence:
+        """Return how sure scaled evidence is of each class, over all ranks."""
         sums = torch.zeros(len(ClassConfidence._fields), kind.num_classes, dtype=torch.float64)
-        for rows, evidence in writer.written():
-            sums += torch.stack(ClassConfidence.of(_given(kind, rows, evidence), evidence, self.least))
+        for rows, evidence in writer.written(most=MOST_ASKED):
+            of_some = ClassConfidence.of(_given(kind, rows, evidence), trust.scaled(evidence), self.least)
+            sums += torch.stack(of_some)
         return ClassConfidence(*distributed.all_reduce_sum(sums))
 
 
