@@ -74,7 +74,12 @@ def _write(arguments: argparse.Namespace) -> None:
     else:
         source = source_named(arguments.dataset, arguments.data_dir, arguments.split)
     places = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)).tolist()
-    images, masks = [source.image(place) for place in places], [source.mask(place) for place in places]
+    images = [source.image(place) for place in places]
+    masks = [mask for mask in map(source.mask, places) if mask is not None]
+    if len(masks) < len(images):
+        raise InvalidInputError(
+            "a mask for each picture", got=f"{len(masks)} of {len(images)}", fix="they are the right ones"
+        )
 
     for name, spellings in (SHEETS if arguments.noise is None else {"noise": arguments.noise}).items():
         height = images[0].shape[0]

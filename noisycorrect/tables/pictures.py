@@ -15,7 +15,7 @@ from noisycorrect.features.efficientnet import EfficientNetLite0, pretrained
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
 from noisycorrect.support.untrusted import check_array, opened_picture, parsed_json
-from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE, EfficientNetLite0, pretrained
+from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
 from noisycorrect.tables.source import Source
 from noisycorrect.tables.structured import optional
 

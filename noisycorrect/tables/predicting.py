@@ -15,7 +15,7 @@ from noisycorrect.support.cells import safe_cell
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.tables.learning import Trained
 from noisycorrect.tables.loading import label_cells
-from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE, pretrained
+from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
 from noisycorrect.tables.pictures import described, folder_of, picture_paths, read_picture
 from noisycorrect.tables.settings import read_settings
 from noisycorrect.tables.source import Row, Source, find_column

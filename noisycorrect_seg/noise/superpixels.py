@@ -99,4 +99,4 @@ def _in_one_piece(cells: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     if not kept.any():
         return cells
     rows, columns = ndimage.distance_transform_edt(~kept, return_distances=False, return_indices=True)
-    return cells[rows, columns]
+    return np.asarray(cells[rows, columns])

@@ -48,7 +48,7 @@ class Capsule:
         share = ((x - a) * dx + (y - b) * dy) / max(dx * dx + dy * dy, 1e-9)
         np.clip(share, 0, 1, out=share)
         radius = self.first + share * (self.last - self.first)
-        return np.hypot(x - a - share * dx, y - b - share * dy) - radius
+        return np.asarray(np.hypot(x - a - share * dx, y - b - share * dy) - radius)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Ellipse:
         u, v = (c * u + s * v) / self.across, (c * v - s * u) / self.down
         radius = np.hypot(u, v)
         slope = np.hypot(u / self.across, v / self.down) / np.maximum(radius, 1e-6)
-        return (radius - 1) / np.maximum(slope, 1e-6)
+        return np.asarray((radius - 1) / np.maximum(slope, 1e-6))
 
 
 @dataclass(frozen=True, eq=False)

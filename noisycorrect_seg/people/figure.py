@@ -172,7 +172,7 @@ class Figure:
         if outfit.hairstyle != "bald":  # a cap of hair: upper half of a slightly larger ellipse
             angles = np.linspace(np.pi, 2 * np.pi, 12)
             cap = np.stack([np.cos(angles) * wide * 1.1, np.sin(angles) * tall * 1.1], axis=1) + self._at(middle)
-            fringe = [self._at(middle, 0.06 + gaze, -0.05), self._at(middle, -0.06 + gaze, -0.05)]
+            fringe = [self._at(middle, 0.07 + gaze, -0.03), self._at(middle, -0.07 + gaze, -0.03)]
             self._paint(Polygon(np.concatenate([cap, np.stack(fringe)])), "Hair", outfit.hair)
         for side in (-1, 1):
             eye = self._at(middle, side * 0.036 + gaze, 0.012)

@@ -13,7 +13,7 @@ from noisycorrect_seg.people.chance import between, happens, near, weighted
 from noisycorrect_seg.people.figure import Figure
 from noisycorrect_seg.people.wardrobe import sample_outfit
 
-_FRAMES = {"whole": 0.72, "knees": 0.18, "hips": 0.1}
+_FRAMES = {"whole": 0.65, "knees": 0.35}
 _GRAIN = 4.0  # standard deviation of the camera's noise, in grey levels
 
 
@@ -45,10 +45,10 @@ def backdrop(rng: np.random.Generator, height: int, width: int) -> Field:
 
 
 def place(rng: np.random.Generator, body: Body, height: int, width: int) -> tuple[float, Point]:
-    """Return a person's scale and the place of the crown: most are seen whole, some to the knees or the hips."""
+    """Return a person's scale and the place of the crown: most are seen whole, some to the knees."""
     joints = np.stack(list(body.joints.values()))
     frame = weighted(rng, _FRAMES)
-    low = {"whole": 1.04, "knees": 0.78, "hips": 0.64}[frame]
+    low = {"whole": 1.04, "knees": 0.78}[frame]
     reach = max(0.26, float(np.ptp(joints[:, 0])) + 0.1)
     fill = between(rng, 0.8, 0.95)
     scale = min(fill * height / (low + 0.06), (fill if frame == "whole" else 1.25) * width / reach)

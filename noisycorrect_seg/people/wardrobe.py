@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noisycorrect_seg.people.canvas import PATTERNS, Paint
+from noisycorrect_seg.people.canvas import Paint
 from noisycorrect_seg.people.chance import between, happens, near, one_of, weighted
 
 _SKINS = ((247, 214, 188), (236, 188, 152), (214, 158, 118), (178, 122, 84), (132, 88, 60), (98, 64, 46))
@@ -60,14 +60,17 @@ _FREE = 0.2  # share of clothes of any colour, so that no colour gives a class a
 
 
 def cloth(rng: np.random.Generator, kind: str, *, patterned: float = 0.0) -> Paint:
-    """Draw a cloth of a kind of garment, in a colour that is usual for it or in any, at times with a pattern."""
+    """Draw a cloth of a kind of garment, in a colour that is usual for it or in any.
+
+    At times it has a pattern: dots on dresses, else stripes.
+    """
     spans = one_of(rng, _CLOTHS["other" if happens(rng, _FREE) else kind])
     hue, saturation, value = (between(rng, *span) for span in spans)
     colour = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
     if not happens(rng, patterned):
         return Paint(colour)
     other = np.array([250.0, 248.0, 240.0]) if colour.mean() < 150 else colour * 0.5
-    return Paint(colour, other, one_of(rng, PATTERNS))
+    return Paint(colour, other, "dots" if kind == "dress" else one_of(rng, ("stripes", "bars")))
 
 
 def _natural(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...]) -> Paint:
@@ -83,7 +86,7 @@ def sample_outfit(rng: np.random.Generator) -> Outfit:
         length = between(rng, 1.8, 1.95) if happens(rng, 0.9 if cold else 0.55) else between(rng, 0.5, 1.1)
     whole = style in ("dress", "jumpsuit")
     lower = "dress" if style in ("dress", "skirt") else "trousers"
-    top = cloth(rng, lower, patterned=0.5) if whole else cloth(rng, "top", patterned=0.4)
+    top = cloth(rng, lower, patterned=0.7 if lower == "dress" else 0.05) if whole else cloth(rng, "top", patterned=0.4)
     return Outfit(
         style=style,
         skin=_natural(rng, _SKINS),
@@ -91,7 +94,7 @@ def sample_outfit(rng: np.random.Generator) -> Outfit:
         hairstyle=weighted(rng, _HAIRSTYLES),
         top=top,
         sleeve=sleeve,
-        bottom=top if whole else cloth(rng, lower, patterned=0.4 if lower == "dress" else 0.05),
+        bottom=top if whole else cloth(rng, lower, patterned=0.7 if lower == "dress" else 0.05),
         length=length,
         coat=cloth(rng, "coat") if happens(rng, 0.55 if cold else 0.1) else None,
         coat_length=near(rng, 0.55, 0.3, 0.1, 1.0),

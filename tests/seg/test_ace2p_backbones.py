@@ -16,6 +16,10 @@ def convolutions(module):
     return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
 
 
+# Whose strides are others than 4, 8, 16 and 16.
+SIZES = {"unet": [(473, 95), (119, 24), (60, 12), (30, 6)]}
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_strides_of_every_backbone(name):
     with torch.device("meta"):
@@ -24,7 +28,9 @@ def test_strides_of_every_backbone(name):
     last = (15, 3) if name.endswith("stride32") else (30, 6)
     assert [tuple(part.shape[1:]) for part in maps] == [
         (channels, *size)
-        for channels, size in zip(backbone.channels, [(119, 24), (60, 12), (30, 6), last], strict=True)
+        for channels, size in zip(
+            backbone.channels, SIZES.get(name, [(119, 24), (60, 12), (30, 6), last]), strict=True
+        )
     ]
 
 
@@ -193,3 +199,20 @@ def test_bad_backbones():
         ResNet(34)
     with pytest.raises(InvalidInputError, match="stem; got 'wide'"):
         ResNet(18, stem="wide")
+
+
+@pytest.mark.parametrize("size", [(64, 48), (37, 50), (16, 16)])
+def test_a_u_net_draws_to_the_pixel(size):
+    torch.manual_seed(0)
+    network = ACE2P(5, "unet", width=0.0625, edge=False, fusion=False)
+    images = torch.randn(2, 3, *size, requires_grad=True)
+    logits = network(images).parsing
+    assert logits.shape == (2, 5, *size)
+    # A pixel's own colour has a way of its own: past four levels its neighbour in the same place of stride 2 would not.
+    row, column = size[0] // 2, size[1] // 2
+    (gradient,) = torch.autograd.grad(logits[0, 0, row, column], images)
+    assert gradient[0, :, row, column].abs().sum() > 0
+    assert gradient[1].abs().sum() > 0, "batch statistics"
+    again = ACE2P(**network.config)
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(again.eval()(images).parsing, network.eval()(images).parsing)
