@@ -315,7 +315,9 @@ def test_with_gradient_gives_each_input_what_it_asks_for():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("sizes", [((4, 5), (8, 9)), ((1, 1), (3, 4)), ((7, 3), (7, 3)), ((6, 5), (4, 2)), ((2, 9), (1, 1))])
+@pytest.mark.parametrize(
+    "sizes", [((4, 5), (8, 9)), ((1, 1), (3, 4)), ((7, 3), (7, 3)), ((6, 5), (4, 2)), ((2, 9), (1, 1))]
+)
 def test_enlarging_is_torchs_interpolation_and_has_its_gradient(sizes, dtype):
     small = logits_example(shape=(2, 3, *sizes[0]), dtype=dtype).requires_grad_()
     slopes = logits_example(1, (2, 3, *sizes[1]), dtype)
