@@ -29,6 +29,8 @@ ROWS = {
     "store": "engine",
     "loader": "engine",
     "lovasz": "parsing",
+    "losses": "losses",
+    "issues": "mask_issues",
     "relabelling": "parsing",
     "projection": "parsing",
     "warp": "parsing",
@@ -49,7 +51,7 @@ def measure(name: str, repeats: int) -> list[Measurement]:
     """
     if name not in ROWS:
         raise unknown_name("row", name, ROWS)
-    if ROWS[name] in ("parsing", "network"):
+    if ROWS[name] in ("parsing", "network", "losses"):
         require("PIL")
     module = importlib.import_module(f"benchmarks.measures.{ROWS[name]}")
     with tempfile.TemporaryDirectory() as folder:

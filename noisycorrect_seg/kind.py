@@ -60,7 +60,7 @@ class MaskLabels(LabelsOfParts):
     """
 
     name = "segmentation"
-    codec = "sqrt-uint8"
+    codec = "sqrt-uint6-floor"
     predictions = "(n, K, h, w)"
     parts = "pixels"
     unlabeled = IGNORE_INDEX

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from noisycorrect.review.issues import label_quality
+from noisycorrect_seg.geometry.maps import winners
 
 SOFTMIN_TEMPERATURE = 0.1
 
@@ -67,7 +68,7 @@ def reviewed(given: Tensor, evidence: Tensor, score: str) -> tuple[np.ndarray, n
     ([[0, 1]], [0.5])
     """
     classes = evidence.shape[1]
-    known, suggested = given < classes, evidence.argmax(1)
+    known, suggested = given < classes, winners(evidence)
     quality = mask_quality_score(label_quality(given, evidence, score=score), known)
     contradicted = known & (suggested != given)
     shares = contradicted.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)

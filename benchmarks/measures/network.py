@@ -23,7 +23,7 @@ from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.losses import ParsingLoss, balanced_edge_loss, edge_targets
 from noisycorrect_seg.outputs import ParsingOutput
 
-STEP_BUDGET, MEMORY_BUDGET = 0.8, 0.7  # of the step with the published losses
+STEP_BUDGET, MEMORY_BUDGET = 0.6, 0.7  # of the step with the published losses
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,9 @@ class SoftLabelStore(ReadableLabels):
         momentum : float
             Weight of the past in exponential evidence, in [0, 1).
         codec : str, optional
-            How evidence is stored: ``"float32"``, ``"sqrt-uint8"`` or ``"sqrt-uint6"``: half of the bytes, 20 times
-            the divergence. Default: the kind's, for classes the first, for masks the second.
+            How evidence is stored: ``"float32"``, ``"sqrt-uint8"``, or ``"sqrt-uint6-floor"``: half of the bytes of
+            the second (:class:`~noisycorrect.labels.SqrtUint8`). Default: the kind's, for classes the first, for masks
+            the last.
         keep : int or None
             Generations to keep, at least 2: a run that dies between two needs both. None keeps all.
         frame : optional

@@ -93,34 +93,38 @@ class BranchTerms:
 
     def _softmax(self, planes: Tensor) -> Tensor:
         """Turn scores (K, N H W) into probabilities in place, and return their cross-entropy, weighted."""
-        planes.sub_(planes.amax(0))
-        if not self.cross_entropy:
-            planes.div_(planes.exp_().sum(0))
-            return planes.new_zeros(())
-        mass = self.mass.to(planes.dtype)
-        if self.targets.soft is None:
-            scores = planes.gather(0, self.targets.classes[None])[0]
-            total = planes.exp_().sum(0)
-            found = ((total.log() - scores) * mass).where(self.targets.valid.flatten(), 0).sum()
-        else:
-            # A dot product a class: float32 loses digits over millions of pixels.
-            shares = self.shares.to(planes.dtype)
-            score = torch.stack([torch.dot(share, plane) for share, plane in zip(shares, planes, strict=True)]).sum()
-            total = planes.exp_().sum(0)
-            found = torch.dot(mass, total.log()) - score  # neither part is below 0: nothing cancels
+        targets, top = self.targets, planes.amax(0)
+        total, found = torch.zeros_like(top), planes.new_zeros(())
+        soft = self.shares if self.cross_entropy and targets.soft is not None else None
+        if self.cross_entropy and soft is None:
+            own = planes.gather(0, targets.classes[None])[0].sub_(top)
+        for label, plane in enumerate(planes):  # one after the other: it stays in the cache
+            plane.sub_(top)
+            if soft is not None:
+                found.sub_(torch.dot(soft[label].to(plane.dtype), plane))
+            total.add_(plane.exp_())
         planes.div_(total)
+        if not self.cross_entropy:
+            return found
+        # Neither part is below 0: nothing cancels.
+        if soft is not None:
+            found.add_(torch.dot(self.mass.to(planes.dtype), total.log_()))
+        else:
+            found = total.log_().sub_(own).mul_(self.mass).where(targets.valid.flatten(), 0).sum()
         return self.cross_entropy / self.total * found
 
     def _through_softmax(self, slopes: Tensor, probs: Tensor) -> None:
         """Turn slopes for the probabilities into those for the scores, in place, the cross-entropy's among them."""
+        share = self.cross_entropy / self.total if self.cross_entropy else None
         shift = torch.zeros_like(slopes[0])
-        for slope, plane in zip(slopes, probs, strict=True):  # one after the other: they stay in the cache
+        for slope, plane in zip(slopes, probs, strict=True):
             shift.addcmul_(slope, plane, value=-1)
-        share = self.cross_entropy / self.total
-        if self.cross_entropy:
-            shift.add_(self.mass.to(shift.dtype) * share)
-        slopes.add_(shift).mul_(probs)
-        if self.cross_entropy and self.targets.soft is None:
-            slopes.scatter_add_(0, self.targets.classes[None], (-share * self.mass)[None].to(slopes.dtype))
-        elif self.cross_entropy:
-            slopes.sub_(self.shares.to(slopes.dtype) * share)
+        if share is not None:
+            shift.addcmul_(self.mass.to(shift.dtype), share)
+        soft = self.shares if share is not None and self.targets.soft is not None else None
+        for label, (slope, plane) in enumerate(zip(slopes, probs, strict=True)):
+            slope.add_(shift).mul_(plane)
+            if soft is not None and share is not None:
+                slope.addcmul_(soft[label].to(slope.dtype), share, value=-1)
+        if share is not None and soft is None:
+            slopes.scatter_add_(0, self.targets.classes[None], (-share * self.mass)[None])

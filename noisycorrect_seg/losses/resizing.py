@@ -19,7 +19,7 @@ from noisycorrect_seg.geometry.frame import Size
 
 
 def enlarged(maps: Tensor, size: Size) -> Tensor:
-    """Return maps (N, K, h, w) at another size, bilinear, corners aligned: :func:`~noisycorrect_seg.geometry.maps.resized`.
+    """Return maps (N, K, h, w) at another size (height, width), bilinear, corners aligned.
 
     The result is always a new tensor. Its gradient can be taken once, not twice.
 
@@ -82,12 +82,12 @@ def _by_products(maps: Tensor) -> bool:
 @functools.lru_cache(maxsize=64)
 def _weights(cells: int, side: int, dtype: torch.dtype) -> Tensor:
     """Return what each of `cells` positions counts at each of `side` ones, (side, cells); positions as torch rounds."""
-    exact = np.float32 if dtype is torch.float32 else np.float64
+    kind = np.dtype(np.float32 if dtype is torch.float32 else np.float64)
     places = np.arange(side)
-    at = exact(cells - 1) / exact(max(side - 1, 1)) * places.astype(exact)
+    at = np.asarray(cells - 1, kind) / np.asarray(max(side - 1, 1), kind) * places.astype(kind)
     low = np.minimum(at.astype(np.int64), cells - 1)
-    share = at - low
-    weights = np.zeros((side, cells), exact)
+    share = at - low.astype(kind)
+    weights = np.zeros((side, cells), kind)
     weights[places, low] = 1 - share
     weights[places, np.minimum(low + 1, cells - 1)] += share
     return torch.from_numpy(weights)

@@ -125,7 +125,7 @@ class EdgeMap:
         self._seed = ((row.int() - 1) * pairs.size[2] + (column.int() - 1)).flatten()  # where the largest one lies
 
     def add_slopes(self, slopes: Tensor, pixels: Tensor, weight: Tensor) -> None:
-        """Add to `slopes`, (K, N H W), the gradient of the sum of the map at some pixels, (M,), times `weight`, (M,)."""
+        """Add to `slopes`, (K, N H W), the gradient of the map at some pixels, (M,), times `weight`, (M,)."""
         weight = weight.to(slopes.dtype)
         seeds = weight.new_zeros(slopes.shape[1]).scatter_add_(0, pixels + self._seed[pixels], weight)
         deciding = ((seeds != 0) & (self._distance != 0)).nonzero().squeeze(1)

@@ -144,7 +144,7 @@ def by_class(maps: Tensor) -> Tensor:
     >>> by_class(torch.tensor([[[[1, 2]], [[3, 4]]], [[[5, 6]], [[7, 8]]]])).tolist()
     [[1, 2, 5, 6], [3, 4, 7, 8]]
     """
-    return maps.transpose(0, 1).flatten(1)
+    return maps.transpose(0, 1).flatten(1).contiguous()  # else a plane of channels_last maps has strides
 
 
 def from_classes(planes: Tensor, shape: torch.Size) -> Tensor:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from makers import advance, assert_whole, make_store
 from torch import Tensor
 
 from noisycorrect.labels import CODECS, Codec, Float32, SqrtUint8
-from noisycorrect.labels.codec import codec_named
+from noisycorrect.labels.codec import FLOOR, codec_named
 from noisycorrect.support.errors import InvalidInputError
 
 KINDS = ("one-hot", "uniform", "tiny", "two", "flat", "peaked")
@@ -113,6 +114,38 @@ def test_smooth_masks_lose_little() -> None:
     divergence = torch.special.xlogy(probs, probs) - torch.special.xlogy(probs, decoded.clamp_min(1e-12))
     assert 0 < float(divergence.sum(1).mean()) < 1e-4  # the budget is 1e-3
     assert 1e-3 < float((decoded - probs).abs().max()) <= codec.max_error(20)
+
+
+def people_like_maps() -> Tensor:
+    """Sharp regions with blurred outlines over noise in every class: a trained network's predictions."""
+    generator = torch.Generator().manual_seed(0)
+    regions = F.interpolate(torch.randn(3, 20, 5, 5, generator=generator), size=(119, 119), mode="bicubic").argmax(1)
+    sharp = F.one_hot(regions, 20).permute(0, 3, 1, 2).float()
+    blurred = F.avg_pool2d(F.avg_pool2d(sharp, 3, 1, 1), 3, 1, 1)
+    return (10 * blurred + 1.5 * torch.randn(3, 20, 119, 119, generator=generator)).softmax(1)
+
+
+@pytest.mark.parametrize("maps", [lambda: smooth_maps(4), people_like_maps], ids=["smooth", "people"])
+def test_a_floor_keeps_six_bits_within_the_budget_in_the_worst_pixel_too(maps: Callable[[], Tensor]) -> None:
+    probs = maps().double()
+    mean, worst = {}, {}
+    for name in ("sqrt-uint6", "sqrt-uint6-floor"):
+        codec = CODECS[name]
+        decoded = codec.decode(torch.from_numpy(codec.encode(probs))).double().clamp_min(1e-12)
+        divergence = (torch.special.xlogy(probs, probs) - torch.special.xlogy(probs, decoded)).sum(1)
+        mean[name], worst[name] = float(divergence.mean()), float(divergence.max())
+    assert mean["sqrt-uint6-floor"] < 1e-3  # the budget
+    assert mean["sqrt-uint6-floor"] < mean["sqrt-uint6"]
+    assert worst["sqrt-uint6-floor"] < 3e-3 < worst["sqrt-uint6"]
+
+
+def test_a_floor_changes_no_byte() -> None:
+    probs = smooth_maps(1)
+    np.testing.assert_array_equal(CODECS["sqrt-uint6-floor"].encode(probs), CODECS["sqrt-uint6"].encode(probs))
+    code = torch.tensor([[0, 63]], dtype=torch.uint8)
+    expected = torch.tensor([[(FLOOR / 63) ** 2, 1.0]])
+    torch.testing.assert_close(CODECS["sqrt-uint6-floor"].decode(code), expected / expected.sum(), rtol=1e-6, atol=0)
+    assert CODECS["sqrt-uint6"].decode(code).tolist() == [[0, 1]]  # as earlier stores were read
 
 
 def test_float32_is_exact() -> None:

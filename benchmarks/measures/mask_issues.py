@@ -1,0 +1,92 @@
+"""What ranking masks by label quality costs, beside cleanlab's segmentation module: time, and memory by its growth.
+
+Row `issues` of `python -m benchmarks.speed`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.lab.extras import require
+from benchmarks.lab.measurement import Measurement, paired
+from benchmarks.measures.engine import MAP_SHAPE, smooth_maps
+from noisycorrect import SoftLabelStore, find_label_issues
+
+MASKS = 96
+WRONG = 0.25  # of the masks, a square of another class
+BUDGET = 1 / 3
+
+
+def measure_issues(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure ranking masks from a label store, reading included, against ranking arrays in memory with cleanlab."""
+    require("cleanlab")
+    probs, given = maps_and_masks()
+    store = SoftLabelStore.create(folder / "masks", list(given), MAP_SHAPE[0], kind="segmentation")
+    with store.new_generation() as writer:
+        writer.write(range(MASKS), probs)
+    arrays = given.astype(np.int64), probs.numpy()
+    times = paired(lambda: find_label_issues(store), lambda: cleanlab_scores(*arrays), repeats)
+    reference = f"cleanlab's scores (softmin), {MASKS} masks of {MAP_SHAPE[1]} x {MAP_SHAPE[2]}, {MAP_SHAPE[0]} classes"
+    note = "ours reads and decodes the store, and names the classes; cleanlab's arrays are in memory"
+    rows = [Measurement("ranking masks", reference, *times[:2], "s", times[2], BUDGET, note)]
+    ours, theirs = (_growth(folder / "masks", by) / 1e9 for by in ("store", "cleanlab"))
+    note = "of the process's peak; the arrays of cleanlab count, for it takes no store"
+    rows.append(Measurement("memory to rank masks", reference, ours, theirs, "GB", ours / theirs, None, note))
+    return rows
+
+
+def maps_and_masks() -> tuple[Tensor, np.ndarray]:
+    """Return class probabilities (n, 20, 119, 119), and masks (n, 119, 119), uint8, some with a wrong square."""
+    probs = smooth_maps(MASKS)
+    given = probs.argmax(1).to(torch.uint8).numpy()
+    for row in np.flatnonzero(np.random.default_rng(0).random(MASKS) < WRONG):
+        given[row, 40:70, 40:70] = 7
+    return probs, given
+
+
+def cleanlab_scores(given: np.ndarray, probs: np.ndarray) -> Any:
+    """Return cleanlab's quality of each mask and of each pixel."""
+    from cleanlab.segmentation.rank import get_label_quality_scores
+
+    return get_label_quality_scores(given, probs, method="softmin", verbose=False)
+
+
+def _growth(folder: Path, by: str) -> int:
+    """Return by how many bytes the peak of a new process grows while it ranks."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_rank, args=(folder, by, theirs))
+    process.start()
+    theirs.close()
+    grown: int = ours.recv()
+    process.join()
+    return grown
+
+
+def _rank(folder: Path, by: str, answer: Any) -> None:
+    store = SoftLabelStore.open(folder)
+    find_label_issues(store, top=1)  # what is imported on the way
+    small = np.zeros((1, *MAP_SHAPE[1:]), np.int64), np.full((1, *MAP_SHAPE), 1 / MAP_SHAPE[0], np.float32)
+    cleanlab_scores(*small)
+    before = _peak()
+    if by == "store":
+        find_label_issues(store)
+    else:
+        cleanlab_scores(np.stack(store.given()).astype(np.int64), store.evidence().numpy())
+    answer.send(_peak() - before)
+
+
+def _peak() -> int:
+    """Return the peak of memory in bytes. On Linux `ru_maxrss` begins at the peak of the process that started this."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
