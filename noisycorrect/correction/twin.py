@@ -122,9 +122,10 @@ def reinitialised(model: nn.Module, seed: int, *, layers: Iterable[str] | None =
     """Return a copy of a model whose layers have fresh weights: ``reset_parameters()`` of every module that has it.
 
     What is frozen stays as it is: parameters without ``requires_grad``, wherever they are used, the statistics of
-    modules all of whose parameters are frozen, and modules in evaluation mode in a model in training mode. So do parameters that belong to no module with ``reset_parameters()``
-    (a class token, say). Nothing says of other layers whether they were trained before, so they are started anew; a
-    warning follows if their normalisation layers look trained.
+    modules all of whose parameters are frozen, and modules in evaluation mode in a model in training mode. So do
+    parameters that belong to no module with ``reset_parameters()`` (a class token, say). Nothing says of other layers
+    whether they were trained before, so they are started anew; a warning follows if their normalisation layers look
+    trained.
 
     Parameters
     ----------

@@ -112,8 +112,8 @@ def recalibrate_batchnorm(
     Raises
     ------
     InvalidInputError
-        An unknown method, or a name to skip that no module has; an iterator for ``method="exact"``; no batches; a batch of unknown form; NaN or infinity in
-        front of a layer (names it); a layer whose shape is not known yet (lazy).
+        An unknown method, or a name to skip that no module has; an iterator for ``method="exact"``; no batches; a batch
+        of unknown form; NaN or infinity in front of a layer (names it); a layer whose shape is not known yet (lazy).
     NoisyCorrectError
         Another rank failed.
 

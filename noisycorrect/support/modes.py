@@ -38,7 +38,7 @@ class TrainingModes:
         if not before or with_own_modes(model):
             model.train()
         frozen = set(frozen_statistics(model))
-        self._resting = {
+        self._resting: dict[nn.Module, str] = {
             module: name
             for name, module in model.named_modules()
             if name in frozen or not (module.training and before.get(module, True))

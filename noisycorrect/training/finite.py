@@ -47,13 +47,15 @@ def check_finite(name: str, batch: Batch, probs: Tensor) -> None:
 
 def rows_not_finite(data: MapStyleDataset) -> Iterator[int]:
     """Yield positions of samples whose inputs are not all finite, of data sets that lie in memory."""
-    inputs = data.inputs if isinstance(data, ArrayDataset) else None
+    if not isinstance(data, ArrayDataset):
+        return
+    inputs = data.inputs
     if isinstance(inputs, SparseRows):
         matrix = inputs.matrix
         places = np.flatnonzero(~np.isfinite(matrix.data))
         yield from np.unique(np.searchsorted(matrix.indptr, places, side="right") - 1).tolist()
         return
-    for start in range(0, 0 if inputs is None else count_of(inputs), _BLOCK):
+    for start in range(0, count_of(inputs), _BLOCK):
         block = rows_of(inputs, slice(start, start + _BLOCK))
         if _not_finite(block) is not None:
             for row in range(start, min(start + _BLOCK, len(data))):

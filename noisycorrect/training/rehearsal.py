@@ -18,8 +18,8 @@ _ROWS = 2  # samples whose gradient is looked at: BatchNorm needs two to train
 _PROBABILITIES = {"SigmoidBackward0": "Sigmoid", "SoftmaxBackward0": "Softmax"}
 _SAME_VALUES = (
     "ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0", "AliasBackward0", "CloneBackward0",
-    "SqueezeBackward0", "SqueezeBackward1", "UnsqueezeBackward0", "PermuteBackward0", "TransposeBackward0", "TBackward0",
-    "SelectBackward0", "SliceBackward0", "ExpandBackward0", "ToCopyBackward0",
+    "SqueezeBackward0", "SqueezeBackward1", "UnsqueezeBackward0", "PermuteBackward0", "TransposeBackward0",
+    "TBackward0", "SelectBackward0", "SliceBackward0", "ExpandBackward0", "ToCopyBackward0",
 )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ class SeveralOptimizers(Optimizer):
         named = ((f"{number} {type(each).__name__}", each) for number, each in enumerate(self.optimizers))
         return {f"{name} {key}": value for name, each in named for key, value in each.defaults.items()}
 
-    def __getstate__(self) -> dict[str, Any]:  # type: ignore[override]
+    def __getstate__(self) -> dict[str, Any]:
         return {"optimizers": self.optimizers}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -124,12 +124,8 @@ class SparseOverParameterization(Objective):
         super().start(setup)
         # Drawn on the CPU from a generator of their own: equal on all ranks and devices.
         generator = torch.Generator().manual_seed(derived_seed(setup.seed, "noise variables"))
-        self.u = INITIAL_DEVIATION * torch.randn(setup.length, 1, generator=generator, dtype=torch.float32).to(
-            setup.device
-        )
-        self.v = INITIAL_DEVIATION * torch.randn(setup.length, classes, generator=generator, dtype=torch.float32).to(
-            setup.device
-        )
+        drawn = [torch.randn(setup.length, n, generator=generator, dtype=torch.float32) for n in (1, classes)]
+        self.u, self.v = (INITIAL_DEVIATION * each.to(setup.device) for each in drawn)
 
     def loss(self, model: nn.Module, batch: Batch, correction: Correction) -> Tensor:
         """Return the network's loss on a batch, and let its u and v take a step."""
