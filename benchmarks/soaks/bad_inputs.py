@@ -255,10 +255,7 @@ def _folders() -> Iterator[tuple[str, Attempt]]:
         "folder: mask with more in its name",
         with_(lambda root: (root / "masks/a.png").rename(root / "masks/a_m.png")),
     )
-    yield (
-        "folder: images are a file",
-        with_(lambda root: (root / "images").rename(root / "x") and (root / "images").touch()),
-    )
+    yield "folder: images are a file", with_(_file_for_images)
     yield "folder: an unknown split", with_(lambda root: None, split="test")
     yield "folder: a value that is no byte", with_(lambda root: None, values={300: 1})
     yield "folder: a value of text", with_(lambda root: None, values={"255": 1})
@@ -273,6 +270,11 @@ def _folders() -> Iterator[tuple[str, Attempt]]:
         "nothing there": "/no/such",
     }.items():
         yield f"folder: root is {what}", lambda folder, root=root: _refused(lambda: Folder(root))  # type: ignore[misc]
+
+
+def _file_for_images(root: Path) -> None:
+    (root / "images").rename(root / "elsewhere")
+    (root / "images").touch()
 
 
 _IDS: dict[str, bytes] = {
@@ -498,9 +500,10 @@ def _tables() -> Iterator[tuple[str, Attempt]]:
         yield f"picture of a table: {what}", unreadable
 
     def linked(folder: Path) -> None:
-        (folder / "own").mkdir()
-        _link_out(folder / "own/a/a.png" if (folder / "own/a").mkdir() else folder / "own/a.png")
-        assert read_picture(folder / "own/a.png", 8, os.path.realpath(folder / "own")) is None
+        path = folder / "own/inside/a.png"
+        path.parent.mkdir(parents=True)
+        _link_out(path)
+        assert read_picture(path, 8, os.path.realpath(folder / "own/inside")) is None
 
     yield "picture of a table: a link out of the folder", linked
 
