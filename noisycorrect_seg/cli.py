@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError, warn_caller
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     )
     print(f"{report}: {options.out}")
     for path, reason in report.failed.items():
-        print(f"noisycorrect: {path}: {reason}", file=sys.stderr)
+        print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
     return 1 if report.failed else 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from noisycorrect.cli import check, clean, estimate, export, issues, predict, report, review
 from noisycorrect.cli.stores import Subparsers
+from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import NoisyCorrectError
 
 # An entry point of this group is a function ``add_parser(subparsers)`` that adds a command; the parser's default `run`
@@ -49,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except NoisyCorrectError as error:
-        print(f"noisycorrect: {error}", file=sys.stderr)
+        print(f"noisycorrect: {visible(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

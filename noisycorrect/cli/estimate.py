@@ -7,6 +7,7 @@ from pathlib import Path
 
 from noisycorrect.cli.stores import Subparsers, opened_store
 from noisycorrect.review.noise_rate import estimate_store_noise
+from noisycorrect.support.cells import visible
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -24,5 +25,5 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def _estimate(options: argparse.Namespace) -> int:
     found = estimate_store_noise(opened_store(options.run_dir), level=options.level)
-    print(found.to_json() if options.json else found.verdict())
+    print(found.to_json() if options.json else visible(found.verdict()))
     return 0

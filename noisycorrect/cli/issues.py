@@ -15,6 +15,7 @@ from noisycorrect.cli.stores import Subparsers, opened_store
 from noisycorrect.labels.findings import LabelReview
 from noisycorrect.review.issues import SCORES, LabelIssue, find_label_issues, review_labels
 from noisycorrect.review.noise_rate import estimate_store_noise
+from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 
@@ -44,7 +45,7 @@ def _issues(options: argparse.Namespace) -> int:
     issues = find_label_issues(store, top=options.top, score=options.score)
     verdict = estimate_store_noise(store).verdict()
     print(f"{len(issues)} labels to look at, of {len(store)} (generation {store.generation})")
-    print(verdict)
+    print(visible(verdict))
     Console().print(issue_table(issues, store.kind.parts))
     return 0
 

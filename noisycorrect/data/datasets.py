@@ -72,10 +72,11 @@ class ArrayDataset(Dataset[Any]):
     def __init__(self, inputs: Any, labels: Any, sample_weight: Any = None) -> None:
         self.inputs = as_inputs(inputs)
         self.labels = _labels_as_tensor(labels)
-        if len(self) != len(self.labels):
+        count = len(self.labels) if self.labels.dim() else 1
+        if not self.labels.dim() or len(self) != count:
             raise InvalidInputError(
                 "as many labels as inputs",
-                got=f"{len(self.labels)} labels, {len(self)} inputs",
+                got=f"{count} labels, {len(self)} inputs",
                 fix="pass arrays of one length",
             )
         self.sample_weight = None if sample_weight is None else checked_weights(sample_weight, len(self))

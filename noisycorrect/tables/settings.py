@@ -8,7 +8,7 @@ from typing import Any
 
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
-from noisycorrect.support.untrusted import parsed_json
+from noisycorrect.support.untrusted import check_regular, parsed_json
 
 SETTINGS = "clean.json"
 VERSION = 1
@@ -97,6 +97,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     CheckpointError
         If it is none, or the file is damaged.
     """
+    if (folder / SETTINGS).exists():
+        check_regular(folder / SETTINGS, "settings of a cleaning run")
     try:
         values = parsed_json((folder / SETTINGS).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -123,7 +123,7 @@ class CCP(FileSource):
 
     def _decode(self, path: str) -> np.ndarray:
         tags = _variable(path, "groundtruth")
-        up_to = f" up to {tags.max()}" if tags.size and tags.dtype != object else ""
+        up_to = f" up to {tags.max()}" if tags.size and tags.dtype.kind in "iuf" else ""
         if tags.ndim != 2 or not tags.size or tags.dtype.kind not in "iu" or tags.min() < 0 or tags.max() >= self._tags:
             raise InvalidInputError(
                 f"tag numbers 0..{self._tags - 1}, (H, W), in {path}",

@@ -20,6 +20,7 @@ SPLITS = ("train", "val")
 NO_DATA = frozenset({"", ".txt", ".md", ".rst", ".json", ".csv", ".xml", ".html", ".yaml", ".yml", ".db", ".ini",
                      ".log", ".lnk", ".pdf", ".py", ".sh", ".part", ".tmp"})  # fmt: skip
 MOST_COMPARED = 20_000  # names, for the nearest one
+LONGEST_NAME = 255  # of a file, on most disks
 LARGEST_LIST = 2**28  # bytes of an id file
 
 
@@ -175,6 +176,8 @@ def nearest_name(name: str, names: Iterable[str]) -> str | None:
     >>> nearest_name("IMG_1", ["img_1", "x"]), nearest_name("a", ["a_mask", "b_mask"]), nearest_name("a", ["b"])
     ('img_1', 'a_mask', None)
     """
+    if len(name) > LONGEST_NAME:
+        return None
     known = list(names)
     folded = name.casefold()
     alike = next((each for each in known if each.casefold() == folded), None)
@@ -235,7 +238,7 @@ def select(names: Sequence[str], images: Mapping[str, Path], *, ids: Path) -> li
         near = nearest_name(missing[0], images)
         raise InvalidInputError(
             f"an image for every name in {ids}",
-            got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)"
+            got=f"none for {missing[0][:LONGEST_NAME]!r} ({len(missing)} of {len(names)} missing)"
             + (f"; the nearest is {near!r}" if near else ""),
             fix="restore the images, or take the names out of the file",
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from noisycorrect.support.errors import InvalidInputError, StoreError, unknown_name
+from noisycorrect.support.untrusted import parsed_json
 
 JOURNAL = "decisions.jsonl"
 ACTIONS = ("accept", "keep", "class", "skip", "undo")
@@ -222,7 +223,7 @@ def read_decisions(run_dir: str | os.PathLike[str]) -> list[Decision]:
 
 
 def _decision(line: bytes) -> Decision:
-    values = json.loads(line)
+    values = parsed_json(line)
     optional = {name: values[name] for name in ("label", "at", "tab", "regions") if name in values}
     return Decision(id=values["id"], action=values["action"], **optional)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from noisycorrect.support.errors import InvalidInputError, StoreError, unknown_name
 from noisycorrect.support.files import replace_atomically, write_json
+from noisycorrect.support.untrusted import parsed_json
 
 HEADER, ITEMS = "cleaning.json", "items.jsonl"
 VERSION = 1
@@ -215,7 +216,7 @@ def read_header(folder: Path) -> Cleaning:
             f"a cleaning run in {folder}", got=f"no {HEADER}", fix="pass the folder that `noisycorrect clean` wrote"
         )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parsed_json(path.read_text(encoding="utf-8"))
         version = values["version"]
         if isinstance(version, int) and version > VERSION:
             fix = "update the package"
@@ -232,7 +233,7 @@ def _read_lines(path: Path) -> list[Item]:
         with path.open(encoding="utf-8") as file:
             for line in file:
                 number += 1
-                values = json.loads(line)
+                values = parsed_json(line)
                 items.append(Item(**{name: values[name] for name in _NAMES if name in values}))
     except (OSError, ValueError, TypeError) as error:
         got = f"line {number}: {error}" if number else str(error)
