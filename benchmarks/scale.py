@@ -23,7 +23,7 @@ TITLE = "Scale"
 SMALLER = 0.25  # of a share: the second size, from which and the first memory is extended
 ABOUT = (
     "Each size in a process of its own. Memory is the peak of what it held beyond what it held before the run (PyTorch,"
-    " the library, the inputs), by the kernel's count of anonymous pages, which cannot be given back, and of file pages,"
+    " the library, the inputs), by the kernel's count of anonymous pages, which cannot be given back, and file pages,"
     " which can: those of stores and of mapped evidence. Where a row was run at two sizes and not at its whole one, the"
     " line through both is extended to it. Errors are those of evidence after ten epochs, against float64."
 )

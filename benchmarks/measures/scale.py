@@ -92,7 +92,7 @@ def _pages() -> dict[str, float]:
 def _table(samples: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return vectors around a centre a class, labels of which a fifth is another class, and the right ones.
 
-    Of many classes so many occur that each has 20 samples: of a class with one label nobody can say whether it is right.
+    Of many classes so many occur that each has 20 samples: of a class with one label nobody can say if it is right.
     """
     generator = torch.Generator().manual_seed(0)
     used = max(2, min(classes, samples // PER_CLASS))
