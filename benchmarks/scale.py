@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from benchmarks.lab.experiment import FINISHED, add_report_options, new_parser, progress, say_where, usage
 from benchmarks.lab.report import write_report
@@ -18,12 +19,13 @@ from benchmarks.lab.tables import Column, console, down, markdown, show
 from benchmarks.measures.scale import ROWS
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import NoisyCorrectError, unknown_name
+from noisycorrect.support.files import write_json
 
 TITLE = "Scale"
 SMALLER = 0.25  # of a share: the second size, from which and the first memory is extended
 ABOUT = (
     "Each size in a process of its own. Memory is the peak of what it held beyond what it held before the run (PyTorch,"
-    " the library, the inputs), by the kernel's count of anonymous pages, which cannot be given back, and of file pages,"
+    " the library, the inputs), by the kernel's count of anonymous pages, which cannot be given back, and file pages,"
     " which can: those of stores and of mapped evidence. Where a row was run at two sizes and not at its whole one, the"
     " line through both is extended to it. Errors are those of evidence after ten epochs, against float64."
 )
@@ -66,23 +68,27 @@ class Found:
     budget: float | None
 
 
-def measured(name: str, samples: int) -> dict[str, float | str]:
-    """Run a row at a size in a process of its own, and return its figures."""
-    command = [sys.executable, "-m", "benchmarks.measures.scale", name, str(samples)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    figures: dict[str, float | str] = json.loads(done.stdout.splitlines()[-1])
+def measured(name: str, samples: int, cells: Path) -> dict[str, float | str]:
+    """Run a row at a size in a process of its own, and return its figures; what lies in `cells` is not run again."""
+    cell = cells / f"{name}-{samples}.json"
+    if not cell.exists():
+        command = [sys.executable, "-m", "benchmarks.measures.scale", name, str(samples)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        cells.mkdir(parents=True, exist_ok=True)
+        write_json(cell, json.loads(done.stdout.splitlines()[-1]))
+    figures: dict[str, float | str] = json.loads(cell.read_text(encoding="utf-8"))
     return figures
 
 
-def found(name: str, share: float) -> Found:
+def found(name: str, share: float, cells: Path) -> Found:
     """Return what a row comes to at a share of its whole size; of a share below 1 it is run at two sizes."""
     row = ROWS[name]
     samples = max(2, round(share * row.samples))
-    large = measured(name, samples)
+    large = measured(name, samples, cells)
     extended = float(large["memory"])
     if samples < row.samples:
         few = max(1, round(SMALLER * samples))
-        small = measured(name, few)
+        small = measured(name, few, cells)
         slope = (float(large["memory"]) - float(small["memory"])) / (samples - few)
         extended = float(large["memory"]) + slope * (row.samples - samples)
     figures = {key: float(large[key]) for key in ("memory", "files", "disk", "seconds")}
@@ -128,6 +134,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = new_parser("scale", "Peak memory with many samples and many classes.")
     parser.add_argument("--rows", default=",".join(ROWS), help="which (default: %(default)s)")
     parser.add_argument("--share", type=float, default=0.2, help="of the whole sizes (default: %(default)s)")
+    parser.add_argument("--cells", type=Path, help="folder of the finished sizes (default: cells, in the report's)")
     add_report_options(parser, "scale")
     arguments = parser.parse_args(words)
     names = arguments.rows.split(",")
@@ -136,7 +143,8 @@ def main(words: Sequence[str] | None = None) -> int:
         for name in names:
             if name not in ROWS:
                 raise unknown_name("row", name, ROWS)
-        rows = [found(name, 1.0 if ROWS[name].always_whole else share) for name in progress(names, "rows")]
+        cells = arguments.cells or arguments.out / "cells"
+        rows = [found(name, 1.0 if ROWS[name].always_whole else share, cells) for name in progress(names, "rows")]
     except NoisyCorrectError as error:
         return usage(error)
     screen = console()

@@ -92,7 +92,7 @@ def _pages() -> dict[str, float]:
 def _table(samples: int, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return vectors around a centre a class, labels of which a fifth is another class, and the right ones.
 
-    Of many classes so many occur that each has 20 samples: of a class with one label nobody can say whether it is right.
+    Of many classes so many occur that each has 20 samples: of a class with one label nobody can say if it is right.
     """
     generator = torch.Generator().manual_seed(0)
     used = max(2, min(classes, samples // PER_CLASS))
@@ -246,7 +246,7 @@ ROWS = {
     "float16": Row("evidence in float16", _forms("float16"), 20_000, 1_000, always_whole=True),
     "top-64": Row("evidence in top-64", _forms("top-64"), 20_000, 1_000, always_whole=True),
     "mapped": Row("evidence in mapped files", _forms("mapped"), 20_000, 1_000, always_whole=True),
-    "robust-1000": Row("default recipe", _training("robust", 3), 1_000_000, 1_000, 8.0),
+    "robust-1000": Row("default recipe", _training("robust", 2), 1_000_000, 1_000, 8.0),
     "paper-1000": Row("paper's recipe", _training("paper", 4, codec="sqrt-uint8"), 1_000_000, 1_000, 8.0),
     "review-1000": Row("issues and verdict", _review, 1_000_000, 1_000, 8.0),
     "robust-100000": Row("default recipe", _training("robust", 2, codec="scaled-float16"), 10_000, 100_000, 8.0),

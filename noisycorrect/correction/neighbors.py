@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from noisycorrect.features.neighbors import most_similar
 from noisycorrect.labels.trust import relative_trust
 from noisycorrect.review.likelihood import fit_transition
 from noisycorrect.support.rng import derived_seed
 
 MOST_VOTERS = 20_000  # among whom neighbours are sought: time is linear in the samples
-BLOCK_VALUES = 2**24  # similarities at once: 64 MB of float32
 CLASS_POWER = 0.75  # how far a vote is taken relative to the shares of the classes
 
 
@@ -44,13 +44,8 @@ def nearest_neighbors(features: Tensor, voters: Tensor, k: int) -> Tensor:
     place[voters] = torch.arange(len(voters), device=rows.device)
     reference = rows[voters].T.contiguous()
     found = torch.empty(len(rows), k, dtype=torch.int64, device=rows.device)
-    step = max(1, BLOCK_VALUES // len(voters))
-    for start in range(0, len(rows), step):
-        similarity = rows[start : start + step] @ reference
-        own = place[start : start + step]
-        itself = (own >= 0).nonzero().flatten()
-        similarity[itself, own[itself]] = -torch.inf
-        found[start : start + step] = voters[similarity.topk(k, dim=1).indices]
+    for block, best in most_similar(rows, reference, k, place):
+        found[block] = voters[best]
     return found
 
 

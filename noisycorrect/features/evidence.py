@@ -11,7 +11,7 @@ import numpy as np
 
 from noisycorrect.features.head import cross_fitted_head
 from noisycorrect.features.inputs import prepared_features, prepared_labels, stratified_folds
-from noisycorrect.features.neighbors import class_relative, nearest_neighbors, vote, voter_quality
+from noisycorrect.features.neighbors import class_relative, held_out_neighbors, vote, voter_quality
 from noisycorrect.features.pool import fit_pool, log_linear_pool
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.issues import LabelIssue, ranked_issues, review_probs
@@ -216,7 +216,7 @@ def _opinions(
     counts = _counts(given, classes)
     prior = counts / counts.sum()
     sizes = np.bincount(fold, minlength=folds)[:folds]
-    found = nearest_neighbors(rows, fold, folds, min(k, int(sizes.sum() - sizes.max())))
+    found = held_out_neighbors(rows, fold, folds, min(k, int(sizes.sum() - sizes.max())))
     quality = voter_quality(found, given, fold, folds, prior)
     around = vote(found, given, quality[found, fold[:, None]], prior)
     weights = class_relative(quality, given, fold, classes)

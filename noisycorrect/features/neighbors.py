@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,7 +12,44 @@ from noisycorrect.features.inputs import Features
 BLOCK_VALUES = 2**24  # similarities at once: 64 MB of float32
 
 
-def nearest_neighbors(features: Features, fold: np.ndarray, folds: int, k: int) -> np.ndarray:
+def most_similar(
+    queries: torch.Tensor, reference: torch.Tensor, k: int, itself: torch.Tensor | None = None, *, ordered: bool = True
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    r"""Yield (rows, places of the k most similar references), some queries at a time.
+
+    Similarity is the inner product: of rows of length 1 the cosine. Memory is bounded, and no N x M matrix is made.
+
+    Parameters
+    ----------
+    queries : Tensor, shape (N, F)
+        What is asked about.
+    reference : Tensor, shape (F, M)
+        What is sought among, in columns.
+    k : int
+        1 to M; to M - 1 with `itself`.
+    itself : Tensor, shape (N,), int64, optional
+        Place of each query among the references, where it is none of its own neighbours; -1 for none.
+    ordered : bool
+        Whether the nearest come first.
+
+    Examples
+    --------
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> [places.tolist() for _, places in most_similar(rows, rows.T, 1, torch.tensor([0, -1]))]
+    [[[1], [1]]]
+    """
+    step = max(1, BLOCK_VALUES // reference.shape[1])
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        similarity = queries[rows] @ reference
+        if itself is not None:
+            own = itself[rows]
+            there = (own >= 0).nonzero().flatten()
+            similarity[there, own[there]] = -torch.inf
+        yield rows, similarity.topk(k, dim=1, sorted=ordered).indices
+
+
+def held_out_neighbors(features: Features, fold: np.ndarray, folds: int, k: int) -> np.ndarray:
     r"""Return the k labelled samples of other folds that are most alike, by cosine (dense rows with a 1 appended).
 
     Blocks of queries are compared with all labelled samples of other folds by one matrix product: memory is bounded,
@@ -38,19 +75,24 @@ def nearest_neighbors(features: Features, fold: np.ndarray, folds: int, k: int) 
     Examples
     --------
     >>> features = np.array([[1, 0], [2, 0.1], [0, 1], [0.1, 3]], np.float32)
-    >>> nearest_neighbors(features, np.array([0, 1, 0, 1]), 2, 1).ravel().tolist()
+    >>> held_out_neighbors(features, np.array([0, 1, 0, 1]), 2, 1).ravel().tolist()
     [1, 0, 3, 2]
     """
     rows = _unit_rows(features)
     found = np.empty((len(fold), k), np.int64)
     for own in np.unique(fold):
         queries, others = np.flatnonzero(fold == own), np.flatnonzero((fold != own) & (fold < folds))
-        reference = _reference(rows, others)
+        if isinstance(rows, np.ndarray):
+            reference = torch.from_numpy(rows[others]).T
+            for block, best in most_similar(torch.from_numpy(rows[queries]), reference, k, ordered=False):
+                found[queries[block]] = others[best.numpy()]
+            continue
+        columns = rows[others].T.tocsc()
         step = max(1, BLOCK_VALUES // len(others))
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            best = _similarity(rows, some, reference).topk(k, dim=1, sorted=False).indices
-            found[some] = others[best.numpy()]
+            alike: np.ndarray = (rows[some] @ columns).toarray()
+            found[some] = others[torch.from_numpy(alike).topk(k, dim=1, sorted=False).indices.numpy()]
     return found
 
 
@@ -61,18 +103,6 @@ def _unit_rows(features: Features) -> Features:
     rows = np.concatenate([features, np.ones((len(features), 1), np.float32)], 1)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
-
-
-def _reference(rows: Features, others: np.ndarray) -> Any:
-    return torch.from_numpy(rows[others]).T if isinstance(rows, np.ndarray) else rows[others].T.tocsc()
-
-
-def _similarity(rows: Features, some: np.ndarray, reference: Any) -> torch.Tensor:
-    if isinstance(rows, np.ndarray):
-        product: torch.Tensor = torch.from_numpy(rows[some]) @ reference
-        return product
-    alike: np.ndarray = (rows[some] @ reference).toarray()
-    return torch.from_numpy(alike)
 
 
 def voter_quality(

@@ -12,7 +12,7 @@ from noisycorrect.data.consensus import Consensus, dawid_skene
 from noisycorrect.data.votes import Votes
 from noisycorrect.features.head import SoftHead
 from noisycorrect.features.inputs import Features, prepared_features, stratified_folds
-from noisycorrect.features.neighbors import nearest_neighbors, vote
+from noisycorrect.features.neighbors import held_out_neighbors, vote
 from noisycorrect.features.pool import fit_pool, log_linear_pool
 from noisycorrect.labels.given import checked_labels
 from noisycorrect.labels.refine import UNLABELED
@@ -183,7 +183,7 @@ class _Opinions:
         self.rows, self.fold, self.folds, self.classes = rows, fold, folds, classes
         sizes = np.bincount(fold, minlength=folds)[:folds]
         k = min(neighbors, int(sizes.sum() - sizes.max()))
-        self.around = nearest_neighbors(rows, fold, folds, k) if k else None
+        self.around = held_out_neighbors(rows, fold, folds, k) if k else None
         self.heads = {int(own): SoftHead(classes) for own in np.unique(fold)}
 
     def of(self, posterior: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_neighbors_are_the_most_alike_voters_but_for_the_sample_itself(voters):
 def test_neighbors_are_found_in_blocks(monkeypatch):
     features, voters = features_of(), torch.arange(0, 50, 2)
     whole = nearest_neighbors(features, voters, 4)
-    monkeypatch.setattr(neighbors, "BLOCK_VALUES", 7 * len(voters))
+    monkeypatch.setattr("noisycorrect.features.neighbors.BLOCK_VALUES", 7 * len(voters))
     assert torch.equal(nearest_neighbors(features, voters, 4), whole)
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from noisycorrect.features import neighbors
-from noisycorrect.features.neighbors import class_relative, nearest_neighbors, vote, voter_quality
+from noisycorrect.features.neighbors import class_relative, held_out_neighbors, vote, voter_quality
 
 N, F, K, FOLDS = 60, 5, 3, 4
 
@@ -38,9 +38,9 @@ def test_neighbors_are_those_of_a_slow_loop(made, monkeypatch, block):
     features, _, fold, _ = made
     monkeypatch.setattr(neighbors, "BLOCK_VALUES", block)
     expected = slow_neighbors(features, fold, 7, [1.0])
-    assert [set(row) for row in nearest_neighbors(features, fold, FOLDS, 7).tolist()] == expected
+    assert [set(row) for row in held_out_neighbors(features, fold, FOLDS, 7).tolist()] == expected
     rows = sparse.csr_array(features / np.linalg.norm(features, axis=1, keepdims=True))
-    assert [set(row) for row in nearest_neighbors(rows, fold, FOLDS, 7).tolist()] == slow_neighbors(
+    assert [set(row) for row in held_out_neighbors(rows, fold, FOLDS, 7).tolist()] == slow_neighbors(
         features, fold, 7, []
     )
 
@@ -48,12 +48,12 @@ def test_neighbors_are_those_of_a_slow_loop(made, monkeypatch, block):
 def test_one_feature_has_neighborhoods():
     """Cosine alone would know its sign only."""
     features = np.array([[0.1], [0.2], [3.0], [3.1]], np.float32)
-    assert nearest_neighbors(features, np.array([0, 1, 0, 1]), 2, 1).ravel().tolist() == [1, 0, 3, 2]
+    assert held_out_neighbors(features, np.array([0, 1, 0, 1]), 2, 1).ravel().tolist() == [1, 0, 3, 2]
 
 
 def test_quality_is_that_of_a_slow_loop_and_never_of_the_fold_it_votes_on(made):
     features, given, fold, prior = made
-    found = nearest_neighbors(features, fold, FOLDS, 9)
+    found = held_out_neighbors(features, fold, FOLDS, 9)
     quality = voter_quality(found, given, fold, FOLDS, prior)
     for j in np.flatnonzero(given >= 0):
         for column in range(FOLDS + 1):
@@ -64,7 +64,7 @@ def test_quality_is_that_of_a_slow_loop_and_never_of_the_fold_it_votes_on(made):
 
 def test_votes_are_those_of_a_slow_loop(made):
     features, given, fold, prior = made
-    found = nearest_neighbors(features, fold, FOLDS, 9)
+    found = held_out_neighbors(features, fold, FOLDS, 9)
     weights = voter_quality(found, given, fold, FOLDS, prior)[found, fold[:, None]]
     probs = vote(found, given, weights, prior)
     for i in range(N):
