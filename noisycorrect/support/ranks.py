@@ -218,7 +218,9 @@ def together() -> Iterator[Meeting]:
         return
     store = dist.PrefixStore(f"noisycorrect/{next(_meetings)}", _own_connection())
     meeting = Meeting(store)
-    watch = threading.Thread(target=meeting.watch, args=(threading.get_ident(),), daemon=True, name="noisycorrect-ranks")
+    watch = threading.Thread(
+        target=meeting.watch, args=(threading.get_ident(),), daemon=True, name="noisycorrect-ranks"
+    )
     watch.start()
     try:
         yield meeting

@@ -493,7 +493,9 @@ class Run:
             "epoch": self.epoch,
             "stopped": self.stopped,
             "generation": self.store.generation,
-            "student": whole(unwrap(self.student).state_dict()) if self.in_shards else unwrap(self.student).state_dict(),
+            "student": whole(unwrap(self.student).state_dict())
+            if self.in_shards
+            else unwrap(self.student).state_dict(),
             "aggregate": self.average.state_dict(),
             "optimizer": whole(self.optimizer.state_dict()) if self.in_shards else self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),

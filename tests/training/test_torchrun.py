@@ -37,9 +37,7 @@ def plain() -> torch.nn.Module:
 
 def fit(folder: Path):
     inputs, labels, _ = blobs(60)
-    corrector = SelfCorrector(
-        plain(), num_classes=3, recipe=SHORT, run_dir=folder, callbacks=[QUIET, KilledOnce()]
-    )
+    corrector = SelfCorrector(plain(), num_classes=3, recipe=SHORT, run_dir=folder, callbacks=[QUIET, KilledOnce()])
     return corrector.fit((inputs, labels))
 
 
