@@ -91,7 +91,7 @@ class KnownEvidence(EvidenceInTraining):
 
 
 def _checked(probs: Any) -> Tensor:
-    values = np.ascontiguousarray(probs, dtype=np.float32)
+    values = np.asarray(probs, dtype=np.float32).copy()  # the memory of a tensor moves when it is sent to a worker
     if values.ndim != 2 or not (np.isfinite(values).all() and (values >= 0).all()):
         got = f"shape {values.shape}" if values.ndim != 2 else "negative or non-finite values"
         raise InvalidInputError("probabilities (N, K)", got=got, fix="pass a row of probabilities a sample")

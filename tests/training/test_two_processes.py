@@ -11,7 +11,7 @@ from noisycorrect import RECIPES, NeighborCorrection, OnlineCorrection, Schedule
 from noisycorrect.classification.methods import CoTeaching, DivideMix
 from noisycorrect.correction.cross_fitting import CrossFitting
 from noisycorrect.objective import EarlyLearning
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError
 
 LENGTHS = Schedule(init_epochs=2, cycles=2, cycle_epochs=1)
 PAPER = RECIPES["paper"].replace(schedule=LENGTHS)
@@ -51,13 +51,32 @@ def network(norm):
         return nn.Sequential(nn.Linear(4, 8), middle, nn.Tanh(), nn.Linear(8, CLASSES))
 
 
+class Layers(nn.Module):
+    """A network with a list of layers, which shards are gathered by, and one that is frozen."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.first = nn.Linear(4, 7).requires_grad_(False)
+            self.layers = nn.ModuleList(nn.Sequential(nn.Linear(7, 7), nn.Tanh()) for _ in range(2))
+            self.last = nn.Linear(7, CLASSES)
+
+    def forward(self, inputs):
+        hidden = self.first(inputs)
+        for layer in self.layers:
+            hidden = hidden + layer(hidden)
+        return self.last(hidden)
+
+
 def fit(
-    run_dir, *, norm=False, fail_after=None, unlabeled=0, recipe=PAPER, augment=None, workers=0, jitter=False, batch=12
-):
+    run_dir, *, norm=False, fail_after=None, unlabeled=0, recipe=PAPER, augment=None, workers=0, jitter=False, batch=12,
+    layers=False, parallel="ddp",
+):  # fmt: skip
     inputs, labels = data(unlabeled)
     corrector = SelfCorrector(
-        network(norm).double(), num_classes=CLASSES, recipe=recipe, lr=0.1, batch_size=batch, run_dir=run_dir,
-        callbacks=[QUIET, Kill(fail_after)], augment=augment, num_workers=workers,
+        (Layers() if layers else network(norm)).double(), num_classes=CLASSES, recipe=recipe, lr=0.1, batch_size=batch,
+        run_dir=run_dir, callbacks=[QUIET, Kill(fail_after)], augment=augment, num_workers=workers, parallel=parallel,
     )  # fmt: skip
     train = Jittered(inputs, labels) if jitter else (inputs, labels)
     try:
@@ -89,6 +108,7 @@ ROBUST = RECIPES["robust"].replace(schedule=LENGTHS, correction=NeighborCorrecti
 TWO_VIEWS = ONLINE.replace(
     schedule=LENGTHS, objective=EarlyLearning(consistency=0.5, strong_augment=noisy), correction=OnlineCorrection()
 )
+SHARDED = {"parallel": "fsdp", "layers": True, "recipe": ROBUST}
 EQUAL = {
     "paper": {"unlabeled": 20},
     "evidence of every step, inputs dropped": {
@@ -103,6 +123,9 @@ EQUAL = {
     "augmented by workers": {"jitter": True, "workers": 2},
     "a last batch of one a rank": {"batch": 59},
     **{name: {"recipe": short(name, **parts), "augment": noisy} for name, parts in PUBLISHED.items()},
+    "in shards": {"parallel": "fsdp", "layers": True, "recipe": PAPER.replace(clip_grad_norm=0.5)},
+    "in shards, every step": {**SHARDED, "augment": noisy},
+    "in shards, no average": {"parallel": "fsdp", "recipe": short("ce", optimizer=torch.optim.AdamW)},
     "dividemix, unlabeled": {"recipe": short("dividemix"), "unlabeled": 20},
 }
 RESUMED = {"stop": {"norm": True, "fail_after": 6}, "go on": {"norm": True}}
@@ -115,6 +138,12 @@ def everything(folder):
     found["stopped"] = fit(folder / "stopped", norm=True, fail_after=3)
     found["resumed"] = fit(folder / "stopped", norm=True)
     found["stopped on two"] = fit(folder / "fewer", recipe=ROBUST, augment=noisy, fail_after=3)
+    found["shards stopped"] = fit(folder / "shards", **SHARDED, fail_after=3)
+    found["shards resumed"] = fit(folder / "shards", **SHARDED)
+    with pytest.raises(CheckpointError, match="expected parallel='fsdp'"):
+        fit(folder / "shards", **{**SHARDED, "parallel": "ddp"})
+    with pytest.raises(InvalidInputError, match="a recipe of one network with parallel='fsdp'; got CoTeaching"):
+        fit(folder / "twin", recipe=short("coteaching", **PUBLISHED["coteaching"]), parallel="fsdp")
     with pytest.raises(InvalidInputError, match="a run_dir; got None"):
         fit(None)
     return found
@@ -152,6 +181,13 @@ def test_two_ranks_with_batchnorm_agree_with_each_other_and_resume(both):
     for rank in both:
         assert rank["stopped"] is None
         assert_close(rank["resumed"], both[0]["whole"])
+
+
+def test_a_run_in_shards_goes_on(both, tmp_path):
+    whole = fit(tmp_path / "whole", layers=True, recipe=ROBUST)
+    for rank in both:
+        assert rank["shards stopped"] is None
+        assert_close(rank["shards resumed"], whole)
 
 
 def test_a_run_of_two_ranks_goes_on_with_one(both, folder, tmp_path):
