@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from noisycorrect.labels.generation import EVIDENCE
 from noisycorrect.labels.hdf5 import contents_digest
+from noisycorrect.labels.header import EVIDENCE
 from noisycorrect.labels.manifest import NAME
 from noisycorrect.support.checksums import SEAL, file_digest, sealed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -193,7 +194,7 @@ def _no_end(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
-FILES: dict[str, Callable[[Path], None]] = {
+FILES: dict[str, Callable[[Path], Any]] = {
     "a whole module": _module,
     "without a version": _no_version,
     "a version from the future": _version(99),
@@ -204,18 +205,18 @@ FILES: dict[str, Callable[[Path], None]] = {
     "a tensor": lambda path: torch.save(torch.zeros(3), path),
     "null": lambda path: torch.save(None, path),
     "another format": lambda path: torch.save({"format": "else", "version": 1}, path),
-    "a text": lambda path: path.write_text("checkpoint", encoding="utf-8") and None,
-    "empty": lambda path: path.write_bytes(b"") and None,
+    "a text": lambda path: path.write_text("checkpoint", encoding="utf-8"),
+    "empty": lambda path: path.write_bytes(b""),
     "an archive of nothing": lambda path: zipfile.ZipFile(path, "w").close(),
     "an archive that unpacks to a thousand times its size": _declares,
     "without its end": _no_end,
-    "a pickle cut short": lambda path: path.write_bytes(pickle.dumps({"a": 1})[:-3]) and None,
-    "a pickle of endless opening": lambda path: path.write_bytes(b"\x80\x02" + b"]" * 20_000) and None,
+    "a pickle cut short": lambda path: path.write_bytes(pickle.dumps({"a": 1})[:-3]),
+    "a pickle of endless opening": lambda path: path.write_bytes(b"\x80\x02" + b"]" * 20_000),
     **PLACES,
 }
 
 
-def _attempt_file(write: Callable[[Path], None], read: Callable[[Path], Any], folder: Path) -> None:
+def _attempt_file(write: Callable[[Path], Any], read: Callable[[Path], Any], folder: Path) -> None:
     run = run_of(folder)
     write(run / CHECKPOINT)
     read(run)
@@ -314,11 +315,7 @@ _WEIGHTS: dict[str, bytes] = {
     "tensors by the billion": _safetensors(_TENSOR),
     "no tensor": _safetensors(b"{}"),
 }
-try:
-    import safetensors as _found
-except ImportError:
-    _found = None
-if _found is not None:
+if importlib.util.find_spec("safetensors") is not None:
     for _name, _content in _WEIGHTS.items():
         bad_input("saved results", f"safetensors: {_name}")(partial(_attempt_weights, _content, True, "safetensors"))
 for _name, _content in _WEIGHTS.items():

@@ -15,7 +15,7 @@ import torch
 from benchmarks.soaks.crafting import believe, edit_manifest, edited
 from benchmarks.soaks.hostile import bad_input
 from noisycorrect import SoftLabelStore
-from noisycorrect.labels.generation import CHECKSUMS, EVIDENCE
+from noisycorrect.labels.header import CHECKSUMS, EVIDENCE
 from noisycorrect.saved.check import check_folder
 from noisycorrect.support.checksums import row_checksums
 from noisycorrect.support.errors import StoreError
@@ -251,7 +251,7 @@ def _named(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[Any], No
     return craft
 
 
-ARRAYS = {
+ARRAYS: dict[str, Callable[[str], Callable[[Any], None]]] = {
     "by the billion": lambda name: _declared(name, (10**11,), np.int64, (2**20,)),
     "behind an external link": _external_link,
     "in another file": _external_numbers,

@@ -91,8 +91,15 @@ class NewFile:
             self._disk = _Disk(path)
         except OSError as error:
             raise _write_error(path, error) from error
-        with uninterrupted():
-            self.hdf5 = h5py.File(self._disk, "w")
+        try:
+            with uninterrupted():
+                self.hdf5 = h5py.File(self._disk, "w")
+        except BaseException:
+            self._disk.discarding = True
+            if hasattr(self, "hdf5"):
+                self.hdf5.close()
+            self._disk.close()
+            raise
 
     def check(self) -> None:
         """Raise a StoreError if something could not be written."""

@@ -255,17 +255,19 @@ class SoftLabelStore(ReadableLabels):
         self.refresh()  # another store object may have published
         number = self.generation + 1
         part = self._part_path(number, distributed.rank())
-        writer = GenerationWriter(
-            part,
-            self._header(number),
-            self.kind,
-            self.codec,
-            distributed.shard(len(self)),
-            self._accumulator(number),
-            self._weigher(number, trust),
-        )
+        writer: GenerationWriter | None = None
         failure: Exception | None = None
         try:
+            with uninterrupted():
+                writer = GenerationWriter(
+                    part,
+                    self._header(number),
+                    self.kind,
+                    self.codec,
+                    distributed.shard(len(self)),
+                    self._accumulator(number),
+                    self._weigher(number, trust),
+                )
             try:
                 yield writer
                 writer.finish()
@@ -274,7 +276,8 @@ class SoftLabelStore(ReadableLabels):
             distributed.gather_results(lambda: _raise(failure))  # no rank waits for one that failed
             distributed.gather_results(lambda: self._publish(number) if distributed.is_main() else None)
         finally:
-            writer.abandon()
+            if writer is not None:
+                writer.abandon()
             part.unlink(missing_ok=True)
         self.refresh()
 

@@ -88,8 +88,8 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
             for name in (weights, HISTORY, f"{LABELS}/{MANIFEST}"):
                 details.check_file(folder, name)
         state, more = read_weights(folder / weights)
-        history, passes = read_history(folder), more.get("sample_passes")
-        if type(passes) is not int:
+        history, passes = read_history(folder), more.get("sample_passes", -1)
+        if type(passes) is not int or passes < 0:
             raise CheckpointError(
                 f"sample_passes in {folder / weights}", got=repr(passes), fix="restore it from a copy"
             )

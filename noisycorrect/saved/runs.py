@@ -67,6 +67,7 @@ def run_state(folder: Path, name: str = CHECKPOINT) -> RunState:
             state = _inner_state(averaged)
         if not isinstance(state, dict):
             raise TypeError("weights by name")
+        state = state if isinstance(state, OrderedDict) else OrderedDict(state)
         return RunState(state, history, int(content["generation"]), int(content["epoch"]), content.get("run"))
     except KeyError as error:
         raise CheckpointError(f"a run's checkpoint in {folder}", got=f"one without {error}", fix=fix) from None

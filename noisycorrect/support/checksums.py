@@ -40,7 +40,8 @@ def row_checksums(rows: np.ndarray) -> np.ndarray:
     >>> (row_checksums(rows) == before).tolist()
     [True, False]
     """
-    return (_sums(rows) >> np.uint64(32)).astype(np.uint32)
+    upper: np.ndarray = (_sums(rows) >> np.uint64(32)).astype(np.uint32)
+    return upper
 
 
 def _sums(rows: np.ndarray) -> np.ndarray:
@@ -54,7 +55,8 @@ def _sums(rows: np.ndarray) -> np.ndarray:
     words = flat.view("<u4")
     factors = _factors(words.shape[1] + 1)
     sums: np.ndarray = np.einsum("ij,j->i", words, factors[1:], dtype=np.uint64, casting="unsafe")
-    return sums + factors[0]
+    sums += factors[0]
+    return sums
 
 
 def _factors(count: int) -> np.ndarray:

@@ -178,9 +178,7 @@ def test_resume_says_what_it_wants(tmp_path):
         fit(tmp_path, recipe=SHORT.replace(objective=LabelSmoothing()))
     with pytest.raises(CheckpointError, match=r"precision='None', as in the run.*; got 'torch.bfloat16'"):
         fit(tmp_path, recipe=SHORT, precision="bfloat16")
-    with pytest.raises(
-        CheckpointError, match=r"Linear\(in_features=6, out_features=16, bias=True\) at '0' of the network"
-    ):
+    with pytest.raises(CheckpointError, match=r"Linear\(in_features=6, out_features=16, .* at '0' of the network"):
         fit(tmp_path, recipe=SHORT, model=network(8))
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
