@@ -112,4 +112,8 @@ def schedule_at_equal_passes(name: str, schedule: Schedule, samples: int, batch_
 def prepared_recipe(name: str, schedule: Schedule, optimizer: str) -> Recipe:
     """Return the recipe of a row with a schedule and an optimizer, ``"sgd"`` (the recipe's own) or ``"adamw"``."""
     recipe = PARSING_METHODS[name].replace(schedule=schedule)
-    return recipe if optimizer == "sgd" else recipe.replace(optimizer=functools.partial(AdamW, weight_decay=1e-2))
+    return (
+        recipe
+        if optimizer == "sgd"
+        else recipe.replace(optimizer=functools.partial(AdamW, weight_decay=1e-2, fused=True))
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scipy import ndimage
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
 from noisycorrect_seg.classes import ATR, CCP, LIP, PASCAL, PEOPLE
+from noisycorrect_seg.noise.omission import Fill, without
 from noisycorrect_seg.noise.parts import fill_from_around, find_parts
 from noisycorrect_seg.noise.semantic import rename
 from noisycorrect_seg.noise.shapes import most_frequent, moved_part
@@ -307,6 +309,57 @@ def test_dropped_parts_become_what_is_behind_them() -> None:
     assert not noise.DroppedPart(1.0).apply_one(FACE, classes="lip", seed=0).any()
     kept = [noise.DroppedPart(0.3, at_most=0.3).apply_one(FACE, classes="lip", seed=s)[2, 2] == 4 for s in range(400)]
     assert abs(np.mean(kept) - 0.7) < 4 * np.sqrt(0.21 / 400)
+
+
+def behind_oracle(mask: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """Flood each hole pixel by pixel, and look at all that it touches."""
+    left, seen = np.where(gone, 0, mask), np.zeros(mask.shape, bool)
+    for start in map(tuple, np.argwhere(gone)):
+        if seen[start]:
+            continue
+        hole, around, cut, waiting = [], set(), False, [start]
+        seen[start] = True
+        while waiting:
+            row, column = waiting.pop()
+            hole.append((row, column))
+            for place in itertools.product((row - 1, row, row + 1), (column - 1, column, column + 1)):
+                if not (0 <= place[0] < mask.shape[0] and 0 <= place[1] < mask.shape[1]):
+                    cut = True
+                elif not gone[place]:
+                    around.add(int(mask[place]))
+                elif not seen[place]:
+                    seen[place] = True
+                    waiting.append(place)
+        around.discard(255)
+        if len(around) == 1 and not cut:
+            for place in hole:
+                left[place] = around.copy().pop()
+    return left
+
+
+@given(
+    masks([0, 1, 2, 2, 3, 255], most=11), st.integers(0, 2**32 - 1), st.sampled_from(["behind", "background", "around"])
+)
+def test_what_stays_stays_and_holes_are_what_the_oracle_says(mask: np.ndarray, seed: int, fill: Fill) -> None:
+    parts = find_parts(mask)
+    dropped = np.random.default_rng(seed).random(len(parts) + 1) < 0.4
+    gone = dropped[parts.numbers] & (parts.numbers > 0)
+    noisy = without(mask, parts, dropped, fill)
+    assert np.array_equal(noisy[~gone], mask[~gone])
+    if fill == "behind":
+        assert np.array_equal(noisy, behind_oracle(mask, gone))
+    elif fill == "background":
+        assert not noisy[gone].any()
+    else:
+        assert np.array_equal(noisy, fill_from_around(mask, gone))
+
+
+@given(masks([0, 0, 1, 2, 3], most=12), st.integers(0, 1000), st.booleans())
+def test_borders_of_one_side_never_cross_to_the_other(mask: np.ndarray, seed: int, together: bool) -> None:
+    out = noise.Boundary(2, side="out", together=together).apply_one(mask, classes="lip", seed=seed)
+    within = noise.Boundary(2, side="in", together=together).apply_one(mask, classes="lip", seed=seed)
+    assert ((out > 0) >= (mask > 0)).all(), "what is foreground stays so"
+    assert ((within > 0) <= (mask > 0)).all(), "nothing becomes foreground"
 
 
 def test_a_part_between_two_others_leaves_background() -> None:
