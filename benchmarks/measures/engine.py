@@ -25,6 +25,7 @@ from noisycorrect import Classification, SoftLabelStore, recalibrate_batchnorm
 from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect.data.datasets import ArrayDataset
 
+ROWS, MAPS, PHOTOS = 50_000, 96, 4096  # labels that are stored: class labels, maps, those of photos
 MAP_SHAPE = (20, 119, 119)  # classes and output resolution of A-CE2P at 473 x 473
 
 
@@ -125,9 +126,9 @@ def smooth_maps(count: int, seed: int = 0) -> Tensor:
 def measure_store(folder: Path, repeats: int) -> list[Measurement]:
     """Measure writing and reading labels, dense and as maps, against plain float32 HDF5; and bytes a sample."""
     rows = []
-    dense = torch.rand(50_000, 10, generator=torch.Generator().manual_seed(0)).softmax(1)
-    maps = smooth_maps(96)
-    for kind, probs in (("dense 50,000 x 10", dense), ("maps 96 x 20 x 119 x 119", maps)):
+    dense = torch.rand(ROWS, 10, generator=torch.Generator().manual_seed(0)).softmax(1)
+    maps = smooth_maps(MAPS)
+    for kind, probs in ((f"dense {ROWS:,} x 10", dense), (f"maps {MAPS} x 20 x 119 x 119", maps)):
         name = "classification" if probs.dim() == 2 else "segmentation"
         given = [0] * len(probs) if probs.dim() == 2 else [np.zeros((8, 8), np.uint8)] * len(probs)
         store = SoftLabelStore.create(folder / name, given, probs.shape[1], kind=name)
@@ -202,7 +203,7 @@ class Photos(Dataset[Any]):
 
 def measure_loader(folder: Path, repeats: int) -> list[Measurement]:
     """Measure a loader whose batches carry evidence against one whose batches do not."""
-    data = Photos(4096)
+    data = Photos(PHOTOS)
     store = SoftLabelStore.create(folder / "loader", np.zeros(len(data), np.int64), 10)
     _write_generation(store, torch.full((len(data), 10), 0.1))
     batches = ShardedBatches(len(data), 128)

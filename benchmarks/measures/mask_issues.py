@@ -5,6 +5,7 @@ Row `issues` of `python -m benchmarks.speed`.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import resource
 import sys
@@ -33,13 +34,22 @@ def measure_issues(folder: Path, repeats: int) -> list[Measurement]:
     with store.new_generation() as writer:
         writer.write(range(MASKS), probs)
     arrays = given.astype(np.int64), probs.numpy()
-    times = paired(lambda: find_label_issues(store), lambda: cleanlab_scores(*arrays), repeats)
-    reference = f"cleanlab's scores (softmin), {MASKS} masks of {MAP_SHAPE[1]} x {MAP_SHAPE[2]}, {MAP_SHAPE[0]} classes"
-    note = "ours reads and decodes the store, and names the classes; cleanlab's arrays are in memory"
-    rows = [Measurement("ranking masks", reference, *times[:2], "s", times[2], BUDGET, note)]
+    size = f"{MASKS} masks of {MAP_SHAPE[1]} x {MAP_SHAPE[2]}, {MAP_SHAPE[0]} classes"
+    rows = []
+    for name, other, reference, budget in (
+        ("finding and ranking masks", cleanlab_issues, f"cleanlab's issues and scores (softmin), {size}", BUDGET),
+        ("the same", cleanlab_scores, f"cleanlab's scores alone, {size}", None),
+    ):
+        times = paired(lambda: find_label_issues(store), functools.partial(other, *arrays), repeats)
+        note = "ours reads and decodes the store, and names the classes; cleanlab's arrays are in memory"
+        rows.append(Measurement(name, reference, *times[:2], "s", times[2], budget, note))
     ours, theirs = (_growth(folder / "masks", by) / 1e9 for by in ("store", "cleanlab"))
     note = "of the process's peak; the arrays of cleanlab count, for it takes no store"
-    rows.append(Measurement("memory to rank masks", reference, ours, theirs, "GB", ours / theirs, None, note))
+    rows.append(
+        Measurement(
+            "memory to rank masks", f"cleanlab's scores alone, {size}", ours, theirs, "GB", ours / theirs, None, note
+        )
+    )
     return rows
 
 
@@ -57,6 +67,13 @@ def cleanlab_scores(given: np.ndarray, probs: np.ndarray) -> Any:
     from cleanlab.segmentation.rank import get_label_quality_scores
 
     return get_label_quality_scores(given, probs, method="softmin", verbose=False)
+
+
+def cleanlab_issues(given: np.ndarray, probs: np.ndarray) -> Any:
+    """Return which pixels cleanlab finds, and its scores."""
+    from cleanlab.segmentation.filter import find_label_issues as find
+
+    return find(given, probs, downsample=1, n_jobs=1, verbose=False), cleanlab_scores(given, probs)
 
 
 def _growth(folder: Path, by: str) -> int:

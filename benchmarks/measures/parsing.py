@@ -95,7 +95,7 @@ def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
     data = ParsingDataset(SyntheticPeople(count, size=size), size, augment=True)
     model = ACE2P(CLASSES, "resnet18", width=0.5)
     # As large a share of the images as the default takes of LIP.
-    samples = round(count * Recalibration().samples / LIP_IMAGES)
+    samples = round(count * (Recalibration().samples or LIP_IMAGES) / LIP_IMAGES)
     with correction_run(folder / "run", model, task, data, 8, samples) as run:
         epoch, correct = functools.partial(train_epoch, run), functools.partial(end_cycle, run)
 

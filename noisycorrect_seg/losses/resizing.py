@@ -67,7 +67,7 @@ def gathered(slopes: Tensor, size: Size) -> Tensor:
     if not _by_products(slopes):
         with torch.enable_grad():
             maps = slopes.new_zeros(*slopes.shape[:2], *size, requires_grad=True)
-            return torch.autograd.grad(enlarge(maps, slopes.shape[-2:]), maps, slopes)[0]
+            return torch.autograd.grad(enlarge(maps, (slopes.shape[-2], slopes.shape[-1])), maps, slopes)[0]
     rows, columns = _weights(size[0], slopes.shape[-2], slopes.dtype), _weights(size[1], slopes.shape[-1], slopes.dtype)
     with torch.autocast("cpu", enabled=False):
         return torch.matmul(rows.t(), slopes @ columns)

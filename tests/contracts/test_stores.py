@@ -96,6 +96,7 @@ VARIANTS = [
     Variant("classification", "sqrt-uint8"),
     Variant("classification", "sqrt-uint8", unlabeled=True),
     Variant("segmentation", "sqrt-uint8"),
+    Variant("segmentation", "sqrt-uint6-floor"),
     Variant("segmentation", "sqrt-uint8", unlabeled=True),
     Variant("segmentation", "sqrt-uint6"),
     Variant("segmentation", "sqrt-uint8", "exponential"),

@@ -79,8 +79,8 @@ def test_soft_targets_are_not_divided_by_the_number_of_classes():
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_cross_entropy_has_the_right_gradient(weights):
-    logits = logits_example().requires_grad_()
-    for targets in (labels_example(), soft_example()):
+    logits = logits_example()[..., :4, :5].requires_grad_()
+    for targets in (labels_example()[..., :4, :5], soft_example()[..., :4, :5]):
         assert torch.autograd.gradcheck(lambda z, t=targets: cross_entropy(z, t, class_weights=weights), logits)
         cross_entropy(logits, targets, class_weights=weights).backward()
         valid = targets.sum(1) > 0 if targets.is_floating_point() else targets != 255
