@@ -168,10 +168,12 @@ class Engine:
             self.task.check_output(output, self.to_device(batch))
         return output
 
-    @torch.no_grad()
-    def look(self, model: nn.Module, batch: Batch) -> Any:
-        """Return a model's output for a batch, in evaluation mode: no pass of those that a run counts."""
-        with evaluating(model), self.autocast():
+    def look(self, model: nn.Module, batch: Batch, *, gradient: bool = False) -> Any:
+        """Return a model's output for a batch, in evaluation mode: no pass of those that a run counts.
+
+        With `gradient` it knows what it depends on.
+        """
+        with torch.set_grad_enabled(gradient), evaluating(model), self.autocast():
             return self.task.forward(model, self.to_device(batch))
 
     @torch.no_grad()

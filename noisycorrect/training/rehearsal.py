@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from noisycorrect.cycle.feed import cut_batch, map_tensors
 from noisycorrect.data.batches import Batch
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.support.modules import copied, evaluating
+from noisycorrect.support.modules import copied
 from noisycorrect.training.engine import Engine
 
 _ROWS = 2  # samples whose gradient is looked at: BatchNorm needs two to train
@@ -45,8 +45,8 @@ def check_gradient(engine: Engine, model: nn.Module, batch: Batch, callers: Mapp
         a Softmax where logits are wanted.
     """
     few = engine.to_device(cut_batch(batch, min(_ROWS, len(batch))))
-    with evaluating(model):
-        tensors = _output(engine, model, few)
+    tensors = _floating(engine.look(model, few, gradient=True))
+    torch.clear_autocast_cache()
     if not tensors:
         return
     if getattr(engine.task, "wants_logits", False):
@@ -65,7 +65,8 @@ def check_gradient(engine: Engine, model: nn.Module, batch: Batch, callers: Mapp
     # In evaluation mode a model may do without gradients.
     trial = copied(model).train()
     try:
-        tensors = _output(engine, trial, few)
+        with torch.enable_grad(), engine.autocast():
+            tensors = _floating(engine.task.forward(trial, few))
     except Exception:  # the first step will tell
         return
     leaves, whole = _leaves(tensors)
@@ -78,8 +79,8 @@ def check_gradient(engine: Engine, model: nn.Module, batch: Batch, callers: Mapp
         )
 
 
-def _output(engine: Engine, model: nn.Module, batch: Batch) -> list[Tensor]:
-    """Return the floating tensors of a model's output, with their gradients."""
+def _floating(output: Any) -> list[Tensor]:
+    """Return the floating tensors of a model's output."""
     tensors: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -87,9 +88,7 @@ def _output(engine: Engine, model: nn.Module, batch: Batch) -> list[Tensor]:
             tensors.append(tensor)
         return tensor
 
-    with torch.enable_grad(), engine.autocast():
-        map_tensors(engine.task.forward(model, batch), note)
-    torch.clear_autocast_cache()
+    map_tensors(output, note)
     return tensors
 
 
