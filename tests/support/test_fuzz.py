@@ -23,7 +23,7 @@ from noisycorrect_seg.datasets.images import read_image, read_mask
 from noisycorrect_seg.datasets.layout import read_ids
 
 FUZZ = settings(
-    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
