@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from noisycorrect.support.cells import visible
-from noisycorrect.support.errors import InvalidInputError, warn_caller
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.log import logger
 
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P
@@ -108,7 +109,7 @@ def load_network(path: Path, *, official: bool = False) -> tuple[ACE2P, Classes 
     network = ACE2P.load(path)
     classes, size = ACE2P.details(path)
     if size is None:
-        warn_caller(f"{path} does not say the size that it was trained on: pass --size, or save with size=")
+        logger.warning("%s does not say the size that it was trained on: pass --size, or save with size=", path)
     return network, classes, size
 
 

@@ -251,7 +251,9 @@ def _learn(
 ) -> tuple[Evidence, Trained, dict[str, Any]]:
     given, checked = loaded.given[inputs.place], known[inputs.place]
     votes = None if loaded.votes is None else loaded.votes.subset(inputs.place)
-    progress = [Progress(console=say.console if say.console.is_terminal else None, enabled=say.console.is_terminal)]
+    # Of small pictures the network takes by far the longest, so its epochs are told in log files, too.
+    shown = say.console.is_terminal or inputs.matrix is None
+    progress = [Progress(console=say.console if shown else None, enabled=shown)]
     common: dict[str, Any] = {"epochs": settings.epochs, "seed": settings.seed, "run_dir": folder}
     if inputs.matrix is None or settings.recipe is not None:
         say("training a network")

@@ -186,7 +186,7 @@ def load_evidence(path: Path) -> tuple[Evidence, dict[str, Any]]:
     """
     try:
         check_unpacked(path, "evidence")
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             plain = parsed_json(file["plain"].tobytes())
             found = Evidence(file["probs"], file["labels"], file["held_out"], plain["annotators"], plain["soft"])
             return found, plain["figures"]

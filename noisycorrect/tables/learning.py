@@ -218,7 +218,7 @@ class Trained:
             check_regular(folder / DESCRIPTION, "a trained model's description")
             about = parsed_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
             check_unpacked(folder / ARRAYS, "features")
-            with np.load(folder / ARRAYS, allow_pickle=False) as file:
+            with (folder / ARRAYS).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             if about["version"] > VERSION:
                 fix = "update the package"

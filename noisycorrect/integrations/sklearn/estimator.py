@@ -75,7 +75,9 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
         classes are equally frequent: more of the rare ones, at the cost of the frequent. ``"auto"`` is 0, and 0.5 for
         several annotators, whose labels are decided so, too.
     missing_label : object, optional
-        A further value of y that is no label, such as -1 or ``"?"``. None, NaN, pandas' NA and blank texts always are.
+        A further value of y that is no label, such as -1 or ``"?"``. None, NaN, pandas' NA and blank texts always are;
+        scikit-learn's searches sort the labels before they reach this class, and fail at None: write blank texts or -1
+        there, or pass ``cv=KFold(5)``.
     device : str or torch.device
         ``"auto"`` is a GPU where there is one.
     random_state : int, RandomState or None

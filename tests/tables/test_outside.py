@@ -1,0 +1,82 @@
+"""Tables from elsewhere: what they name, and what they say on a terminal; classes of which nothing is known."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisycorrect import InvalidInputError
+from noisycorrect.cli import main
+from noisycorrect.support.errors import CheckpointError
+from noisycorrect.tables.clean import _findings
+from noisycorrect.tables.evidence import Evidence
+from noisycorrect.tables.loading import Request, load
+from noisycorrect.tables.opening import open_source
+from noisycorrect.tables.pictures import picture_paths, read_picture
+from noisycorrect.tables.settings import Settings, enter_folder, read_settings
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../a.png", "b/../../a.png", "a\0.png"])
+def test_a_picture_outside_is_not_read(path, tmp_path):
+    with pytest.raises(InvalidInputError, match="pictures below .* in row 2; to fix: say --root"):
+        picture_paths(["a.png", path], tmp_path)
+
+
+def test_pictures_inside_may_be_named_in_any_way(tmp_path):
+    inside = ["a.png", "b/../a.png", str(tmp_path / "a.png")]
+    assert {path.resolve() for path in picture_paths(inside, tmp_path)} == {tmp_path / "a.png"}
+
+
+def test_a_link_that_leads_out_is_no_picture(tmp_path):
+    (tmp_path / "own").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "own" / "a.png").symlink_to(tmp_path / "a.png")
+    root = os.path.realpath(tmp_path / "own")
+    assert read_picture(tmp_path / "own" / "a.png", 4, root) is None
+    assert read_picture(tmp_path / "own" / "a.png", 4, os.path.realpath(tmp_path)) is not None
+
+
+def test_the_command_says_where_pictures_have_to_lie(tmp_path, capsys):
+    rows = "".join(f"/etc/x{number}.png,{'ab'[number % 2]}\n" for number in range(20))
+    (tmp_path / "t.csv").write_text("path,label\n" + rows)
+    assert (
+        main(["clean", str(tmp_path / "t.csv"), "--images", "path", "--label", "label", "--out", str(tmp_path / "o")])
+        == 2
+    )
+    assert "in row 1; to fix: say --root" in capsys.readouterr().err
+
+
+def test_an_error_shows_the_control_characters_of_a_file(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("text,text\x1b[31m,text\x1b[31m\na,b,c\n")
+    assert main(["clean", str(tmp_path / "t.csv")]) == 2
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    assert "x1b[31m" in told
+
+
+@pytest.mark.parametrize("version", [99, "1", None])
+def test_settings_of_another_version(version, tmp_path):
+    enter_folder(tmp_path, Settings(source="t.csv", signature=[]))
+    assert read_settings(tmp_path)["source"] == "t.csv"
+    values = json.loads((tmp_path / "clean.json").read_text())
+    (tmp_path / "clean.json").write_text(json.dumps({**values, "version": version}))
+    with pytest.raises(CheckpointError, match="version 99.*upgrade" if version == 99 else "something else"):
+        read_settings(tmp_path)
+
+
+def test_labels_of_a_class_whose_rate_is_unknown_stay_as_given(tmp_path):
+    rows = "".join(f"a word {number},{'ham' if number else 'eel'}\n" for number in range(12)) + "a word,spam\n" * 12
+    (tmp_path / "t.csv").write_text("text,label\n" + rows)
+    loaded = load(open_source(tmp_path / "t.csv"), Request("label", None, None, ()))
+    assert loaded.classes == ("eel", "ham", "spam")
+    probs = np.tile(np.float32([0.01, 0.04, 0.95]), (24, 1))
+    evidence = Evidence(probs, np.full(24, 2), probs, [])
+    place, nobody = np.arange(24), np.full(24, -1)
+    found = _findings(loaded, nobody, place, evidence, np.array([True, False, False]))
+    assert (found.labels[0], found.is_issue[0]) == (0, False)
+    assert (found.labels[1:] == 2).all()
+    decided = nobody.copy()
+    decided[0] = 2
+    assert _findings(loaded, decided, place, evidence, np.array([True, False, False])).labels[0] == 2
