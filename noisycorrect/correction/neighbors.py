@@ -171,7 +171,7 @@ def classes_agree(first: Tensor, second: Tensor, num_classes: int) -> float:
     """
     sizes = torch.bincount(first, minlength=num_classes) + torch.bincount(second, minlength=num_classes)
     both = torch.bincount(first[first == second], minlength=num_classes)
-    return float((2 * both[sizes > 0] / sizes[sizes > 0]).mean())
+    return float((2 * both[sizes > 0].float() / sizes[sizes > 0]).mean())
 
 
 def posterior(given: Tensor, evidence: Tensor) -> Tensor:
