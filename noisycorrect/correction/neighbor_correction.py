@@ -194,7 +194,7 @@ class NeighborCorrection(EvidenceInTraining):
                 early = likely = late
         self.rate = self._wrong_share(early)
         self.most_wrong = max(self.rate, self._wrong_share(likely))
-        weight = torch.where(given >= 0, self.doubt, 1.0)
+        weight = torch.where(given >= 0, self.doubt, 1.0).float()
         if isinstance(likely, Tensor):
             weight = weight.to(likely.dtype).unsqueeze(1)
             self.known = weight * likely + (1 - weight) * self.known[:]

@@ -75,9 +75,9 @@ def sparse_votes(given: Tensor, neighbors: Tensor, num_classes: int, rounds: int
     share = torch.cat([prior, prior.new_zeros(1)])
     count, kept = len(given), neighbors.shape[1] + 1
     classes = torch.empty(count, kept, dtype=torch.int32, device=given.device)
-    values = torch.empty(count, kept, device=given.device)
-    scale = torch.ones(count, device=given.device)
-    weight = torch.ones(count, device=given.device)
+    values = torch.empty(count, kept, dtype=torch.float32, device=given.device)
+    scale = torch.ones(count, dtype=torch.float32, device=given.device)
+    weight = torch.ones_like(scale)
     for _ in range(rounds):
         earned = torch.ones_like(weight)
         for start in range(0, count, ROWS_AT_ONCE):
@@ -162,7 +162,7 @@ def sparse_posterior(given: Tensor, votes: SparseVotes) -> TopEvidence:
             known = joint / total.clamp(min=torch.finfo(torch.float32).tiny)
             place = labeled[start : start + ROWS_AT_ONCE]
             probs[place] = torch.where(total > 0, known, probs[place])
-    return TopEvidence(votes.classes, probs, torch.zeros(len(given), device=given.device), votes.num_classes)
+    return TopEvidence(votes.classes, probs, torch.zeros_like(votes.scale), votes.num_classes)
 
 
 def own_share(given: Tensor, held: TopEvidence) -> Tensor:

@@ -113,7 +113,9 @@ class HalfEvidence(HeldEvidence):
     def __init__(self, count: int, classes: int, device: torch.device | None = None) -> None:
         self.shape, self.device = (count, classes), device or torch.device("cpu")
         self._codec = Float16()
-        self._code = self._codec.coded(torch.full((1, classes), 1 / classes, device=self.device)).repeat(count, 1)
+        self._code = self._codec.coded(
+            torch.full((1, classes), 1 / classes, dtype=torch.float32, device=self.device)
+        ).repeat(count, 1)
 
     def __getitem__(self, rows: Rows) -> Tensor:
         return self._codec.decode(self._code[rows])
@@ -171,8 +173,8 @@ class TopEvidence(HeldEvidence):
         """Return rows that say nothing, with room for so many classes each."""
         kept = min(kept, num_classes)
         classes = torch.full((len(own), kept), num_classes, dtype=torch.int32, device=own.device)
-        values = torch.zeros(len(own), kept, device=own.device)
-        return cls(classes, values, torch.ones(len(own), device=own.device), num_classes, own)
+        values = torch.zeros(len(own), kept, dtype=torch.float32, device=own.device)
+        return cls(classes, values, torch.ones_like(values[:, 0]), num_classes, own)
 
     def __getitem__(self, rows: Rows) -> Tensor:
         places, number = self.classes[rows].long(), self.shape[1]
@@ -326,7 +328,7 @@ def made_evidence(form: str, own: Tensor, classes: int, folder: Path | None) -> 
     """
     count, device = len(own), own.device
     if form == "float32":
-        return torch.full((count, classes), 1 / classes, device=device)
+        return torch.full((count, classes), 1 / classes, dtype=torch.float32, device=device)
     if form == "float16":
         return HalfEvidence(count, classes, device)
     if form == "mapped":

@@ -74,9 +74,9 @@ class SparseTransition:
             Classes of each sample that are counted one by one.
         """
         device, kept = given.device, min(kept, num_classes)
-        even = torch.zeros(num_classes, device=device)
+        even = torch.zeros(num_classes, dtype=torch.float32, device=device)
         cells = torch.zeros(0, dtype=torch.int64, device=device)
-        counts = torch.zeros(0, device=device)
+        counts = torch.zeros(0, dtype=torch.float32, device=device)
         waiting: list[tuple[Tensor, Tensor]] = []
         for rows, block in evidence:
             known = given[rows] >= 0
@@ -92,7 +92,7 @@ class SparseTransition:
         cells, counts = _added(cells, counts, waiting)
         even = even + smoothing
         classes = cells % num_classes
-        totals = torch.zeros(num_classes, device=device).index_add_(0, classes, counts) + even.sum()
+        totals = torch.zeros_like(even).index_add_(0, classes, counts) + even.sum()
         sizes = torch.bincount(cells // num_classes, minlength=num_classes)
         starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         return cls(starts, classes, counts, even, totals)
@@ -118,4 +118,4 @@ def _added(cells: Tensor, counts: Tensor, more: list[tuple[Tensor, Tensor]]) -> 
         return cells, counts
     every, place = torch.unique(torch.cat([cells, *(each for each, _ in more)]), return_inverse=True)
     values = torch.cat([counts, *(each for _, each in more)])
-    return every, torch.zeros(len(every), device=values.device).index_add_(0, place, values)
+    return every, values.new_zeros(len(every)).index_add_(0, place, values)
