@@ -48,8 +48,8 @@ class Setup:
     neutral : Tensor, shape (F,), or float
         What an input says nothing with: its features' means where the run standardises them, else 0.
     draws : callable
-        ``draws(batch)`` and ``draws()``: contexts in which random numbers are alike on any number of ranks, one a row of
-        the batch, or as many as the whole batch takes. What is random outside a model is drawn in one.
+        ``draws(batch)`` and ``draws()``: contexts in which random numbers are alike on any number of ranks, one a row
+        of the batch, or as many as the whole batch takes. What is random outside a model is drawn in one.
     """
 
     task: Task
