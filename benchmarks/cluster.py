@@ -197,7 +197,7 @@ def measured(folder: Path, classes: int) -> Units:
 
 def all_reduce_seconds(folder: Path) -> tuple[float, float]:
     """Return the seconds of an all-reduce of 1 kB, and of 64 MB, between two gloo processes on this machine."""
-    mp.spawn(_reduce, args=(folder,), nprocs=2)  # type: ignore[no-untyped-call]
+    mp.spawn(_reduce, args=(folder,), nprocs=2)  # type: ignore[attr-defined, no-untyped-call]
     small, large = np.load(folder / "seconds.npy")
     return float(small), float(large)
 
