@@ -109,8 +109,9 @@ def plan(units: Units, cluster: Cluster) -> list[tuple[str, str, str]]:
         ("images read in an epoch", size(n * cluster.image_bytes), f"{size(rate)} a second for each GPU"),
         ("all-reduce of a step's gradient", size(sent),
          f"2 (W - 1) / W x 4 bytes x {cluster.parameters:,.0f} parameters, sent by each GPU"),
-        ("its time", seconds(sent / cluster.link), f"at {size(cluster.link)} a second between GPUs (assumed); a step takes "
-         f"{seconds(cluster.batch / cluster.images_per_second)}, and both overlap"),
+        ("its time", seconds(sent / cluster.link),
+         f"at {size(cluster.link)} a second between GPUs (assumed); a step takes"
+         f" {seconds(cluster.batch / cluster.images_per_second)}, and both overlap"),
         ("the same by gloo, as measured here", seconds(units.latency + sent / units.bandwidth),
          f"{seconds(units.latency)} and {size(units.bandwidth)} a second between two processes"),
         ("steps of an epoch", f"{steps:,.0f}", f"of {cluster.batch * ranks:,} images"),
@@ -119,7 +120,7 @@ def plan(units: Units, cluster: Cluster) -> list[tuple[str, str, str]]:
         ("labels and evidence of a batch", seconds(units.batch * cluster.batch), "read by a rank's workers"),
         ("evidence of a generation", size(evidence), f"{units.evidence:.2f} bytes x {k:,} classes x N; two are kept"),
         ("publishing it", seconds(units.publish * n / ranks), "each rank its share, at once"),
-        ("merging it", seconds(units.publish * n), "rank 0 copies all shares; at most this, at what publishing takes here"),
+        ("merging it", seconds(units.publish * n), "rank 0 copies all shares; at most what publishing takes here"),
         ("evidence of every step", size(4.0 * n * k), 'in every rank\'s memory, with recipe="robust" and others alike'),
     ]  # fmt: skip
 
@@ -196,7 +197,7 @@ def measured(folder: Path, classes: int) -> Units:
 
 def all_reduce_seconds(folder: Path) -> tuple[float, float]:
     """Return the seconds of an all-reduce of 1 kB, and of 64 MB, between two gloo processes on this machine."""
-    mp.start_processes(_reduce, args=(folder,), nprocs=2, start_method="spawn")
+    mp.spawn(_reduce, args=(folder,), nprocs=2)  # type: ignore[attr-defined, no-untyped-call]
     small, large = np.load(folder / "seconds.npy")
     return float(small), float(large)
 
@@ -237,7 +238,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return usage(error)
     with tempfile.TemporaryDirectory() as folder:
         units = measured(Path(folder), arguments.classes)
-    rows = plan(units, Cluster(**counts, **amounts))
+    rows = plan(units, Cluster(**counts, **amounts))  # type: ignore[arg-type]
     print(markdown(Grid([["what", "how much", "how it follows"], *map(list, rows)], left=(0, 2))))
     return FINISHED
 

@@ -31,8 +31,8 @@ class Objective(RunPart, ABC):
     networks : int
         Networks that are trained.
     couples : bool
-        Whether a sample's loss depends on the other samples of its batch. :meth:`loss` then returns, on every rank, that
-        of the whole batch, with the gradient of the rank's own rows: see ``batch.whole``.
+        Whether a sample's loss depends on the other samples of its batch. :meth:`loss` then returns, on every rank,
+        that of the whole batch, with the gradient of the rank's own rows: see ``batch.whole``.
     """
 
     corrects = False

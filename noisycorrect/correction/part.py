@@ -51,8 +51,8 @@ class Setup:
     folder : Path or None
         Where a part may have files of its own, in the run's folder; None without one.
     draws : callable
-        ``draws(batch)`` and ``draws()``: contexts in which random numbers are alike on any number of ranks, one a row of
-        the batch, or as many as the whole batch takes. What is random outside a model is drawn in one.
+        ``draws(batch)`` and ``draws()``: contexts in which random numbers are alike on any number of ranks, one a row
+        of the batch, or as many as the whole batch takes. What is random outside a model is drawn in one.
     """
 
     task: Task

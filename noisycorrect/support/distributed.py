@@ -1,7 +1,7 @@
 """Small helpers over ``torch.distributed``: each is a no-op, or the one-process answer, while it is not initialised.
 
-All functions but :func:`rank`, :func:`world_size`, :func:`is_main`, :func:`on_backend` and :func:`shard` are collective: every rank calls
-them, in the same order.
+All functions but :func:`rank`, :func:`world_size`, :func:`is_main`, :func:`on_backend` and :func:`shard` are
+collective: every rank calls them, in the same order.
 """
 
 from __future__ import annotations

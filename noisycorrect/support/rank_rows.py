@@ -136,8 +136,8 @@ class RowsOfDraws(TorchFunctionMode):
     """In its block, random numbers for as many rows as a rank has are drawn for the whole batch, and the rank's kept.
 
     With generators that are alike on all ranks, each row gets the numbers that it would get in one process. Of a
-    function that draws for the values of a tensor (dropout, say) these are laid into a whole batch's first. Only torch's
-    own functions are known; what numpy draws is alike on all ranks. So is a single number for the whole batch.
+    function that draws for the values of a tensor (dropout, say) these are laid into a whole batch's first. Only
+    torch's own functions are known; what numpy draws is alike on all ranks. So is a single number for the whole batch.
 
     Parameters
     ----------

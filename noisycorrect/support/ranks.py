@@ -216,7 +216,7 @@ def together() -> Iterator[Meeting]:
     if distributed.world_size() == 1:
         yield Meeting()
         return
-    store = dist.PrefixStore(f"noisycorrect/{next(_meetings)}", _own_connection())
+    store = distributed_c10d.PrefixStore(f"noisycorrect/{next(_meetings)}", _own_connection())
     meeting = Meeting(store)
     watch = threading.Thread(
         target=meeting.watch, args=(threading.get_ident(),), daemon=True, name="noisycorrect-ranks"
@@ -239,6 +239,6 @@ def _own_connection() -> Any:
     """Return the group's store, over a connection that no wait of the group itself blocks, where there can be one."""
     store = distributed_c10d._get_default_store()
     try:
-        return store.clone()
+        return store.clone()  # type: ignore[attr-defined]
     except RuntimeError:  # not every kind of store can
         return store

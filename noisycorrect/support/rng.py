@@ -116,9 +116,9 @@ T = TypeVar("T")
 class SeededReads:
     """Reads samples so that what is random in a sample depends on the sample, whatever is read with it.
 
-    The generators of torch, numpy and random are seeded for each sample, from (seed, purpose, where, sample). That costs
-    more than reading a plain array, so samples are read together until a reading draws a random number: these are then
-    read again, one by one, as are all that follow. What is read is the same either way.
+    The generators of torch, numpy and random are seeded for each sample, from (seed, purpose, where, sample). That
+    costs more than reading a plain array, so samples are read together until a reading draws a random number: these are
+    then read again, one by one, as are all that follow. What is read is the same either way.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ class Stream:
             own, on_device, of_numpy, of_python = self._state
             torch.set_rng_state(own)
             if on_device is not None:
-                torch.cuda.set_rng_state(on_device, self._device)
+                torch.cuda.set_rng_state(on_device, self._device or "cuda")
             np.random.set_state(of_numpy)  # noqa: NPY002
             random.setstate(of_python)
         return self

@@ -205,7 +205,7 @@ class Run:
 
     @contextlib.contextmanager
     def draws(self, batch: Batch | None = None) -> Iterator[None]:
-        """Draw random numbers that are alike on any number of ranks: each row of a batch its own, or any for it whole."""
+        """Draw random numbers that are alike on any number of ranks: each row of a batch its own, or any for it all."""
         if distributed.world_size() == 1:
             yield  # what a model draws, too, comes from the one stream that there is
             return

@@ -217,7 +217,7 @@ def _check_shared(run_dir: Path) -> None:
     if blind:
         raise InvalidInputError(
             "a run_dir on storage that all ranks share",
-            got=f"{run_dir}, where rank {', '.join(blind)} {'does' if len(blind) == 1 else 'do'} not see rank 0's files",
+            got=f"{run_dir}, in which nothing of rank 0's is seen by rank {', '.join(blind)}",
             fix="pass a folder of a shared file system (NFS, Lustre, a ReadWriteMany volume)",
         )
 
@@ -228,7 +228,7 @@ def _appears(path: Path) -> bool:
     while not path.exists():
         if time.monotonic() > deadline:
             return False
-        os.listdir(path.parent)
+        list(path.parent.iterdir())  # makes a client of NFS ask anew
         time.sleep(0.1)
     return True
 

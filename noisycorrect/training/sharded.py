@@ -129,7 +129,7 @@ def _in_shards(value: Tensor, like: Any) -> Any:
 
 
 def optimizer_in_shards(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of an optimizer, as :func:`whole` put it together, with what belongs to a parameter in shards."""
+    """Return the state of an optimizer that :func:`whole` put together with what belongs to a parameter in shards."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
     def divided(value: Any, like: Any) -> Any:
