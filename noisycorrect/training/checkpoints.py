@@ -67,7 +67,7 @@ def check_network(saved: list[list[str]] | None, current: list[list[str]]) -> No
     """
     if saved is None:
         return  # of an older version
-    then, now = ({name: what for name, what in lines} for lines in (saved, current))
+    then, now = (dict((name, what) for name, what in lines) for lines in (saved, current))
     for name in {**now, **then}:
         if then.get(name) != now.get(name):
             raise CheckpointError(

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import signal
+import signal
 import subprocess
 import sys
 from pathlib import Path
