@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import signal
-import signal
 import subprocess
 import sys
 from pathlib import Path
