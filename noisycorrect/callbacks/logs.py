@@ -31,7 +31,7 @@ class CSVLog(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # wherever the process goes from here
         self.rows: list[dict[str, float]] = []
 
     def on_fit_begin(self, run: Run) -> None:

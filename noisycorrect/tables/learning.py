@@ -24,6 +24,7 @@ from noisycorrect.result import CorrectionResult
 from noisycorrect.saved.networks import dressed
 from noisycorrect.saved.weights import TORCH
 from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from noisycorrect.support.checksums import file_digest, is_sealed, sealed
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.files import replace_atomically, write_json
 from noisycorrect.support.modules import unwrap
@@ -33,7 +34,7 @@ from noisycorrect.tables.features import Features
 from noisycorrect.tables.networks import picture_network, vector_network
 
 DESCRIPTION, ARRAYS = "model.json", "features.npz"
-VERSION = 1
+VERSION = 2  # 2: digests
 PASSES, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 5, 60  # rows seen in all, where nobody says how many epochs
 PREDICTED_POWER = 0.5  # how far predictions are decided relative to the shares of the classes, as in fit_votes
 _ROWS_AT_ONCE = 4096
@@ -203,7 +204,9 @@ class Trained:
             kept: dict[str, Any] = {"shares": self.shares, **arrays}
             np.savez(file, **kept)
         about = {"version": VERSION, "classes": list(self.classes), "inputs": size}
-        write_json(folder / DESCRIPTION, {**about, "features": plain, "pictures": self.pictures})
+        files = {name: file_digest(folder / name) for name in (TORCH, ARRAYS)}
+        content = {**about, "features": plain, "pictures": self.pictures, "files": files}
+        write_json(folder / DESCRIPTION, sealed(content))
 
     @classmethod
     def load(cls, folder: Path) -> Trained:
@@ -217,6 +220,8 @@ class Trained:
         try:
             check_regular(folder / DESCRIPTION, "a trained model's description")
             about = parsed_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            if about["version"] >= 2:
+                _check_digests(folder, about)
             check_unpacked(folder / ARRAYS, "features")
             with (folder / ARRAYS).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -227,12 +232,21 @@ class Trained:
             features = Features.restored(about["features"], arrays) if about["features"] else None
             network = _network(about["inputs"], len(classes))
         except UNREADABLE as error:
-            fix = "pass a folder in which `noisycorrect clean` has ended"
+            fix = "pass a folder in which `noisycorrect clean` has ended, or restore it from a copy"
             raise CheckpointError(f"a trained model in {folder}", got=str(error), fix=fix) from error
         state = load_checkpoint(folder / TORCH)["model"]
         network = dressed(network, state)
         load_model_state(unwrap(network), state)
         return cls(classes, shares, network.eval(), features, dict(about["pictures"]))
+
+
+def _check_digests(folder: Path, about: dict[str, Any]) -> None:
+    """Raise a ValueError unless the files are those that were saved together."""
+    if not is_sealed(about):
+        raise ValueError(f"{DESCRIPTION} that its digest does not fit")
+    for name, digest in about["files"].items():
+        if name not in (TORCH, ARRAYS) or file_digest(folder / name) != digest:
+            raise ValueError(f"{name} that its digest in {DESCRIPTION} does not fit")
 
 
 def _inputs_of(state: dict[str, Any]) -> int:

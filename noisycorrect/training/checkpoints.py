@@ -67,7 +67,7 @@ def check_network(saved: list[list[str]] | None, current: list[list[str]]) -> No
     """
     if saved is None:
         return  # of an older version
-    then, now = ({name: what for name, what in lines} for lines in (saved, current))
+    then, now = _by_name(saved), _by_name(current)
     for name in {**now, **then}:
         if then.get(name) != now.get(name):
             raise CheckpointError(
@@ -75,6 +75,10 @@ def check_network(saved: list[list[str]] | None, current: list[list[str]]) -> No
                 got=now.get(name, "nothing"),
                 fix="pass the same network, or a new run_dir for another run",
             )
+
+
+def _by_name(lines: list[list[str]]) -> dict[str, str]:
+    return {line[0]: line[1] for line in lines}
 
 
 def check_weights_of(network: nn.Module, state: Mapping[str, Any]) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from benchmarks.soaks import hostile, hostile_checkpoints
 from benchmarks.soaks.children import Outcome, run, warm
-from benchmarks.soaks.damages import damage_trial, readings, templates
+from benchmarks.soaks.damages import damage_trial, judge_reading, readings, templates
 from benchmarks.soaks.faults import FAULTS, Faults, Tally
 from benchmarks.soaks.page import NUMBERS, page, plain, summed, totals
 from benchmarks.soaks.work import WORKS
+from noisycorrect.support.checkpoint import load_checkpoint, stated_digest
 
-DAMAGES, INPUTS = 24, 24
+DAMAGES, INPUTS = 16, 20
 
 
 def sums(tallies: dict[tuple[str, str], Tally]) -> Tally:
@@ -39,29 +40,32 @@ def test_damages_are_found_or_harmless(tmp_path: Path) -> None:
 
 
 def test_a_silent_damage_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same without the digests: the sample can fail."""
+    """A weight changed on disk: without digests nobody notices, and the sample would say so."""
+    warm()
     made = templates(tmp_path / "made", ("classes",))
     (saved,) = (template for template in made if template.name == "classes: saved, torch")
-    monkeypatch.setattr("noisycorrect.saved.details.Details.check_file", lambda *_: None)
-    monkeypatch.setattr("noisycorrect.support.checkpoint.stated_digest", lambda path: None)
-    monkeypatch.setattr("noisycorrect.support.checkpoint.VERSION", 99)
     path = saved.folder / "model.pt"
     content = bytearray(path.read_bytes())
-    place = content.index(b"archive/data/0") if b"archive/data/0" in content else len(content) // 2
-    content[place + 80] ^= 64
+    weight = load_checkpoint(path)["model"]["0.weight"].numpy().tobytes()
+    content[content.index(weight) + 2] ^= 64
     path.write_bytes(content)
     way, read = next(iter(readings(saved, saved.folder)))
-    outcome = run(read)
-    assert outcome.state != "done" or outcome.value != saved.readings[way]
+    tally = Tally()
+    judge_reading(tally, run(read), saved.readings[way], "with digests")
+    assert (tally.refused, tally.silent) == (1, 0)
+    monkeypatch.setattr("noisycorrect.saved.details.Details.check_file", lambda *_: None)
+    monkeypatch.setattr("noisycorrect.support.checkpoint.file_digest", lambda path, size: stated_digest(path))
+    judge_reading(tally, run(read), saved.readings[way], "without")
+    assert (tally.refused, tally.silent) == (1, 1)
 
 
-@pytest.mark.parametrize("fault", ["kill -9", "interrupt", "full disk", "two at once", "clock"])
+@pytest.mark.parametrize("fault", ["kill -9", "full disk", "two at once"])
 def test_a_fault_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     warm()
     monkeypatch.setattr("benchmarks.soaks.faults.CHANCES", {fault: 1})
     monkeypatch.setattr("benchmarks.soaks.faults.MOST_ATTEMPTS", 2)
     faults = Faults(tmp_path, seed=1)
-    faults.trial(WORKS["masks" if fault == "interrupt" else "classes"])
+    faults.trial(WORKS["classes"])
     total = sums(faults.tallies)
     assert (total.lost, total.silent, total.unclear) == (0, 0, 0), total.notes
     assert faults.ends == {"ended as undisturbed": 1}
