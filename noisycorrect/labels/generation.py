@@ -185,8 +185,10 @@ class GenerationWriter:
             if self._part_trust is None or self._part_checksums is None:
                 all_of_it = (len(self._part), *shape)
                 self._part_trust = self._file.hdf5.create_dataset(
-                    PART_TRUST, all_of_it, np.uint8, fillvalue=WHOLE, chunks=(1, *shape), **PART_STORAGE
+                    PART_TRUST, all_of_it, np.uint8, chunks=(1, *shape), **PART_STORAGE
                 )
+                for start in range(0, len(self._part), MERGE_ROWS):  # a file that lacks a chunk is not whole
+                    self._part_trust[start : start + MERGE_ROWS] = WHOLE
                 self._part_checksums = _of_whole(len(self._part), shape)
             for rows, runs in _increasing_runs(local, code):
                 self._part_trust[rows] = runs
@@ -347,12 +349,13 @@ def _merge_part_trust(part: h5py.File, merged: h5py.File, start: int, length: in
     source, name = part[PART_TRUST], CHECKSUMS.format(PART_TRUST)
     if PART_TRUST not in merged:
         shape, chunks = (length, *source.shape[1:]), (1, *source.shape[1:])
-        merged.create_dataset(PART_TRUST, shape, np.uint8, fillvalue=WHOLE, chunks=chunks, **PART_STORAGE)
+        whole = merged.create_dataset(PART_TRUST, shape, np.uint8, chunks=chunks, **PART_STORAGE)
+        for first in range(0, length, MERGE_ROWS):  # a rank may have judged none
+            whole[first : first + MERGE_ROWS] = WHOLE
         merged.create_dataset(name, data=_of_whole(length, shape[1:]))
     merged[name][start : start + len(source)] = part[name][()]
     target = merged[PART_TRUST]
-    for row in range(len(source)):  # a chunk that was never written has none to copy
-        target[start + row] = source[row]
+    _copy_rows(source, target, start)
 
 
 def _of_whole(length: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -114,8 +114,8 @@ def fitting(where: Path) -> Iterator[None]:
 def keep_previous(run_dir: Path, saved: int | None, generation: int) -> bool:
     """Keep the checkpoint that is about to be replaced, if the labels have moved on since, or there are none yet.
 
-    Return whether it was. So the one that is kept belongs to the generation before, which the label store keeps as well: whether the
-    checkpoint or the generation is damaged, the run can go back. It costs a link, no second writing.
+    Return whether it was. So the one that is kept belongs to the generation before, which the label store keeps as
+    well: whether the checkpoint or the generation is damaged, the run can go back. It costs a link, no second writing.
 
     Parameters
     ----------

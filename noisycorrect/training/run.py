@@ -601,8 +601,9 @@ class Run:
     def restore(self, content: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
         saved, own = ({**settings} for settings in (content["settings"], self.identity))
-        check_network(saved.pop("network", None), own.pop("network"))
+        networks = saved.pop("network", None), own.pop("network")
         check_settings(saved, own)
+        check_network(*networks)
         fit_buffers(self.plain, content["student"], content["buffers"])
         load_model_state(unwrap(self.plain), content["student"])
         check_weights_of(unwrap(self.plain), content["student"])

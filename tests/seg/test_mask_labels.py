@@ -196,7 +196,7 @@ def test_a_damaged_frame_is_refused():
     store = store_with(FRAME)
     path = store.folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"frame": [0, 5]}))
-    with pytest.raises(StoreError, match="frame"):
+    with pytest.raises(StoreError, match="manifest as it was written"):
         SoftLabelStore.open(store.folder)
 
 
