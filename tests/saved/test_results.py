@@ -237,8 +237,8 @@ def test_bad_folders(tmp_path):
     weights.unlink()
     with pytest.raises(CheckpointError, match="no such file"):
         CorrectionResult.load(tmp_path / "saved", network())
-    details.write_text(json.dumps({**content, "version": 2}))
-    with pytest.raises(CheckpointError, match="format version 1 or older .*; got a newer one"):
+    details.write_text(json.dumps({**content, "version": 3}))
+    with pytest.raises(CheckpointError, match="format version 2 or older .*; got a newer one"):
         CorrectionResult.load(tmp_path / "saved", network())
     for damage in ("{", "[]", '{"version": 1}'):
         details.write_text(damage)
