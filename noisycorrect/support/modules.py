@@ -69,11 +69,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     own = with_own_modes(model)
     kept = _parameters_of(own)
     try:
-        if own:
-            model.eval()
-        else:  # the flag alone, as that is all there is
-            for module, _ in modes:
-                module.training = False
+        own = own if _evaluated(model, own) else []
         yield
     finally:
         if own:
@@ -83,6 +79,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             _put_back(kept)
         for module, mode in modes:
             module.training = mode
+
+
+def _evaluated(model: nn.Module, own: list[nn.Module]) -> bool:
+    """Put a model into evaluation mode; return whether modules of it did something of their own."""
+    if own:
+        try:
+            model.eval()
+        except NotImplementedError:  # of an exported program, which has the one mode that it was exported in
+            own = []
+    if not own:  # the flag alone, as that is all there is
+        for module in model.modules():
+            module.training = False
+    return bool(own)
 
 
 def _parameters_of(modules: list[nn.Module]) -> list[tuple[nn.Module, str, nn.Parameter, Tensor]]:

@@ -244,7 +244,7 @@ def test_inputs_are_dropped_only_from_vectors_that_nobody_augments():
 
     class Watcher(nn.Linear):
         def forward(self, inputs):
-            if self.training:
+            if self.training and len(inputs) == 400:  # and not the trial before the first epoch
                 seen.append(float((inputs == 0).float().mean()))
             return super().forward(inputs.flatten(1))
 

@@ -20,7 +20,7 @@ from noisycorrect_seg.formats.cvat import cvat_mask
 from noisycorrect_seg.sessions import write_mask_items
 from noisycorrect_seg.task import HumanParsing
 
-NAMES = ("background", "hat & <scarf>", 'left "arm"', "face")
+NAMES = ("background", "hat & <scarf>", 'lower "arm"', "face")
 STEMS = ("set/a", "b", "c.v2", "d")
 
 
