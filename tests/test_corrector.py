@@ -259,7 +259,7 @@ def test_wrong_data_and_outputs():
         corrector().fit((inputs, given), (inputs, given + 1))
     with pytest.raises(InvalidInputError, match="canonical with the 60 samples"):
         corrector().fit((inputs, given), canonical=(inputs[:9], given[:9]))
-    with pytest.raises(InvalidInputError, match="resume=\"auto\", True, False or \"last-whole\"; got 'maybe'"):
+    with pytest.raises(InvalidInputError, match='resume="auto", True, False or "last-whole"; got \'maybe\''):
         corrector().fit((inputs, given), resume="maybe")
     with pytest.raises(InvalidInputError, match="a run_dir; got None"):
         corrector().fit((inputs, given), resume=True)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_convert
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, item_of
 from noisycorrect.data.items import split_fields
+from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.support.rng import seeded
 
 ITEMS, READINGS = 8, 4
@@ -65,7 +66,8 @@ class _Readings(Dataset[Any]):
 
     def __init__(self, data: MapStyleDataset) -> None:
         self.data = data
-        self.picks = np.linspace(0, len(data) - 1, min(ITEMS, len(data))).astype(int).tolist()
+        few = 1 if isinstance(data, StreamedDataset) else min(ITEMS, len(data))  # of a stream each is a pass
+        self.picks = np.linspace(0, len(data) - 1, few).astype(int).tolist()
 
     def __len__(self) -> int:
         return READINGS * len(self.picks)

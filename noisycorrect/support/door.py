@@ -68,9 +68,9 @@ _KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "NDArray": ("an array", lambda value: isinstance(value, np.ndarray)),
     "Callable": ("a function", lambda value: callable(value) and not isinstance(value, type)),
     "Mapping": ("a dict", lambda value: isinstance(value, Mapping)),
-    "Sequence": ("a sequence", _is_sequence),
+    "Sequence": ("a sequence", lambda value: isinstance(value, str) or _is_sequence(value)),
     "Iterable": ("several, in a list", lambda value: isinstance(value, Iterable)),
-    "tuple": ("a tuple", lambda value: isinstance(value, (tuple, list))),
+    "tuple": ("a tuple", _is_sequence),  # or what becomes one, an array say
     "list": ("a list", lambda value: isinstance(value, (tuple, list))),
 }
 

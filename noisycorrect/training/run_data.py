@@ -74,9 +74,7 @@ class RunData:
             )
         # A data set that knows its own canonical view is believed.
         seen = (train, "train") if canonical is None else (passed, "canonical")
-        looks = (predicts or compares) and not isinstance(
-            seen[0], StreamedDataset
-        )  # which has no position to read again
+        looks = predicts or compares
         if looks and seen[0] is not None and is_augmented(seen[0], num_workers, vectors=not predicts):
             warn_caller(
                 f"the items of {seen[1]} change from one reading to the next: what is predicted and compared will be"

@@ -12,7 +12,10 @@ import pytest
 from benchmarks import robustness
 
 ROOT = Path(__file__).parents[2]
-ENTRIES = ["arena", "cifar10n", "clean", "crowd", "fading", "issues", "issues_tables", "lip", "robustness", "speed"]
+ENTRIES = [
+    "arena", "cifar10n", "clean", "cluster", "crowd", "fading", "issues", "issues_tables", "lip", "robustness", "scale",
+    "sheets", "soak", "speed",
+]  # fmt: skip
 
 
 def test_an_installation_carries_every_folder_of_the_benchmarks() -> None:

@@ -95,8 +95,8 @@ def changed_source(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ("module", "rows"),
     [
         ("noisycorrect.correction.online", {"robust-2025"}),
-        ("noisycorrect.review.noise_rate", {"robust-2025"}),
-        ("noisycorrect.labels.trust", {"robust-2025"}),
+        ("noisycorrect.review.noise_rate", {"ce", "elr", "robust-2025"}),
+        ("noisycorrect.labels.trust", {"ce", "elr", "robust-2025"}),
         ("noisycorrect.classification.methods.early_learning", {"elr"}),
         ("noisycorrect.corrector", {"ce", "elr", "robust-2025"}),
         ("noisycorrect.training.run", {"ce", "elr", "robust-2025"}),

@@ -313,6 +313,7 @@ def test_passes_are_those_that_a_run_takes(monkeypatch):
         return output
 
     monkeypatch.setattr(Engine, "look", uncounted)
+    monkeypatch.setattr("noisycorrect.training.run.try_training", lambda *_: None)
     inputs, given = random(20, 4).float(), torch.arange(20) % CLASSES
 
     class Counting(nn.Linear):

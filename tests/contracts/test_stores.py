@@ -629,7 +629,7 @@ def test_history_is_kept_or_pruned(variant: Variant, tmp_path: Path, keep: int |
     store = variant.create(tmp_path / "labels", keep=keep)
     advance(store, variant, 5)
     assert store.generations == SoftLabelStore.open(store.folder).generations == kept
-    assert len(list(store.folder.iterdir())) == len(kept) - 1 + 2
+    assert len(list(store.folder.iterdir())) == len(kept) - 1 + 3  # manifest, given labels, lock
     for number in range(7):
         if number in kept:
             store.labels(0, generation=number)

@@ -28,9 +28,7 @@ def test_strides_of_every_backbone(name):
     last = (15, 3) if name.endswith("stride32") else (30, 6)
     assert [tuple(part.shape[1:]) for part in maps] == [
         (channels, *size)
-        for channels, size in zip(
-            backbone.channels, SIZES.get(name, [(119, 24), (60, 12), (30, 6), last]), strict=True
-        )
+        for channels, size in zip(backbone.channels, SIZES.get(name, [(119, 24), (60, 12), (30, 6), last]), strict=True)
     ]
 
 
