@@ -78,9 +78,10 @@ def test_a_run_on_two_hosts_goes_on_after_a_rank_was_killed(tmp_path: Path) -> N
         assert not alive, "the hosts did not come to an end"
         assert each.exitcode == 0
     alone = fit(tmp_path / "alone")
-    for rank in range(HOSTS):
-        attempt, size, weights, labels = pickle.loads((tmp_path / f"result-{rank}").read_bytes())
-        assert (attempt, size) == (1, HOSTS)
+    results = [pickle.loads((tmp_path / f"result-{rank}").read_bytes()) for rank in range(HOSTS)]
+    assert max(attempt for attempt, *_ in results) == 1  # a host whose own rank was stopped by torchrun counts none
+    for _, size, weights, labels in results:
+        assert size == HOSTS
         for name, value in alone.model.state_dict().items():
             torch.testing.assert_close(torch.from_numpy(weights[name]), value, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(torch.from_numpy(labels), alone.labels.refined(), rtol=0, atol=1e-4)
