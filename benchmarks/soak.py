@@ -114,7 +114,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all choices; moments also follow from the machine")
     parser.add_argument("--damages", type=int, default=1000, help="files to damage (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="shares that run at once, each with its own seed")
-    parser.add_argument("--results", type=Path, default=Path("runs/soak"), help="folder of the report (default: %(default)s)")
+    parser.add_argument(
+        "--results", type=Path, default=Path("runs/soak"), help="folder of the report (default: %(default)s)"
+    )
     parser.add_argument("--stem", default="soak", help="how the report's files are called (default: %(default)s)")
     options = parser.parse_args(words)
     if options.minutes <= 0 or options.processes < 1 or options.damages < 0:
