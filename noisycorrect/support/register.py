@@ -69,8 +69,10 @@ class Register(Mapping[str, T], Generic[T]):
         Raises
         ------
         InvalidInputError
-            If the name belongs to another thing, or this is no such thing.
+            If the name is none or belongs to another thing, or this is no such thing.
         """
+        if not isinstance(name, str) or not name:
+            raise InvalidInputError(f"a name for a {self.what}", got=repr(name), fix='pass a text, such as "mine"')
         if self._things.get(name, thing) is not thing and not replace:
             fix = "choose another name, or pass replace=True"
             raise InvalidInputError(f"a new name for a {self.what}", got=repr(name), fix=fix)

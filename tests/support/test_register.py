@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from noisycorrect.recipe import RECIPES
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.register import Register, import_folder
 
@@ -68,3 +69,10 @@ def test_a_new_file_of_a_folder_is_named_nowhere(tmp_path: Path, monkeypatch: py
     import_folder(toyfolder.__name__, toyfolder.__path__)
     for name in ("toyfolder", "toyfolder.new"):
         monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.parametrize("name", [None, "", 3, float("nan")])
+def test_a_name_is_a_text(name: Any) -> None:
+    with pytest.raises(InvalidInputError, match="a name for a"):
+        RECIPES.register(name, RECIPES["paper"])
+    assert all(isinstance(each, str) for each in RECIPES.loaded())
