@@ -146,6 +146,7 @@ class CorrectionResult:
         >>> from noisycorrect import SelfCorrector
         >>> inputs = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
         >>> labels = (inputs[:, 0] > 0).long()
+        >>> _ = torch.manual_seed(0)
         >>> corrector = SelfCorrector(nn.Linear(5, 2), num_classes=2, class_names=["left", "right"], epochs=10)
         >>> result = corrector.fit((inputs, labels))
         >>> result.predict([[3.0, 0, 0, 0, 0], [-3.0, 0, 0, 0, 0]], names=True).tolist()

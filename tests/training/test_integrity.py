@@ -228,6 +228,9 @@ import numpy as np, torch
 from noisycorrect import SoftLabelStore
 import noisycorrect_seg
 torch.set_num_threads(1)
+# Python itself loses an exception in the callback of a weak reference, which may run at any moment: one presses again.
+lost = sys.__unraisablehook__
+sys.unraisablehook = lambda what: None if what.exc_type is KeyboardInterrupt else lost(what)
 
 
 def write(store, number, moments):
@@ -235,12 +238,13 @@ def write(store, number, moments):
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
     for moment in range(moments):
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.0013 * moment)
+            signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.0013 * moment, 0.5)
             while True:
                 with store.new_generation() as writer:
                     for row in range(8):
                         writer.write([row], probs[[row]])
         except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             assert not list(store.folder.glob(".*.part")), "left"
             store.refined(0)
 
