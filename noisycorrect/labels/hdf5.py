@@ -43,13 +43,14 @@ def opened(path: Path) -> Iterator[h5py.File]:
 def contents_digest(file: h5py.File, *, without: tuple[str, ...] = ()) -> str:
     """Return a digest of a file's attributes and data sets; of some, and of compressed ones, shape and dtype alone."""
     arrays, outlines = {}, {}
-    for name in file:
-        dataset = file[name]
-        if name in without or dataset.chunks is not None:
-            outlines[name] = [dataset.dtype.str, list(dataset.shape), list(dataset.chunks or ())]
-        else:
-            arrays[name] = dataset[()]
-    attributes = {name: np.asarray(value).tolist() for name, value in file.attrs.items()}
+    with uninterrupted():  # HDF5 calls Python back for each name
+        for name in file:
+            dataset = file[name]
+            if name in without or dataset.chunks is not None:
+                outlines[name] = [dataset.dtype.str, list(dataset.shape), list(dataset.chunks or ())]
+            else:
+                arrays[name] = dataset[()]
+        attributes = {name: np.asarray(value).tolist() for name, value in file.attrs.items()}
     return arrays_digest(arrays, {"attributes": attributes, "outlines": outlines})
 
 
