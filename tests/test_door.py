@@ -14,8 +14,21 @@ from torch import nn
 import noisycorrect as nc
 import noisycorrect_seg as ns
 from noisycorrect import noise
+from noisycorrect.labels import CODECS, KINDS
+from noisycorrect.task import TASKS
 from noisycorrect_seg import noise as mask_noise
+from noisycorrect_seg.ace2p.backbones import BACKBONES
 
+
+@pytest.fixture(autouse=True)
+def registers_forget_what_was_tried():
+    """A bad value is a good name for what is registered under it; other tests go through all names."""
+    yield
+    for register in (nc.RECIPES, KINDS, TASKS, BACKBONES, CODECS):
+        register._things.pop(NO_SUCH_THING, None)
+
+
+NO_SUCH_THING = "no such thing"
 X = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(24) % 3
 PROBS = torch.softmax(X[:, :3], 1).numpy()
@@ -220,7 +233,7 @@ CALLS = {
 
 BAD = {
     "None": None,
-    "text": "no such thing",
+    "text": NO_SUCH_THING,
     "empty text": "",
     "number": 3.5,
     "negative": -1,
