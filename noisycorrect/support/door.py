@@ -218,25 +218,22 @@ def door(function: Any = None, *, own: bool = False) -> Any:
 
 def door_of_any(function: Callable[P, R]) -> Callable[P, R]:
     """Return the function behind a door that names arguments of wrong types and unknown ones."""
-
-    @functools.wraps(function)
-    def opened(*arguments: P.args, **named: P.kwargs) -> R:
-        try:
-            return function(*arguments, **named)
-        except NoisyCorrectError:
-            raise
-        except RAW as error:
-            wrong = wrong_argument(function, arguments, named)
-            if wrong is None:
-                raise
-            raise wrong from error
-
-    return opened
+    return _behind(function, lambda arguments, named, error: wrong_argument(function, arguments, named))
 
 
 def door_of_own(function: Callable[P, R], text: str = "") -> Callable[P, R]:
     """Return the function behind a door that no raw error leaves; `text` documents its arguments if it does not."""
 
+    def explained(arguments: tuple[Any, ...], named: Mapping[str, Any], error: Exception) -> InvalidInputError:
+        wrong = wrong_argument(function, arguments, named)
+        return wrong or _unusable(function, arguments, named, error, function.__doc__ or text)
+
+    return _behind(function, explained)
+
+
+def _behind(function: Callable[P, R], explained: Callable[..., InvalidInputError | None]) -> Callable[P, R]:
+    """Return the function, whose raw errors become what `explained` makes of them; None lets them be."""
+
     @functools.wraps(function)
     def opened(*arguments: P.args, **named: P.kwargs) -> R:
         try:
@@ -244,9 +241,10 @@ def door_of_own(function: Callable[P, R], text: str = "") -> Callable[P, R]:
         except NoisyCorrectError:
             raise
         except RAW as error:
-            wrong = wrong_argument(function, arguments, named)
-            documentation = function.__doc__ or text
-            raise wrong or _unusable(function, arguments, named, error, documentation) from error
+            wrong = explained(arguments, named, error)
+            if wrong is None:
+                raise
+            raise wrong from error
 
     return opened
 
