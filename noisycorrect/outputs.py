@@ -241,10 +241,6 @@ class ClassMetrics(SummedMetrics):
         counts = torch.stack([torch.bincount(each, minlength=classes) for each in (labels, right)])
         self.add(counts, probs.gather(1, labels[:, None]))
 
-    def class_support(self) -> Tensor:
-        """Return the number of labels of each class, float64 (K,)."""
-        return self.counts[0]
-
     def class_recall(self) -> Tensor:
         """Return the share of each class's labels that were predicted, float64 (K,); NaN for a class without labels."""
         return self.counts[1] / self.counts[0]

@@ -27,10 +27,6 @@ class Metrics(Protocol):
         """Return the metrics by name; NaN where nothing was seen."""
         ...
 
-    def class_support(self) -> Tensor:
-        """Return the number of labels of each class, float64 (K,)."""
-        ...
-
     def class_recall(self) -> Tensor:
         """Return the share of each class's labels that were predicted, (K,); NaN for a class without labels."""
         ...

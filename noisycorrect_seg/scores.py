@@ -286,10 +286,6 @@ class ParsingMetrics:
         """Return the share of each class's pixels that were predicted, (K,); NaN for a class without pixels."""
         return self._metrics.class_recall()
 
-    def class_support(self) -> Tensor:
-        """Return the number of pixels of each class, float64 (K,)."""
-        return self._metrics.confusion.sum(1).double()
-
     def compute(self) -> dict[str, float]:
         """Return the metrics in [0, 1] by name; NaN where nothing was seen."""
         iou = self._metrics.compute()["iou"]

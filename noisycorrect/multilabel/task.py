@@ -77,10 +77,6 @@ class MultiLabelMetrics(SummedMetrics):
         counted = torch.stack([known, known & (found == present), known & found, present, found & present])
         self.add(counted.sum(1), torch.where(present, probs, 1 - probs)[known])
 
-    def class_support(self) -> Tensor:
-        """Return the number of known entries of each label, float64 (K,)."""
-        return self.counts[0]
-
     def class_recall(self) -> Tensor:
         """Return the share of samples with each label for which it was found, float64 (K,); NaN for none."""
         return self.counts[4] / self.counts[3]
