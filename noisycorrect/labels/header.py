@@ -12,7 +12,8 @@ from noisycorrect.support.errors import StoreError
 if TYPE_CHECKING:
     import h5py
 
-EVIDENCE, CHECKSUMS = "evidence", "{}_checksums"
+EVIDENCE, PART_TRUST, CHECKSUMS = "evidence", "part_trust", "{}_checksums"
+WHOLE = 255  # the code of trust 1
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import Codec
-from noisycorrect.labels.header import EVIDENCE, Header
+from noisycorrect.labels.header import EVIDENCE, PART_TRUST, Header
 from noisycorrect.support.errors import StoreError
 
 if TYPE_CHECKING:
     import h5py
-
-
-PART_TRUST = "part_trust"
 
 
 def damaged(path: Path, got: str) -> StoreError:

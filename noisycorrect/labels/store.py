@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import codec_named
-from noisycorrect.labels.generation import GenerationWriter, generation_proof, merge_parts
 from noisycorrect.labels.given import checked_num_classes
 from noisycorrect.labels.hdf5 import NewFile, contents_digest, opened
 from noisycorrect.labels.kind import KINDS, LabelKind
 from noisycorrect.labels.manifest import EVIDENCE_RULES, NAME, Manifest, Proof
+from noisycorrect.labels.merging import generation_proof, merge_parts
 from noisycorrect.labels.reading import GIVEN, ReadableLabels
 from noisycorrect.labels.refine import exponential_evidence, mean_evidence
 from noisycorrect.labels.trust import paper_trust
+from noisycorrect.labels.writing import GenerationWriter
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
