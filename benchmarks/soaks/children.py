@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from noisycorrect.support.errors import NoisyCorrectError
 
 # What a run imports when it needs it; torch's optimizers, for one, import dynamo when they are first made.
@@ -92,6 +94,7 @@ class Child:
         report = {"state": "died"}
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            torch.set_num_threads(1)  # a thread that this process was forked without would be waited for for ever
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, 1), os.dup2(silent, 2)
             report = _report_of(work, before)

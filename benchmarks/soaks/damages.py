@@ -71,9 +71,6 @@ def templates(folder: Path, names: tuple[str, ...] = ("classes", "every step", "
         place.mkdir(parents=True)
 
         def write(work: Work = work, place: Path = place) -> None:
-            import torch
-
-            torch.set_num_threads(1)
             for run_name in ("one", "two"):
                 result = work.fit(place / run_name, "auto")
                 for weights in _weights():

@@ -170,9 +170,6 @@ def _child(
     meeting = meeting_of(folder, attempt)
 
     def fit() -> str:
-        import torch
-
-        torch.set_num_threads(1)
         with group(rank, work.ranks, meeting):
             return digest_of(work.fit(folder, resume))
 

@@ -86,16 +86,9 @@ def problem(bad: BadInput, folder: Path | None = None) -> str | None:
     place = Path(tempfile.mkdtemp()) if folder is None else folder
     place.mkdir(parents=True, exist_ok=True)
     try:
-        return verdict(bad, run(lambda: _silently(bad, place), longest=HANGS))
+        return verdict(bad, run(lambda: bad.attempt(place), longest=HANGS))
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _silently(bad: BadInput, folder: Path) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    bad.attempt(folder)
 
 
 def verdict(bad: BadInput, outcome: Outcome) -> str | None:
