@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from noisycorrect.labels.inspection import inspect_store
 from noisycorrect.labels.reading import GIVEN
 from noisycorrect.labels.store import SoftLabelStore
-from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, PREVIOUS
+from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, MEMORY, PREVIOUS
 from noisycorrect.saved.runs import run_state
+from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, NoisyCorrectError
 from noisycorrect.support.files import aside, publish
 from noisycorrect.support.modules import unwrap
+from noisycorrect.training.aside import named, put_aside, tidy
 
 DAMAGED = "checkpoint.damaged.pt"  # kept, for somebody may save something of it
 _UNFIT = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError)
@@ -109,6 +111,49 @@ def fitting(where: Path) -> Iterator[None]:
 
 
 # ---------------------------------------------------------------- the one before
+
+
+class Checkpoints:
+    """The checkpoints of a run folder: the last, the one of the cycle before, and beside both what is large of them.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._generation: int | None = None  # of the labels of the last one
+        self._aside: list[set[str]] = []  # names of files of the one before, and of the last one
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write one, and beside it what is large and has changed; that of the cycle before stays whole."""
+        folder, generation = self._folder, state["generation"]
+        if keep_previous(folder, self._generation, generation):
+            self._aside = self._aside[-1:]
+        before = self._aside[:1] if (folder / PREVIOUS).exists() else []
+        try:
+            state |= {part: put_aside(state[part], folder / MEMORY) for part in ("correction", "objective")}
+            save_checkpoint(folder / CHECKPOINT, state)
+            self._aside = [*before, named(state)]
+            self._generation = generation
+        finally:
+            tidy({name for each in self._aside for name in each}, folder / MEMORY)
+
+    def are_of(self, content: dict[str, Any]) -> None:
+        """Take note of the last one, from which the run goes on."""
+        self._aside = [*self._named_before(), named(content)]
+        self._generation = int(content["generation"])
+
+    def _named_before(self) -> list[set[str]]:
+        """Return the names of the files that the one before has beside it, if there is one."""
+        if not (self._folder / PREVIOUS).exists():
+            return []
+        try:
+            return [named(load_checkpoint(self._folder / PREVIOUS))]
+        except CheckpointError:
+            return [set()]
 
 
 def keep_previous(run_dir: Path, saved: int | None, generation: int) -> bool:

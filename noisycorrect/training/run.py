@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import math
 import time
 import warnings
@@ -26,19 +25,17 @@ from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
-from noisycorrect.saved.details import CHECKPOINT, HISTORY, MEMORY, PREVIOUS
-from noisycorrect.saved.runs import check_not_older, checked_history, write_history
+from noisycorrect.saved.details import HISTORY, MEMORY
+from noisycorrect.saved.runs import write_history
 from noisycorrect.support import distributed
-from noisycorrect.support.checkpoint import check_settings, load_checkpoint, load_model_state, save_checkpoint
-from noisycorrect.support.errors import CheckpointError, InvalidInputError, NonFiniteLossError
+from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modes import TrainingModes
-from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, wrapped
+from noisycorrect.support.modules import copied, unwrap, wrapped
 from noisycorrect.support.rank_rows import RankRows
 from noisycorrect.support.rng import Stream, seeded
 from noisycorrect.task import Metrics, Task
-from noisycorrect.training.aside import brought_back, named, put_aside, tidy
 from noisycorrect.training.averaging import RunningAverage
-from noisycorrect.training.checkpoints import check_network, check_weights_of, keep_previous, network_identity
+from noisycorrect.training.checkpoints import Checkpoints
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.features import WIDE, features_of, projection
 from noisycorrect.training.finite import check_finite
@@ -48,26 +45,21 @@ from noisycorrect.training.losses import EpochLosses, check_weights
 from noisycorrect.training.optimizer import (
     KnownParameters,
     check_parameters,
-    load_optimizer_state,
     make_optimizer,
-    names_of_groups,
     networks_of,
-    optimizer_identity,
     set_mode,
 )
 from noisycorrect.training.records import label_record
 from noisycorrect.training.rehearsal import check_gradient
 from noisycorrect.training.run_data import RunData
+from noisycorrect.training.run_state import identity_of, state_of
 from noisycorrect.training.sharded import (
     ShardedAverage,
     check_shardable,
-    optimizer_in_shards,
-    scatter,
     sharded,
-    whole,
 )
 from noisycorrect.training.trial import try_training
-from noisycorrect.training.weights import check_weighed, digest_of
+from noisycorrect.training.weights import check_weighed
 
 
 class Run:
@@ -124,9 +116,10 @@ class Run:
         self.seed = seed
         self.class_names = class_names
         self.run_dir = run_dir
+        self.checkpoints = None if run_dir is None else Checkpoints(run_dir)
         self.correction = Correction() if recipe.correction is None else copy.deepcopy(recipe.correction)
         self.objective = copy.deepcopy(recipe.objective)
-        for part in self._parts:
+        for part in self.parts:
             part.of_run()
         own = copied(model)
         for network in networks_of(own):
@@ -143,7 +136,7 @@ class Run:
         self.optimizer = make_optimizer(recipe, self.student)
         self._known = KnownParameters(self.student)
         self._callers = {id(parameter): name for name, parameter in model.named_parameters()}
-        self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
+        self.identity = identity_of(self)  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = recipe.rates.scheduler(self.optimizer, self.schedule)
         self.average: RunningAverage | ShardedAverage
         if self.in_shards:
@@ -158,9 +151,7 @@ class Run:
         self._asked_to_stop = False
         self._published: Metrics | None = None  # at the cycle's end that was last
         self._recorded_as_last = False
-        self._aside: list[set[str]] = []  # names of files of the checkpoint of the cycle before, and of the last one
         self._clock = time.perf_counter()
-        self._saved: int | None = None  # generation of the labels of the last checkpoint
         self._recalibrated = -1  # epochs done when the average was last given statistics
         pinned = engine.device.type == "cuda"
         self.loaders = RunLoaders(
@@ -177,12 +168,8 @@ class Run:
             raise InvalidInputError("recipe.accumulate of 1 with a set that is read in passes", got=got, fix=fix)
         setup = self._setup()
         self.health = RunHealth(engine, setup.given, seed)
-        for part in self._parts:
+        for part in self.parts:
             part.start(setup)
-
-    @property
-    def _parts(self) -> tuple[RunPart, RunPart]:
-        return self.correction, self.objective
 
     def _setup(self) -> Setup:
         given = self.store.kind.class_indices
@@ -213,6 +200,11 @@ class Run:
             yield
 
     # ---------------------------------------------------------------- what it is
+
+    @property
+    def parts(self) -> tuple[RunPart, RunPart]:
+        """Correction and objective."""
+        return self.correction, self.objective
 
     @property
     def task(self) -> Task:
@@ -293,9 +285,9 @@ class Run:
         epoch, ranks, device = self.epoch, distributed.world_size(), self.engine.device
         loader = self.loaders.train(epoch)
         with seeded(self.seed, "start of an epoch", epoch, device=device):
-            for part in self._parts:
+            for part in self.parts:
                 part.start_epoch(epoch, self.student)
-        shared = self._parts if ranks > 1 else ()
+        shared = self.parts if ranks > 1 else ()
         before = [{name: tensor.clone() for name, tensor in part.memory().items()} for part in shared]
         self._losses = EpochLosses(epoch, len(self.loaders.train_batches))
         self.modes.apply()
@@ -315,7 +307,7 @@ class Run:
             raise NonFiniteLossError(f"{error}{self.health.note()}; last good checkpoint: {last}") from None
         for part, memory in zip(shared, before, strict=True):
             share_memory(part, memory)
-        for part in self._parts:
+        for part in self.parts:
             part.end_epoch()
         self.epoch = epoch + 1
         if isinstance(self.average, ShardedAverage):
@@ -383,7 +375,7 @@ class Run:
         share = loss * self._step_share
         self.engine.step(self.trained, self.optimizer, share, begins=self._begins, ends=self._ends)
         if self._ends:
-            for part in self._parts:
+            for part in self.parts:
                 part.after_step(self.student)
         self._losses.add(loss.detach(), self._labeled)
         return self._ends
@@ -523,109 +515,13 @@ class Run:
             self.model.eval(), self.store, self.history, self.sample_passes, self.class_names, self.task
         )
 
-    # ---------------------------------------------------------------- stopping and going on
-
     def save(self, **more: Any) -> None:
         """Write a checkpoint, if the run has a folder; `more` is what its surroundings have to remember."""
-        if self.run_dir is None:
+        if self.run_dir is None or self.checkpoints is None:
             return
         self.modes.apply()
-        state = self._state() if distributed.is_main() or self.in_shards else {}  # shards are put together by all
+        state = state_of(self) if distributed.is_main() or self.in_shards else {}  # shards are put together by all
         if distributed.is_main():
-            self._save_state(self.run_dir, {**state, **more})
+            self.checkpoints.write({**state, **more})
             write_history(self.run_dir / HISTORY, self.history)
         distributed.barrier()
-
-    def _save_state(self, folder: Path, state: dict[str, Any]) -> None:
-        """Write a checkpoint, and beside it what is large and has changed; that of the cycle before stays whole."""
-        if keep_previous(folder, self._saved, self.store.generation):
-            self._aside = self._aside[-1:]
-        before = self._aside[:1] if (folder / PREVIOUS).exists() else []
-        try:
-            state |= {part: put_aside(state[part], folder / MEMORY) for part in ("correction", "objective")}
-            save_checkpoint(folder / CHECKPOINT, state)
-            self._aside = [*before, named(state)]
-            self._saved = self.store.generation
-        finally:
-            tidy({name for each in self._aside for name in each}, folder / MEMORY)
-
-    def _named_before(self) -> list[set[str]]:
-        """Return the names of the files that the checkpoint of the cycle before has beside it, if there is one."""
-        if self.run_dir is None or not (self.run_dir / PREVIOUS).exists():
-            return []
-        try:
-            return [named(load_checkpoint(self.run_dir / PREVIOUS))]
-        except CheckpointError:
-            return [set()]
-
-    def _identity(self) -> dict[str, Any]:
-        """Return what a checkpoint and the run that resumes it must share; of callables, whether there is one."""
-        return {
-            "schedule": dataclasses.asdict(self.schedule),
-            **self.recipe.identity(),
-            "warmup_epochs": self.recipe.rates.warmup(self.schedule),
-            "seed": self.seed,
-            "task": self.task.identity(),
-            "optimizer": optimizer_identity(self.optimizer),
-            "precision": str(self.engine.precision),
-            "augment": self.engine.augment is not None,
-            **({"parallel": "fsdp"} if self.in_shards else {}),
-            "network": network_identity(self.plain),
-            **digest_of(self.data.sample_weight),
-            **({"ids": self.data.train.digest} if isinstance(self.data.train, StreamedDataset) else {}),
-        }
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "run": self.store.run,
-            "settings": self.identity,
-            "epoch": self.epoch,
-            "stopped": self.stopped,
-            "generation": self.store.generation,
-            "student": whole(unwrap(self.student).state_dict())
-            if self.in_shards
-            else unwrap(self.student).state_dict(),
-            "buffers": persistent_buffers(self.student),
-            "aggregate": self.average.state_dict(),
-            "optimizer": whole(self.optimizer.state_dict()) if self.in_shards else self.optimizer.state_dict(),
-            "groups": names_of_groups(self.optimizer, self.student),
-            "trains": [name for name, parameter in self.student.named_parameters() if parameter.requires_grad],
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.engine.scaler.state_dict(),
-            "correction": self.correction.state_dict(),
-            "objective": self.objective.state_dict(),
-            "history": self.history,
-            "loss": self.loss,
-        }
-
-    def restore(self, content: dict[str, Any]) -> None:
-        """Go back to where a checkpoint was written."""
-        saved, own = ({**settings} for settings in (content["settings"], self.identity))
-        networks = saved.pop("network", None), own.pop("network")
-        check_settings(saved, own)
-        check_network(*networks)
-        fit_buffers(self.plain, content["student"], content["buffers"])
-        load_model_state(unwrap(self.plain), content["student"])
-        check_weights_of(unwrap(self.plain), content["student"])
-        if self.in_shards:
-            scatter(self.plain, self.student)
-            content["optimizer"] = optimizer_in_shards(self.optimizer, content["optimizer"])
-        self.average.load_state_dict(content["aggregate"])
-        for name, parameter in self.student.named_parameters():
-            parameter.requires_grad_(name in content["trains"])  # a callback may have thawed layers, or frozen them
-        load_optimizer_state(self.optimizer, content["optimizer"], self.student, content["groups"])
-        self.scheduler.load_state_dict(content["scheduler"])
-        self.engine.scaler.load_state_dict(content["scaler"])
-        memory = Path() if self.run_dir is None else self.run_dir / MEMORY
-        for name, part in zip(("correction", "objective"), self._parts, strict=True):
-            part.load_state_dict(brought_back(content[name], memory))
-        self._aside = [*self._named_before(), named(content)]
-        self.history, self.loss = checked_history(content["history"]), content["loss"]
-        if self.run_dir is not None:
-            check_not_older(self.run_dir, self.history)
-        self.epoch, self.stopped = int(content["epoch"]), bool(content["stopped"])
-        self._saved = int(content["generation"])
-        # A run that was killed after publishing a generation but before its checkpoint does that cycle's end again.
-        self.store.rollback(self._saved)
-        if self.run_dir is not None and distributed.is_main():
-            write_history(self.run_dir / HISTORY, self.history)  # it may have died between the two

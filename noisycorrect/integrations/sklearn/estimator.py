@@ -273,7 +273,8 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
             fix = "prepare X as for fit"
             raise InvalidInputError(f"X of shape (N, {', '.join(map(str, self.input_shape_))})", got=got, fix=fix)
         if self.reduction_ is not None:
-            values = self.reduction_.transform(values).astype(np.float32)
+            # In float32 a row's projection would depend on the rows that it is multiplied with.
+            values = self.reduction_.transform(values.astype(np.float64)).astype(np.float32)
         return _softmax(self._logits(values) - self._balance() * np.log(np.maximum(self.class_shares_, 1e-12)))
 
     def _balance(self) -> float:

@@ -52,6 +52,7 @@ class ReviewServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # by default 5: of twenty pictures asked for at once, a browser would lose some
     allow_reuse_address = os.name != "nt"  # on Windows a second server would share the port
 
     def __init__(self, state: ReviewState, port: int = 0) -> None:
