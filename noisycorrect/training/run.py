@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from noisycorrect.correction.base import Correction, Predictions
-from noisycorrect.correction.part import RunPart, Setup, share_memory
+from noisycorrect.correction.part import Setup, share_memory
 from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
 from noisycorrect.data.batches import Batch, are_vectors, check_generation
 from noisycorrect.data.forms import SparseRows
@@ -25,15 +25,14 @@ from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.recipe import Recipe
 from noisycorrect.result import CorrectionResult
-from noisycorrect.saved.details import HISTORY, MEMORY
-from noisycorrect.saved.runs import write_history
+from noisycorrect.saved.details import MEMORY
 from noisycorrect.support import distributed
 from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.modes import TrainingModes
 from noisycorrect.support.modules import copied, unwrap, wrapped
 from noisycorrect.support.rank_rows import RankRows
 from noisycorrect.support.rng import Stream, seeded
-from noisycorrect.task import Metrics, Task
+from noisycorrect.task import Metrics
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.checkpoints import Checkpoints
 from noisycorrect.training.engine import Engine
@@ -52,7 +51,7 @@ from noisycorrect.training.optimizer import (
 from noisycorrect.training.records import label_record
 from noisycorrect.training.rehearsal import check_gradient
 from noisycorrect.training.run_data import RunData
-from noisycorrect.training.run_state import identity_of, state_of
+from noisycorrect.training.run_state import RunState
 from noisycorrect.training.sharded import (
     ShardedAverage,
     check_shardable,
@@ -62,7 +61,7 @@ from noisycorrect.training.trial import try_training
 from noisycorrect.training.weights import check_weighed
 
 
-class Run:
+class Run(RunState):
     """One run: student, average, correction, objective, optimizer, labels, history.
 
     Made by :func:`~noisycorrect.training.run_folder.open_run`; its methods are the steps of the loop in
@@ -136,7 +135,7 @@ class Run:
         self.optimizer = make_optimizer(recipe, self.student)
         self._known = KnownParameters(self.student)
         self._callers = {id(parameter): name for name, parameter in model.named_parameters()}
-        self.identity = identity_of(self)  # before the schedule changes rates that the optimizer holds in tensors
+        self.identity = self._identity()  # before the schedule changes rates that the optimizer holds in tensors
         self.scheduler = recipe.rates.scheduler(self.optimizer, self.schedule)
         self.average: RunningAverage | ShardedAverage
         if self.in_shards:
@@ -200,16 +199,6 @@ class Run:
             yield
 
     # ---------------------------------------------------------------- what it is
-
-    @property
-    def parts(self) -> tuple[RunPart, RunPart]:
-        """Correction and objective."""
-        return self.correction, self.objective
-
-    @property
-    def task(self) -> Task:
-        """What an output means."""
-        return self.engine.task
 
     @property
     def model(self) -> nn.Module:
@@ -514,14 +503,3 @@ class Run:
         return CorrectionResult(
             self.model.eval(), self.store, self.history, self.sample_passes, self.class_names, self.task
         )
-
-    def save(self, **more: Any) -> None:
-        """Write a checkpoint, if the run has a folder; `more` is what its surroundings have to remember."""
-        if self.run_dir is None or self.checkpoints is None:
-            return
-        self.modes.apply()
-        state = state_of(self) if distributed.is_main() or self.in_shards else {}  # shards are put together by all
-        if distributed.is_main():
-            self.checkpoints.write({**state, **more})
-            write_history(self.run_dir / HISTORY, self.history)
-        distributed.barrier()

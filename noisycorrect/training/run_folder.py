@@ -34,7 +34,6 @@ from noisycorrect.training.checkpoints import fitting, last_whole
 from noisycorrect.training.engine import Engine
 from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
-from noisycorrect.training.run_state import bring_back
 
 LAST_WHOLE = "last-whole"
 DEFAULT_MOMENTUM = 0.7  # a manifest has one whatever the rule
@@ -113,7 +112,7 @@ def open_run(
             _write_details(run_dir, run)
         if content is not None:
             with _offering(run_dir), fitting(checkpoint):
-                bring_back(run, content)
+                run.bring_back(content)
                 restore(content)
             state = "stopped" if run.stopped else "finished" if run.done else "going on"
             logger.info("%s: %s after epoch %d of %d", run_dir, state, run.epoch, run.schedule.epochs)

@@ -238,7 +238,7 @@ def write(store, number, moments):
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
     for moment in range(moments):
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.0013 * moment, 0.5)
+            signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.002 * moment, 0.5)
             while True:
                 with store.new_generation() as writer:
                     for row in range(8):
@@ -249,7 +249,7 @@ def write(store, number, moments):
             store.refined(0)
 
 
-for number, moments in ((signal.SIGINT, 25), (signal.SIGTERM, 1)):
+for number, moments in ((signal.SIGINT, 16), (signal.SIGTERM, 1)):
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -268,7 +268,7 @@ def test_signals_while_masks_are_written():
         [sys.executable, "-W", "error", "-c", SIGNALLED],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )

@@ -30,8 +30,8 @@ from noisycorrect.support.locks import locked
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.run import Run
 
-COUNT, CLASSES, KILLS = 240, 4, 10
-LONG = RECIPES["paper"].replace(schedule=Schedule(init_epochs=12, cycles=6, cycle_epochs=2))
+COUNT, CLASSES, KILLS = 120, 4, 10
+LONG = RECIPES["paper"].replace(schedule=Schedule(init_epochs=6, cycles=6, cycle_epochs=2))
 SHORT = LONG.replace(schedule=Schedule(init_epochs=1, cycles=1, cycle_epochs=1))
 
 
