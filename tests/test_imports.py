@@ -35,6 +35,7 @@ ROOMS = {
         ["__main__"],
     ],
     "noisycorrect_seg": [
+        ["colours"],
         ["classes", "inputs", "outputs", "masks"],
         ["geometry"],
         ["losses", "noise", "scores", "ace2p", "people"],
