@@ -110,7 +110,7 @@ def is_background(name: str) -> bool:
     >>> [is_background(name) for name in ("_background_", "0", "class 0", "sky")]
     [True, True, True, False]
     """
-    spelling = _spelling(name)
+    spelling = spelling_of(name)
     return not spelling or spelling in _NOTHING or re.fullmatch(r"(class )?0+", spelling) is not None
 
 
@@ -125,7 +125,7 @@ def palette_of_names(names: Sequence[str], pairs: Iterable[tuple[int, int]] | No
     if pairs is None:
         number = {name: index for index, name in enumerate(names)}
         pairs = [(number[one], number[other]) for one, other in _pairs(names)]
-    sides = [(one, other) if "right" not in _spelling(names[one]) else (other, one) for one, other in pairs]
+    sides = [(one, other) if "right" not in spelling_of(names[one]) else (other, one) for one, other in pairs]
     return class_colours(len(names), sides, background=not names or is_background(names[0]))
 
 
@@ -201,7 +201,7 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     pairs = _pairs(names)
     paired = {name for pair in pairs for name in pair}
     for name in names:
-        if name not in paired and len(name.strip()) > 1 and re.search(r"(^|\W)(left|right)(\W|$)", _spelling(name)):
+        if name not in paired and len(name.strip()) > 1 and re.search(r"(^|\W)(left|right)(\W|$)", spelling_of(name)):
             warn_caller(
                 f"class {name!r} has no counterpart on the other side: mirrored images keep it; name its partner in a"
                 " flip line or in Classes(flip_pairs=)"
@@ -210,23 +210,23 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    known = {_spelling(name): name for name in names}
+    known = {spelling_of(name): name for name in names}
     place = {name: index for index, name in enumerate(names)}
     pairs = []
     for name in names:
-        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], _spelling(name))
+        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], spelling_of(name))
         other = known.get(mirrored)
         if other is not None and place[name] < place[other]:
             pairs.append((name, other))
     return pairs
 
 
-def _spelling(name: str) -> str:
+def spelling_of(name: str) -> str:
     """Return a name in lower case, without a number in front, its words apart by one space, sides written out.
 
     Examples
     --------
-    >>> _spelling("3: Arm_(L)")
+    >>> spelling_of("3: Arm_(L)")
     'arm left'
     """
     words = re.split(r"[\W_]+", re.sub(r"^\W*\d+\W+", "", name.lower()))
