@@ -183,13 +183,13 @@ def _ends(labels: Mask, classes: Classes, limb: str) -> Region:
         beyond = np.isin(labels, classes_of(classes, ["left shoe", "right shoe", "hosiery"]))
         centre = _middle(head if head.any() else body, labels)
     sided = len({main_concept(classes, number) for number in limbs}) > 1
-    ends = limb_ends(labels, limbs, body, beyond, centre=centre, sided=sided)
+    ends = limb_ends(labels, limbs, body, beyond, centre=centre, sided=sided, cut=limb == "leg")
     socks = classes_of(classes, ["hosiery"]) if limb == "leg" else []
     if socks:  # both sides' in one class
         shoes = np.isin(labels, classes_of(classes, ["left shoe", "right shoe"]))
         on = np.isin(labels, limbs) | body & ~np.isin(labels, socks)
         middle = _middle(np.isin(labels, socks), labels)
-        ends |= limb_ends(labels, socks, on, shoes, centre=np.array([centre[0], middle[1]]), sided=False)
+        ends |= limb_ends(labels, socks, on, shoes, centre=np.array([centre[0], middle[1]]), sided=False, cut=True)
     return ends
 
 

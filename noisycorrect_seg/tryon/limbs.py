@@ -12,23 +12,25 @@ from scipy.sparse import csgraph
 from noisycorrect_seg.tryon.garments import Mask, Region
 
 _EIGHT = np.ones((3, 3), bool)
-# A hand is 0.108 of a person's height and a forearm about 0.055 wide (Drillis and Contini, 1966: hand length; the width
-# is that of a clothed silhouette), so a stretched hand would be two widths long; hands are mostly bent.
-HAND_WIDTHS = 1.5
-WHOLE_WIDTHS = 2.0  # what is not longer is a hand that comes out of a sleeve
+# Of the square root of the area of what is worn on the upper body, which is 0.26 to 0.38 of a person's height: a hand is
+# 0.108 of it, hand and forearm are 0.25 (Drillis and Contini, "Body segment parameters", 1966).
+HAND, WHOLE_HAND = 0.33, 0.45
+HAND_WIDTHS, WHOLE_WIDTHS = 1.5, 2.0  # of the limb's width, where nothing is worn
+CUT = 0.45  # of what is around the end of a limb at a garment's edge is garment
 SMALL = 1 / 8  # share of the largest piece below which a piece of a limb is none
 
 
 def limb_ends(
-    mask: Mask, limbs: Sequence[int], body: Region, beyond: Region, *, centre: NDArray[np.float64], sided: bool
+    mask: Mask, limbs: Sequence[int], body: Region, beyond: Region, *, centre: NDArray[np.float64], sided: bool, cut: bool = False
 ) -> Region:
     """Return the hands of arms, or the feet of legs: bool (H, W), a part of the limbs' pixels.
 
     Of each limb the piece whose tip is farthest from the body's middle is looked at. Its two ends are the two pixels
-    that are farthest apart, walking inside it. The hand is the end that has less of the body around it, and that is
-    farther from the middle. What lies within one and a half widths of its tip, walking, is the hand; a piece that is
-    short, as what a long sleeve leaves to be seen, is a hand as a whole. There is none where the limb's tip touches
-    what is put over it (a glove, a shoe), or the image's border, behind which it goes on.
+    that are farthest apart, walking inside it. Where a garment ends and the limb begins, about half of what is around
+    is the garment; around a hand it is less, or more if it lies on the body. So the hand is the end that is less like
+    this, and farther from the middle. What lies within a hand's length of its tip, walking, is the hand; a piece that is short, as
+    what a long sleeve leaves to be seen, is a hand as a whole. There is none where the limb's tip touches what is put
+    over it (a glove, a shoe).
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def limb_ends(
         Row and column of the body's middle: neck for arms, for legs the head.
     sided : bool
         Whether each class is one limb; else all classes together are the limbs of both sides.
+    cut : bool
+        Whether a limb that the image's border cuts has no end, as legs that are seen to the knees; else it ends there.
 
     Examples
     --------
@@ -53,6 +57,7 @@ def limb_ends(
     [14, 15]
     """
     ends = np.zeros(mask.shape, bool)
+    scale = float(np.sqrt(body.sum()))
     groups = [mask == number for number in limbs] if sided else [np.isin(mask, limbs)]
     for group in groups:
         pieces, count = ndimage.label(group, _EIGHT)
@@ -64,29 +69,36 @@ def limb_ends(
         sides = [large] if sided else [large[middles[large, 1] < centre[1]], large[middles[large, 1] >= centre[1]]]
         for side in sides:
             if len(side):
-                _mark(ends, [pieces == number + 1 for number in side], body, beyond, centre)
+                _mark(ends, [pieces == number + 1 for number in side], body, beyond, centre, scale, cut)
     return ends
 
 
-def _mark(ends: Region, pieces: list[Region], body: Region, beyond: Region, centre: NDArray[np.float64]) -> None:
+def _mark(
+    ends: Region,
+    pieces: list[Region],
+    body: Region,
+    beyond: Region,
+    centre: NDArray[np.float64],
+    scale: float,
+    cut: bool,
+) -> None:
     """Mark the hand of one limb, which may be in pieces."""
     reaches = [np.hypot(*(np.argwhere(piece) - centre).T).max() for piece in pieces]
     piece = pieces[int(np.argmax(reaches))]
     rows, columns = np.nonzero(piece)
     top, left = max(rows.min() - 2, 0), max(columns.min() - 2, 0)
     window = (slice(top, rows.max() + 3), slice(left, columns.max() + 3))
-    end = _end(piece[window], body[window], beyond[window], centre - (top, left), _borders(window, piece.shape))
-    ends[window] |= end
+    stop = beyond | _border(piece.shape) if cut else beyond
+    ends[window] |= _end(piece[window], body[window], stop[window], centre - (top, left), scale)
 
 
-def _borders(window: tuple[slice, slice], shape: tuple[int, ...]) -> Region:
-    """Return which pixels of a window lie on the image's border."""
-    rows = np.arange(shape[0])[window[0]]
-    columns = np.arange(shape[1])[window[1]]
-    return np.isin(rows, (0, shape[0] - 1))[:, None] | np.isin(columns, (0, shape[1] - 1))[None]
+def _border(shape: tuple[int, ...]) -> Region:
+    border = np.ones(shape, bool)
+    border[1:-1, 1:-1] = False
+    return border
 
 
-def _end(piece: Region, body: Region, beyond: Region, centre: NDArray[np.float64], border: Region) -> Region:
+def _end(piece: Region, body: Region, stop: Region, centre: NDArray[np.float64], scale: float) -> Region:
     """Return the part of a connected piece that is a hand; empty if it has none."""
     places = np.argwhere(piece)
     walk = _Walks(piece)
@@ -102,14 +114,21 @@ def _end(piece: Region, body: Region, beyond: Region, centre: NDArray[np.float64
         around = ndimage.binary_dilation(near, _EIGHT, iterations=2) & ~piece
         marks.append((near, (around & body).sum() / max(around.sum(), 1), around))
     reach = np.hypot(*(places[[first, second]] - centre).T)
-    scores = [attached - away for (_, attached, _), away in zip(marks, reach / max(reach.sum(), 1e-9), strict=True)]
-    tip = int(np.argmin(scores))
+    away = reach / max(reach.sum(), 1e-9)
+    tip = int(np.argmax([abs(attached - CUT) + share for (_, attached, _), share in zip(marks, away, strict=True)]))
     near, _, around = marks[tip]
-    if (around & beyond).any() or (near & border).any():
+    if ((around | near) & stop).any():
         return np.zeros_like(piece)
-    if length <= WHOLE_WIDTHS * width:
+    if length <= WHOLE_WIDTHS * width or _diameter(places) <= WHOLE_HAND * scale:
         return piece
-    return _region(piece, places, (from_first, from_second)[tip] < HAND_WIDTHS * width)
+    reach_of_hand = HAND * scale if scale else HAND_WIDTHS * width
+    return _region(piece, places, (from_first, from_second)[tip] < reach_of_hand)
+
+
+def _diameter(places: NDArray[np.int64]) -> float:
+    """Return the largest distance of two pixels, to a few percent: over sixteen directions."""
+    angles = np.arange(16) * np.pi / 16
+    return float(np.ptp(places @ np.stack([np.sin(angles), np.cos(angles)]), axis=0).max() + 1)
 
 
 def _region(piece: Region, places: NDArray[np.int64], some: Region) -> Region:
