@@ -35,7 +35,9 @@ from noisycorrect_seg.tryon.limbs import limb_ends
 SHAPES = ("outline", "hull", "box")
 _HEAD = ("hat", "hair", "face", "eyewear")
 _UPPER = ("top", "coat", "dress", "jumpsuit", "torso skin")
-_LOWER = ("pants", "shorts", "skirt", "dress", "jumpsuit", "hosiery")
+_LOWER = ("pants", "shorts", "skirt", "dress", "jumpsuit")
+_SHOES = ("left shoe", "right shoe")
+_SIDES = {"left", "right"}
 _MARGIN = 0.02  # of the height of what is seen of the person: 20 of 1,024 pixels, as for VITON-HD
 
 
@@ -141,8 +143,8 @@ def agnostic_mask(
         raise unknown_name("shape", shape, SHAPES)
     going = _going(kind, known, keep, replace)
     gone = np.isin(labels, going)
-    hands = _ends(labels, known, "arm") & gone if kind.arms else np.zeros(labels.shape, bool)
-    feet = _ends(labels, known, "leg") & gone if kind.legs else np.zeros(labels.shape, bool)
+    hands = _hands(labels, known) & gone if kind.arms else np.zeros(labels.shape, bool)
+    feet = _feet(labels, known) & gone if kind.legs else np.zeros(labels.shape, bool)
     gone &= ~(hands | feet)
     if not gone.any():
         raise InvalidInputError(
@@ -170,27 +172,36 @@ def _going(kind: Garment, classes: Classes, keep: Sequence[str], replace: Sequen
     return sorted(going - {0})
 
 
-def _ends(labels: Mask, classes: Classes, limb: str) -> Region:
-    """Return hands or feet."""
-    limbs = limb_classes(classes, limb)
+def _hands(labels: Mask, classes: Classes) -> Region:
+    """Return the hands of bare and clothed arms; none of arms that end in a glove."""
+    limbs = limb_classes(classes, "arm")
     head = np.isin(labels, classes_of(classes, _HEAD))
-    if limb == "arm":
-        body = np.isin(labels, classes_of(classes, _UPPER))
-        beyond = np.isin(labels, classes_of(classes, ["glove"]))
-        centre = _neck(head, body, labels)
-    else:
-        body = np.isin(labels, classes_of(classes, _LOWER))
-        beyond = np.isin(labels, classes_of(classes, ["left shoe", "right shoe", "hosiery"]))
-        centre = _middle(head if head.any() else body, labels)
-    sided = len({main_concept(classes, number) for number in limbs}) > 1
-    ends = limb_ends(labels, limbs, body, beyond, centre=centre, sided=sided, cut=limb == "leg")
-    socks = classes_of(classes, ["hosiery"]) if limb == "leg" else []
-    if socks:  # both sides' in one class
-        shoes = np.isin(labels, classes_of(classes, ["left shoe", "right shoe"]))
-        on = np.isin(labels, limbs) | body & ~np.isin(labels, socks)
-        middle = _middle(np.isin(labels, socks), labels)
-        ends |= limb_ends(labels, socks, on, shoes, centre=np.array([centre[0], middle[1]]), sided=False, cut=True)
-    return ends
+    body = np.isin(labels, classes_of(classes, _UPPER))
+    gloves = np.isin(labels, classes_of(classes, ["glove"]))
+    return limb_ends(labels, limbs, body, gloves, centre=_neck(head, body, labels), sided=_sided(classes, limbs))
+
+
+def _feet(labels: Mask, classes: Classes) -> Region:
+    """Return the feet of legs, and in socks, of which the shoe is nowhere to be seen."""
+    limbs, socks = limb_classes(classes, "leg"), classes_of(classes, ["hosiery"])
+    head = np.isin(labels, classes_of(classes, _HEAD))
+    body = np.isin(labels, classes_of(classes, _LOWER))
+    shod = {main_concept(classes, number).split()[0] for number in classes_of(classes, _SHOES) if number in labels}
+    sided = _sided(classes, limbs)
+    bare = [number for number in limbs if not shod & ({main_concept(classes, number).split()[0]} if sided else _SIDES)]
+    middle = _middle(head if head.any() else body, labels)
+    covered = np.isin(labels, socks)
+    feet = limb_ends(labels, bare, body, covered, centre=middle, sided=sided, cut=True)
+    if not shod:
+        on = body | np.isin(labels, limbs)
+        middle = np.array([middle[0], _middle(covered, labels)[1]])
+        feet |= limb_ends(labels, socks, on & ~covered, on & False, centre=middle, sided=False, cut=True)
+    return feet
+
+
+def _sided(classes: Classes, limbs: Sequence[int]) -> bool:
+    """Return whether left and right limbs are classes of their own."""
+    return len({main_concept(classes, number) for number in limbs}) > 1
 
 
 def _neck(head: Region, body: Region, labels: Mask) -> NDArray[np.float64]:

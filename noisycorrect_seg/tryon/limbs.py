@@ -12,8 +12,8 @@ from scipy.sparse import csgraph
 from noisycorrect_seg.tryon.garments import Mask, Region
 
 _EIGHT = np.ones((3, 3), bool)
-# Of the square root of the area of what is worn on the upper body, which is 0.26 to 0.38 of a person's height: a hand is
-# 0.108 of it, hand and forearm are 0.25 (Drillis and Contini, "Body segment parameters", 1966).
+# Of the square root of the area of what is worn, which is 0.26 to 0.38 of a person's height on the upper body: a hand
+# is 0.108 of the height, hand and forearm are 0.25 (Drillis and Contini, "Body segment parameters", 1966).
 HAND, WHOLE_HAND = 0.33, 0.45
 HAND_WIDTHS, WHOLE_WIDTHS = 1.5, 2.0  # of the limb's width, where nothing is worn
 CUT = 0.45  # of what is around the end of a limb at a garment's edge is garment
@@ -21,16 +21,23 @@ SMALL = 1 / 8  # share of the largest piece below which a piece of a limb is non
 
 
 def limb_ends(
-    mask: Mask, limbs: Sequence[int], body: Region, beyond: Region, *, centre: NDArray[np.float64], sided: bool, cut: bool = False
+    mask: Mask,
+    limbs: Sequence[int],
+    body: Region,
+    beyond: Region,
+    *,
+    centre: NDArray[np.float64],
+    sided: bool,
+    cut: bool = False,
 ) -> Region:
     """Return the hands of arms, or the feet of legs: bool (H, W), a part of the limbs' pixels.
 
     Of each limb the piece whose tip is farthest from the body's middle is looked at. Its two ends are the two pixels
     that are farthest apart, walking inside it. Where a garment ends and the limb begins, about half of what is around
     is the garment; around a hand it is less, or more if it lies on the body. So the hand is the end that is less like
-    this, and farther from the middle. What lies within a hand's length of its tip, walking, is the hand; a piece that is short, as
-    what a long sleeve leaves to be seen, is a hand as a whole. There is none where the limb's tip touches what is put
-    over it (a glove, a shoe).
+    this, and farther from the middle. What lies within a hand's length of its tip, walking, is the hand; a piece that
+    is short, as what a long sleeve leaves to be seen, is a hand as a whole. There is none where the limb's tip touches
+    what is put over it, such as a glove.
 
     Parameters
     ----------
