@@ -1,7 +1,8 @@
-"""Contact sheets of drawn people and of mask noise, to be looked at: would a person draw such a mask.
+"""Contact sheets of drawn people, of mask noise and of try-on, to be looked at: would a person draw such a mask.
 
     python -m benchmarks.sheets                                        # every model at its usual strength
     python -m benchmarks.sheets --noise "omit:0.5:only=8,9,10;markov:60" --count 6 --size 128x96
+    python -m benchmarks.sheets --tryon --size 192x144                 # class maps, agnostic pictures, cut-outs, hands
     python -m benchmarks.sheets --dataset folder --data-dir DIR --noise "boundary:2:side=in;annotators:5"
 
 Each sheet has a column a picture: the picture, its right mask, and a wrong mask a model.
@@ -28,6 +29,7 @@ SHEETS: Mapping[str, str] = {
     "annotators": "annotators:5;annotators:5:strength=1;realistic",
 }
 """Models of the sheets that are made unless told, by the sheets' names; classes are those of drawn people."""
+HANDS = 200  # drawn people on whom hands are looked for with --tryon
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,6 +39,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dataset", default="people", help="people (drawn, default), or a data set's name")
     add("--data-dir", type=Path, help="folder of the data set's files; people need none")
     add("--split", default="train", help="of the data set (default: %(default)s)")
+    add("--tryon", action="store_true", help="what virtual try-on needs, of drawn people, instead of noise")
     add("--noise", help="noise models, with semicolons: one sheet of these instead")
     add("--count", type=int, default=8, help="pictures (default: %(default)s)")
     add("--size", default="64x48", help="of drawn people, HEIGHTxWIDTH (default: %(default)s)")
@@ -51,10 +54,30 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(words)
     try:
         require("PIL")
-        _write(arguments)
+        (_write_tryon if arguments.tryon else _write)(arguments)
     except NoisyCorrectError as error:
         return usage(error)
     return FINISHED
+
+
+def _write_tryon(arguments: argparse.Namespace) -> None:
+    from PIL.Image import Dither, Quantize
+
+    from benchmarks.parsing.plan import parse_size
+    from benchmarks.parsing.tryon import agnostic_sheet, cut_out_sheet, hand_scores, maps_sheet
+    from noisycorrect_seg.datasets import SyntheticPeople
+    from noisycorrect_seg.inference.visualise import save_picture
+
+    count = whole_number("--count", arguments.count, least=1)
+    people = SyntheticPeople(count, seed=arguments.seed, size=parse_size(arguments.size), split=arguments.split)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, sheet in (("agnostic", agnostic_sheet), ("cut-outs", cut_out_sheet), ("class-maps", maps_sheet)):
+        path = arguments.out / f"tryon-{name}.png"
+        # A third of the size; it leaves the colours of classes alone.
+        small = sheet(people, range(count)).quantize(256, Quantize.FASTOCTREE, dither=Dither.NONE)
+        save_picture(path, small, "PNG", optimize=True)
+        print(path)
+    print(f"{hand_scores(HANDS, seed=arguments.seed)} ({HANDS} drawn people, seed {arguments.seed})")
 
 
 def _write(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ drawn people that come with the package (:mod:`noisycorrect_seg.datasets`); :fun
 from noisycorrect.support.door import guard
 from noisycorrect_seg import datasets, noise
 from noisycorrect_seg.ace2p import ACE2P, CE2P, ParsingNetwork, load_imagenet
+from noisycorrect_seg.class_maps import ClassMap, Translation, class_map, translate
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople
 from noisycorrect_seg.export import export_onnx, export_program
@@ -26,12 +27,16 @@ from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, Pi
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing
+from noisycorrect_seg.tryon import Agnostic, CutOut, agnostic_mask, cut_out
 
 __all__ = [
     "ACE2P",
     "CE2P",
     "AdaptiveEarlyLearning",
+    "Agnostic",
+    "ClassMap",
     "Classes",
+    "CutOut",
     "Folder",
     "HumanParsing",
     "ObjectCorrection",
@@ -43,10 +48,14 @@ __all__ = [
     "PixelEarlyLearning",
     "SegmentationMetrics",
     "SyntheticPeople",
+    "Translation",
+    "agnostic_mask",
     "balanced_edge_loss",
+    "class_map",
     "classes_named",
     "consistency_loss",
     "cross_entropy",
+    "cut_out",
     "datasets",
     "edge_targets",
     "evaluate_source",
@@ -58,11 +67,12 @@ __all__ = [
     "parse_folder",
     "parse_image",
     "soft_edges",
+    "translate",
 ]
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
+    ACE2P, AdaptiveEarlyLearning, ClassMap, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
     PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
 ):  # fmt: skip
     guard(_made)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
+from noisycorrect_seg.colours import class_colours
+from noisycorrect_seg.colours import voc_palette as voc_palette  # from here, too
 
 SIDES = {"left": "right", "right": "left"}
+_NOTHING = {"background", "bg", "backdrop", "null", "void", "none", "nothing", "empty", "unlabeled", "unlabelled"}
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,24 @@ class Classes:
         return index
 
     @property
+    def background(self) -> int | None:
+        """Class of what is nothing: 0, or None if the name of class 0 says that it is a thing like the others.
+
+        Examples
+        --------
+        >>> named_classes("own", ["Background", "person"]).background, named_classes("own", ["sky", "sea"]).background
+        (0, None)
+        """
+        return 0 if is_background(self.names[0]) else None
+
+    @property
     def palette(self) -> np.ndarray:
-        """Colours, uint8 (256, 3), RGB: the bit-interleaving colour map of Pascal VOC."""
-        return voc_palette()
+        """Colours, uint8 (256, 3), RGB.
+
+        The colour map of Pascal VOC, but that of a flip pair the left class is warm and the right one cool, and class 0
+        is black only where it is the background; see :func:`noisycorrect_seg.colours.class_colours`.
+        """
+        return palette_of_names(self.names, self.flip_pairs)
 
     def swap(self, mask: np.ndarray) -> np.ndarray:
         """Return a copy of a mask, uint8 (H, W), with the classes of each flip pair exchanged; 255 stays.
@@ -84,20 +102,31 @@ class Classes:
         return swapped
 
 
-def voc_palette(count: int = 256) -> np.ndarray:
-    """Return the Pascal VOC colour map, uint8 (count, 3): an index's bits dealt out to red, green and blue in turn.
+def is_background(name: str) -> bool:
+    """Return whether class 0 of this name is the background; one without a name, such as ``"0"``, is taken for it.
 
     Examples
     --------
-    >>> voc_palette(4).tolist()
-    [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    >>> [is_background(name) for name in ("_background_", "0", "class 0", "sky")]
+    [True, True, True, False]
     """
-    colours = np.zeros((count, 3), np.uint8)
-    index = np.arange(count)
-    for level in range(8):
-        for channel in range(3):
-            colours[:, channel] |= ((index >> (3 * level + channel)) & 1).astype(np.uint8) << (7 - level)
-    return colours
+    spelling = spelling_of(name)
+    return not spelling or spelling in _NOTHING or re.fullmatch(r"(class )?0+", spelling) is not None
+
+
+def palette_of_names(names: Sequence[str], pairs: Iterable[tuple[int, int]] | None = None) -> np.ndarray:
+    """Return the colours of classes, uint8 (256, 3), as :attr:`Classes.palette`; without pairs, by the names' sides.
+
+    Examples
+    --------
+    >>> palette_of_names(["background", "left arm", "right arm"])[:3].tolist()
+    [[0, 0, 0], [255, 208, 20], [67, 20, 255]]
+    """
+    if pairs is None:
+        number = {name: index for index, name in enumerate(names)}
+        pairs = [(number[one], number[other]) for one, other in _pairs(names)]
+    sides = [(one, other) if "right" not in spelling_of(names[one]) else (other, one) for one, other in pairs]
+    return class_colours(len(names), sides, background=not names or is_background(names[0]))
 
 
 @door(own=True)
@@ -169,15 +198,10 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     >>> left_right_pairs(["background", "left_shoe", "bright", "right_shoe"])
     [('left_shoe', 'right_shoe')]
     """
-    known = {_spelling(name): name for name in names}
-    pairs = []
+    pairs = _pairs(names)
+    paired = {name for pair in pairs for name in pair}
     for name in names:
-        spelling = _spelling(name)
-        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], spelling)
-        other = known.get(mirrored)
-        if other is not None and names.index(name) < names.index(other):
-            pairs.append((name, other))
-        elif other is None and len(name.strip()) > 1 and re.search(r"(^|\W)(left|right)(\W|$)", spelling):
+        if name not in paired and len(name.strip()) > 1 and re.search(r"(^|\W)(left|right)(\W|$)", spelling_of(name)):
             warn_caller(
                 f"class {name!r} has no counterpart on the other side: mirrored images keep it; name its partner in a"
                 " flip line or in Classes(flip_pairs=)"
@@ -185,12 +209,24 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _spelling(name: str) -> str:
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    known = {spelling_of(name): name for name in names}
+    place = {name: index for index, name in enumerate(names)}
+    pairs = []
+    for name in names:
+        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], spelling_of(name))
+        other = known.get(mirrored)
+        if other is not None and place[name] < place[other]:
+            pairs.append((name, other))
+    return pairs
+
+
+def spelling_of(name: str) -> str:
     """Return a name in lower case, without a number in front, its words apart by one space, sides written out.
 
     Examples
     --------
-    >>> _spelling("3: Arm_(L)")
+    >>> spelling_of("3: Arm_(L)")
     'arm left'
     """
     words = re.split(r"[\W_]+", re.sub(r"^\W*\d+\W+", "", name.lower()))

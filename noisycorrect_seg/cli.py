@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.support.log import logger
 
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P
@@ -66,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
             got="none, and the checkpoint does not say",
             fix="name a list or a classes file; or save the network with classes= and size=",
         )
-    size = options.size or size or SIZES.get(classes.name, USUAL_SIZE)
+    known_size = options.size or size
+    size = known_size or SIZES.get(classes.name, USUAL_SIZE)
     report = parse_files(
         network,
         options.photos,
@@ -79,6 +79,9 @@ def run(options: argparse.Namespace) -> int:
         probs=options.probs,
     )
     print(f"{report}: {options.out}")
+    if known_size is None:
+        said = f"{options.checkpoint} does not say the size that it was trained on, {size[0]}x{size[1]} was taken"
+        print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
     for path, reason in report.failed.items():
         print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
     return 1 if report.failed else 0
@@ -105,11 +108,9 @@ def load_network(path: Path, *, official: bool = False) -> tuple[ACE2P, Classes 
     if official or not _ours(path):
         network = ACE2P.from_official(path)
         named = CLASSES_OF_COUNT.get(network.num_classes)
-        return network, None if named is None else classes_named(named), None
+        return network, None if named is None else classes_named(named), SIZES.get(named or "", USUAL_SIZE)
     network = ACE2P.load(path)
     classes, size = ACE2P.details(path)
-    if size is None:
-        logger.warning("%s does not say the size that it was trained on: pass --size, or save with size=", path)
     return network, classes, size
 
 

@@ -22,7 +22,8 @@ from noisycorrect.labels.regions import RegionView
 from noisycorrect.review.session import Cleaning, Reviewed, read_decisions, read_items, store_items, write_items
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import opened_picture
-from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.classes import is_background, palette_of_names
+from noisycorrect_seg.colours import voc_palette
 from noisycorrect_seg.masks import IGNORE_INDEX
 
 LABELS = "labels"
@@ -147,10 +148,27 @@ class MaskRegions(RegionView):
     """
 
     def __init__(self, given: LabelReader, corrected: LabelReader, num_classes: int) -> None:
-        self.colours = voc_palette(num_classes).tolist()
+        self._num_classes = num_classes
+        self._hidden, self._palette = [0, IGNORE_INDEX], voc_palette()
+        self.colours = self._palette[:num_classes].tolist()
         self._given, self._corrected = given, corrected
         self._lock = threading.Lock()  # HDF5 files are read by one thread at a time
         self._held = lru_cache(KEPT)(self._read)
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Take the colours that the classes' names ask for; see :class:`~noisycorrect.labels.regions.RegionView`."""
+        self._palette = palette_of_names(names)
+        self._hidden = [0, IGNORE_INDEX] if is_background(names[0]) else [IGNORE_INDEX]
+        self.colours = self._palette[: self._num_classes].tolist()
+
+    def _clear(self, mask: np.ndarray) -> np.ndarray:
+        """Return where an overlay shows the picture alone: background and ignored pixels."""
+        return np.isin(mask, self._hidden)
+
+    def _over(self, picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        mixed = (1 - OPACITY) * picture + OPACITY * self._palette[mask]
+        over: np.ndarray = np.where(self._clear(mask)[..., None], picture, mixed).astype(np.uint8)
+        return over
 
     def _read(self, row: int) -> _Masks:
         rows = np.array([row])
@@ -180,7 +198,7 @@ class MaskRegions(RegionView):
         if name not in ("given", "corrected"):
             raise InvalidInputError('a layer "given", "corrected" or "regions"', got=repr(name), fix="reload the page")
         mask = masks.given if name == "given" else masks.corrected
-        return _png(np.dstack([voc_palette()[mask], np.where(_clear(mask), 0, 255).astype(np.uint8)]))
+        return _png(np.dstack([self._palette[mask], np.where(self._clear(mask), 0, 255).astype(np.uint8)]))
 
     def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
         """Return a decision as the journal keeps it; see :class:`~noisycorrect.labels.regions.RegionView`."""
@@ -230,7 +248,7 @@ class MaskRegions(RegionView):
         masks = self._held(row)
         below = _photo(image, masks.given.shape)
         return [
-            (name, _small(_over(below, mask), side))
+            (name, _small(self._over(below, mask), side))
             for name, mask in (("given", masks.given), ("corrected", masks.corrected))
         ]
 
@@ -304,11 +322,6 @@ def write_mask_items(
 # ---------------------------------------------------------------- pictures
 
 
-def _clear(mask: np.ndarray) -> np.ndarray:
-    """Return where an overlay shows the picture alone: background and ignored pixels."""
-    return np.asarray((mask == 0) | (mask == IGNORE_INDEX))
-
-
 def _png(pixels: np.ndarray) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG", compress_level=1)
@@ -325,12 +338,6 @@ def _photo(path: Path | None, shape: tuple[int, ...]) -> np.ndarray:
         except Exception:  # Pillow's decoders raise nearly anything at broken files; the masks can be seen all the same
             pass
     return np.full((height, width, 3), 128, np.uint8)
-
-
-def _over(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    mixed = (1 - OPACITY) * picture + OPACITY * voc_palette()[mask]
-    over: np.ndarray = np.where(_clear(mask)[..., None], picture, mixed).astype(np.uint8)
-    return over
 
 
 def _small(pixels: np.ndarray, side: int) -> bytes:

@@ -35,15 +35,16 @@ ROOMS = {
         ["__main__"],
     ],
     "noisycorrect_seg": [
+        ["colours"],
         ["classes", "inputs", "outputs", "masks"],
-        ["geometry"],
+        ["geometry", "class_maps"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["datasets", "review"],
         ["sessions"],
         ["kind"],
         ["task"],
         ["inference", "methods"],
-        ["export", "formats"],
+        ["export", "formats", "tryon"],
         ["cli"],
     ],
 }

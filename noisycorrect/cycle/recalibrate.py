@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -23,13 +22,12 @@ from noisycorrect.cycle.moments import Moments, SlidingMoments, batch_moments, m
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
 from noisycorrect.support.modes import frozen_statistics
 from noisycorrect.support.modules import evaluating, unwrap
 
 __all__ = ["recalibrate_batchnorm"]
 
-_LOGGER = logging.getLogger("noisycorrect")
 METHODS = ("exact", "fast")
 
 # How many batches the sliding estimate of the fast method holds after k of them: k ** 0.6. With k ** 1 (all of them)
@@ -145,7 +143,7 @@ def recalibrate_batchnorm(
         reached = _exact(feed, layers) if method == "exact" else _fast(feed, layers)
     missed = [name for name in layers if name not in reached]
     if missed:
-        _LOGGER.warning("no batch reached these BatchNorm layers, they keep their statistics: %s", ", ".join(missed))
+        warn_caller(f"no batch reached these BatchNorm layers, they keep their statistics: {', '.join(missed)}")
     return len(reached)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ class RegionView(ABC):
     """
 
     colours: list[list[int]]
+
+    def name_classes(self, names: Sequence[str]) -> None:  # noqa: B027 - a view need not care
+        """Say what the classes are called, K names: colours may depend on it, and on whether class 0 is a thing."""
 
     @abstractmethod
     def regions(self, row: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The package's logger: warnings appear on standard error unless the program that uses it has set up logging."""
+"""The package's logger, for what a program may want to know; a user is told of trouble by warnings and errors."""
 
 from __future__ import annotations
 
 import logging
 
-# Without a handler of its own: Python shows warnings of a logger that nobody has set up, and hides what is below.
+# Nothing above INFO goes here: a program that sets logging up its own way, as many do, would hide it.
 logger = logging.getLogger("noisycorrect")

@@ -20,8 +20,7 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
 from noisycorrect.support import distributed
-from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
-from noisycorrect.support.log import logger
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 
 GRACE = 5.0  # seconds in which a rank that another one has failed may come to an end by itself
 POLL = 0.5  # seconds between two looks at the store
@@ -88,7 +87,7 @@ class Meeting:
             self.raise_failure()
             if not named and time.monotonic() - began > SILENCE:
                 named = True
-                logger.warning("rank %d waits for rank %d, which has not come to fit yet", self.rank, rank)
+                warn_caller(f"rank {self.rank} waits for rank {rank}, which has not come to fit yet")
             time.sleep(pause)
             pause = min(2 * pause, 0.25)
         return str(self._store.get(f"facts/{rank}").decode())

@@ -25,7 +25,7 @@ from noisycorrect.saved.networks import network_record
 from noisycorrect.saved.runs import check_same_run
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import load_checkpoint
-from noisycorrect.support.errors import CheckpointError, InvalidInputError, StoreError
+from noisycorrect.support.errors import CheckpointError, InvalidInputError, StoreError, warn_caller
 from noisycorrect.support.files import leftovers
 from noisycorrect.support.locks import locked
 from noisycorrect.support.log import logger
@@ -136,7 +136,7 @@ def _go_back(run_dir: Path, data: RunData) -> None:
     done = distributed.gather_results(lambda: last_whole(run_dir, data.given) if distributed.is_main() else None)
     said = next((text for text in done if text), None)
     if said and distributed.is_main():
-        logger.warning("%s: %s", run_dir, said)
+        warn_caller(f"{run_dir}: {said}")
 
 
 def _write_details(run_dir: Path, run: Run) -> None:

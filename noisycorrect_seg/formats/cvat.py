@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from noisycorrect.export import FORMATS, ExportOptions, Format, RunLabels
-from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.classes import palette_of_names
 from noisycorrect_seg.formats.masks import RunMask, image_path, regions, run_masks
 from noisycorrect_seg.formats.rle import box, run_lengths
 from noisycorrect_seg.kind import MaskLabels
@@ -35,10 +35,11 @@ def write_cvat(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
 def _meta(labels: RunLabels, options: ExportOptions) -> str:
     """Return the part that names the labels; importing needs a project with these."""
     first = 0 if options.background else 1
+    colours = palette_of_names(labels.class_names).tolist()
     rows = [
         f"        <label><name>{escape(name)}</name><color>#{red:02x}{green:02x}{blue:02x}</color><type>mask</type>"
         "<attributes></attributes></label>\n"
-        for name, (red, green, blue) in list(zip(labels.class_names, voc_palette().tolist(), strict=False))[first:]
+        for name, (red, green, blue) in list(zip(labels.class_names, colours, strict=False))[first:]
     ]
     task = f"<name>noisycorrect</name><size>{len(labels)}</size><mode>annotation</mode>"
     return f"  <meta>\n    <task>{task}\n      <labels>\n{''.join(rows)}      </labels>\n    </task>\n  </meta>\n"

@@ -11,7 +11,7 @@ import numpy as np
 
 from noisycorrect.export import FORMATS, ExportOptions, Format, RunLabels
 from noisycorrect.export.label_studio import CONFIG_FILE, TASKS_FILE, task_of, write_tasks
-from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.classes import palette_of_names
 from noisycorrect_seg.formats.masks import image_path, regions, run_masks
 from noisycorrect_seg.formats.rle import label_studio_rle
 from noisycorrect_seg.kind import MaskLabels
@@ -36,7 +36,7 @@ def write_brush_tasks(labels: RunLabels, folder: Path, options: ExportOptions) -
 
     write_tasks(folder / TASKS_FILE, tasks())
     first = 0 if options.background else 1
-    coloured = list(zip(labels.class_names, voc_palette().tolist(), strict=False))[first:]
+    coloured = list(zip(labels.class_names, palette_of_names(labels.class_names).tolist(), strict=False))[first:]
     brushes = "".join(
         f'    <Label value={quoteattr(name)} background="#{red:02x}{green:02x}{blue:02x}"/>\n'
         for name, (red, green, blue) in coloured

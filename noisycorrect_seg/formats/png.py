@@ -6,7 +6,7 @@ from pathlib import Path
 
 from noisycorrect.export import FORMATS, ExportOptions, Format, RunLabels
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.classes import palette_of_names
 from noisycorrect_seg.formats.masks import run_masks
 from noisycorrect_seg.kind import MaskLabels
 
@@ -25,7 +25,7 @@ def write_pngs(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
         from PIL import Image
     except ImportError as error:
         raise InvalidInputError("the package pillow", got="none", fix="pip install pillow") from error
-    palette = voc_palette().tobytes()
+    palette = palette_of_names(labels.class_names).tobytes()
     written = 0
     for found in run_masks(labels):
         path = folder / f"{found.stem}.png"

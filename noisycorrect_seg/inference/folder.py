@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,8 +15,9 @@ from torch import nn
 
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
-from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.log import logger
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes, classes_named
@@ -28,7 +28,6 @@ from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.inference.visualise import save_picture
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
-logger = logging.getLogger("noisycorrect")
 
 
 @dataclass
@@ -119,7 +118,7 @@ def parse_folder(
     """
     if not Path(folder).is_dir():
         raise InvalidInputError(f"a folder at {folder}", got="none", fix="parse_image takes a single photo")
-    return parse_files(
+    report = parse_files(
         model,
         [folder],
         out,
@@ -131,6 +130,10 @@ def parse_folder(
         probs=probs,
         progress=progress,
     )
+    if report.failed:
+        path, reason = next(iter(report.failed.items()))
+        warn_caller(f"{len(report.failed)} images could not be read, such as {path}: {reason}; report.failed has all")
+    return report
 
 
 def parse_files(
@@ -146,7 +149,7 @@ def parse_files(
     probs: bool = False,
     progress: bool = True,
 ) -> FolderReport:
-    """Parse photos and the images of folders into one folder; see :func:`parse_folder`."""
+    """Parse photos and the images of folders into one folder; see :func:`parse_folder`, which warns of failed ones."""
     step = whole_number("batch_size", batch_size, least=1)
     images, others = image_files(paths)
     target = _made(Path(out), images)
@@ -167,8 +170,6 @@ def parse_files(
                     _write(stem, parsing, image if overlays else None)
                     report.written[path] = stem.with_name(stem.name + ".png")
             bar.advance(task, len(batch))
-    for path, reason in report.failed.items():
-        logger.warning("%s: %s", path, reason)
     return report
 
 

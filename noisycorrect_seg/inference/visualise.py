@@ -50,6 +50,8 @@ def colour_mask(mask: np.ndarray, classes: Classes) -> np.ndarray:
 def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, alpha: float = 0.5) -> np.ndarray:
     """Return an image with the colours of its mask laid over it; background and unknown pixels stay as they are.
 
+    Class 0 is coloured like the others where its name does not say that it is the background.
+
     Parameters
     ----------
     image : ndarray, shape (H, W, 3), uint8
@@ -85,7 +87,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, alpha: float 
         )
     if not 0 <= finite_number("alpha", alpha, fix="0.5 is common") <= 1:
         raise InvalidInputError("0 <= alpha <= 1", got=repr(alpha), fix="0.5 is common")
-    shown = ((mask > 0) & (mask != IGNORE_INDEX))[..., None] * np.float32(alpha)
+    hidden = [IGNORE_INDEX] if classes.background is None else [IGNORE_INDEX, classes.background]
+    shown = np.isin(mask, hidden, invert=True)[..., None] * np.float32(alpha)
     blended: np.ndarray = np.rint(image + (colours.astype(np.float32) - image) * shown).astype(np.uint8)
     return blended
 

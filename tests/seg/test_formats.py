@@ -14,7 +14,8 @@ from noisycorrect.cli import main
 from noisycorrect.export import FORMATS, ExportOptions, read_run_labels
 from noisycorrect.review.session import Decision, Journal
 from noisycorrect.saved.details import Details
-from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.classes import palette_of_names
+from noisycorrect_seg.colours import voc_palette
 from noisycorrect_seg.datasets import Folder, ParsingDataset, read_classes
 from noisycorrect_seg.formats.cvat import cvat_mask
 from noisycorrect_seg.sessions import write_mask_items
@@ -58,6 +59,22 @@ def test_palette_pngs_under_their_own_stems(run_dir, tmp_path, capsys):
     assert not np.array_equal(masks[0], given[0])
     assert masks[1].shape == (5, 12)
     assert read_classes(tmp_path / "out" / "classes.txt").names == NAMES
+
+
+def test_left_and_right_and_a_class_0_that_is_a_thing_have_their_colours_in_every_format(run_dir, tmp_path):
+    names = ("sky", "left shoe", "right shoe", "face")
+    Details("segmentation", 4, names, STEMS, tuple(f"{stem}.jpeg" for stem in STEMS)).write(run_dir)
+    colours = palette_of_names(names)
+    assert not (colours[:3] == voc_palette()[:3]).all(1).any()
+    for kind in ("png", "cvat", "label-studio"):
+        export(run_dir, tmp_path / kind, "--format", kind, *([] if kind == "png" else ["--background"]))
+    with Image.open(tmp_path / "png" / "b.png") as picture:
+        assert np.array_equal(np.reshape(picture.getpalette(), (256, 3)), colours)
+    written = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours[:4].tolist()]
+    cvat = ET.parse(tmp_path / "cvat" / "annotations.xml")
+    assert [each.text for each in cvat.iterfind("meta/task/labels/label/color")] == written
+    config = ET.parse(tmp_path / "label-studio" / "labeling_config.xml")
+    assert [each.get("background") for each in config.iterfind("BrushLabels/Label")] == written
 
 
 def test_an_exported_folder_is_read_as_a_data_set(run_dir, tmp_path):

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.classes import ATR, LIP, PASCAL, Classes
+from noisycorrect_seg.classes import ATR, CCP, KNOWN, LIP, PASCAL, PEOPLE, Classes, palette_of_names
+from noisycorrect_seg.colours import lab, voc_palette
+from noisycorrect_seg.datasets.palettes import check_palette
 from noisycorrect_seg.inference.visualise import (
     LINE_PIXELS,
     colour_mask,
@@ -35,7 +37,75 @@ def test_a_palette_png_holds_the_indices_and_shows_the_colours(tmp_path, classes
 
 def test_colours_are_the_voc_palette():
     """By hand: bit j of the index goes to channel j % 3, from the top bit down."""
-    assert colour_mask(np.array([[19, 255]]), LIP).tolist() == [[[128, 192, 0], [224, 224, 192]]]
+    assert colour_mask(np.array([[13, 255]]), LIP).tolist() == [[[192, 0, 128], [224, 224, 192]]]
+    for classes in (PASCAL, CCP, PEOPLE):
+        assert np.array_equal(classes.palette, voc_palette())
+    single = [number for number in range(20) if number not in np.ravel(LIP.flip_pairs)]
+    assert np.array_equal(LIP.palette[single], voc_palette()[single])
+    assert np.array_equal(LIP.palette[20:], voc_palette()[20:])
+
+
+# How people see who lack the cones for long or for middle waves: Machado, Oliveira and Fernandes, "A physiologically
+# based model for simulation of color vision deficiency", 2009, severity 1; on linear RGB.
+COLOUR_BLIND = {
+    "none": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+def seen(colours, eyes):
+    linear = np.where(colours / 255 <= 0.04045, colours / 255 / 12.92, ((colours / 255 + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ np.array(COLOUR_BLIND[eyes]).T, 0, 1)
+    shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return lab(np.rint(255 * shown).astype(np.uint8))
+
+
+@pytest.mark.parametrize("classes", [LIP, ATR, KNOWN["cihp"]], ids=lambda classes: classes.name)
+@pytest.mark.parametrize("eyes", COLOUR_BLIND)
+def test_left_and_right_are_told_apart_at_a_glance(classes, eyes):
+    """Two colours of CIELAB are told apart side by side at a distance of about 2; these are far."""
+    colours = seen(classes.palette, eyes)
+    apart = {pair: np.linalg.norm(colours[pair[0]] - colours[pair[1]]) for pair in classes.flip_pairs}
+    assert min(apart.values()) >= 45
+    voc = seen(voc_palette(), eyes)
+    assert min(apart.values()) >= 1.5 * min(np.linalg.norm(voc[one] - voc[other]) for one, other in classes.flip_pairs)
+    sides = [number for pair in classes.flip_pairs for number in pair]
+    others = np.linalg.norm(colours[sides][:, None] - colours[: len(classes)], axis=2)
+    others[np.arange(len(sides)), sides] = np.inf
+    assert others.min() >= (30 if eyes == "none" else 8)
+
+
+def test_left_is_warm_however_the_names_are_ordered_and_spelt():
+    one = Classes("a", ("background", "arm_l", "arm_r"), ((1, 2),))
+    other = Classes("b", ("background", "Right Arm", "Left Arm"), ((1, 2),))
+    assert np.array_equal(one.palette[[1, 2]], other.palette[[2, 1]])
+    assert one.palette[1, 0] > one.palette[1, 2]  # more red than blue
+    assert np.array_equal(palette_of_names(other.names), other.palette)
+
+
+def test_colours_of_ours_are_nobody_elses_in_a_mask():
+    """Else readers would take a mask in these colours for one in VOC's, numbered otherwise."""
+    many = Classes("many", ("sky", *(f"{side} {n}" for n in range(40) for side in ("left", "right"))), PAIRS)
+    known = {tuple(colour) for colour in voc_palette().tolist()}
+    assert not known & {tuple(colour) for colour in many.palette[:60].tolist()}
+    for classes in (LIP, ATR):
+        for number, colour in enumerate(classes.palette.tolist()):
+            check_palette(np.array([[number]], np.uint8), classes.palette.ravel().tolist(), "a mask")
+            assert number == 0 or tuple(colour) in known or len(set(colour)) > 1
+
+
+PAIRS = tuple((1 + 2 * n, 2 + 2 * n) for n in range(40))
+
+
+def test_overlay_of_classes_without_a_background():
+    image = np.full((1, 3, 3), 100, np.uint8)
+    land = Classes("land", ("water", "forest"))
+    shown = overlay(image, np.array([[0, 1, 255]], np.uint8), land, alpha=1)
+    assert shown.tolist() == [[land.palette[0].tolist(), [128, 0, 0], [100, 100, 100]]]
+    assert land.palette[0].any()
+    named = Classes("named", ("0: Background", "forest"))
+    assert overlay(image, np.array([[0, 1, 255]], np.uint8), named, alpha=1)[0, 0].tolist() == [100, 100, 100]
 
 
 def test_overlay_blends_known_parts_only():

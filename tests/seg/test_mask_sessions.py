@@ -12,6 +12,7 @@ from scipy import ndimage
 from noisycorrect import SoftLabelStore
 from noisycorrect.review.session import Decision, Journal, read_items
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.classes import palette_of_names
 from noisycorrect_seg.sessions import REST, MaskRegions, differing_regions, final_masks, write_mask_items
 
 NAMES = ["background", "cat", "dog"]
@@ -167,6 +168,22 @@ def test_panels_of_a_report_lie_over_the_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(b"broken")
     with Image.open(io.BytesIO(view.panels(0, picture, side=48)[0][1])) as image:
         assert abs(image.getpixel((24, 4))[2] - 128) < 8
+
+
+def test_a_class_0_that_is_a_thing_is_seen_in_the_review(tmp_path):
+    store = write_mask_store(tmp_path)
+    view = store.kind.region_view(store.given, store.labels)
+    (given,) = store.given([0])
+    names = ("sky", "left arm", "right arm", "sea")[: store.num_classes]
+    for named in (False, True):
+        if named:
+            view.name_classes(names)
+            assert view.colours == palette_of_names(names)[: len(names)].tolist()
+        with Image.open(io.BytesIO(view.layer(0, "given"))) as picture:
+            pixels = np.asarray(picture)
+        assert ((pixels[..., 3] == 255) == ((given != 255) & (named | (given > 0)))).all()
+        shown = pixels[..., 3] == 255
+        assert (pixels[shown][:, :3] == np.array(view.colours)[given[shown]]).all()
 
 
 def test_other_labels_have_no_regions(tmp_path):

@@ -248,6 +248,7 @@ def _panels(facts: Facts, item: Item, row: int) -> Markup | None:
     view = store.kind.region_view(lambda rows: store.given(rows), lambda rows: store.labels(rows))
     if view is None:
         return None
+    view.name_classes(facts.classes)
     image = None if item.image is None else facts.folder / item.image
     pictures = []
     for title, content in view.panels(row, image, side=PANEL):

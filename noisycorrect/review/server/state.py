@@ -86,7 +86,10 @@ class ReviewState:
         if len(store) != len(self.items):
             fix = "clean again: items and labels belong to different runs"
             raise InvalidInputError(f"{len(store)} items, as the labels are", got=str(len(self.items)), fix=fix)
-        return store.kind.region_view(lambda rows: store.given(rows), lambda rows: store.labels(rows))
+        view = store.kind.region_view(lambda rows: store.given(rows), lambda rows: store.labels(rows))
+        if view is not None:
+            view.name_classes(self.header.classes)
+        return view
 
     # ---------------------------------------------------------------- what the page asks
 
