@@ -25,7 +25,7 @@ from noisycorrect_seg.losses import (
 from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
-from noisycorrect_seg.task import HumanParsing
+from noisycorrect_seg.task import HumanParsing, Segmentation
 
 __all__ = [
     "ACE2P",
@@ -41,6 +41,7 @@ __all__ = [
     "ParsingNetwork",
     "ParsingOutput",
     "PixelEarlyLearning",
+    "Segmentation",
     "SegmentationMetrics",
     "SyntheticPeople",
     "balanced_edge_loss",
@@ -63,7 +64,7 @@ __all__ = [
 # See noisycorrect.
 for _made in (
     ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
-    PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople,
 ):  # fmt: skip
     guard(_made)
 del _made

@@ -23,7 +23,7 @@ from noisycorrect.review.session import Cleaning, Reviewed, read_decisions, read
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import opened_picture
 from noisycorrect_seg.classes import voc_palette
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index, ignored_by
 
 LABELS = "labels"
 MOST_REGIONS = 40  # that a person is asked about one by one; the rest are decided about together
@@ -64,8 +64,8 @@ def differing_regions(
 
     Parameters
     ----------
-    given, corrected : ndarray, shape (H, W), uint8
-        Masks of one size; 255 in either is no difference.
+    given, corrected : ndarray, shape (H, W), uint8 or uint16
+        Masks of one size; what one of them ignores is no difference.
     most : int
         At most so many regions beside the one of all small differences.
     least_share : float
@@ -86,8 +86,9 @@ def differing_regions(
     >>> [(region.given, region.suggested, region.pixels) for region in regions], places[1].tolist()
     ([(0, 1, 4), (0, 2, 1)], [0, 0, -1, -1, -1, -1])
     """
-    differs = (given != corrected) & (given != IGNORE_INDEX) & (corrected != IGNORE_INDEX)
-    pairs = np.where(differs, given.astype(np.int32) * 256 + corrected, -1)
+    nothing = ignored_by(given)
+    differs = (given != corrected) & (given != nothing) & (corrected != nothing)
+    pairs = np.where(differs, given.astype(np.int64) * (nothing + 1) + corrected, -1)
     numbers = np.zeros(given.shape, np.int32)
     found: list[Region] = []
     for pair in np.unique(pairs[differs]).tolist():
@@ -96,7 +97,7 @@ def differing_regions(
             inside = labelled[rows, columns] == number
             first = int(np.flatnonzero(inside[0])[0]) + columns.start + rows.start * given.shape[1]
             box = (columns.start, rows.start, columns.stop, rows.stop)
-            found.append(Region(first, pair // 256, pair % 256, int(inside.sum()), box))
+            found.append(Region(first, *divmod(pair, nothing + 1), int(inside.sum()), box))
         numbers[labelled > 0] = labelled[labelled > 0] + len(found) - count
     order = sorted(range(len(found)), key=lambda place: (-found[place].pixels, found[place].id))
     large = [place for place in order if found[place].pixels >= max(1, least_share * given.size)][:most]
@@ -132,7 +133,7 @@ class MaskRegions(RegionView):
     Parameters
     ----------
     given, corrected : callable
-        Masks at positions, a list of uint8 (H, W).
+        Masks at positions, a list of uint8 or uint16 (H, W).
     num_classes : int
         K.
 
@@ -148,6 +149,7 @@ class MaskRegions(RegionView):
 
     def __init__(self, given: LabelReader, corrected: LabelReader, num_classes: int) -> None:
         self.colours = voc_palette(num_classes).tolist()
+        self._palette = voc_palette(ignore_index(num_classes) + 1)
         self._given, self._corrected = given, corrected
         self._lock = threading.Lock()  # HDF5 files are read by one thread at a time
         self._held = lru_cache(KEPT)(self._read)
@@ -157,7 +159,7 @@ class MaskRegions(RegionView):
         with self._lock:
             (given,), (corrected,) = self._given(rows), self._corrected(rows)
         if not given.size:
-            given = np.full(corrected.shape, IGNORE_INDEX, np.uint8)
+            given = np.full(corrected.shape, ignored_by(corrected), corrected.dtype)
         places, regions = differing_regions(given, corrected)
         digest = zlib.crc32(corrected.tobytes(), zlib.crc32(given.tobytes()))
         return _Masks(given, corrected, places, regions, digest)
@@ -180,7 +182,7 @@ class MaskRegions(RegionView):
         if name not in ("given", "corrected"):
             raise InvalidInputError('a layer "given", "corrected" or "regions"', got=repr(name), fix="reload the page")
         mask = masks.given if name == "given" else masks.corrected
-        return _png(np.dstack([voc_palette()[mask], np.where(_clear(mask), 0, 255).astype(np.uint8)]))
+        return _png(np.dstack([self._palette[mask], np.where(_clear(mask), 0, 255).astype(np.uint8)]))
 
     def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
         """Return a decision as the journal keeps it; see :class:`~noisycorrect.labels.regions.RegionView`."""
@@ -215,7 +217,7 @@ class MaskRegions(RegionView):
             return masks.given
         if regions.get("digest") != masks.digest:
             return None
-        if (masks.given == IGNORE_INDEX).all():
+        if (masks.given == ignored_by(masks.given)).all():
             return masks.corrected
         accepted = np.array([region.id in regions["accepted"] for region in masks.regions] + [False])
         mixed: np.ndarray = np.where(accepted[masks.places], masks.corrected, masks.given)  # -1 is the last: False
@@ -306,7 +308,7 @@ def write_mask_items(
 
 def _clear(mask: np.ndarray) -> np.ndarray:
     """Return where an overlay shows the picture alone: background and ignored pixels."""
-    return np.asarray((mask == 0) | (mask == IGNORE_INDEX))
+    return np.asarray((mask == 0) | (mask == ignored_by(mask)))
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -328,7 +330,7 @@ def _photo(path: Path | None, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _over(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    mixed = (1 - OPACITY) * picture + OPACITY * voc_palette()[mask]
+    mixed = (1 - OPACITY) * picture + OPACITY * voc_palette(ignored_by(mask) + 1)[mask]
     over: np.ndarray = np.where(_clear(mask)[..., None], picture, mixed).astype(np.uint8)
     return over
 

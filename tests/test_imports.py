@@ -35,7 +35,8 @@ ROOMS = {
         ["__main__"],
     ],
     "noisycorrect_seg": [
-        ["classes", "inputs", "outputs", "masks"],
+        ["masks"],
+        ["classes", "inputs", "outputs"],
         ["geometry"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["datasets", "review"],
