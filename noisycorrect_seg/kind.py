@@ -25,7 +25,7 @@ from noisycorrect.support.errors import InvalidInputError, StoreError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.refined import given_on_evidence, refined_labels, refined_mask
-from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask, ignore_index, mask_dtype
+from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask, mask_dtype
 from noisycorrect_seg.review import mask_quality, reviewed
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ class MaskLabels(LabelsOfParts):
         digest = hashlib.sha256(f"{cls.name} {num_classes}".encode())
         count = 0
         for index, mask in enumerate(given):
-            array = np.zeros((0, 0), mask_dtype(num_classes)) if mask is None else checked_mask(mask, num_classes, index)
+            array = (
+                np.zeros((0, 0), mask_dtype(num_classes)) if mask is None else checked_mask(mask, num_classes, index)
+            )
             digest.update(f"{array.shape}".encode())
             digest.update(array.tobytes())
             if also is not None:

@@ -12,8 +12,8 @@ from noisycorrect.support.errors import InvalidInputError
 
 MAIN, AUXILIARY = ("out", "logits"), ("aux",)  # keys: torchvision's and Transformers', and torchvision's second head
 STYLES = (
-    "logits (N, K, h, w), a ParsingOutput, a dict with 'out' or 'logits', an object with .logits, or a tuple that begins"
-    " with logits"
+    "logits (N, K, h, w), a ParsingOutput, a dict with 'out' or 'logits', an object with .logits, or a tuple that"
+    " begins with logits"
 )
 
 
@@ -109,10 +109,10 @@ def logits_of(output: Any) -> Any:
 
 
 def two_channels(logits: Tensor, num_classes: int) -> Tensor:
-    r"""Return the logits of two classes where a network returns one channel: :math:`(0, z)`, whose softmax is
-    :math:`(1 - \sigma(z), \sigma(z))`.
+    r"""Return the logits of two classes where a network returns one channel z: 0 and z.
 
-    So cross-entropy over two classes is the binary one of z, and all that is made of probabilities stays as it is.
+    Their softmax is :math:`(1 - \sigma(z), \sigma(z))`. So cross-entropy over two classes is the
+    binary one of z, and all that is made of probabilities stays as it is.
 
     Examples
     --------

@@ -97,7 +97,8 @@ def differing_regions(
             inside = labelled[rows, columns] == number
             first = int(np.flatnonzero(inside[0])[0]) + columns.start + rows.start * given.shape[1]
             box = (columns.start, rows.start, columns.stop, rows.stop)
-            found.append(Region(first, *divmod(pair, nothing + 1), int(inside.sum()), box))
+            before, after = divmod(pair, nothing + 1)
+            found.append(Region(first, before, after, int(inside.sum()), box))
         numbers[labelled > 0] = labelled[labelled > 0] + len(found) - count
     order = sorted(range(len(found)), key=lambda place: (-found[place].pixels, found[place].id))
     large = [place for place in order if found[place].pixels >= max(1, least_share * given.size)][:most]

@@ -56,8 +56,8 @@ class Segmentation:
         :class:`~noisycorrect_seg.losses.ParsingLoss`, cross-entropy and Lovász-Softmax, and of networks with an edge
         branch the terms of edges.
     aux_weight : float
-        Weight, at least 0, of the loss of an auxiliary head: ``aux`` of torchvision's dict. Default: 0.4, as its authors
-        have it (Zhao et al. 2017, "Pyramid Scene Parsing Network", sec. 3.3).
+        Weight, at least 0, of the loss of an auxiliary head: ``aux`` of torchvision's dict. Default: 0.4, as those have
+        it who introduced it (Zhao et al. 2017, "Pyramid Scene Parsing Network", sec. 3.3).
     flip_average : bool
         Predict each training image and its mirror, and average: twice the forward passes of a cycle's end.
 
@@ -102,6 +102,7 @@ class Segmentation:
         self.classes = _numbered(classes) if isinstance(classes, (int, np.integer)) else classes_named(classes)
         self.num_classes = len(self.classes)
         self._size = None if size is None else _checked_size(size)
+        self.frame: Any = self._size
         self.ignore_index = ignore_index(self.num_classes)
         self.loss_function = ParsingLoss(ignore_index=self.ignore_index) if loss is None else loss
         _check_ignores(self.loss_function, self.num_classes)
@@ -123,11 +124,6 @@ class Segmentation:
             fix = f"pass {type(self).__name__}(size=(height, width)), those of the crops"
             raise InvalidInputError("a size, or a ParsingDataset, whose size it is", got="neither", fix=fix)
         return self._size
-
-    @property
-    def frame(self) -> Any:
-        """The canonical frame: :attr:`size`."""
-        return self.size
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -169,7 +165,7 @@ class Segmentation:
                 )
             self.classes, self._names_known = own, True
         if self._size is None and size is not None:
-            self._size = size
+            self._size = self.frame = size
 
     def identity(self) -> dict[str, Any]:
         """Return what a run and the run that resumes it must share: classes, size, loss."""
@@ -209,8 +205,8 @@ class Segmentation:
         Returns
         -------
         Tensor
-            Before the first generation the given masks, int64 (B, H, W), where :attr:`ignore_index` is ignored; later probabilities,
-            float32 (B, K, H, W), zero at ignored pixels. A sample without a mask has its evidence alone.
+            Before the first generation the given masks, int64 (B, H, W), where :attr:`ignore_index` is ignored; later
+            probabilities, float32 (B, K, H, W), zero at ignored pixels. A sample without a mask has its evidence alone.
         """
         given = batch.given.long()
         if batch.evidence is None:

@@ -104,4 +104,3 @@ def image_name(labels: RunLabels, found: RunMask, options: ExportOptions) -> str
 def image_path(labels: RunLabels, found: RunMask, options: ExportOptions) -> str:
     """Return where a label tool finds a mask's image."""
     return image_address(image_name(labels, found, options), options)
-

@@ -55,7 +55,13 @@ def tokens():
     return TokenLabeling(K), logits, given, torch.rand(COUNT, K, 5, generator=generator).softmax(1)
 
 
-MAKERS = {"classification": classification, "segmentation": segmentation, "parsing": parsing, "multilabel": multilabel, "tokens": tokens}
+MAKERS = {
+    "classification": classification,
+    "segmentation": segmentation,
+    "parsing": parsing,
+    "multilabel": multilabel,
+    "tokens": tokens,
+}
 INDEPENDENT = MultiLabel.kind  # K labels that are there or not, instead of one of K classes
 
 
