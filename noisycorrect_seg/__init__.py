@@ -10,9 +10,10 @@ from noisycorrect.support.door import guard
 from noisycorrect_seg import datasets, noise
 from noisycorrect_seg.ace2p import ACE2P, CE2P, ParsingNetwork, load_imagenet
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople
+from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople, Tiles
 from noisycorrect_seg.export import export_onnx, export_program
-from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image
+from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image, parse_scene
+from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.losses import (
     ParsingLoss,
     balanced_edge_loss,
@@ -34,6 +35,7 @@ __all__ = [
     "Classes",
     "Folder",
     "HumanParsing",
+    "Normalisation",
     "ObjectCorrection",
     "Parsing",
     "ParsingDataset",
@@ -44,6 +46,7 @@ __all__ = [
     "Segmentation",
     "SegmentationMetrics",
     "SyntheticPeople",
+    "Tiles",
     "balanced_edge_loss",
     "classes_named",
     "consistency_loss",
@@ -58,13 +61,14 @@ __all__ = [
     "noise",
     "parse_folder",
     "parse_image",
+    "parse_scene",
     "soft_edges",
 ]
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
-    PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople,
+    ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, Normalisation, ObjectCorrection, ParsingDataset,
+    ParsingLoss, PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople, Tiles,
 ):  # fmt: skip
     guard(_made)
 del _made

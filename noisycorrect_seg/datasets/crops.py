@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
@@ -25,7 +26,8 @@ from noisycorrect_seg.geometry.crops import (
     invert,
 )
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.geometry.maps import checked_size
+from noisycorrect_seg.geometry.maps import checked_size, winners
+from noisycorrect_seg.geometry.refined import evidence_on_mask
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.inputs import BGR, Normalisation, normalisation_named
 from noisycorrect_seg.masks import ignore_index, mask_dtype
@@ -214,6 +216,39 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         """
         channels = getattr(self.source, "channels", "rgb")
         return self._of(Joined([self.source, unlabeled_source(unlabeled, self.classes, channels=channels)]))
+
+    def mask_of(self, labels: SoftLabelStore, index: int) -> np.ndarray:
+        """Return a sample's mask as it is in the end, at its image's size, also of a sample without a given one.
+
+        Parameters
+        ----------
+        labels : SoftLabelStore
+            The labels of a run on these samples: ``result.labels``.
+        index : int
+            Position of the sample.
+
+        Returns
+        -------
+        ndarray, shape (H, W), uint8 or uint16
+            What its evidence says of a sample without a mask, which a store keeps in the canonical frame; all ignored
+            before there is evidence.
+
+        Raises
+        ------
+        InvalidInputError
+            If the labels are those of other samples.
+        """
+        if len(labels) != len(self):
+            fix = "of a run with unlabeled=, ask the data set that with_unlabeled returns"
+            raise InvalidInputError(f"labels of {len(self)} samples", got=str(len(labels)), fix=fix)
+        if self.source.mask(index) is not None:
+            corrected: np.ndarray = labels.labels(index)[0]
+            return corrected
+        shape, maps = self.source.image(index).shape[:2], labels.refined(index)[0]
+        if not maps.numel():
+            return np.full(shape, ignore_index(self.num_classes), mask_dtype(self.num_classes))
+        found = winners(evidence_on_mask(maps, shape, self.size)[None])[0].numpy()
+        return found.astype(mask_dtype(self.num_classes))
 
     def _of(self, source: ParsingSource) -> ParsingDataset:
         same = copy.copy(self)
