@@ -40,7 +40,7 @@ class Remapped(SourceView):
     --------
     >>> from noisycorrect_seg.datasets import SyntheticPeople
     >>> people = SyntheticPeople(1, size=(32, 32))
-    >>> names = {name: "person" for name in people.classes.names[1:]}
+    >>> names = {name: "person" for name in people.classes.names} | {"Background": "background"}
     >>> np.unique(Remapped(people, Classes("own", ("background", "person")), rename=names).mask(0)).tolist()
     [0, 1]
     """
