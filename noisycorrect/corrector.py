@@ -281,7 +281,7 @@ class SelfCorrector:
             self.recipe,
             data,
             seed=self.seed,
-            class_names=self.class_names,
+            class_names=self._class_names(),
             run_dir=self.run_dir,
             resume=resume,
             parallel=self.parallel,
@@ -295,7 +295,7 @@ class SelfCorrector:
             data,
             seed=self.seed,
             num_workers=self.num_workers,
-            class_names=self.class_names,
+            class_names=self._class_names(),
             run_dir=self.run_dir,
             parallel=self.parallel,
             resume=resume,
@@ -337,6 +337,11 @@ class SelfCorrector:
         if val_clean_labels is not None:
             data.val_clean_labels = self._val_clean(val_clean_labels, 0 if data.val is None else len(data.val))
         return data
+
+    def _class_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes; a task may have them of the data set."""
+        named = getattr(self.task, "class_names", None) if self.class_names is None else self.class_names
+        return checked_class_names(named, self.task.num_classes)
 
     def _asks_network(self, correction: Correction) -> bool:
         """Return whether a correction asks the network for features of the whole training set."""

@@ -11,9 +11,10 @@ from noisycorrect_seg import datasets, noise
 from noisycorrect_seg.ace2p import ACE2P, CE2P, ParsingNetwork, load_imagenet
 from noisycorrect_seg.class_maps import ClassMap, Translation, class_map, translate
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople
+from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople, Tiles
 from noisycorrect_seg.export import export_onnx, export_program
-from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image
+from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image, parse_scene
+from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.losses import (
     ParsingLoss,
     balanced_edge_loss,
@@ -26,7 +27,7 @@ from noisycorrect_seg.losses import (
 from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
-from noisycorrect_seg.task import HumanParsing
+from noisycorrect_seg.task import HumanParsing, Segmentation
 from noisycorrect_seg.tryon import Agnostic, CutOut, agnostic_mask, cut_out
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "CutOut",
     "Folder",
     "HumanParsing",
+    "Normalisation",
     "ObjectCorrection",
     "Parsing",
     "ParsingDataset",
@@ -46,8 +48,10 @@ __all__ = [
     "ParsingNetwork",
     "ParsingOutput",
     "PixelEarlyLearning",
+    "Segmentation",
     "SegmentationMetrics",
     "SyntheticPeople",
+    "Tiles",
     "Translation",
     "agnostic_mask",
     "balanced_edge_loss",
@@ -66,14 +70,15 @@ __all__ = [
     "noise",
     "parse_folder",
     "parse_image",
+    "parse_scene",
     "soft_edges",
     "translate",
 ]
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AdaptiveEarlyLearning, ClassMap, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
-    PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    ACE2P, AdaptiveEarlyLearning, ClassMap, Classes, Folder, HumanParsing, Normalisation, ObjectCorrection,
+    ParsingDataset, ParsingLoss, PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople, Tiles,
 ):  # fmt: skip
     guard(_made)
 del _made

@@ -12,6 +12,7 @@ from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
 from noisycorrect_seg.colours import class_colours
 from noisycorrect_seg.colours import voc_palette as voc_palette  # from here, too
+from noisycorrect_seg.masks import MOST_CLASSES, ignore_index, mask_dtype
 
 SIDES = {"left": "right", "right": "left"}
 _NOTHING = {"background", "bg", "backdrop", "null", "void", "none", "nothing", "empty", "unlabeled", "unlabelled"}
@@ -26,14 +27,14 @@ class Classes:
     name : str
         Name of the list.
     names : tuple of str
-        One a class, background first; K of them, 2..255.
+        One a class, background first; K of them, 2..65535.
     flip_pairs : tuple of (int, int)
         Classes that a mirror swaps, such as left and right arm.
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than 2 or more than 255 names, or a pair names a class twice or one that does not exist.
+        If there are fewer than 2 or more than 65,535 names, or a pair names a class twice or one that does not exist.
 
     Examples
     --------
@@ -47,8 +48,14 @@ class Classes:
     flip_pairs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if not 2 <= len(self.names) <= 255:
-            raise InvalidInputError("2..255 classes", got=str(len(self.names)), fix="masks are 8-bit class indices")
+        if not 2 <= len(self.names) <= MOST_CLASSES:
+            raise InvalidInputError(
+                f"2..{MOST_CLASSES} classes",
+                got=str(len(self.names)),
+                fix='a binary mask has two classes, such as ("background", "road")'
+                if len(self.names) < 2
+                else "masks are 16-bit class indices at most",
+            )
         paired = [number for pair in self.flip_pairs for number in pair]
         if len(set(paired)) < len(paired) or any(not 0 <= number < len(self.names) for number in paired):
             raise InvalidInputError(
@@ -81,7 +88,7 @@ class Classes:
 
     @property
     def palette(self) -> np.ndarray:
-        """Colours, uint8 (256, 3), RGB.
+        """Colours of all values of a mask, uint8 (256, 3), or (65536, 3) for more than 255 classes; RGB.
 
         The colour map of Pascal VOC, but that of a flip pair the left class is warm and the right one cool, and class 0
         is black only where it is the background; see :func:`noisycorrect_seg.colours.class_colours`.
@@ -89,14 +96,14 @@ class Classes:
         return palette_of_names(self.names, self.flip_pairs)
 
     def swap(self, mask: np.ndarray) -> np.ndarray:
-        """Return a copy of a mask, uint8 (H, W), with the classes of each flip pair exchanged; 255 stays.
+        """Return a copy of a mask (H, W) with the classes of each flip pair exchanged; ignored pixels stay.
 
         Examples
         --------
         >>> Classes("arms", ("background", "left", "right"), ((1, 2),)).swap(np.array([[0, 1, 255]], np.uint8)).tolist()
         [[0, 2, 255]]
         """
-        table = np.arange(256, dtype=np.uint8)
+        table = np.arange(ignore_index(len(self.names)) + 1, dtype=mask_dtype(len(self.names)))
         table[: len(self.names)] = self.flip_index
         swapped: np.ndarray = table[mask]
         return swapped

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from noisycorrect_seg.masks import ignore_index
+
 # None is a multiple of 32, as all of VOC's are: no colour of ours is VOC's for another class.
 _LEVELS = (20, 67, 114, 161, 208, 255)
 # Hue angles in CIELAB, in degrees, and least chroma of what is called warm and cool here: yellow against blue is what
@@ -52,9 +54,9 @@ def lab(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 @functools.lru_cache(64)
 def _colours(count: int, sides: tuple[tuple[int, int], ...], background: bool) -> NDArray[np.uint8]:
-    colours = voc_palette()
+    colours = voc_palette(ignore_index(count) + 1)
     new = [number for pair in sides for number in pair] + [0] * (not background)
-    taken = [lab(colours[number]) for number in range(count) if number not in new] + [lab(colours[0])]
+    taken = [lab(colours[number]) for number in range(min(count, 256)) if number not in new] + [lab(colours[0])]
     warm, cool, any_hue = _candidates()
 
     def choose(among: NDArray[np.uint8], number: int) -> None:
@@ -90,7 +92,7 @@ def _candidates() -> tuple[NDArray[np.uint8], ...]:
 
 
 def class_colours(count: int, sides: Iterable[tuple[int, int]] = (), *, background: bool = True) -> NDArray[np.uint8]:
-    """Return colours of classes, uint8 (256, 3): VOC's, but where two sides have to be told apart, or nothing is black.
+    """Return colours of all values of a mask, uint8 (256, 3), or (65536, 3): VOC's, but where sides must differ.
 
     Parameters
     ----------

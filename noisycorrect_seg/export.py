@@ -20,7 +20,8 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.geometry.maps import checked_size
-from noisycorrect_seg.inference.averaging import final_logits, logits_of
+from noisycorrect_seg.inference.averaging import final_logits
+from noisycorrect_seg.outputs import logits_of
 
 # torch's ONNX exporter needs both.
 ONNX_PACKAGES = ("onnx", "onnxscript")

@@ -25,7 +25,7 @@ from noisycorrect.support.errors import InvalidInputError, StoreError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.refined import given_on_evidence, refined_labels, refined_mask
-from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask
+from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask, mask_dtype
 from noisycorrect_seg.review import mask_quality, reviewed
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ class MaskLabels(LabelsOfParts):
     Parameters
     ----------
     given : iterable of array-like of int, shape (H, W), or None
-        0..`num_classes` - 1, or 255 for a pixel to ignore. None is a sample without a label. Read one at a time.
+        0..`num_classes` - 1, or 255 for a pixel to ignore; of more than 255 classes, 65535. None is a sample without a
+        label. Read one at a time.
     num_classes : int
-        K, 2..255.
+        K, 2..65535. Masks of more than 255 classes are kept as uint16.
     frame : (int, int), optional
         Height and width of the canonical frame that predictions are made in, with the whole image in its middle
         (:func:`~noisycorrect_seg.geometry.frame.letterbox`). None: predictions cover their mask corner to corner.
@@ -96,29 +97,30 @@ class MaskLabels(LabelsOfParts):
         self.labeled.flags.writeable = False
         self.fingerprint = fingerprint
         self.num_classes = num_classes
+        self.dtype = mask_dtype(num_classes)
         self.largest = num_classes * int(shapes.prod(1).max())
         self.frame = frame
 
     # ---------------------------------------------------------------- given masks
 
     def mask(self, index: int) -> np.ndarray:
-        """Return a copy of the mask of a sample, uint8 (H, W); (0, 0) for a sample without a label."""
+        """Return a copy of the mask of a sample, uint8 or uint16 (H, W); (0, 0) for a sample without a label."""
         start = self._ends[index - 1] if index else 0
         try:
             # No more than the mask has, whatever the bytes unpack to.
             unpacked = zlib.decompressobj()
-            most = int(self.shapes[index].prod()) + 1
+            most = int(self.shapes[index].prod()) * self.dtype.itemsize + 1
             pixels = unpacked.decompress(self._compressed[start : self._ends[index]].tobytes(), most)
             if not unpacked.eof:  # its checksum has not been reached
                 raise ValueError("more or fewer pixels than the mask has")
-            return np.frombuffer(pixels, np.uint8).reshape(self.shapes[index]).copy()
+            return np.frombuffer(pixels, self.dtype).reshape(self.shapes[index]).copy()
         except (OSError, ValueError, zlib.error) as error:
             raise StoreError(
                 f"the given mask of sample {index}", got=str(error), fix="restore the store's given.h5 from a copy"
             ) from error
 
     def take(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Return a copy of each mask, uint8 (H, W); (0, 0) for a sample without a label."""
+        """Return a copy of each mask, uint8 or uint16 (H, W); (0, 0) for a sample without a label."""
         return [self.mask(row) for row in rows.tolist()]
 
     def learnt(self, rows: np.ndarray, *, evidence: bool) -> int:
@@ -150,15 +152,17 @@ class MaskLabels(LabelsOfParts):
     ) -> tuple[str, int]:
         """Check masks one at a time, and return their fingerprint and their number.
 
-        `also`, if given, gets each mask in turn, uint8 (H, W); (0, 0) for None.
+        `also`, if given, gets each mask in turn, uint8 or uint16 (H, W); (0, 0) for None.
         """
         if checked_num_classes(num_classes) > MOST_CLASSES:
-            fix = "masks are kept as 8-bit class indices"
+            fix = "masks are kept as 16-bit class indices at most"
             raise InvalidInputError(f"num_classes <= {MOST_CLASSES} for masks", got=repr(num_classes), fix=fix)
         digest = hashlib.sha256(f"{cls.name} {num_classes}".encode())
         count = 0
         for index, mask in enumerate(given):
-            array = np.zeros((0, 0), np.uint8) if mask is None else checked_mask(mask, num_classes, index)
+            array = (
+                np.zeros((0, 0), mask_dtype(num_classes)) if mask is None else checked_mask(mask, num_classes, index)
+            )
             digest.update(f"{array.shape}".encode())
             digest.update(array.tobytes())
             if also is not None:
@@ -190,7 +194,7 @@ class MaskLabels(LabelsOfParts):
         ]
 
     def labels(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> list[np.ndarray]:
-        """Return the most probable class of each pixel, uint8 (H, W); 255 where the given mask ignores."""
+        """Return the most probable class of each pixel, uint8 or uint16 (H, W); ignored pixels stay ignored."""
         return [
             refined_labels(self.mask(row), maps, own, frame=self.frame)
             for row, maps, own in self._each(rows, evidence, trust)
@@ -208,7 +212,7 @@ class MaskLabels(LabelsOfParts):
     # ---------------------------------------------------------------- comparing
 
     def beside(self, rows: np.ndarray, evidence: Tensor) -> tuple[Tensor, Tensor]:
-        """Return given masks at the resolution of the evidence, int64 (n, h, w), 255 where they ignore; and it.
+        """Return given masks at the resolution of the evidence, int64 (n, h, w), K or more where they ignore; and it.
 
         Whatever the evidence blurs near borders counts as disagreement.
         """
@@ -261,7 +265,10 @@ class MaskLabels(LabelsOfParts):
     # ---------------------------------------------------------------- plain files
 
     def export(self, folder: Path, labels: LabelReader, refined: LabelReader | None) -> int:
-        """Write each mask as a grey PNG of class indices, named by its position; 255 where the given mask ignores."""
+        """Write each mask as a grey PNG of class indices, named by its position; ignored pixels stay ignored.
+
+        Of more than 255 classes it has 16 bits.
+        """
         if refined is not None:
             fix = "read them with SoftLabelStore.open(...).refined(index)"
             raise InvalidInputError("--probs with class labels", got="masks", fix=fix)

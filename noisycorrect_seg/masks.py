@@ -1,4 +1,8 @@
-"""What a mask is: one class index a pixel, 255 where there is no label."""
+"""What a mask is: one class index a pixel, and the number of none where there is no label.
+
+That number is the largest of the smallest type that holds the classes: 255 of up to 255 classes, whose masks are uint8,
+and 65535 of more, whose masks are uint16.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,53 @@ import numpy as np
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 
-IGNORE_INDEX = 255
-MOST_CLASSES = 255  # a mask is kept as uint8, and 255 is ignored
+IGNORE_INDEX = 255  # of up to 255 classes
+WIDE_IGNORE_INDEX = 65535  # of more
+MOST_CLASSES = 65535  # a mask is kept as uint16 at most
+
+
+def ignore_index(num_classes: int) -> int:
+    """Return the number that a pixel without a label has in masks of so many classes.
+
+    Examples
+    --------
+    >>> ignore_index(20), ignore_index(255), ignore_index(256)
+    (255, 255, 65535)
+    """
+    return IGNORE_INDEX if num_classes <= IGNORE_INDEX else WIDE_IGNORE_INDEX
+
+
+def mask_dtype(num_classes: int) -> np.dtype[Any]:
+    """Return the dtype of masks of so many classes: uint8, or uint16 for more than 255.
+
+    Examples
+    --------
+    >>> mask_dtype(20), mask_dtype(300)
+    (dtype('uint8'), dtype('uint16'))
+    """
+    return np.dtype(np.uint8 if num_classes <= IGNORE_INDEX else np.uint16)
+
+
+def ignored_by(mask: np.ndarray) -> int:
+    """Return the number that a pixel without a label has in a mask of uint8 or uint16.
+
+    Examples
+    --------
+    >>> ignored_by(np.zeros((1, 1), np.uint16))
+    65535
+    """
+    return int(np.iinfo(mask.dtype).max)
 
 
 def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
-    """Return a mask as a uint8 array (H, W), or raise.
+    """Return a mask as an array (H, W), uint8, or uint16 for more than 255 classes; or raise.
 
     Parameters
     ----------
     mask : array-like of int, shape (H, W)
-        0..`num_classes` - 1, or 255 for a pixel to ignore.
+        0..`num_classes` - 1, or 255 for a pixel to ignore (65535 of more than 255 classes).
     num_classes : int
-        K, 2..255.
+        K, 2..65535.
     index : int
         Position of the sample, which the message names.
 
@@ -42,11 +80,12 @@ def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
             got=f"{array.dtype} of shape {array.shape} at index {index}",
             fix="store class indices, not colours",
         )
-    wrong = (array < 0) | ((array >= num_classes) & (array != IGNORE_INDEX))
+    nothing = ignore_index(num_classes)
+    wrong = (array < 0) | ((array >= num_classes) & (array != nothing))
     if wrong.any():
         raise InvalidInputError(
-            f"mask values 0..{num_classes - 1} or {IGNORE_INDEX}",
+            f"mask values 0..{num_classes - 1} or {nothing}",
             got=f"{array[wrong].max()} at index {index}",
             fix="correct the mask or num_classes",
         )
-    return array.astype(np.uint8)
+    return array.astype(mask_dtype(num_classes))

@@ -16,7 +16,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.boundary import BoundaryCounts, boundary_counts, boundary_distance, boundary_iou
 from noisycorrect_seg.geometry.maps import resized, winners
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import IGNORE_INDEX, ignore_index
 
 SCORES_AT_ONCE = 2**24  # 64 MB of float32: scores are resized a few images at a time
 
@@ -272,7 +272,7 @@ class ParsingMetrics:
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
-        self._metrics = SegmentationMetrics(len(classes))
+        self._metrics = SegmentationMetrics(len(classes), ignore_index(len(classes)))
 
     def update(self, probs: Tensor, labels: Tensor) -> None:
         """Take in predictions, (n, K, h, w), and masks (n, H, W), to whose size they are resized; 255 is left out."""

@@ -24,7 +24,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import opened_picture
 from noisycorrect_seg.classes import is_background, palette_of_names
 from noisycorrect_seg.colours import voc_palette
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index, ignored_by
 
 LABELS = "labels"
 MOST_REGIONS = 40  # that a person is asked about one by one; the rest are decided about together
@@ -65,8 +65,8 @@ def differing_regions(
 
     Parameters
     ----------
-    given, corrected : ndarray, shape (H, W), uint8
-        Masks of one size; 255 in either is no difference.
+    given, corrected : ndarray, shape (H, W), uint8 or uint16
+        Masks of one size; what one of them ignores is no difference.
     most : int
         At most so many regions beside the one of all small differences.
     least_share : float
@@ -87,8 +87,9 @@ def differing_regions(
     >>> [(region.given, region.suggested, region.pixels) for region in regions], places[1].tolist()
     ([(0, 1, 4), (0, 2, 1)], [0, 0, -1, -1, -1, -1])
     """
-    differs = (given != corrected) & (given != IGNORE_INDEX) & (corrected != IGNORE_INDEX)
-    pairs = np.where(differs, given.astype(np.int32) * 256 + corrected, -1)
+    nothing = ignored_by(given)
+    differs = (given != corrected) & (given != nothing) & (corrected != nothing)
+    pairs = np.where(differs, given.astype(np.int64) * (nothing + 1) + corrected, -1)
     numbers = np.zeros(given.shape, np.int32)
     found: list[Region] = []
     for pair in np.unique(pairs[differs]).tolist():
@@ -97,7 +98,8 @@ def differing_regions(
             inside = labelled[rows, columns] == number
             first = int(np.flatnonzero(inside[0])[0]) + columns.start + rows.start * given.shape[1]
             box = (columns.start, rows.start, columns.stop, rows.stop)
-            found.append(Region(first, pair // 256, pair % 256, int(inside.sum()), box))
+            before, after = divmod(pair, nothing + 1)
+            found.append(Region(first, before, after, int(inside.sum()), box))
         numbers[labelled > 0] = labelled[labelled > 0] + len(found) - count
     order = sorted(range(len(found)), key=lambda place: (-found[place].pixels, found[place].id))
     large = [place for place in order if found[place].pixels >= max(1, least_share * given.size)][:most]
@@ -133,7 +135,7 @@ class MaskRegions(RegionView):
     Parameters
     ----------
     given, corrected : callable
-        Masks at positions, a list of uint8 (H, W).
+        Masks at positions, a list of uint8 or uint16 (H, W).
     num_classes : int
         K.
 
@@ -149,7 +151,8 @@ class MaskRegions(RegionView):
 
     def __init__(self, given: LabelReader, corrected: LabelReader, num_classes: int) -> None:
         self._num_classes = num_classes
-        self._hidden, self._palette = [0, IGNORE_INDEX], voc_palette()
+        self._nothing = ignore_index(num_classes)
+        self._hidden, self._palette = [0, self._nothing], voc_palette(self._nothing + 1)
         self.colours = self._palette[:num_classes].tolist()
         self._given, self._corrected = given, corrected
         self._lock = threading.Lock()  # HDF5 files are read by one thread at a time
@@ -158,7 +161,7 @@ class MaskRegions(RegionView):
     def name_classes(self, names: Sequence[str]) -> None:
         """Take the colours that the classes' names ask for; see :class:`~noisycorrect.labels.regions.RegionView`."""
         self._palette = palette_of_names(names)
-        self._hidden = [0, IGNORE_INDEX] if is_background(names[0]) else [IGNORE_INDEX]
+        self._hidden = [0, self._nothing] if is_background(names[0]) else [self._nothing]
         self.colours = self._palette[: self._num_classes].tolist()
 
     def _clear(self, mask: np.ndarray) -> np.ndarray:
@@ -175,7 +178,7 @@ class MaskRegions(RegionView):
         with self._lock:
             (given,), (corrected,) = self._given(rows), self._corrected(rows)
         if not given.size:
-            given = np.full(corrected.shape, IGNORE_INDEX, np.uint8)
+            given = np.full(corrected.shape, ignored_by(corrected), corrected.dtype)
         places, regions = differing_regions(given, corrected)
         digest = zlib.crc32(corrected.tobytes(), zlib.crc32(given.tobytes()))
         return _Masks(given, corrected, places, regions, digest)
@@ -233,7 +236,7 @@ class MaskRegions(RegionView):
             return masks.given
         if regions.get("digest") != masks.digest:
             return None
-        if (masks.given == IGNORE_INDEX).all():
+        if (masks.given == ignored_by(masks.given)).all():
             return masks.corrected
         accepted = np.array([region.id in regions["accepted"] for region in masks.regions] + [False])
         mixed: np.ndarray = np.where(accepted[masks.places], masks.corrected, masks.given)  # -1 is the last: False

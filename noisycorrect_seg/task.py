@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,24 +15,25 @@ from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import CODECS
 from noisycorrect.labels.refine import blend
 from noisycorrect.support import distributed
-from noisycorrect.support.checks import whole_number
+from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.task import TASKS
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.crops import inside_image, onto_crops, warp_evidence
 from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
-from noisycorrect_seg.masks import IGNORE_INDEX
-from noisycorrect_seg.outputs import ParsingOutput
+from noisycorrect_seg.masks import ignore_index
+from noisycorrect_seg.outputs import ParsingOutput, as_output, logits_of
 from noisycorrect_seg.scores import ParsingMetrics
 
 CROP_FIELDS = ("matrix", "mirror", "extent")  # see ParsingDataset
 LossFunction = Callable[[ParsingOutput, Tensor], Tensor]  # (output, hard or soft targets) -> scalar
 
 
-class HumanParsing:
-    """The segmentation task; its name is that of the flagship, but any classes and any network will do.
+class Segmentation:
+    """Segmentation of any classes, by any network that returns logits.
 
     Evidence is kept at the network's output resolution in the canonical frame, the whole image letterboxed without
     augmentation. Each training crop brings the affine matrix into that frame and whether it was mirrored; evidence is
@@ -40,15 +42,22 @@ class HumanParsing:
 
     Parameters
     ----------
-    classes : str, Classes, or sequence of str
-        ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``, or a class list of your own; K of them.
-    size : (int, int)
-        Height and width of the canonical frame: the network's input, and the size of the data set's crops.
+    classes : sequence of str, Classes, str, or int
+        Names of the K classes, background first if there is one; the name of a known list, such as ``"lip"``; or K, if
+        the names are to be those of the data set. Two classes may come from a network with one channel, the logit of
+        class 1.
+    size : (int, int), optional
+        Height and width of the canonical frame: the network's input, and the size of the data set's crops. Default:
+        those of the first training set.
     loss : callable, optional
         ``loss(output, targets)`` -> scalar; kept as ``.loss_function``. The output is a
         :class:`~noisycorrect_seg.ParsingOutput`, also of a network that returns plain logits: ``output.final`` are
         those that predict. Targets are hard (N, H, W) or soft (N, K, H, W). Default:
-        :class:`~noisycorrect_seg.losses.ParsingLoss`, Eq. 4 of SCHP.
+        :class:`~noisycorrect_seg.losses.ParsingLoss`, cross-entropy and Lovász-Softmax, and of networks with an edge
+        branch the terms of edges.
+    aux_weight : float
+        Weight, at least 0, of the loss of an auxiliary head: ``aux`` of torchvision's dict. Default: 0.4, as those have
+        it who introduced it (Zhao et al. 2017, "Pyramid Scene Parsing Network", sec. 3.3).
     flip_average : bool
         Predict each training image and its mirror, and average: twice the forward passes of a cycle's end.
 
@@ -59,15 +68,19 @@ class HumanParsing:
     Raises
     ------
     InvalidInputError
-        If a codec or a class list is unknown or `size` is not made of whole numbers >= 2.
+        If a codec or a class list is unknown, `size` is not made of whole numbers >= 2, or the loss ignores one of the
+        classes.
 
     Examples
     --------
-    >>> task = HumanParsing("lip", size=(96, 64))
+    >>> task = Segmentation(["background", "road", "car"], size=(96, 64))
     >>> task.num_classes, task.frame
-    (20, (96, 64))
-    >>> task.probs(torch.zeros(1, 20, 24, 16)).shape
-    torch.Size([1, 20, 24, 16])
+    (3, (96, 64))
+    >>> task.probs({"out": torch.zeros(1, 3, 24, 16), "aux": torch.zeros(1, 3, 12, 8)}).shape
+    torch.Size([1, 3, 24, 16])
+    >>> binary = Segmentation(["background", "polyp"], size=(96, 64))
+    >>> binary.probs(torch.zeros(1, 1, 96, 64)).shape
+    torch.Size([1, 2, 96, 64])
     """
 
     kind: type[LabelKind] = MaskLabels
@@ -77,26 +90,45 @@ class HumanParsing:
 
     def __init__(
         self,
-        classes: str | Classes | Sequence[str] = "lip",
+        classes: str | Classes | Sequence[str] | int,
         *,
-        size: tuple[int, int] = (473, 473),
+        size: tuple[int, int] | None = None,
         loss: LossFunction | None = None,
+        aux_weight: float = 0.4,
         flip_average: bool = False,
         codec: str = "sqrt-uint6-floor",
     ) -> None:
-        self.classes = classes_named(classes)
+        self._names_known = not isinstance(classes, (int, np.integer))
+        self.classes = _numbered(classes) if isinstance(classes, (int, np.integer)) else classes_named(classes)
         self.num_classes = len(self.classes)
-        self.size = _checked_size(size)
-        self.frame: Any = self.size
-        self.loss_function = ParsingLoss() if loss is None else loss
+        self._size = None if size is None else _checked_size(size)
+        self.frame: Any = self._size
+        self.ignore_index = ignore_index(self.num_classes)
+        self.loss_function = ParsingLoss(ignore_index=self.ignore_index) if loss is None else loss
+        _check_ignores(self.loss_function, self.num_classes)
+        self.aux_weight = finite_number("aux_weight", aux_weight, above=0, fix="0.4 is common, 0 leaves it out")
         self.flip_average = flip_average
         self.codec = CODECS[codec].name
         self.prediction_passes = 2 if flip_average else 1
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, background first."""
-        return self.classes.names
+    def size(self) -> tuple[int, int]:
+        """Height and width of the canonical frame.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is not known before a data set is.
+        """
+        if self._size is None:
+            fix = f"pass {type(self).__name__}(size=(height, width)), those of the crops"
+            raise InvalidInputError("a size, or a ParsingDataset, whose size it is", got="neither", fix=fix)
+        return self._size
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, background first; None if only their number is known, before a data set names them."""
+        return self.classes.names if self._names_known else None
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` is a sequence of masks; each mask is checked when it is read."""
@@ -106,12 +138,13 @@ class HumanParsing:
             raise InvalidInputError(
                 f"{name} labels to be masks", got=got, fix="pass a ParsingDataset, or items with masks (H, W)"
             )
+        self._adopt(given)
         for own in _class_lists(given):
             if (own.names, own.flip_pairs) != (self.classes.names, self.classes.flip_pairs):
                 raise InvalidInputError(
                     f"a {name} set of the task's classes {self.classes.names} with the pairs {self.classes.flip_pairs}",
                     got=f"{own.names} with {own.flip_pairs}",
-                    fix="pass HumanParsing(source.classes)",
+                    fix=f"pass {type(self).__name__}(source.classes)",
                 )
         if all(mask is None for mask in given):
             raise InvalidInputError(
@@ -120,6 +153,20 @@ class HumanParsing:
                 fix="check the folder of masks; samples without one can stand beside others that have one",
             )
 
+    def _adopt(self, given: Any) -> None:
+        """Take what was left open from the masks of a data set: the names of the classes, and the size of the crops."""
+        own, size = next(iter(_class_lists(given)), None), _size_of(given)
+        if not self._names_known and own is not None:
+            if len(own) != self.num_classes:
+                raise InvalidInputError(
+                    f"a data set of {self.num_classes} classes",
+                    got=f"{len(own)}: {', '.join(own.names[:8])}{', ...' if len(own) > 8 else ''}",
+                    fix=f"pass num_classes={len(own)}, and a network with as many outputs",
+                )
+            self.classes, self._names_known = own, True
+        if self._size is None and size is not None:
+            self._size = self.frame = size
+
     def identity(self) -> dict[str, Any]:
         """Return what a run and the run that resumes it must share: classes, size, loss."""
         return {
@@ -127,12 +174,13 @@ class HumanParsing:
             "flip_pairs": [list(pair) for pair in self.classes.flip_pairs],
             "size": list(self.size),
             "flip_average": self.flip_average,
+            **({} if self.aux_weight == 0.4 else {"aux_weight": self.aux_weight}),
             "loss": _described(self.loss_function),
         }
 
     def forward(self, model: nn.Module, batch: Batch) -> ParsingOutput:
         """Return the model's output for a batch; plain logits count as the parsing branch's."""
-        return _as_output(model(batch.input))
+        return as_output(model(batch.input), self.num_classes)
 
     def check_output(self, output: Any, batch: Batch) -> None:
         """Raise an InvalidInputError unless `output` are logits (B, K, h, w): no other shape, no probabilities."""
@@ -142,8 +190,9 @@ class HumanParsing:
             raise InvalidInputError(
                 f"a batch of {len(batch)} crops of {self.size}",
                 got=f"{len(logits)} outputs, masks of {tuple(batch.given.shape[-2:])}",
-                fix="make the data set's size and HumanParsing(size=) agree",
+                fix=f"make the data set's size and {type(self).__name__}(size=) agree",
             )
+        _check_one_channel(output, self.num_classes)
         sums = logits.float().sum(1)
         if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=2e-2):
             raise InvalidInputError(
@@ -156,8 +205,8 @@ class HumanParsing:
         Returns
         -------
         Tensor
-            Before the first generation the given masks, int64 (B, H, W) with 255 ignored; later probabilities,
-            float32 (B, K, H, W), zero at ignored pixels. A sample without a mask has its evidence alone.
+            Before the first generation the given masks, int64 (B, H, W), where :attr:`ignore_index` is ignored; later
+            probabilities, float32 (B, K, H, W), zero at ignored pixels. A sample without a mask has its evidence alone.
         """
         given = batch.given.long()
         if batch.evidence is None:
@@ -165,7 +214,7 @@ class HumanParsing:
         _check_crops(batch)
         evidence = batch.trust.scaled(CODECS[self.codec].decode(batch.evidence))
         refined = self._coupled(batch, evidence) if batch.trust.coupled else self._blended(batch, evidence)
-        rows = ((given == IGNORE_INDEX).flatten(1).all(1) & (batch.trust.weight == 0)).nonzero().flatten()
+        rows = ((given == self.ignore_index).flatten(1).all(1) & (batch.trust.weight == 0)).nonzero().flatten()
         if len(rows):  # without a mask: evidence alone, wherever the crop shows the image (sec. 3.4 of the paper)
             matrix, mirror, extent = (batch.extra[name][rows] for name in CROP_FIELDS)
             warped = self._warped(evidence[rows], matrix, mirror, (given.shape[-2], given.shape[-1]))
@@ -210,7 +259,10 @@ class HumanParsing:
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the loss of an output against the batch's refined labels, a scalar."""
         parsed = self._checked(output)
-        loss = self.loss_function(parsed, self.targets(batch))
+        targets = self.targets(batch)
+        loss = self.loss_function(ParsingOutput(*parsed[:3]), targets)
+        if parsed.aux is not None and self.aux_weight:
+            loss = loss + self.aux_weight * self.loss_function(ParsingOutput(parsed.aux), targets)
         if distributed.world_size() > 1:
             # DistributedDataParallel waits for every parameter's gradient, also of a branch whose terms are off.
             loss = loss + sum(0 * logits.float().sum() for logits in parsed if logits is not None)
@@ -225,7 +277,7 @@ class HumanParsing:
         probs = self.probs(self.forward(model, batch))
         if not self.flip_average:
             return probs
-        mirrored = self.probs(_as_output(model(batch.input.flip(-1))))
+        mirrored = self.probs(model(batch.input.flip(-1)))
         swap = torch.as_tensor(self.classes.flip_index, device=probs.device)
         return (probs + mirrored.flip(-1).index_select(1, swap)) / 2
 
@@ -234,16 +286,54 @@ class HumanParsing:
         return ParsingMetrics(self.classes)
 
     def _checked(self, output: Any) -> ParsingOutput:
-        parsed = _as_output(output)
+        parsed = as_output(output, self.num_classes)
         for name, logits in zip(parsed._fields, parsed, strict=True):
             expected = 2 if name == "edge" else self.num_classes
             if logits is not None and (logits.dim() != 4 or logits.shape[1] != expected):
                 raise InvalidInputError(
                     f"{name} logits of shape (N, {expected}, h, w)",
                     got=f"shape {tuple(logits.shape)}",
-                    fix="make num_classes of the network and of the task agree",
+                    fix="make num_classes of the network and of the task agree; of two classes one channel will do",
                 )
         return parsed
+
+
+class HumanParsing(Segmentation):
+    """:class:`Segmentation` of people into the parts that they and their clothes are made of.
+
+    Parameters
+    ----------
+    classes : str, Classes, or sequence of str
+        ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``, or a class list of your own; K of them.
+    size : (int, int), optional
+        Height and width of the canonical frame. Default: the published (473, 473).
+    **options
+        See :class:`Segmentation`.
+
+    Examples
+    --------
+    >>> task = HumanParsing("lip", size=(96, 64))
+    >>> task.num_classes, task.frame
+    (20, (96, 64))
+    """
+
+    def __init__(
+        self,
+        classes: str | Classes | Sequence[str] = "lip",
+        *,
+        size: tuple[int, int] = (473, 473),
+        loss: LossFunction | None = None,
+        aux_weight: float = 0.4,
+        flip_average: bool = False,
+        codec: str = "sqrt-uint6-floor",
+    ) -> None:
+        classes = classes_named(classes)
+        super().__init__(
+            classes, size=_checked_size(size), loss=loss, aux_weight=aux_weight, flip_average=flip_average, codec=codec
+        )
+
+
+TASKS.register("segmentation", Segmentation)
 
 
 def _class_lists(given: Any) -> list[Classes]:
@@ -282,18 +372,32 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     return whole_number("height", size[0], least=2), whole_number("width", size[1], least=2)
 
 
-def _as_output(output: Any) -> ParsingOutput:
-    """Return a network's output as a ParsingOutput: logits, a tuple of logits, or a dict with ``out`` or ``logits``."""
-    if isinstance(output, ParsingOutput):
-        return output
-    if isinstance(output, Tensor):
-        return ParsingOutput(output)
-    if isinstance(output, dict):
-        found = next((output[key] for key in ("out", "logits") if isinstance(output.get(key), Tensor)), None)
-        if found is not None:
-            return ParsingOutput(found)
-    raise InvalidInputError(
-        "logits (N, K, h, w), a ParsingOutput, or a dict with 'out' or 'logits'",
-        got=type(output).__name__,
-        fix="return one of them from the model's forward",
-    )
+def _numbered(count: int) -> Classes:
+    """Return a class list of numbers, for a data set to name."""
+    return Classes("numbered", tuple(f"class {number}" for number in range(count)))
+
+
+def _size_of(given: Any) -> tuple[int, int] | None:
+    """Return the size of the crops that a data set makes beside its given masks, if it says so."""
+    first: Any = getattr(given, "parts", (given,))[0]
+    return getattr(first, "size", None) if first is given else _size_of(first)
+
+
+def _check_ignores(loss: Any, num_classes: int) -> None:
+    """Raise an InvalidInputError if a loss takes pixels of a class for ignored ones."""
+    ignored = getattr(loss, "ignore_index", None)
+    if isinstance(ignored, int) and 0 <= ignored < num_classes:
+        fix = f"pass ignore_index={ignore_index(num_classes)} to it: so masks of {num_classes} classes say it"
+        raise InvalidInputError("a loss that ignores none of the classes", got=f"ignore_index={ignored}", fix=fix)
+
+
+def _check_one_channel(output: Any, num_classes: int) -> None:
+    """Raise an InvalidInputError if the one channel of a network holds probabilities, as a Sigmoid returns them."""
+    logits = logits_of(output)
+    if num_classes != 2 or logits.shape[1] != 1:
+        return
+    low, high = (float(bound) for bound in logits.detach().float().aminmax())
+    if 0 < low < high <= 1:
+        raise InvalidInputError(
+            "logits", got="probabilities: all values in (0, 1]", fix="drop the model's last Sigmoid"
+        )

@@ -166,14 +166,26 @@ CALLS = {
     "classes_named": (ns.classes_named, lambda: {"name": ["a", "b"]}),
     "Folder": (ns.Folder, lambda: {
         "root": "no such folder", "images": None, "masks": None, "classes": "lip", "split": None, "unlabeled": "error",
-        "values": {}, "orientation": "auto", "links": False}),
+        "values": {}, "colours": None, "mask_suffix": "", "image_suffix": "", "mask_size": "image", "channels": "rgb",
+        "layout": None, "orientation": "auto", "links": False}),
     "HumanParsing": (ns.HumanParsing, lambda: {
-        "classes": "lip", "size": (32, 32), "loss": None, "flip_average": False, "codec": "sqrt-uint8"}),
+        "classes": "lip", "size": (32, 32), "loss": None, "aux_weight": 0.4, "flip_average": False,
+        "codec": "sqrt-uint8"}),
+    "Segmentation": (ns.Segmentation, lambda: {
+        "classes": ["ground", "road"], "size": (32, 32), "loss": None, "aux_weight": 0.4, "flip_average": False,
+        "codec": "sqrt-uint8"}),
+    "Normalisation": (ns.Normalisation, lambda: {"mean": [0.0], "std": [1.0], "scale": 1.0, "reverse": False}),
+    "Tiles": (ns.Tiles, lambda: {
+        "source": ns.SyntheticPeople(2, size=(32, 32)), "size": (16, 16), "overlap": 4}),
+    "parse_scene": (ns.parse_scene, lambda: {
+        "model": Parser(), "image": np.zeros((16, 16, 3), np.uint8), "classes": "lip", "tile": (16, 16), "overlap": 4,
+        "scales": (1.0,), "flip": False, "normalisation": "bgr", "batch_size": 1, "device": "cpu",
+        "precision": "float32"}),
     "ACE2P": (ns.ACE2P, lambda: {"num_classes": 3, "backbone": "mobilenet_v2", "context": "psp"}),
     "CE2P": (ns.CE2P, lambda: {"num_classes": 3, "backbone": "mobilenet_v2"}),
     "ParsingDataset": (ns.ParsingDataset, lambda: {
         "source": ns.SyntheticPeople(2, size=(32, 32)), "size": (32, 32), "augment": True, "scale_factor": 0.2,
-        "rotation_factor": 10.0, "rotation_prob": 0.5, "mirror_prob": 0.5, "cache": False}),
+        "rotation_factor": 10.0, "rotation_prob": 0.5, "mirror_prob": 0.5, "normalisation": "bgr", "cache": False}),
     "ParsingLoss": (ns.ParsingLoss, lambda: {
         "lambda_edge": 1.0, "lambda_parsing": 1.0, "lambda_consistency": 0.1, "cross_entropy": True, "lovasz": True,
         "edge": True, "consistency": True, "lovasz_method": "exact", "ignore_index": 255, "class_weights": None}),
@@ -281,6 +293,8 @@ SLOW = {
         "Recipe.replace",
         "SoftLabelStore.create",
         "HumanParsing",
+        "Segmentation",
+        "parse_scene",
         "parse_image",
         "CyclicalLR",
         "evaluate_source",

@@ -35,8 +35,9 @@ ROOMS = {
         ["__main__"],
     ],
     "noisycorrect_seg": [
+        ["masks"],
         ["colours"],
-        ["classes", "inputs", "outputs", "masks"],
+        ["classes", "inputs", "outputs"],
         ["geometry", "class_maps"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["datasets", "review"],

@@ -53,7 +53,15 @@ class RunData:
         `compares`, whether it compares inputs there that are vectors.
         """
         labeled, passed = len(train), canonical
-        if unlabeled is not None:
+        own = getattr(train, "with_unlabeled", None)
+        if unlabeled is not None and callable(own):  # a data set that knows what inputs without a label are
+            if canonical is not None:
+                known = getattr(canonical, "with_unlabeled", None)
+                canonical = known(unlabeled) if callable(known) and len(canonical) == len(train) else canonical
+            train = own(unlabeled)
+            if canonical is None and callable(getattr(train, "canonical", None)):
+                canonical = train.canonical()
+        elif unlabeled is not None:
             is_set = hasattr(unlabeled, "__len__") and hasattr(unlabeled, "__getitem__")
             if not is_set and not is_array(unlabeled):
                 raise InvalidInputError(

@@ -2,12 +2,15 @@
 
 from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.class_file import read_classes
+from noisycorrect_seg.datasets.colours import ColourTable, read_colour_file
 from noisycorrect_seg.datasets.crops import GivenMasks, ParsingDataset, denormalise, normalise
 from noisycorrect_seg.datasets.folder import Folder
+from noisycorrect_seg.datasets.joined import Joined, Remapped, Unlabeled, unlabeled_source
 from noisycorrect_seg.datasets.named import source_named
 from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
 from noisycorrect_seg.datasets.source import Cached, FileSource, ParsingSource, SourceView, Subset
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
+from noisycorrect_seg.datasets.tiles import Tiles
 from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 
 __all__ = [
@@ -18,17 +21,24 @@ __all__ = [
     "MEAN_BGR",
     "STD_BGR",
     "Cached",
+    "ColourTable",
     "FileSource",
     "Folder",
     "GivenMasks",
+    "Joined",
     "ParsingDataset",
     "ParsingSource",
     "PascalPersonPart",
+    "Remapped",
     "SourceView",
     "Subset",
     "SyntheticPeople",
+    "Tiles",
+    "Unlabeled",
     "denormalise",
     "normalise",
     "read_classes",
+    "read_colour_file",
     "source_named",
+    "unlabeled_source",
 ]

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets.joined import Joined, unlabeled_source
 from noisycorrect_seg.datasets.source import Cached, ParsingSource, image_file
 from noisycorrect_seg.geometry.crops import (
     Augmentation,
@@ -24,10 +26,11 @@ from noisycorrect_seg.geometry.crops import (
     invert,
 )
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.geometry.maps import checked_size
+from noisycorrect_seg.geometry.maps import checked_size, winners
+from noisycorrect_seg.geometry.refined import evidence_on_mask
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
-from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.inputs import BGR, Normalisation, normalisation_named
+from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 
 @door(own=True)
@@ -53,14 +56,7 @@ def normalise(image: np.ndarray) -> Tensor:
         raise InvalidInputError(
             "an RGB image (H, W, 3) of uint8", got=f"{image.dtype} of shape {image.shape}", fix="convert it first"
         )
-    normalised = np.empty((3, *image.shape[:2]), np.float32)
-    for channel, (mean, std) in enumerate(zip(MEAN_BGR, STD_BGR, strict=True)):
-        plane = normalised[channel]  # one at a time: it stays in the cache
-        plane[...] = image[:, :, 2 - channel]
-        plane /= 255
-        plane -= np.float32(mean)
-        plane /= np.float32(std)
-    return torch.from_numpy(normalised)
+    return BGR.of_image(image)
 
 
 @door(own=True)
@@ -78,9 +74,7 @@ def denormalise(images: Tensor) -> np.ndarray:
     >>> bool((denormalise(normalise(picture)) == picture).all())
     True
     """
-    values = images.detach().to("cpu", torch.float32).movedim(-3, -1)
-    values = (values * torch.tensor(STD_BGR) + torch.tensor(MEAN_BGR)) * 255
-    return np.ascontiguousarray(values.round_().clamp_(0, 255).to(torch.uint8).flip(-1).numpy())
+    return np.ascontiguousarray(BGR.back(images).round().clip(0, 255).astype(np.uint8))
 
 
 class GivenMasks(Sequence[Any]):
@@ -90,16 +84,19 @@ class GivenMasks(Sequence[Any]):
     ----------
     source : ParsingSource
         The source.
+    size : (int, int), optional
+        Height and width of the crops that the data set makes of it.
     """
 
-    def __init__(self, source: ParsingSource) -> None:
+    def __init__(self, source: ParsingSource, size: Size | None = None) -> None:
         self.source = source
+        self.size = size
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return the mask at a position, uint8 (H, W) or None; a list of them for a slice."""
+        """Return the mask at a position, uint8 or uint16 (H, W), or None; a list of them for a slice."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = int(index)
@@ -116,9 +113,9 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
 
     An item is a dict:
 
-    - ``image``: float32 (3, H, W), see :func:`normalise`; black before normalising where there is no image;
+    - ``image``: float32 (C, H, W), normalised; black (0) before normalising where there is no image;
     - ``given``: uint8 (H, W), the given mask in the crop, left and right exchanged in a mirrored one; 255 where there
-      is no image, and everywhere if the sample has no mask;
+      is no image, and everywhere if the sample has no mask. Of more than 255 classes int32, and 65535;
     - ``matrix``: float32 (2, 3), affine, from the crop's pixels (x, y) to those of the canonical crop, the mirror
       included;
     - ``mirror``: bool ();
@@ -139,6 +136,10 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
     scale_factor, rotation_factor, rotation_prob, mirror_prob : float
         How strongly; see :func:`noisycorrect_seg.geometry.crops.draw_augmentation`. The defaults are the published
         ones.
+    normalisation : {"bgr", "rgb"} or Normalisation
+        How values become the network's input, and how many channels there are; the names are ImageNet's constants for
+        RGB images, the first for networks that take blue first, as A-CE2P. For others:
+        :class:`~noisycorrect_seg.Normalisation`.
     cache : bool
         Keep the decoded images and masks in memory: :class:`noisycorrect_seg.datasets.Cached`.
 
@@ -164,6 +165,7 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         rotation_factor: float = 30.0,
         rotation_prob: float = 0.6,
         mirror_prob: float = 0.5,
+        normalisation: str | Normalisation = "bgr",
         cache: bool = False,
     ) -> None:
         _check(source, size, scale_factor, rotation_factor, rotation_prob, mirror_prob)
@@ -176,7 +178,8 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
             "rotation_prob": rotation_prob,
             "mirror_prob": mirror_prob,
         }
-        self.given = GivenMasks(self.source)
+        self.normalisation = normalisation_named(normalisation)
+        self.given = GivenMasks(self.source, self.size)
 
     @property
     def classes(self) -> Classes:
@@ -192,6 +195,65 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         """Return the same samples without augmentation, from the same source."""
         same = copy.copy(self)
         same.augment = False
+        return same
+
+    def with_unlabeled(self, unlabeled: Any) -> ParsingDataset:
+        """Return the same samples followed by others without masks, under the same augmentation.
+
+        Parameters
+        ----------
+        unlabeled : path-like, ParsingSource, ParsingDataset, or sequence
+            See :func:`noisycorrect_seg.datasets.unlabeled_source`: a folder of images, image files, arrays, or a source
+            whose masks do not count.
+
+        Examples
+        --------
+        >>> from noisycorrect_seg.datasets import SyntheticPeople
+        >>> data = ParsingDataset(SyntheticPeople(2, size=(32, 32)), (32, 32))
+        >>> more = data.with_unlabeled([np.zeros((40, 30, 3), np.uint8)])
+        >>> len(more), more.given[2] is None
+        (3, True)
+        """
+        channels = getattr(self.source, "channels", "rgb")
+        return self._of(Joined([self.source, unlabeled_source(unlabeled, self.classes, channels=channels)]))
+
+    def mask_of(self, labels: SoftLabelStore, index: int) -> np.ndarray:
+        """Return a sample's mask as it is in the end, at its image's size, also of a sample without a given one.
+
+        Parameters
+        ----------
+        labels : SoftLabelStore
+            The labels of a run on these samples: ``result.labels``.
+        index : int
+            Position of the sample.
+
+        Returns
+        -------
+        ndarray, shape (H, W), uint8 or uint16
+            What its evidence says of a sample without a mask, which a store keeps in the canonical frame; all ignored
+            before there is evidence.
+
+        Raises
+        ------
+        InvalidInputError
+            If the labels are those of other samples.
+        """
+        if len(labels) != len(self):
+            fix = "of a run with unlabeled=, ask the data set that with_unlabeled returns"
+            raise InvalidInputError(f"labels of {len(self)} samples", got=str(len(labels)), fix=fix)
+        if self.source.mask(index) is not None:
+            corrected: np.ndarray = labels.labels(index)[0]
+            return corrected
+        shape, maps = self.source.image(index).shape[:2], labels.refined(index)[0]
+        if not maps.numel():
+            return np.full(shape, ignore_index(self.num_classes), mask_dtype(self.num_classes))
+        found = winners(evidence_on_mask(maps, shape, self.size)[None])[0].numpy()
+        return found.astype(mask_dtype(self.num_classes))
+
+    def _of(self, source: ParsingSource) -> ParsingDataset:
+        same = copy.copy(self)
+        same.source = source
+        same.given = GivenMasks(source, self.size)
         return same
 
     @property
@@ -215,6 +277,7 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
     def item(self, index: int, augmentation: Augmentation) -> dict[str, Tensor]:
         """Return the item of a sample under a given augmentation."""
         image, mask = self.source.image(index), self.source.mask(index)
+        image = self.normalisation.check(image, self.source.name(index))
         shape = image.shape[0], image.shape[1]
         if mask is not None and mask.shape != shape:
             raise InvalidInputError(
@@ -228,14 +291,19 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         if mirror:
             image, mask = image[:, ::-1], None if mask is None else mask[:, ::-1]
         crop = warp_image(image, matrix, self.size)
-        given = np.full(self.size, IGNORE_INDEX, np.uint8) if mask is None else warp_mask(mask, matrix, self.size)
+        nothing = ignore_index(self.num_classes)
+        if mask is None:
+            given = np.full(self.size, nothing, mask_dtype(self.num_classes))
+        else:
+            given = warp_mask(mask, matrix, self.size, border=nothing)
         if mirror and self.classes.flip_pairs:
             given = self.classes.swap(given)
         to_image = invert(crop_matrix(shape, self.size, scale=scale, angle=angle, mirror=mirror))
         canonical = crop_matrix(shape, self.size)
         return {
-            "image": normalise(crop),
-            "given": torch.from_numpy(given),
+            "image": self.normalisation.of_image(crop),
+            # torch has few operations on uint16.
+            "given": torch.from_numpy(given if given.dtype == np.uint8 else given.astype(np.int32)),
             "matrix": torch.from_numpy(compose(canonical, to_image).astype(np.float32)),
             "mirror": torch.tensor(mirror),
             "extent": torch.from_numpy(image_extent(canonical, shape).astype(np.float32)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,8 +13,9 @@ from PIL import Image
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.untrusted import check_regular, picture_formats
 from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
+from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX, array_pixels, array_shape, raster_pixels, raster_shape
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import IGNORE_INDEX, WIDE_IGNORE_INDEX, ignore_index
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"),
@@ -81,9 +83,64 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
     with opened(path) as image:
         if image.mode[:1] in ("I", "F"):
             raise InvalidInputError(
-                "an image of 8 bits a channel", got=f"{path} of mode {image.mode}", fix="convert it to 8 bits"
+                "an image of 8 bits a channel",
+                got=f"{path} of mode {image.mode}",
+                fix='convert it to 8 bits, or read all bits: channels="stored" of Folder, and a Normalisation',
             )
         return rgb_pixels(image, upright=upright)
+
+
+def read_channels(path: Path | str, channels: str, *, upright: bool = False) -> np.ndarray:
+    """Return an image file's pixels, (H, W, C), in the channels that are asked for.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file; with ``"stored"`` also ``.npy``, and TIFF of any number of channels or pages.
+    channels : {"rgb", "grey", "stored"}
+        ``"rgb"`` is :func:`read_image`; ``"grey"`` is one channel of uint8; ``"stored"`` is what the file holds, of its
+        own dtype.
+    upright : bool
+        See :func:`read_image`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be read so.
+    """
+    if channels == "rgb":
+        return read_image(path, upright=upright)
+    if channels == "stored":
+        found = array_pixels(path) if str(path).lower().endswith(ARRAY_SUFFIX) else _stored(path, upright=upright)
+        return found[:, :, None] if found.ndim == 2 else found
+    with opened(path) as image:
+        turn = TURNS.get(orientation_of(image)) if upright else None
+        grey = image.convert("RGB").convert("L") if image.mode[:1] not in ("I", "F", "L") else image
+        if grey.mode not in ("L", "LA"):
+            raise InvalidInputError(
+                "a grey image of 8 bits", got=f"{path} of mode {image.mode}", fix='pass channels="stored" to Folder'
+            )
+        pixels = grey.convert("L")
+        return np.array(pixels if turn is None else pixels.transpose(turn))[:, :, None]
+
+
+def _stored(path: Path | str, *, upright: bool) -> np.ndarray:
+    """Return all bits of all channels of a picture file, (H, W) or (H, W, C)."""
+    whole = raster_pixels(path)  # TIFF of a kind that Pillow cannot read, or would cut
+    if whole is not None:
+        return whole
+    with opened(path) as image:
+        turn = TURNS.get(orientation_of(image)) if upright else None
+        parts: Any = getattr(image, "tile", ())  # of a file that is not decoded yet
+        if image.mode == "RGB" and parts and "16" in str(parts[0][3]):
+            raise InvalidInputError(
+                "a colour PNG of 8 bits a channel, or a grey one",
+                got=f"16 bits in {path}",
+                fix="save it as TIFF (read by the package tifffile) or as .npy",
+            )
+        if image.mode in ("P", "1"):
+            image = image.convert("RGB" if image.mode == "P" else "L")
+        return np.array(image if turn is None else image.transpose(turn))
 
 
 def rgb_pixels(image: Image.Image, *, upright: bool) -> np.ndarray:
@@ -109,8 +166,8 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if orientation in TURNS else 1
 
 
-def read_mask(path: Path | str, *, indices: bool = False) -> np.ndarray:
-    """Return the values stored in a mask file, uint8 (H, W): indices, never colours.
+def read_mask(path: Path | str, *, indices: bool = False, wide: bool = False) -> np.ndarray:
+    """Return the values stored in a mask file, (H, W): indices, never colours.
 
     Palette and grey files are read alike: of a palette file the indices count and the colours do not. So are one-bit
     and 16-bit grey files, and grey ones stored as RGB.
@@ -121,24 +178,26 @@ def read_mask(path: Path | str, *, indices: bool = False) -> np.ndarray:
         The file.
     indices : bool
         The indices of a palette file are the classes, whatever its colours say.
+    wide : bool
+        Values may go up to 65535; what is returned is uint16 if one is above 255.
 
     Raises
     ------
     InvalidInputError
-        If the file is missing, damaged or cut off, is compressed with loss, holds colours or a value above 255, or a
-        palette whose colours say other class numbers than its indices.
+        If the file is missing, damaged or cut off, is compressed with loss, holds colours, a value above 255
+        (65535), or a palette whose colours say other class numbers than its indices.
     """
+    if str(path).lower().endswith(ARRAY_SUFFIX):
+        return _as_mask(array_pixels(path), path, wide=wide)
     with opened(path) as image:
-        lossy = str(image.info.get("compression", "")).lower() in LOSSY_TIFF
-        if image.format not in LOSSLESS or lossy:
-            raise InvalidInputError(
-                "a mask in a lossless format",
-                got=f"the {image.format}{' compressed with loss' if lossy else ''} {path}",
-                fix=f"{image.format} may change class numbers: export PNG",
-            )
+        _check_lossless(image, path)
         values = np.array(image)
         if image.mode == "P" and not indices:
             check_palette(values, image.getpalette("RGB") or [], str(path))
+    return _as_mask(values, path, wide=wide)
+
+
+def _as_mask(values: np.ndarray, path: Path | str, *, wide: bool) -> np.ndarray:
     if not values.size:
         raise InvalidInputError("a mask with pixels", got=f"none in {path}", fix="export it again")
     if values.ndim == 3:
@@ -147,16 +206,40 @@ def read_mask(path: Path | str, *, indices: bool = False) -> np.ndarray:
             raise InvalidInputError(
                 "a mask of class numbers (palette or grey)",
                 got=f"colours in {path}",
-                fix="export class numbers, or map each colour to its number first",
+                fix="export class numbers, or pass the table of colours: colours= of Folder",
             )
         values = colours[:, :, 0]
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > IGNORE_INDEX:
+    most = WIDE_IGNORE_INDEX if wide else IGNORE_INDEX
+    if values.dtype.kind not in "uib" or values.min() < 0 or values.max() > most:
         raise InvalidInputError(
-            f"mask values 0..{IGNORE_INDEX}",
+            f"mask values 0..{most}",
             got=f"{values.dtype} up to {values.max()} in {path}",
-            fix="store class numbers; 255 is ignored",
+            fix=f"store class numbers; {most} is ignored",
         )
-    return np.ascontiguousarray(values, np.uint8)
+    return np.ascontiguousarray(values, np.uint8 if values.max() <= IGNORE_INDEX else np.uint16)
+
+
+def read_colours(path: Path | str) -> np.ndarray:
+    """Return the colours of a mask file, RGB uint8 (H, W, 3), of a palette file those that it shows.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is missing, damaged, holds no colours of 8 bits, or is compressed with loss.
+    """
+    with opened(path) as image:
+        _check_lossless(image, path)
+        return rgb_pixels(image, upright=False)
+
+
+def _check_lossless(image: Image.Image, path: Path | str) -> None:
+    lossy = str(image.info.get("compression", "")).lower() in LOSSY_TIFF
+    if image.format not in LOSSLESS or lossy:
+        raise InvalidInputError(
+            "a mask in a lossless format",
+            got=f"the {image.format}{' compressed with loss' if lossy else ''} {path}",
+            fix=f"{image.format} may change class numbers: export PNG",
+        )
 
 
 def palette_of(path: Path | str) -> dict[int, Colour]:
@@ -165,10 +248,22 @@ def palette_of(path: Path | str) -> dict[int, Colour]:
         return used_colours(np.array(image), image.getpalette("RGB") or []) if image.mode == "P" else {}
 
 
-def image_shape(path: Path | str) -> tuple[Size, int]:
-    """Return height and width of an image as it is stored, and its EXIF orientation (1: upright); reads no pixels."""
-    with opened(path) as image:
-        return (image.height, image.width), orientation_of(image)
+def image_shape(path: Path | str, *, stored: bool = False) -> tuple[Size, int]:
+    """Return height and width of an image as it is stored, and its EXIF orientation (1: upright); reads no pixels.
+
+    `stored`: the file may be TIFF of any kind.
+    """
+    if str(path).lower().endswith(ARRAY_SUFFIX):
+        height, width, *_ = array_shape(path)
+        return (height, width), 1
+    try:
+        with opened(path) as image:
+            return (image.height, image.width), orientation_of(image)
+    except InvalidInputError:
+        shape = raster_shape(path) if stored else None  # of a kind that Pillow does not know
+        if shape is None:
+            raise
+        return shape, 1
 
 
 def check_classes(mask: np.ndarray, num_classes: int, path: Path | str) -> np.ndarray:
@@ -182,11 +277,15 @@ def check_classes(mask: np.ndarray, num_classes: int, path: Path | str) -> np.nd
     noisycorrect.support.errors.InvalidInputError: expected mask values 0..6 or 255; got 7 in 7.png; to fix: correct the
     mask or the list of classes
     """
-    # 255 becomes 0, so that one maximum tells.
-    if num_classes < IGNORE_INDEX and int((mask + np.uint8(1)).max()) > num_classes:
-        wrong = mask[(mask >= num_classes) & (mask != IGNORE_INDEX)].max()
+    nothing = ignore_index(num_classes)
+    # Of uint8 an ignored pixel becomes 0, so that one maximum tells.
+    if mask.dtype == np.uint8 and nothing == IGNORE_INDEX and int((mask + np.uint8(1)).max()) <= num_classes:
+        return mask
+    odd = mask[(mask >= num_classes) & (mask != nothing)]
+    if odd.size:
+        wrong = odd.max()
         raise InvalidInputError(
-            f"mask values 0..{num_classes - 1} or {IGNORE_INDEX}",
+            f"mask values 0..{num_classes - 1} or {nothing}",
             got=f"{wrong} in {path}",
             fix="correct the mask or the list of classes",
         )

@@ -131,6 +131,60 @@ def listed(folder: Path, suffixes: Sequence[str], *, links: bool = False) -> Lis
     return Listing(dict(sorted(found.items())), +others, hidden)
 
 
+@dataclass(frozen=True)
+class Ends:
+    """What the stems of images and of masks end with, beside what they share.
+
+    Examples
+    --------
+    >>> Ends.of("", "*_mask.png")
+    Ends(image='', mask='_mask')
+    """
+
+    image: str
+    mask: str
+
+    @classmethod
+    def of(cls, image: str, mask: str) -> Ends:
+        """Return checked ends; ``"*_mask.png"`` is ``"_mask"``."""
+        found = []
+        for name, end in (("image_suffix", image), ("mask_suffix", mask)):
+            if not isinstance(end, str) or "/" in end or "*" in end[1:]:
+                fix = 'pass mask_suffix="_mask" for a.jpg and a_mask.png'
+                raise InvalidInputError(f"{name}, the end of names of files", got=repr(end), fix=fix)
+            stem, suffix = os.path.splitext(end.removeprefix("*"))  # noqa: PTH122
+            found.append(stem if suffix.lower() in IMAGE_SUFFIXES else stem + suffix)
+        return cls(*found)
+
+    def parted(self, images: Listing, masks: Listing, *, one_folder: bool) -> tuple[Listing, Listing]:
+        """Return what is an image and what is a mask, by the stem that they share.
+
+        Raises
+        ------
+        InvalidInputError
+            If one folder holds both, and nothing tells them apart.
+        """
+        if not (self.image or self.mask):
+            if one_folder:
+                fix = 'pass mask_suffix=, such as "_mask" for a.jpg and a_mask.png'
+                raise InvalidInputError("a folder of images and one of masks", got="one folder", fix=fix)
+            return images, masks
+        pictures, drawn = images.files, masks.files
+        if one_folder and self.mask:
+            pictures = {key: path for key, path in pictures.items() if not key.endswith(self.mask)}
+        elif one_folder:
+            drawn = {key: path for key, path in drawn.items() if not key.endswith(self.image)}
+        none: Counter[str] = Counter()
+        return (
+            Listing(_ending(pictures, self.image), none if one_folder else images.others, images.hidden),
+            Listing(_ending(drawn, self.mask), none if one_folder else masks.others, masks.hidden),
+        )
+
+
+def _ending(files: Mapping[str, Path], end: str) -> dict[str, Path]:
+    return {key.removesuffix(end): path for key, path in files.items() if key.endswith(end)}
+
+
 def _check_inside(path: str, home: str, links: bool) -> None:
     target = os.path.realpath(path)
     if not links and os.path.commonpath([target, home]) != home:

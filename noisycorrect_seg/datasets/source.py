@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets.images import check_classes, image_shape, read_image, read_mask
+from noisycorrect_seg.datasets.images import check_classes, image_shape, read_channels, read_mask
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.masks import IGNORE_INDEX, mask_dtype
 
 ORIENTATIONS = ("auto", "stored", "upright")
+CHANNELS = ("rgb", "grey", "stored")
+MASK_SIZES = ("image", "scaled")
 
 
 @runtime_checkable
@@ -30,11 +33,14 @@ class ParsingSource(Protocol):
         ...
 
     def image(self, index: int, /) -> np.ndarray:
-        """Return an image, RGB uint8 (H, W, 3); the caller's own copy."""
+        """Return an image, RGB uint8 (H, W, 3), or (H, W, C) of any number of channels; the caller's own copy."""
         ...
 
     def mask(self, index: int, /) -> np.ndarray | None:
-        """Return its given mask, uint8 (H, W), 0..K-1 or 255 to ignore; None where there is none. The caller's own."""
+        """Return its given mask, uint8 (H, W), 0..K-1 or 255 to ignore; None where there is none. The caller's own.
+
+        Of more than 255 classes it is uint16, and 65535 is ignored.
+        """
         ...
 
     def name(self, index: int, /) -> str:
@@ -62,11 +68,17 @@ class FileSource:
         What to do with an image whose EXIF tag says it is stored on its side. ``"stored"``: take the pixels as they
         are stored. ``"upright"``: turn them. ``"auto"``: whichever has the mask's size, upright where there is no mask;
         where both have it, an error.
+    channels : {"rgb", "grey", "stored"}
+        What images are read as: RGB of uint8, one channel of uint8, or all that the files hold, (H, W, C) of their own
+        dtype. See :func:`noisycorrect_seg.datasets.images.read_channels`.
+    mask_size : {"image", "scaled"}
+        Masks have their images' size, or one of the same shape, such as half of it: then they are brought to the
+        images' size, each pixel from the nearest.
 
     Raises
     ------
     InvalidInputError
-        If there is no sample, or the orientation is unknown.
+        If there is no sample, or an option is unknown.
     """
 
     def __init__(
@@ -77,14 +89,22 @@ class FileSource:
         masks: Sequence[Path | None],
         *,
         orientation: str = "auto",
+        channels: str = "rgb",
+        mask_size: str = "image",
     ) -> None:
         if orientation not in ORIENTATIONS:
             raise unknown_name("orientation", orientation, ORIENTATIONS)
+        if channels not in CHANNELS:
+            raise unknown_name("way to read channels", channels, CHANNELS)
+        if mask_size not in MASK_SIZES:
+            raise unknown_name("size of masks", mask_size, MASK_SIZES)
         if not names:
             raise InvalidInputError("at least one sample", got="none", fix="check the folder and the split")
         assert len(names) == len(images) == len(masks)
         self.classes = classes
         self.orientation = orientation
+        self.channels = channels
+        self.mask_size = mask_size
         self._names = list(names)
         self._images = [str(path) for path in images]
         self._masks = [None if path is None else str(path) for path in masks]
@@ -102,27 +122,45 @@ class FileSource:
         return f"{self._names[index]}{Path(self._images[index]).suffix}"
 
     def image(self, index: int) -> np.ndarray:
-        """Return the image, RGB uint8 (H, W, 3)."""
-        return read_image(self._images[index], upright=self._placed(index)[1])
+        """Return the image, RGB uint8 (H, W, 3), or as :attr:`channels` says."""
+        return read_channels(self._images[index], self.channels, upright=self._placed(index)[1])
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Return the given mask, uint8 (H, W), or None."""
+        """Return the given mask, uint8 or uint16 (H, W), or None."""
         path = self._masks[index]
         if path is None:
             return None
-        mask = check_classes(self._decode(path), len(self.classes), path)
-        shape = self._placed(index)[0]
-        if mask.shape != shape:
-            raise InvalidInputError(
-                f"a mask of its image's {shape[0]} x {shape[1]} pixels (height x width)",
-                got=f"{mask.shape[0]} x {mask.shape[1]} in {path}",
-                fix=f"the image is {self._images[index]}: export the mask at its size",
-            )
-        return mask
+        mask = check_classes(self._decode(path), len(self.classes), path).astype(self._dtype, copy=False)
+        shape, drawn = self._placed(index)[0], (mask.shape[0], mask.shape[1])
+        if drawn == shape:
+            return mask
+        if self._fits(drawn, shape):
+            rows, columns = (_nearest(few, many) for few, many in zip(drawn, shape, strict=True))
+            scaled: np.ndarray = mask[np.ix_(rows, columns)]
+            return scaled
+        alike = same_aspect(drawn, shape)
+        raise InvalidInputError(
+            f"a mask of its image's {shape[0]} x {shape[1]} pixels (height x width)",
+            got=f"{drawn[0]} x {drawn[1]} in {path}",
+            fix=f"the image is {self._images[index]}: export the mask at its size"
+            + (', or pass mask_size="scaled" if it shows the same at another size' if alike else ""),
+        )
+
+    def image_size(self, index: int) -> Size:
+        """Return height and width of the image, from its header."""
+        return self._placed(index)[0]
 
     def _decode(self, path: str) -> np.ndarray:
-        """Return the class numbers of a mask file, uint8 (H, W)."""
-        return read_mask(path)
+        """Return the class numbers of a mask file, uint8 or uint16 (H, W)."""
+        return read_mask(path, wide=len(self.classes) > IGNORE_INDEX)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return mask_dtype(len(self.classes))
+
+    def _fits(self, drawn: Size, shape: Size) -> bool:
+        """Return whether a mask of a size can be that of an image."""
+        return drawn == shape or (self.mask_size == "scaled" and same_aspect(drawn, shape))
 
     def _mask_shape(self, path: str) -> Size:
         return image_shape(path)[0]
@@ -134,7 +172,7 @@ class FileSource:
         return self._places[index]
 
     def _place(self, index: int) -> tuple[Size, bool]:
-        shape, orientation = image_shape(self._images[index])
+        shape, orientation = image_shape(self._images[index], stored=self.channels == "stored")
         if orientation == 1 or self.orientation == "stored":
             return shape, False
         turned = shape[::-1] if orientation >= 5 else shape
@@ -142,13 +180,29 @@ class FileSource:
         if self.orientation == "upright" or mask is None:
             return turned, True
         drawn = self._mask_shape(mask)
-        if turned == shape == drawn:
+        if turned == shape and self._fits(drawn, shape):
             raise InvalidInputError(
                 "an upright image",
                 got=f"EXIF orientation {orientation} in {self._images[index]}, and a mask that fits it either way",
                 fix="turn the pixels and drop the tag; or say orientation='stored' or 'upright', as the masks are",
             )
-        return (turned, True) if drawn == turned else (shape, False)
+        return (turned, True) if self._fits(drawn, turned) else (shape, False)
+
+
+def same_aspect(drawn: Size, shape: Size) -> bool:
+    """Return whether a mask shows the whole of an image at another size: one zoom, to the nearest pixel.
+
+    Examples
+    --------
+    >>> same_aspect((240, 320), (480, 640)), same_aspect((240, 320), (480, 600))
+    (True, False)
+    """
+    return abs(shape[0] * drawn[1] / shape[1] - drawn[0]) < 1 or abs(shape[1] * drawn[0] / shape[0] - drawn[1]) < 1
+
+
+def _nearest(few: int, many: int) -> np.ndarray:
+    """Return the pixel of `few` along an axis under the centre of each of `many`, int64 (many,)."""
+    return ((2 * np.arange(many) + 1) * few) // (2 * many)
 
 
 def image_file(source: ParsingSource, index: int) -> str | None:

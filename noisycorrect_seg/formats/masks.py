@@ -12,7 +12,6 @@ from noisycorrect.export.label_studio import image_address
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.kind import MaskLabels
-from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.sessions import final_masks
 
 
@@ -26,8 +25,8 @@ class RunMask:
         Position in the run.
     stem : str
         Name in names of files, with ``/`` between folders.
-    mask : ndarray, shape (H, W), uint8
-        In the end: 0..K-1, 255 where nothing is known.
+    mask : ndarray, shape (H, W), uint8, or uint16 of more than 255 classes
+        In the end: 0..K-1, the dtype's largest number where nothing is known.
     given, corrected : ndarray of the same kind, or None
         What the annotator drew, and what the run made of it.
     decided : bool
@@ -89,7 +88,7 @@ def regions(mask: np.ndarray, num_classes: int, *, background: bool) -> Iterator
     >>> [(number, int(pixels.sum())) for number, pixels in regions(np.array([[0, 2, 2, 255]]), 3, background=False)]
     [(2, 2)]
     """
-    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:num_classes])
+    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=num_classes)[:num_classes])
     for number in present.tolist():
         if number or background:
             yield number, mask == number
@@ -105,6 +104,3 @@ def image_name(labels: RunLabels, found: RunMask, options: ExportOptions) -> str
 def image_path(labels: RunLabels, found: RunMask, options: ExportOptions) -> str:
     """Return where a label tool finds a mask's image."""
     return image_address(image_name(labels, found, options), options)
-
-
-assert IGNORE_INDEX == 255  # regions() counts values below the number of classes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from noisycorrect.export import FORMATS, ExportOptions, Format, RunLabels
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import palette_of_names
@@ -13,6 +15,8 @@ from noisycorrect_seg.kind import MaskLabels
 
 def write_pngs(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
     """Write ``STEM.png`` a mask, of its size; 255 where nothing is known; and ``classes.txt`` where there are names.
+
+    Of more than 255 classes the files are grey, of 16 bits, and 65535 is where nothing is known.
 
     The folder can be read again as the masks of :class:`~noisycorrect_seg.datasets.Folder`.
 
@@ -31,7 +35,8 @@ def write_pngs(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
         path = folder / f"{found.stem}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(found.mask)
-        picture.putpalette(palette)
+        if found.mask.dtype == np.uint8:
+            picture.putpalette(palette)
         picture.save(path, format="PNG")
         written += 1
     if labels.named:

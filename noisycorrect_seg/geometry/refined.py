@@ -12,7 +12,7 @@ from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.labels.trust import Trust
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.frame import Size, letterbox
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignored_by, mask_dtype
 
 VALUES_AT_ONCE = 2**21  # 8 MB of float32: stays in the cache, whatever the size of the mask
 
@@ -32,8 +32,8 @@ def refined_mask(
 
     Parameters
     ----------
-    given : ndarray, shape (H, W), uint8
-        Given mask, 255 = ignored; shape (0, 0) for a sample without one.
+    given : ndarray, shape (H, W), uint8 or uint16
+        Given mask, the dtype's largest number = ignored; shape (0, 0) for a sample without one.
     evidence : Tensor, shape (K, h, w), or None
         Mean prediction; brought onto the mask by :func:`evidence_on_mask`. None before the first generation.
     trust : Trust
@@ -78,8 +78,8 @@ def refined_labels(
 
     Returns
     -------
-    ndarray, shape (H, W), uint8
-        255 at ignored pixels. Of a sample without a mask: the evidence's own size.
+    ndarray, shape (H, W), uint8 or uint16
+        Ignored pixels stay so. Of a sample without a mask: the evidence's own size.
 
     Examples
     --------
@@ -90,14 +90,15 @@ def refined_labels(
     if evidence is None:
         return given.copy()
     if not given.size:
-        return evidence.argmax(0).to(torch.uint8).numpy()
+        return evidence.argmax(0).numpy().astype(mask_dtype(len(evidence)))
     labels = np.empty_like(given)
     step = max(1, VALUES_AT_ONCE // (len(evidence) * given.shape[1]))
     composer = _Composer(given, evidence, trust, frame)
     for start in range(0, len(given), step):
         rows = slice(start, min(start + step, len(given)))
         labels[rows] = composer.rows(rows).max(1).indices[0].numpy()  # several times faster than argmax
-    labels[given == IGNORE_INDEX] = IGNORE_INDEX
+    nothing = ignored_by(given)
+    labels[given == nothing] = nothing
     return labels
 
 
@@ -181,7 +182,7 @@ def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | N
 
     Parameters
     ----------
-    given : ndarray, shape (H, W), uint8
+    given : ndarray, shape (H, W), uint8 or uint16
         Given mask; shape (0, 0) for a sample without one.
     shape : (int, int)
         Height and width of the evidence.
@@ -190,8 +191,8 @@ def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | N
 
     Returns
     -------
-    ndarray, shape (h, w), uint8
-        255 where the mask ignores, and outside of it.
+    ndarray, shape (h, w), of the mask's dtype
+        Its largest number where the mask ignores, and outside of it.
 
     Examples
     --------
@@ -199,7 +200,7 @@ def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | N
     [[255, 255, 255], [1, 2, 0], [255, 255, 255]]
     """
     if not given.size:
-        return np.full(shape, IGNORE_INDEX, np.uint8)
+        return np.full(shape, ignored_by(given), given.dtype)
     # One zoom and one shift an axis: rows and columns are looked up apart.
     sides = given.shape[:2]
     matrix = np.eye(2, 3) if frame is None else letterbox((sides[0], sides[1]), frame)
@@ -212,4 +213,4 @@ def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | N
         picks.append(np.where((nearest >= 0) & (nearest < side), nearest, -1))
     rows, columns = picks
     found: np.ndarray = given[np.ix_(rows.clip(0), columns.clip(0))]
-    return np.where((rows[:, None] < 0) | (columns[None, :] < 0), np.uint8(IGNORE_INDEX), found)
+    return np.where((rows[:, None] < 0) | (columns[None, :] < 0), given.dtype.type(ignored_by(given)), found)

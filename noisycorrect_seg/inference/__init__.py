@@ -3,6 +3,7 @@
 from noisycorrect_seg.inference.evaluate import evaluate_source
 from noisycorrect_seg.inference.folder import FolderReport, parse_files, parse_folder
 from noisycorrect_seg.inference.parse import Parsing, Recipe, parse_image, parse_images
+from noisycorrect_seg.inference.tiles import parse_scene
 
 __all__ = [
     "FolderReport",
@@ -13,4 +14,5 @@ __all__ = [
     "parse_folder",
     "parse_image",
     "parse_images",
+    "parse_scene",
 ]

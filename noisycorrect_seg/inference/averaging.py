@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.maps import resized
-from noisycorrect_seg.outputs import ParsingOutput
+from noisycorrect_seg.outputs import logits_of, two_channels
 
 
 def averaged_logits(
@@ -29,9 +29,9 @@ def averaged_logits(
     Parameters
     ----------
     model : nn.Module
-        Returns a :class:`~noisycorrect_seg.outputs.ParsingOutput` (its final branch counts), logits (N, K, h, w), or a
-        dict with them as ``out`` or ``logits``; run in the mode that it is in.
-    crops : Tensor, shape (N, 3, H, W)
+        Returns logits (N, K, h, w) in one of the styles of :func:`~noisycorrect_seg.outputs.as_output`; run in the mode
+        that it is in.
+    crops : Tensor, shape (N, C, H, W)
         Network input.
     classes : Classes
         K names, and the pairs that a mirror exchanges.
@@ -88,10 +88,12 @@ def final_logits(output: Any, count: int, num_classes: int) -> Tensor:
 
     Examples
     --------
+    >>> from noisycorrect_seg.outputs import ParsingOutput
     >>> final_logits(ParsingOutput(torch.zeros(1, 2, 3, 3), torch.ones(1, 2, 3, 3)), 1, 2).mean()
     tensor(1.)
     """
     logits = logits_of(output)
+    logits = two_channels(logits, num_classes) if isinstance(logits, Tensor) else logits
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else None
     if shape is None or len(shape) != 4 or shape[:2] != (count, num_classes):
         raise InvalidInputError(
@@ -105,21 +107,6 @@ def final_logits(output: Any, count: int, num_classes: int) -> Tensor:
             "finite logits", got="NaN or infinity", fix='look at the checkpoint, or use precision="float32"'
         )
     return wide
-
-
-def logits_of(output: Any) -> Any:
-    """Return what counts in a model's output: the final branch, ``out`` or ``logits`` of a dict, else all of it.
-
-    Examples
-    --------
-    >>> logits_of({"out": 1, "aux": 2}), logits_of(3)
-    (1, 3)
-    """
-    if isinstance(output, ParsingOutput):
-        return output.final
-    if isinstance(output, Mapping):
-        return next((output[key] for key in ("out", "logits") if key in output), output)
-    return output
 
 
 def checked_scales(scales: Sequence[float]) -> tuple[float, ...]:

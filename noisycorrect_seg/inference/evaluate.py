@@ -19,6 +19,8 @@ from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
+from noisycorrect_seg.inputs import Normalisation, normalisation_named
+from noisycorrect_seg.masks import ignore_index
 from noisycorrect_seg.scores import SegmentationMetrics
 
 
@@ -35,6 +37,7 @@ def evaluate_source(
     size: Size = (473, 473),
     convention: str = "evaluator",
     official_centres: bool = False,
+    normalisation: str | Normalisation = "bgr",
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     boundary_width: float | None = None,
@@ -90,9 +93,12 @@ def evaluate_source(
     >>> scores["images"], scores["mean_iou"]
     (2, 1.0)
     """
-    recipe = Recipe(source.classes, size, scales, flip, convention, official_centres)
+    recipe = Recipe(
+        source.classes, size, scales, flip, convention, official_centres, normalisation_named(normalisation)
+    )
     step = whole_number("batch_size", batch_size, least=1)
-    metrics = SegmentationMetrics(len(source.classes), boundary_width=boundary_width)
+    number = len(source.classes)
+    metrics = SegmentationMetrics(number, ignore_index(number), boundary_width=boundary_width)
     mine = list(distributed.shard(len(source)))
     batches = [mine[start : start + step] for start in range(0, len(mine), step)]
     count = 0
@@ -105,14 +111,12 @@ def evaluate_source(
             samples_progress(enabled=progress and distributed.is_main()) as bar,
         ):
             task = bar.add_task("evaluating", total=len(mine))
-            for batch, loaded in zip(
-                batches, ahead(lambda rows: _load(source, rows, recipe.size), batches), strict=True
-            ):
+            for batch, loaded in zip(batches, ahead(lambda rows: _load(source, rows, recipe), batches), strict=True):
                 shapes = [(mask.shape[0], mask.shape[1]) for mask in loaded.masks]
                 if shapes:
                     parsed = parse_crops(model, loaded.crops, shapes, recipe, device=place, precision=precision)
                     for parsing, mask in zip(parsed, loaded.masks, strict=True):
-                        metrics.update(parsing.labels, mask)
+                        metrics.update(_wide(parsing.labels), _wide(mask))
                 count += len(shapes)
                 bar.advance(task, len(batch))
 
@@ -122,7 +126,12 @@ def evaluate_source(
     return {"images": int(images), **metrics.compute()}
 
 
-def _load(source: ParsingSource, rows: Sequence[int], size: Size) -> _Loaded:
+def _wide(mask: np.ndarray) -> np.ndarray:
+    """Return a mask of a dtype that torch computes with."""
+    return mask if mask.dtype == np.uint8 else mask.astype(np.int32)
+
+
+def _load(source: ParsingSource, rows: Sequence[int], recipe: Recipe) -> _Loaded:
     images, masks = [], []
     for row in rows:
         mask = source.mask(row)
@@ -137,4 +146,4 @@ def _load(source: ParsingSource, rows: Sequence[int], size: Size) -> _Loaded:
             )
         images.append(image)
         masks.append(mask)
-    return _Loaded(canonical_crops(images, size)[0], masks)
+    return _Loaded(canonical_crops(images, recipe.size, recipe.normalisation)[0], masks)

@@ -26,6 +26,7 @@ from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.inference.visualise import save_picture
+from noisycorrect_seg.inputs import BGR, RGB, Normalisation, normalisation_named
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
 
@@ -68,6 +69,7 @@ def parse_folder(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
+    normalisation: str | Normalisation = "bgr",
     device: str | torch.device = "auto",
     precision: str = "float32",
     batch_size: int = 8,
@@ -122,7 +124,9 @@ def parse_folder(
         model,
         [folder],
         out,
-        Recipe(classes_named(classes), size, scales, flip, convention),
+        Recipe(
+            classes_named(classes), size, scales, flip, convention, normalisation=normalisation_named(normalisation)
+        ),
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -151,7 +155,7 @@ def parse_files(
 ) -> FolderReport:
     """Parse photos and the images of folders into one folder; see :func:`parse_folder`, which warns of failed ones."""
     step = whole_number("batch_size", batch_size, least=1)
-    images, others = image_files(paths)
+    images, others = image_files(paths, () if recipe.normalisation in (BGR, RGB) else (".npy",))
     target = _made(Path(out), images)
     report = FolderReport(skipped=others)
     if others:
@@ -160,7 +164,7 @@ def parse_files(
     batches = [images[start : start + step] for start in range(0, len(images), step)]
     with on_device(model, device) as place, evaluating(model), samples_progress(enabled=progress) as bar:
         task = bar.add_task("parsing", total=len(images))
-        for batch, read in zip(batches, ahead(lambda batch: _read(batch, recipe.size), batches), strict=True):
+        for batch, read in zip(batches, ahead(lambda batch: _read(batch, recipe), batches), strict=True):
             report.failed |= read.failed
             if read.paths:
                 shapes = [(image.shape[0], image.shape[1]) for image in read.images]
@@ -227,15 +231,15 @@ class _Read(NamedTuple):
     failed: dict[Path, str]
 
 
-def _read(batch: Sequence[Path], size: Size) -> _Read:
+def _read(batch: Sequence[Path], recipe: Recipe) -> _Read:
     paths, images, failed = [], [], {}
     for path in batch:
         try:
-            images.append(any_image(path))
+            images.append(any_image(path, recipe.normalisation))
             paths.append(path)
         except NoisyCorrectError as error:
             failed[path] = str(error)
-    return _Read(paths, images, canonical_crops(images, size)[0], failed)
+    return _Read(paths, images, canonical_crops(images, recipe.size, recipe.normalisation)[0], failed)
 
 
 def _write(stem: Path, parsing: Parsing, image: np.ndarray | None) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from noisycorrect_seg.geometry.frame import Size, letterbox
-from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
+from noisycorrect_seg.inputs import BGR
+from noisycorrect_seg.masks import mask_dtype
 
 # Strips that stay in a core's cache are twice as fast; a GPU wants few large ones.
 CPU_STRIP_VALUES, GPU_STRIP_VALUES = 2**17, 2**25
@@ -32,9 +33,7 @@ def normalised(crops: Tensor) -> Tensor:
     >>> normalised(torch.tensor([[[[255, 0, 0]]]], dtype=torch.uint8)).flatten()  # red is the last channel
     tensor([-1.8044, -2.0357,  2.2489])
     """
-    mean = torch.tensor(MEAN_BGR, device=crops.device)[:, None, None]
-    std = torch.tensor(STD_BGR, device=crops.device)[:, None, None]
-    return crops.permute(0, 3, 1, 2).flip(1).float().div_(255).sub_(mean).div_(std)
+    return BGR(crops)
 
 
 def way_back(shape: Size, size: Size, *, official_centres: bool = False) -> np.ndarray:
@@ -68,7 +67,7 @@ def labels_on_image(logits: Tensor, matrix: np.ndarray, shape: Size) -> np.ndarr
     Parameters
     ----------
     logits : Tensor, shape (K, H, W), float32
-        In the network's frame; at most 256 classes.
+        In the network's frame.
     matrix : ndarray, shape (2, 3)
         From the image's pixels to the frame's; a zoom and a shift, as of :func:`way_back`.
     shape : (int, int)
@@ -76,7 +75,7 @@ def labels_on_image(logits: Tensor, matrix: np.ndarray, shape: Size) -> np.ndarr
 
     Returns
     -------
-    ndarray, shape `shape`, uint8
+    ndarray, shape `shape`, uint8, or uint16 of more than 255 classes
         Bilinear; 0 outside the frame, for each logit. OpenCV's warp, which the published extractor uses, cuts positions
         to 1/32 pixel of the frame; this one does not.
 
@@ -86,7 +85,9 @@ def labels_on_image(logits: Tensor, matrix: np.ndarray, shape: Size) -> np.ndarr
     >>> labels_on_image(logits, np.array([[0.25, 0, 0], [0, 1, 0]]), (1, 5)).tolist()
     [[0, 0, 0, 1, 1]]
     """
-    return _strips(logits, matrix, shape, lambda part: part.max(0).indices.to(torch.uint8), torch.uint8)
+    dtype = mask_dtype(len(logits))
+    narrow = torch.uint8 if dtype == np.uint8 else torch.int32
+    return _strips(logits, matrix, shape, lambda part: part.max(0).indices.to(narrow), narrow).astype(dtype, copy=False)
 
 
 def probs_on_image(logits: Tensor, matrix: np.ndarray, shape: Size) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, read_image, rgb_pixels
+from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, read_channels, read_image, rgb_pixels
+from noisycorrect_seg.inputs import BGR, RGB, Normalisation
 
 
-def any_image(image: Any) -> np.ndarray:
+def any_image(image: Any, normalisation: Normalisation = BGR) -> np.ndarray:
     """Return an image as an array.
 
     Parameters
@@ -22,11 +23,14 @@ def any_image(image: Any) -> np.ndarray:
     image : path-like, PIL.Image.Image, or ndarray
         A file or PIL image is turned upright as its EXIF orientation says and converted to RGB; transparency is
         dropped. An array is RGB (H, W, 3) or grey (H, W), uint8.
+    normalisation : Normalisation
+        Of one for other images than RGB of 8 bits, a file's values are taken as they are stored, and an array may be
+        (H, W, C) of its channels, of any dtype.
 
     Returns
     -------
     ndarray, shape (H, W, 3), uint8
-        RGB. An RGB array comes back as it is, not copied.
+        RGB. An RGB array comes back as it is, not copied. Else (H, W, C), uint8 or float32.
 
     Raises
     ------
@@ -38,6 +42,8 @@ def any_image(image: Any) -> np.ndarray:
     >>> any_image(np.zeros((2, 3), np.uint8)).shape
     (2, 3, 3)
     """
+    if normalisation not in (BGR, RGB):
+        return _channels(image, normalisation)
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image), upright=True)
     if isinstance(image, Image.Image):
@@ -57,7 +63,42 @@ def any_image(image: Any) -> np.ndarray:
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
 
-def image_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[Path]]:
+def _channels(image: Any, normalisation: Normalisation) -> np.ndarray:
+    """Return an image of any number of channels, (H, W, C), as its normalisation takes it."""
+    name = "the image"
+    if isinstance(image, (str, os.PathLike)):
+        name = os.fspath(image)
+        image = read_channels(name, "stored", upright=True)
+    elif isinstance(image, Image.Image):
+        image = np.asarray(image)
+    if not isinstance(image, np.ndarray):
+        fix = "pass a tensor as tensor.numpy(), shape (H, W, C)"
+        raise InvalidInputError("a path, a PIL image or an array", got=type(image).__name__, fix=fix)
+    return normalisation.check(image, name)
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Return an image of any channels as a picture to look at, RGB uint8 (H, W, 3).
+
+    Of 1 or 2 channels the first, grey; of more the first three. Others than uint8 are stretched so that the 2nd and
+    the 98th percentile become black and white.
+
+    Examples
+    --------
+    >>> as_picture(np.array([[[0.0], [1.0], [2.0]]]))[0, :, 0].tolist()
+    [0, 128, 255]
+    """
+    shown = image if image.ndim == 3 else image[:, :, None]
+    shown = shown[:, :, :3] if shown.shape[2] >= 3 else np.repeat(shown[:, :, :1], 3, axis=2)
+    if shown.dtype == np.uint8:
+        return shown
+    low, high = (float(each) for each in np.percentile(shown, (2, 98)))
+    stretched = (shown.astype(np.float64) - low) / max(high - low, 1e-12) * 255
+    picture: np.ndarray = np.floor(stretched.clip(0, 255) + 0.5).astype(np.uint8)
+    return picture
+
+
+def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = ()) -> tuple[list[Path], list[Path]]:
     """Return the image files among paths and in folders, and what else lies in those folders.
 
     Parameters
@@ -65,6 +106,8 @@ def image_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], li
     paths : iterable of path-like
         A file is taken whatever its name, and only once. Of a folder, the files with an image's suffix are taken, by
         name; hidden files and folders inside it are not.
+    more : sequence of str
+        Further suffixes of images.
 
     Returns
     -------
@@ -90,7 +133,7 @@ def image_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], li
         if path.is_dir():
             files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
             for each in files:
-                (images if each.suffix.lower() in IMAGE_SUFFIXES else others).append(each)
+                (images if each.suffix.lower() in (*IMAGE_SUFFIXES, *more) else others).append(each)
         elif path.exists():
             images.append(path)
         else:

@@ -20,10 +20,12 @@ from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.maps import checked_size, winners
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales
-from noisycorrect_seg.inference.frames import labels_on_image, normalised, probs_on_image, way_back
-from noisycorrect_seg.inference.images import any_image
+from noisycorrect_seg.inference.frames import labels_on_image, probs_on_image, way_back
+from noisycorrect_seg.inference.images import any_image, as_picture
 from noisycorrect_seg.inference.running import forward_context, on_device
 from noisycorrect_seg.inference.visualise import overlay, save_mask
+from noisycorrect_seg.inputs import BGR, Normalisation, normalisation_named
+from noisycorrect_seg.masks import mask_dtype
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -37,7 +39,7 @@ class Parsing:
 
     Attributes
     ----------
-    labels : ndarray, shape (H, W), uint8
+    labels : ndarray, shape (H, W), uint8, or uint16 of more than 255 classes
         The class of each pixel, 0..K-1.
     probs : ndarray, shape (K, H, W), float32, or None
         Class probabilities; `labels` are their largest.
@@ -65,13 +67,16 @@ class Parsing:
         Parameters
         ----------
         image : path-like, PIL.Image.Image, or ndarray
-            The image that was parsed.
+            The image that was parsed; of other channels than RGB, see
+            :func:`noisycorrect_seg.inference.images.as_picture`.
         alpha : float
             Weight of the colours, in [0, 1].
         """
         from PIL import Image
 
-        return Image.fromarray(overlay(any_image(image), self.labels, self.classes, alpha))
+        odd = isinstance(image, np.ndarray) and (image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)))
+        pixels = as_picture(image) if odd else any_image(image)
+        return Image.fromarray(overlay(pixels, self.labels, self.classes, alpha))
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Recipe:
     flip: bool = False
     convention: str = "extractor"
     official_centres: bool = False
+    normalisation: Normalisation = BGR
 
     def __post_init__(self) -> None:
         if self.convention not in CONVENTIONS:
@@ -120,6 +126,7 @@ def parse_image(
     flip: bool = False,
     convention: str = "extractor",
     official_centres: bool = False,
+    normalisation: str | Normalisation = "bgr",
     device: str | torch.device = "auto",
     precision: str = "float32",
     probs: bool = False,
@@ -138,9 +145,9 @@ def parse_image(
     Parameters
     ----------
     model : nn.Module
-        Takes normalised BGR (N, 3, H, W) and returns a :class:`~noisycorrect_seg.outputs.ParsingOutput`, logits
-        (N, K, h, w), or a dict with them as ``out`` or ``logits``. Run in evaluation mode without gradients; its modes
-        and its device come back.
+        Takes normalised images (N, C, H, W), BGR unless `normalisation` says otherwise, and returns logits
+        (N, K, h, w) in one of the styles of :func:`~noisycorrect_seg.outputs.as_output`. Run in evaluation mode
+        without gradients; its modes and its device come back.
     image : path-like, PIL.Image.Image, or ndarray
         See :func:`~noisycorrect_seg.inference.images.any_image`; arrays are RGB, uint8.
     classes : str, Classes, or sequence of str
@@ -158,6 +165,8 @@ def parse_image(
         :func:`~noisycorrect_seg.inference.frames.way_back`. For comparing with published figures only.
     device : str or torch.device
         See :func:`~noisycorrect_seg.inference.running.on_device`.
+    normalisation : {"bgr", "rgb"} or Normalisation
+        How values become the network's input, as in training; see :class:`~noisycorrect_seg.ParsingDataset`.
     precision : {"float32", "bfloat16", "float16", "auto"}
         What the model computes in.
     probs : bool
@@ -180,7 +189,9 @@ def parse_image(
     >>> parsing.labels.shape, parsing.probs.shape
     ((40, 31), (2, 40, 31))
     """
-    recipe = Recipe(classes_named(classes), size, scales, flip, convention, official_centres)
+    recipe = Recipe(
+        classes_named(classes), size, scales, flip, convention, official_centres, normalisation_named(normalisation)
+    )
     (parsing,) = parse_images(model, [image], recipe, device=device, precision=precision, probs=probs)
     return parsing
 
@@ -203,13 +214,17 @@ def parse_images(
     >>> [parsing.labels.shape for parsing in parse_images(nn.Conv2d(3, 2, 1), images, recipe)]
     [(40, 30), (20, 50)]
     """
-    crops, shapes = canonical_crops(images, recipe.size)
+    crops, shapes = canonical_crops(images, recipe.size, recipe.normalisation)
     with on_device(model, device) as place, evaluating(model):
         return list(parse_crops(model, crops, shapes, recipe, device=place, precision=precision, probs=probs))
 
 
-def canonical_crops(images: Sequence[Any], size: Size) -> tuple[np.ndarray, list[Size]]:
-    """Return images letterboxed into a frame, uint8 (N, *size, 3), and their own shapes.
+def canonical_crops(
+    images: Sequence[Any], size: Size, normalisation: Normalisation = BGR
+) -> tuple[np.ndarray, list[Size]]:
+    """Return images letterboxed into a frame, (N, *size, C), and their own shapes.
+
+    They are uint8, or float32 if one of the images is no uint8, which a normalisation of one's own admits.
 
     Examples
     --------
@@ -217,10 +232,12 @@ def canonical_crops(images: Sequence[Any], size: Size) -> tuple[np.ndarray, list
     >>> crops[0, :, 0, 0].tolist(), shapes  # black, the image's two rows, black
     ([0, 9, 9, 0], [(2, 4)])
     """
-    crops, shapes = np.empty((len(images), *size, 3), np.uint8), []
+    crops, shapes = np.empty((len(images), *size, normalisation.channels), np.uint8), []
     for place, image in enumerate(images):
-        pixels = any_image(image)
+        pixels = any_image(image, normalisation)
         shapes.append((pixels.shape[0], pixels.shape[1]))
+        if pixels.dtype != crops.dtype and crops.dtype == np.uint8:
+            crops = crops.astype(np.float32)
         crops[place] = warp_image(pixels, letterbox(shapes[-1], size), size)
     return crops, shapes
 
@@ -240,7 +257,7 @@ def parse_crops(
     Yields one at a time: probabilities of large photos would not fit in memory together.
     """
     with forward_context(device, precision):
-        inputs = normalised(torch.from_numpy(crops).to(device))
+        inputs = recipe.normalisation(torch.from_numpy(crops).to(device))
         logits = averaged_logits(model, inputs, recipe.classes, scales=recipe.scales, flip=recipe.flip)
     for each, shape in zip(logits, shapes, strict=True):
         with forward_context(device, precision):
@@ -254,7 +271,7 @@ def _on_image(logits: Tensor, shape: Size, recipe: Recipe, *, probs: bool) -> Pa
         labels = labels_on_image(logits, back, shape)
         return Parsing(labels, probs_on_image(logits, back, shape) if probs else None, recipe.classes)
     onto = invert(back)
-    chosen = winners(logits[None])[0].to(torch.uint8).cpu().numpy()
+    chosen = winners(logits[None])[0].cpu().numpy().astype(mask_dtype(len(logits)))
     labels = warp_mask(chosen, onto, shape, border=0)  # the published border, met with official_centres alone
     return Parsing(labels, _nearest_probs(logits, onto, shape) if probs else None, recipe.classes)
 

@@ -1,6 +1,7 @@
 """Pictures of masks: colours, overlays, contact sheets, a legend, and palette PNGs.
 
-What a function takes as `mask` is an integer array (H, W) of 0..K-1, or 255 where nothing is known; `classes` are its K
+What a function takes as `mask` is an integer array (H, W) of 0..K-1, or 255 (65535 of more than 255 classes) where
+nothing is known; `classes` are its K
 classes, names and palette.
 """
 
@@ -17,7 +18,7 @@ from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 PAPER, INK = (255, 255, 255), (0, 0, 0)
 FONT_PIXELS = 14
@@ -87,14 +88,16 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, alpha: float 
         )
     if not 0 <= finite_number("alpha", alpha, fix="0.5 is common") <= 1:
         raise InvalidInputError("0 <= alpha <= 1", got=repr(alpha), fix="0.5 is common")
-    hidden = [IGNORE_INDEX] if classes.background is None else [IGNORE_INDEX, classes.background]
-    shown = np.isin(mask, hidden, invert=True)[..., None] * np.float32(alpha)
+    hidden = {ignore_index(len(classes)), classes.background} - {None}
+    shown = np.isin(mask, list(hidden), invert=True)[..., None] * np.float32(alpha)
     blended: np.ndarray = np.rint(image + (colours.astype(np.float32) - image) * shown).astype(np.uint8)
     return blended
 
 
 def save_mask(path: str | os.PathLike[str], mask: np.ndarray, classes: Classes) -> None:
     """Write a mask as a PNG with a palette: its pixels are class indices, viewers show colours. Atomic.
+
+    Of more than 255 classes the PNG is grey and has 16 bits.
 
     Parameters
     ----------
@@ -119,7 +122,8 @@ def save_mask(path: str | os.PathLike[str], mask: np.ndarray, classes: Classes) 
     P [[0, 19, 255]]
     """
     picture = Image.fromarray(checked_mask(mask, classes))
-    picture.putpalette(classes.palette.tobytes())
+    if picture.mode == "L":
+        picture.putpalette(classes.palette.tobytes())
     save_picture(path, picture, "PNG")
 
 
@@ -130,7 +134,7 @@ def save_picture(path: str | os.PathLike[str], picture: Image.Image, kind: str, 
 
 
 def checked_mask(mask: Any, classes: Classes) -> np.ndarray:
-    """Return a mask as uint8 (H, W), or raise an InvalidInputError that names what is wrong."""
+    """Return a mask as uint8 or uint16 (H, W), or raise an InvalidInputError that names what is wrong."""
     array: np.ndarray = np.asarray(mask)
     if array.ndim != 2 or array.dtype.kind not in "iu" or not array.size:
         raise InvalidInputError(
@@ -138,14 +142,15 @@ def checked_mask(mask: Any, classes: Classes) -> np.ndarray:
             got=f"{array.dtype} of shape {array.shape}",
             fix="pass class indices",
         )
-    wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
+    nothing = ignore_index(len(classes))
+    wrong = array[(array != nothing) & ((array < 0) | (array >= len(classes)))]
     if len(wrong):
         raise InvalidInputError(
-            f"mask values 0..{len(classes) - 1} or {IGNORE_INDEX}",
+            f"mask values 0..{len(classes) - 1} or {nothing}",
             got=str(wrong[0]),
             fix=f"the class list {classes.name!r} may be the wrong one",
         )
-    return array.astype(np.uint8)
+    return array.astype(mask_dtype(len(classes)))
 
 
 def contact_sheet(

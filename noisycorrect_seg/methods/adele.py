@@ -24,7 +24,7 @@ from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating, unwrap
 from noisycorrect_seg.geometry.maps import resized
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index
 from noisycorrect_seg.methods.frames import parsing_task
 from noisycorrect_seg.methods.recipes import KIND, PLAIN_MASKS
 
@@ -189,7 +189,7 @@ def corrected_masks(
         known.flatten(1).sum(1) - after_size > MOST_BACKGROUND * known.flatten(1).sum(1)
     )
     changed &= ~lost.reshape(-1, 1, 1)
-    value = found.to(given.dtype) if contested == "replace" else torch.full_like(given, IGNORE_INDEX)
+    value = found.to(given.dtype) if contested == "replace" else torch.full_like(given, ignore_index(classes))
     return torch.where(changed, value, given)
 
 

@@ -17,7 +17,7 @@ from noisycorrect.objective import Objective
 from noisycorrect.recipe import RECIPES
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect_seg.geometry.crops import onto_crops
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index
 from noisycorrect_seg.methods.frames import into_canonical, parsing_task
 from noisycorrect_seg.methods.recipes import KIND, PLAIN_MASKS
 
@@ -99,7 +99,7 @@ class PixelEarlyLearning(Objective):
                 canonical=task.size,
                 flip_index=task.classes.flip_index,
             )
-            weight = _labeled_share(batch.given, size)
+            weight = _labeled_share(batch.given != ignore_index(task.num_classes), size)
         regularizer = (early_learning_regularizer(probs, targets) * weight).sum() / weight.sum().clamp(min=1)
         return task.loss(output, batch) + self.strength * regularizer
 
@@ -108,10 +108,9 @@ class PixelEarlyLearning(Objective):
         return {"average": self.average}
 
 
-def _labeled_share(given: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the share of labelled pixels around each place of a smaller map, float32 (B, *size)."""
-    labeled = (given != IGNORE_INDEX).float().unsqueeze(1)
-    return nn.functional.adaptive_avg_pool2d(labeled, size).squeeze(1)
+def _labeled_share(labeled: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the share of labelled pixels, bool (B, H, W), around each place of a smaller map, float32 (B, *size)."""
+    return nn.functional.adaptive_avg_pool2d(labeled.float().unsqueeze(1), size).squeeze(1)
 
 
 RECIPES.register(

@@ -10,20 +10,20 @@ from noisycorrect.correction.part import Setup
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.crops import compose, invert, warp_evidence
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.task import HumanParsing
+from noisycorrect_seg.task import Segmentation
 
 
-def parsing_task(setup: Setup) -> HumanParsing:
+def parsing_task(setup: Setup) -> Segmentation:
     """Return the run's task.
 
     Raises
     ------
     InvalidInputError
-        If it is not :class:`~noisycorrect_seg.HumanParsing`.
+        If it is not :class:`~noisycorrect_seg.Segmentation`.
     """
-    if not isinstance(setup.task, HumanParsing):
+    if not isinstance(setup.task, Segmentation):
         raise InvalidInputError(
-            "the task HumanParsing", got=type(setup.task).__name__, fix="use a recipe for class labels"
+            "the task Segmentation or HumanParsing", got=type(setup.task).__name__, fix="use a recipe for class labels"
         )
     return setup.task
 

@@ -123,7 +123,7 @@ class MaskNoise(ABC):
         InvalidInputError
             If masks, classes, seed or images are not as above.
         """
-        classes, sequence = classes_named(classes), check_seed(seed)
+        classes, sequence = _few(classes_named(classes)), check_seed(seed)
         noisy: list[Mask] = []
         changed = []
         for index, mask in enumerate(masks):
@@ -164,7 +164,7 @@ class MaskNoise(ABC):
         >>> DroppedPart(1.0).apply_one(np.array([[0, 2]]), classes="lip", seed=0).tolist()
         [[0, 0]]
         """
-        classes = classes_named(classes)
+        classes = _few(classes_named(classes))
         index = whole_number("index", index, least=0)
         given = checked_mask(mask, len(classes), index)
         return self._noisy(given, classes, check_seed(seed), index, image)
@@ -187,6 +187,13 @@ class MaskNoise(ABC):
 
     def __str__(self) -> str:
         return spell(self)
+
+
+def _few(classes: Classes) -> Classes:
+    if len(classes) > IGNORE_INDEX:
+        fix = "make noise of a list in which rare classes are joined"
+        raise InvalidInputError(f"at most {IGNORE_INDEX} classes for mask noise", got=str(len(classes)), fix=fix)
+    return classes
 
 
 MODELS: SpelledRegister[MaskNoise] = SpelledRegister(

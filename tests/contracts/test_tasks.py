@@ -33,6 +33,12 @@ def parsing():
     return task, logits, given, torch.rand(COUNT, K, *MAP, generator=generator).softmax(1)
 
 
+def segmentation():
+    """Return the same of masks, for which a network may have an auxiliary head."""
+    _, logits, given, evidence = parsing()
+    return TASKS["segmentation"](K, size=SIZE), logits, given, evidence
+
+
 def multilabel():
     """Return the same of labels that are there or not."""
     generator = torch.Generator().manual_seed(0)
@@ -49,7 +55,13 @@ def tokens():
     return TokenLabeling(K), logits, given, torch.rand(COUNT, K, 5, generator=generator).softmax(1)
 
 
-MAKERS = {"classification": classification, "parsing": parsing, "multilabel": multilabel, "tokens": tokens}
+MAKERS = {
+    "classification": classification,
+    "segmentation": segmentation,
+    "parsing": parsing,
+    "multilabel": multilabel,
+    "tokens": tokens,
+}
 INDEPENDENT = MultiLabel.kind  # K labels that are there or not, instead of one of K classes
 
 

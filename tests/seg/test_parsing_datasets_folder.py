@@ -181,7 +181,7 @@ def test_a_classes_file_in_json(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("classes.txt", "one", r"2\.\.255 classes"),
+        ("classes.txt", "one", r"2\.\.65535 classes"),
         ("classes.txt", "a\nb\na", "'a' twice"),
         ("classes.txt", "a\nb\n# flip: a <-> c", "flip pairs of classes in .*got 'c'"),
         ("classes.txt", "a\nb\n# flip: a, b", "a flip line as '# flip: left arm <-> right arm', not 'a'"),

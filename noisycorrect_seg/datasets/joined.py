@@ -1,0 +1,231 @@
+"""Several sources as one, and sources without masks: what a training set is put together from."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES
+from noisycorrect_seg.datasets.layout import listed
+from noisycorrect_seg.datasets.source import FileSource, ParsingSource, SourceView, image_file
+from noisycorrect_seg.masks import ignore_index, mask_dtype
+
+
+class Remapped(SourceView):
+    """A source whose masks are brought to another list of classes, by the names of the classes.
+
+    Parameters
+    ----------
+    source : ParsingSource
+        Kept as ``.source``.
+    classes : Classes
+        The classes that the masks are to have.
+    rename : mapping of str to str or None, optional
+        What a class of the source is called there; None ignores its pixels. Default: as it is called.
+
+    Raises
+    ------
+    InvalidInputError
+        If a class has no counterpart.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople
+    >>> people = SyntheticPeople(1, size=(32, 32))
+    >>> names = {name: "person" for name in people.classes.names} | {"Background": "background"}
+    >>> np.unique(Remapped(people, Classes("own", ("background", "person")), rename=names).mask(0)).tolist()
+    [0, 1]
+    """
+
+    def __init__(
+        self, source: ParsingSource, classes: Classes, *, rename: Mapping[str, str | None] | None = None
+    ) -> None:
+        super().__init__(source)
+        called = {name: (rename or {}).get(name, name) for name in source.classes.names}
+        missing = [name for name, other in called.items() if other is not None and other not in classes.names]
+        if missing:
+            raise InvalidInputError(
+                f"each class of {source.classes.name!r} among {', '.join(classes.names[:10])}",
+                got=f"{missing[0]!r} ({len(missing)} without a counterpart)",
+                fix=f'pass rename={{"{missing[0]}": "{classes.names[-1]}"}}, or None as the name to ignore its pixels',
+            )
+        nothing = ignore_index(len(classes))
+        self._table = np.full(ignore_index(len(source.classes)) + 1, nothing, mask_dtype(len(classes)))
+        for number, other in enumerate(called.values()):
+            if other is not None:
+                self._table[number] = classes.names.index(other)
+        self.classes = classes
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return the given mask in the classes asked for, uint8 or uint16 (H, W), or None."""
+        mask = self.source.mask(index)
+        return None if mask is None else self._table.take(mask)
+
+
+class Joined(SourceView):
+    """Sources one after the other, as one; all of the same classes.
+
+    Parameters
+    ----------
+    sources : sequence of ParsingSource
+        At least one, kept as ``.sources``.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none, or their classes differ: :class:`Remapped` brings them to one list.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople
+    >>> both = Joined([SyntheticPeople(2, size=(32, 32)), SyntheticPeople(3, size=(32, 32), split="val")])
+    >>> len(both), both.name(0), both.name(2)
+    (5, 'train_000000', 'val_000000')
+    """
+
+    def __init__(self, sources: Sequence[ParsingSource]) -> None:
+        self.sources = list(sources)
+        if not self.sources:
+            raise InvalidInputError("at least one source", got="none", fix="pass Joined([first, second])")
+        super().__init__(self.sources[0])
+        for place, source in enumerate(self.sources):
+            if (source.classes.names, source.classes.flip_pairs) != (self.classes.names, self.classes.flip_pairs):
+                raise InvalidInputError(
+                    f"sources of the classes {', '.join(self.classes.names[:10])}",
+                    got=f"{', '.join(source.classes.names[:10])} in source {place}",
+                    fix="bring it to these classes: noisycorrect_seg.datasets.Remapped(source, classes, rename=...)",
+                )
+        self._ends = list(accumulate(len(source) for source in self.sources))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def _at(self, index: int) -> tuple[ParsingSource, int]:
+        part = bisect_right(self._ends, index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of {len(self)} samples")
+        return self.sources[part], index - (self._ends[part - 1] if part else 0)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, (H, W, C)."""
+        source, own = self._at(index)
+        return source.image(own)
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return its given mask, uint8 or uint16 (H, W), or None."""
+        source, own = self._at(index)
+        return source.mask(own)
+
+    def name(self, index: int) -> str:
+        """Return its name."""
+        source, own = self._at(index)
+        return source.name(own)
+
+    def image_file(self, index: int) -> str | None:
+        """Return the name of its image file; None if there is none."""
+        source, own = self._at(index)
+        return image_file(source, own)
+
+
+class Unlabeled(SourceView):
+    """A source without its masks.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople
+    >>> Unlabeled(SyntheticPeople(2, size=(32, 32))).mask(1) is None
+    True
+    """
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return None."""
+        return None
+
+
+class Pictures:
+    """Images in memory, without masks.
+
+    Parameters
+    ----------
+    images : sequence of ndarray, shape (H, W), (H, W, 3) or (H, W, C)
+        Of any sizes.
+    classes : Classes
+        The classes that a model gives them.
+
+    Examples
+    --------
+    >>> pictures = Pictures([np.zeros((4, 5, 3), np.uint8)], Classes("own", ("a", "b")))
+    >>> pictures.name(0), pictures.mask(0)
+    ('unlabeled_000000', None)
+    """
+
+    def __init__(self, images: Sequence[np.ndarray], classes: Classes) -> None:
+        self.images, self.classes = images, classes
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image."""
+        return np.array(self.images[index])
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Return None."""
+        return None
+
+    def name(self, index: int) -> str:
+        """Return a name made of the position."""
+        return f"unlabeled_{index:06}"
+
+
+def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> ParsingSource:
+    """Return the source of what users pass as images without masks.
+
+    Parameters
+    ----------
+    given : ParsingSource, data set with a ``source``, path-like, or sequence
+        A source, whose masks do not count; a folder of images; image files; or arrays (H, W, C).
+    classes : Classes
+        The classes that a model gives them.
+    channels : str
+        What files are read as; see :class:`~noisycorrect_seg.datasets.FileSource`.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is none of these, or there is no image.
+    """
+    given = getattr(given, "source", given) if not isinstance(given, ParsingSource) else given
+    if isinstance(given, ParsingSource):
+        own = Unlabeled(given)
+        own.classes = classes
+        return own
+    suffixes = (*IMAGE_SUFFIXES, ".npy") if channels == "stored" else IMAGE_SUFFIXES
+    if isinstance(given, (str, os.PathLike)):
+        if not Path(given).is_dir():
+            raise InvalidInputError("a folder of images", got=f"no folder {os.fspath(given)}", fix="check the path")
+        files = listed(Path(given), suffixes).files
+        if not files:
+            fix = f"images end in {' '.join(suffixes)}"
+            raise InvalidInputError(f"images in {os.fspath(given)}", got="none", fix=fix)
+        names, paths = list(files), list(files.values())
+        return FileSource(classes, names, paths, [None] * len(names), channels=channels)
+    items = list(given) if isinstance(given, (Sequence, np.ndarray)) else []
+    if items and all(isinstance(each, (str, os.PathLike)) for each in items):
+        paths = [Path(each) for each in items]
+        return FileSource(classes, [path.stem for path in paths], paths, [None] * len(paths), channels=channels)
+    if items and all(isinstance(each, np.ndarray) and each.ndim in (2, 3) for each in items):
+        return Pictures(items, classes)
+    raise InvalidInputError(
+        "images without masks: a folder, files, arrays (H, W, C), a source or a data set of one",
+        got=f"{type(given).__name__}{' of nothing' if items == [] else ''}",
+        fix='pass unlabeled="folder/of/images"',
+    )

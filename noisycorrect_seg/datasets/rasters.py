@@ -1,0 +1,138 @@
+"""Images of more than Pillow reads: NumPy arrays in files, and TIFF of any number of channels, bits and pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.untrusted import UNREADABLE, check_regular
+
+ARRAY_SUFFIX = ".npy"
+TIFF_SUFFIXES = (".tif", ".tiff")
+MOST_CHANNELS = 1024  # more are rather rows or columns
+BITS, SAMPLES = 258, 277  # tags of TIFF: bits of each channel, and how many channels there are
+
+
+def array_shape(path: Path | str) -> tuple[int, ...]:
+    """Return the shape of a ``.npy`` file, (H, W) or (H, W, C); reads its header alone."""
+    return tuple(_mapped(path).shape)
+
+
+def array_pixels(path: Path | str) -> np.ndarray:
+    """Return the array of a ``.npy`` file, (H, W) or (H, W, C), in memory.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is missing, damaged or cut off, holds Python objects, or an array of another shape.
+    """
+    return np.array(_mapped(path))
+
+
+def _mapped(path: Path | str) -> Any:
+    check_regular(path, "an array file")
+    try:
+        # Mapped: a header that promises more than the file holds is an error, and takes no memory.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except UNREADABLE as error:
+        raise InvalidInputError(
+            "an array of numbers (.npy)", got=f"{path}: {error}", fix="save it again: np.save(path, pixels)"
+        ) from error
+    shape = getattr(found, "shape", ())
+    if len(shape) not in (2, 3) or 0 in shape or found.dtype.kind not in "uifb" or shape[2:] > (MOST_CHANNELS,):
+        raise InvalidInputError(
+            "an array of pixels (H, W) or (H, W, C)",
+            got=f"{getattr(found, 'dtype', type(found).__name__)} of shape {shape} in {path}",
+            fix="put channels last: pixels.transpose(1, 2, 0) of (C, H, W)",
+        )
+    return found
+
+
+def raster_pixels(path: Path | str) -> np.ndarray | None:
+    """Return a TIFF's pixels, (H, W) or (H, W, C), if Pillow cannot read all of them; else None.
+
+    That is: more than 8 bits in several channels, more than 4 channels, or several pages of one size, which count as
+    channels.
+
+    Raises
+    ------
+    InvalidInputError
+        If the package ``tifffile`` is missing, the file is damaged, or its pages have no common size.
+    """
+    found = _series(path, lambda series: series.asarray())
+    if found is None:
+        return None
+    pixels, axes = found
+    order = [place for place, axis in enumerate(axes) if axis not in "YX"]
+    moved = np.moveaxis(pixels, order, range(pixels.ndim - len(order), pixels.ndim))
+    return np.ascontiguousarray(moved.reshape(*moved.shape[:2], -1))
+
+
+def raster_shape(path: Path | str) -> tuple[int, int] | None:
+    """Return height and width of a TIFF that :func:`raster_pixels` reads, else None; reads no pixels."""
+    found = _series(path, lambda series: series.shape)
+    if found is None:
+        return None
+    shape, axes = found
+    return shape[axes.index("Y")], shape[axes.index("X")]
+
+
+def _series(path: Path | str, read: Callable[[Any], Any]) -> tuple[Any, str] | None:
+    """Return what `read` returns of a TIFF's first series, and its axes; None if Pillow reads all of the file."""
+    if not str(path).lower().endswith(TIFF_SUFFIXES) or _pillow_reads_all(path):
+        return None
+    check_regular(path, "an image file")
+    try:
+        import tifffile
+    except ImportError as error:
+        raise InvalidInputError(
+            "the package tifffile, for TIFF of this kind", got=f"none, and {path}", fix="pip install tifffile"
+        ) from error
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            _check_size(series.shape, series.axes, path)
+            return read(series), series.axes
+    except NoisyCorrectError:
+        raise
+    except Exception as error:  # tifffile's readers raise nearly anything on damaged files
+        raise InvalidInputError(
+            "a TIFF that can be read",
+            got=f"{path}: {error}",
+            fix="if it is compressed, pip install imagecodecs; else it is damaged: replace or remove it",
+        ) from error
+
+
+def _pillow_reads_all(path: Path | str) -> bool:
+    try:
+        with Image.open(path, formats=["TIFF"]) as image:
+            tags: Any = getattr(image, "tag_v2", {})
+            bits, samples = tags.get(BITS, (8,)), int(tags.get(SAMPLES, 1))
+            pages = getattr(image, "n_frames", 1)
+            return pages == 1 and samples <= 4 and (samples == 1 or max(bits) <= 8)
+    except Image.DecompressionBombError:
+        return True  # whoever opens it says so
+    except Exception:
+        return False
+
+
+def _check_size(shape: tuple[int, ...], axes: str, path: Path | str) -> None:
+    """Raise an InvalidInputError unless a TIFF's axes are rows, columns and channels of a sane number."""
+    sides = dict(zip(axes, shape, strict=True))
+    others = [side for axis, side in sides.items() if axis not in "YX"]
+    if not {"Y", "X"} <= sides.keys() or math.prod(others) > MOST_CHANNELS:
+        got = f"axes {axes} of {shape} in {path}"
+        raise InvalidInputError("a TIFF of rows, columns and channels", got=got, fix="save one image a file")
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 2**62)
+    if sides["Y"] * sides["X"] > most:
+        raise InvalidInputError(
+            f"an image of at most {most:,} pixels",
+            got=f"{sides['Y']:,} x {sides['X']:,} in {path}",
+            fix="scale it down or cut it into pieces; if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS",
+        )
