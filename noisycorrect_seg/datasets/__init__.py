@@ -4,9 +4,12 @@ from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.class_file import read_classes
 from noisycorrect_seg.datasets.crops import GivenMasks, ParsingDataset, denormalise, normalise
 from noisycorrect_seg.datasets.folder import Folder
+from noisycorrect_seg.datasets.mhp import MHP
 from noisycorrect_seg.datasets.named import source_named
+from noisycorrect_seg.datasets.person_crops import CorrectedPeople, PersonCrops, put_back
 from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
-from noisycorrect_seg.datasets.source import Cached, FileSource, ParsingSource, SourceView, Subset
+from noisycorrect_seg.datasets.scenes import SyntheticScenes
+from noisycorrect_seg.datasets.source import Cached, FileSource, InstanceSource, ParsingSource, SourceView, Subset
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
 from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 
@@ -16,19 +19,25 @@ __all__ = [
     "CIHP",
     "LIP",
     "MEAN_BGR",
+    "MHP",
     "STD_BGR",
     "Cached",
+    "CorrectedPeople",
     "FileSource",
     "Folder",
     "GivenMasks",
+    "InstanceSource",
     "ParsingDataset",
     "ParsingSource",
     "PascalPersonPart",
+    "PersonCrops",
     "SourceView",
     "Subset",
     "SyntheticPeople",
+    "SyntheticScenes",
     "denormalise",
     "normalise",
+    "put_back",
     "read_classes",
     "source_named",
 ]

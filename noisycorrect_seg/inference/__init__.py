@@ -3,14 +3,18 @@
 from noisycorrect_seg.inference.evaluate import evaluate_source
 from noisycorrect_seg.inference.folder import FolderReport, parse_files, parse_folder
 from noisycorrect_seg.inference.parse import Parsing, Recipe, parse_image, parse_images
+from noisycorrect_seg.inference.people import PeopleParsing, Person, parse_people
 
 __all__ = [
     "FolderReport",
     "Parsing",
+    "PeopleParsing",
+    "Person",
     "Recipe",
     "evaluate_source",
     "parse_files",
     "parse_folder",
     "parse_image",
     "parse_images",
+    "parse_people",
 ]

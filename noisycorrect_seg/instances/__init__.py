@@ -1,0 +1,1 @@
+"""People in pictures: boxes, which pixels are whose, and how well both are found."""
