@@ -210,10 +210,10 @@ _NAMES = {
     "pascal": "Background, Head, Torso, Upper Arms, Lower Arms, Upper Legs, Lower Legs",
     "ccp": "background, hair, skin, headwear, eyewear, upper_clothes, outerwear, dress, skirt, pants, shorts, legwear, "
     "shoes, bag, belt, scarf, accessories",
-    "mhp": "Background, Cap/hat, Helmet, Face, Hair, Left-arm, Right-arm, Left-hand, Right-hand, Protector, Bikini/bra, "
-    "Jacket/windbreaker/hoodie, Tee-shirt, Polo-shirt, Sweater, Singlet, Torso-skin, Pants, Shorts/swim-shorts, "
-    "Skirt, Stockings, Socks, Left-boot, Right-boot, Left-shoe, Right-shoe, Left-highheel, Right-highheel, "
-    "Left-sandal, Right-sandal, Left-leg, Right-leg, Left-foot, Right-foot, Coat, Dress, Robe, Jumpsuit, "
+    "mhp": "Background, Cap/hat, Helmet, Face, Hair, Left-arm, Right-arm, Left-hand, Right-hand, Protector, "
+    "Bikini/bra, Jacket/windbreaker/hoodie, Tee-shirt, Polo-shirt, Sweater, Singlet, Torso-skin, Pants, "
+    "Shorts/swim-shorts, Skirt, Stockings, Socks, Left-boot, Right-boot, Left-shoe, Right-shoe, Left-highheel, "
+    "Right-highheel, Left-sandal, Right-sandal, Left-leg, Right-leg, Left-foot, Right-foot, Coat, Dress, Robe, Jumpsuit, "
     "Other-full-body-clothes, Headwear, Backpack, Ball, Bats, Belt, Bottle, Carrybag, Cases, Sunglasses, Eyewear, "
     "Glove, Scarf, Umbrella, Wallet/purse, Watch, Wristband, Tie, Other-accessary, Other-upper-body-clothes, "
     "Other-lower-body-clothes",

@@ -188,9 +188,9 @@ class CIHP(PublicSource):
 
     The classes are LIP's, but class 10 is skin of the torso where LIP has jumpsuits. Whose each pixel is, is read from
     ``Human_ids/``, where it is there. Below `root` or a released ``instance-level_human_parsing/`` in it, in
-    ``Training/`` or ``Validation/``: images in ``Images/``, masks of the same stem in ``Category_ids/`` (or ``Categories/``, where it
-    holds class numbers and not colours), and ``train_id.txt`` or ``val_id.txt`` there or in `root`. Without an id file
-    every image is taken. Arguments and errors are those of :class:`PublicSource`.
+    ``Training/`` or ``Validation/``: images in ``Images/``, masks of the same stem in ``Category_ids/`` (or
+    ``Categories/``, where it holds class numbers and not colours), and ``train_id.txt`` or ``val_id.txt`` there or in
+    `root`. Without an id file every image is taken. Arguments and errors are those of :class:`PublicSource`.
     """
 
     layout = LAYOUTS["cihp"]

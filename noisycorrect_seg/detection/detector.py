@@ -74,7 +74,7 @@ class PersonDetector(nn.Module):
         self,
         size: Size = (128, 192),
         *,
-        width: int = 16,
+        width: int = 8,
         threshold: float = 0.3,
         overlap: float = 0.7,
         most: int = 100,

@@ -43,11 +43,11 @@ class Targets(NamedTuple):
 def train_detector(
     source: ParsingSource | None = None,
     *,
-    epochs: int = 20,
-    batch_size: int = 16,
+    epochs: int = 16,
+    batch_size: int = 8,
     lr: float = 4e-3,
     size: Size = (128, 192),
-    width: int = 16,
+    width: int = 8,
     seed: int = 0,
     device: str | torch.device = "auto",
     progress: bool = True,
@@ -66,7 +66,7 @@ def train_detector(
     Parameters
     ----------
     source : InstanceSource, optional
-        Pictures whose people are known. Default: 300 drawn scenes, ``SyntheticScenes(300, seed=seed)``.
+        Pictures whose people are known. Default: ``SyntheticScenes(200, seed=seed)``.
     epochs : int
         Times that every picture is seen.
     batch_size : int
@@ -104,12 +104,13 @@ def train_detector(
     rounds, step = whole_number("epochs", epochs, least=1), whole_number("batch_size", batch_size, least=2)
     seed = whole_number("seed", seed, least=0)
     rate = finite_number("lr", lr, above=0, below=1, fix="0.004 is the default")
-    pictures = SyntheticScenes(300, seed=seed) if source is None else source
+    pictures = SyntheticScenes(200, seed=seed) if source is None else source
     where = resolve_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(seed, "detector's weights"))
         detector = PersonDetector(size, width=width)
     detector.to(where).train()
+    boxes = [boxes_of(instances_of(pictures, index))[1] for index in range(len(pictures))]
     rng = np.random.default_rng(derived_seed(seed, "detector's pictures"))
     batches = max(1, len(pictures) // step)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=max(rate, 1e-12), weight_decay=1e-4)
@@ -119,14 +120,17 @@ def train_detector(
         for epoch in range(rounds):
             order = rng.permutation(len(pictures))
             for chosen in np.array_split(order, batches):
-                samples = [_sample(pictures, int(index), detector.size, rng) for index in chosen]
+                samples = [_sample(pictures.image(i), boxes[i], detector.size, rng) for i in chosen.tolist()]
                 images = torch.stack([image for image, _ in samples]).to(where)
-                targets = Targets(*(torch.stack(each).to(where) for each in zip(*(t for _, t in samples), strict=True)))
-                loss = detection_loss(*detector(images), targets)
+                targets = Targets._make(
+                    torch.stack(each).to(where) for each in zip(*(t for _, t in samples), strict=True)
+                )
+                heat, edges = detector(images)
+                loss = detection_loss(heat, edges, targets)
                 if not math.isfinite(value := float(loss.detach())):
                     raise NonFiniteLossError("a finite loss", got=f"{value} in epoch {epoch}", fix="lower lr")
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
                 optimizer.step()
                 schedule.step()
@@ -134,9 +138,8 @@ def train_detector(
     return detector.cpu().eval()
 
 
-def _sample(source: ParsingSource, index: int, size: Size, rng: np.random.Generator) -> tuple[Tensor, Targets]:
+def _sample(image: np.ndarray, boxes: Boxes, size: Size, rng: np.random.Generator) -> tuple[Tensor, Targets]:
     """Return a picture in the frame, mirrored, scaled and moved at random, and the targets of its people."""
-    image, (_, boxes) = source.image(index), boxes_of(instances_of(source, index))
     drawn = Augmentation(scale=float(rng.uniform(0.8, 1.25)), mirror=bool(rng.random() < 0.5))
     moved = rng.uniform(-0.1, 0.1, 2) * (size[1], size[0])
     if drawn.mirror:
@@ -184,7 +187,7 @@ def targets_of(boxes: Boxes, size: Size) -> Targets:
         x, y = (column + 0.5) * STRIDE, (row + 0.5) * STRIDE
         spread = max((right - left) / 6, STRIDE / 2), max((bottom - top) / 6, STRIDE / 2)
         bell = torch.exp(-((xs - x) ** 2) / (2 * spread[0] ** 2) - (ys - y) ** 2 / (2 * spread[1] ** 2))
-        sides = torch.stack(torch.broadcast_tensors(xs - left, ys - top, right - xs, bottom - ys))
+        sides = torch.stack([(each + 0 * heat) for each in (xs - left, ys - top, right - xs, bottom - ys)])
         nearest = (bell > heat) & (bell > NEAR) & (sides > 0).all(0)
         edges = torch.where(nearest, sides, edges)
         weight = torch.where(nearest, bell, weight)

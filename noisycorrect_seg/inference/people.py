@@ -280,7 +280,7 @@ def parse_people(
             index,
             found[index],
             float(ranks[index]),
-            max(0.0, float(means[place] - near[place])) if means[place] > -np.inf else 0.0,
+            float(np.clip(means[place] - near[place], 0.0, ranks[index])),
             windows[place],
             parts[place].labels,
             parts[place].probs,

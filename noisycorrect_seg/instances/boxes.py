@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
@@ -54,14 +55,12 @@ def boxes_of(instances: np.ndarray) -> tuple[NDArray[np.int64], Boxes]:
     (array([2, 7]), array([[2., 0., 3., 2.],
            [1., 1., 2., 2.]]))
     """
-    ys, xs = np.nonzero(np.asarray(instances) > 0)
-    numbers, own = np.unique(np.asarray(instances)[ys, xs], return_inverse=True)
-    boxes = np.empty((len(numbers), 4))
-    boxes[:, :2], boxes[:, 2:] = np.inf, -np.inf
-    for column, values in ((0, xs), (1, ys)):
-        np.minimum.at(boxes[:, column], own, values)
-        np.maximum.at(boxes[:, column + 2], own, values + 1)
-    return numbers.astype(np.int64), boxes
+    found = ndimage.find_objects(np.asarray(instances).clip(0))
+    numbers = [number for number, slices in enumerate(found, 1) if slices is not None]
+    boxes = [
+        (columns.start, rows.start, columns.stop, rows.stop) for rows, columns in (found[each - 1] for each in numbers)
+    ]
+    return np.array(numbers, np.int64), np.array(boxes, np.float64).reshape(-1, 4)
 
 
 def box_overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:

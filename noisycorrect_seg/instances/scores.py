@@ -51,7 +51,8 @@ class Found(NamedTuple):
         return Found(*(np.concatenate(pair) for pair in pairs))
 
 
-NOTHING = Found(*(np.zeros(0, np.int64 if place in (0, 3, 4) else np.float64) for place in range(5)))
+_NONE: Whole = np.zeros(0, np.int64)
+NOTHING = Found(_NONE, np.zeros(0), np.zeros(0), _NONE, _NONE)
 
 
 def average_precision(recall: Floats, precision: Floats) -> float:
