@@ -235,12 +235,13 @@ def page(records: Sequence[Record]) -> str:
     """Return the page: methods down, then what correction made of the masks."""
     rows, config = rows_of(records), records[0]["config"]
     about = (
-        f"{config['val']} clean scenes a seed, {len(rows[0].seeds)} seeds; mean and standard deviation, in %. Learnt from"
-        f" {config['scenes']} scenes with `{config['noise']}`, recipe `{config['recipe']}`, {config['epochs']} epochs, a"
-        f" small U-Net; eleven classes. Given boxes and detector: `parse_people`, crops of {CROP[0]} x {CROP[1]}; the"
-        " detector learnt from the same scenes. Whole picture: one network for all people, each connected place a person,"
-        " the largest first. Mirrors averaged. AP^r: average precision of parts; AP^p: of people; PCP: share of a"
-        " person's parts that are right (Gong et al. 2018, Li et al. 2017); vol: mean over IoU 0.1 to 0.9."
+        f"{config['val']} clean scenes a seed, {len(rows[0].seeds)} seeds; mean and standard deviation, in %. Learnt"
+        f" from {config['scenes']} scenes with `{config['noise']}`, recipe `{config['recipe']}`, {config['epochs']}"
+        f" epochs, a small U-Net; eleven classes. Given boxes and detector: `parse_people`, crops of {CROP[0]} x"
+        f" {CROP[1]}; the detector learnt from the same scenes. Whole picture: one network for all people, each"
+        " connected place a person, the largest first. Mirrors averaged. AP^r: average precision of parts; AP^p: of"
+        " people; PCP: share of a person's parts that are right (Gong et al. 2018, Li et al. 2017); vol: mean over IoU"
+        " 0.1 to 0.9."
     )
     columns: list[Column[Row]] = [("method", lambda row: row.name)]
     for metric, title in METRICS.items():
@@ -320,7 +321,7 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     ]
     SyntheticScenes(1, noise=arguments.noise, classes="people")
     return [
-        Cell("people", arguments.noise, "all", seed, arguments.recipe, *counts, depth=arguments.depth)
+        Cell("people", arguments.noise, "all", seed, arguments.recipe, *counts, arguments.depth)
         for seed in seeds_of(arguments)
     ]
 

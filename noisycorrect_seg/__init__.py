@@ -2,17 +2,27 @@
 
 :class:`HumanParsing` is the task for :class:`noisycorrect.SelfCorrector`, :class:`ACE2P` the network,
 :class:`ParsingDataset` the training crops of LIP, Pascal-Person-Part, ATR, CIHP, CCP, a folder of your own, or the
-drawn people that come with the package (:mod:`noisycorrect_seg.datasets`); :func:`parse_image` parses whole images, and
-:mod:`noisycorrect_seg.noise` makes wrong masks out of right ones.
+drawn people that come with the package (:mod:`noisycorrect_seg.datasets`); :func:`parse_image` parses whole images,
+:func:`parse_people` those of several people, and :mod:`noisycorrect_seg.noise` makes wrong masks out of right ones.
 """
 
 from noisycorrect.support.door import guard
 from noisycorrect_seg import datasets, noise
 from noisycorrect_seg.ace2p import ACE2P, CE2P, ParsingNetwork, load_imagenet
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople
+from noisycorrect_seg.datasets import Folder, ParsingDataset, PersonCrops, SyntheticPeople, SyntheticScenes, put_back
+from noisycorrect_seg.detection import PersonDetector, train_detector
 from noisycorrect_seg.export import export_onnx, export_program
-from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image
+from noisycorrect_seg.inference import (
+    Parsing,
+    PeopleParsing,
+    Person,
+    evaluate_source,
+    parse_folder,
+    parse_image,
+    parse_people,
+)
+from noisycorrect_seg.instances import PeopleMetrics
 from noisycorrect_seg.losses import (
     ParsingLoss,
     balanced_edge_loss,
@@ -40,9 +50,15 @@ __all__ = [
     "ParsingLoss",
     "ParsingNetwork",
     "ParsingOutput",
+    "PeopleMetrics",
+    "PeopleParsing",
+    "Person",
+    "PersonCrops",
+    "PersonDetector",
     "PixelEarlyLearning",
     "SegmentationMetrics",
     "SyntheticPeople",
+    "SyntheticScenes",
     "balanced_edge_loss",
     "classes_named",
     "consistency_loss",
@@ -57,13 +73,17 @@ __all__ = [
     "noise",
     "parse_folder",
     "parse_image",
+    "parse_people",
+    "put_back",
     "soft_edges",
+    "train_detector",
 ]
 
 # See noisycorrect.
 for _made in (
     ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
-    PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    PeopleMetrics, PersonCrops, PersonDetector, PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    SyntheticScenes,
 ):  # fmt: skip
     guard(_made)
 del _made

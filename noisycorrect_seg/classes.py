@@ -213,9 +213,9 @@ _NAMES = {
     "mhp": "Background, Cap/hat, Helmet, Face, Hair, Left-arm, Right-arm, Left-hand, Right-hand, Protector, "
     "Bikini/bra, Jacket/windbreaker/hoodie, Tee-shirt, Polo-shirt, Sweater, Singlet, Torso-skin, Pants, "
     "Shorts/swim-shorts, Skirt, Stockings, Socks, Left-boot, Right-boot, Left-shoe, Right-shoe, Left-highheel, "
-    "Right-highheel, Left-sandal, Right-sandal, Left-leg, Right-leg, Left-foot, Right-foot, Coat, Dress, Robe, Jumpsuit, "
-    "Other-full-body-clothes, Headwear, Backpack, Ball, Bats, Belt, Bottle, Carrybag, Cases, Sunglasses, Eyewear, "
-    "Glove, Scarf, Umbrella, Wallet/purse, Watch, Wristband, Tie, Other-accessary, Other-upper-body-clothes, "
+    "Right-highheel, Left-sandal, Right-sandal, Left-leg, Right-leg, Left-foot, Right-foot, Coat, Dress, Robe, "
+    "Jumpsuit, Other-full-body-clothes, Headwear, Backpack, Ball, Bats, Belt, Bottle, Carrybag, Cases, Sunglasses, "
+    "Eyewear, Glove, Scarf, Umbrella, Wallet/purse, Watch, Wristband, Tie, Other-accessary, Other-upper-body-clothes, "
     "Other-lower-body-clothes",
     "mhp-v1": "Background, Hat, Hair, Sunglasses, Upper-clothes, Skirt, Pants, Dress, Belt, Left-shoe, Right-shoe, "
     "Face, Left-leg, Right-leg, Left-arm, Right-arm, Bag, Scarf, Torso-skin",

@@ -139,7 +139,8 @@ class _Pairs(NamedTuple):
         table = table.reshape(len(own), len(true))
         rows, columns = own > 0, true > 0
         return cls(
-            *(np.stack([codes[codes > 0] // 256, codes[codes > 0] % 256], 1) for codes in (own, true)),
+            _split(own[rows]),
+            _split(true[columns]),
             table.sum(1)[rows],
             table.sum(0)[columns],
             table[rows][:, columns],
@@ -181,10 +182,15 @@ class _Pairs(NamedTuple):
         size, true_size, both = self.own_sizes[rows].sum(), self.true_sizes[columns].sum(), shared.sum()
         hits[0], sizes[0] = self.pixels - size - true_size + both, 2 * self.pixels - size - true_size
         union = sizes - hits
-        return np.divide(hits, union, out=np.full(num_classes, np.nan), where=union > 0)
+        overlaps: Floats = np.divide(hits, union, out=np.full(num_classes, np.nan), where=union > 0)
+        return overlaps
 
     def _scores(self, scores: dict[int, float]) -> Floats:
         return np.array([scores[int(person)] for person in self.own[:, 0]], np.float64)
+
+
+def _split(codes: Whole) -> Whole:
+    return np.stack([codes // 256, codes % 256], 1)
 
 
 def _best(overlaps: Floats, classes: Whole, scores: Floats, truths: Whole) -> Found:
@@ -301,7 +307,8 @@ class PeopleMetrics:
         for number in range(1, self.num_classes):
             own, true = self.parts.classes == number, self.parts.truths == number
             # Matches are numbers over all true parts; of one class it only counts which are the same.
-            part = Found(*(each[own] for each in self.parts[:4]), self.parts.truths[true])
+            classes, scores, overlaps, matches, truths = self.parts
+            part = Found(classes[own], scores[own], overlaps[own], matches[own], truths[true])
             found[number] = precision_of(part, threshold, again=published)
         return found
 

@@ -80,7 +80,7 @@ class Knows(PersonDetector):
 def test_boxes_come_back_in_the_pictures_own_pixels(shape):
     (found,) = Knows(SIZE, width=1).detect(np.zeros((*shape, 3), np.uint8))
     # The letterbox lays the middle of corner pixels on corner pixels.
-    zoom = min(95 / (shape[1] - 1), 63 / (shape[0] - 1))
+    zoom = 95 / max(shape[1] - 1, (shape[0] - 1) * 96 / 64)
     back = [
         ((edge - 0.5) - (side - 1) / 2) / zoom + (own - 1) / 2 + 0.5
         for edge, side, own in ((24, 96, shape[1]), (16, 64, shape[0]), (40, 96, shape[1]), (48, 64, shape[0]))
@@ -98,13 +98,13 @@ def test_of_boxes_on_one_person_the_surest_stays():
 
 
 def test_a_short_training_finds_people_and_is_saved(tmp_path):
-    scenes = SyntheticScenes(24, people=(1, 2), size=SIZE, seed=2)
-    detector = train_detector(scenes, epochs=14, batch_size=8, lr=0.01, size=SIZE, width=6, progress=False)
+    scenes = SyntheticScenes(16, people=(1, 1), size=SIZE, seed=2)
+    detector = train_detector(scenes, epochs=12, batch_size=2, lr=0.01, size=SIZE, width=4, progress=False)
     found = sum(
         int((box_overlaps(scenes.boxes(index), detector.detect(scenes.image(index))[:, :4]) > 0.5).any(1).sum())
-        for index in range(24)
+        for index in range(16)
     )
-    assert found > 0.6 * sum(len(scenes.boxes(index)) for index in range(24))
+    assert found >= 11  # an untrained one finds none
     detector.threshold = 0.2
     detector.save(tmp_path / "people.pt")
     again = PersonDetector.load(tmp_path / "people.pt")
