@@ -315,13 +315,14 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     InvalidInputError
         If a number is out of range, or the noise is unknown.
     """
-    counts = [
-        whole_number(f"--{name.replace('_', '-')}", getattr(arguments, name), least=least)
-        for name, least in (("scenes", 2), ("val", 1), ("epochs", 3), ("detector_epochs", 1))
-    ]
+    scenes = whole_number("--scenes", arguments.scenes, least=2)
+    val = whole_number("--val", arguments.val, least=1)
+    epochs = whole_number("--epochs", arguments.epochs, least=3)
+    detector_epochs = whole_number("--detector-epochs", arguments.detector_epochs, least=1)
     SyntheticScenes(1, noise=arguments.noise, classes="people")
+    sizes = scenes, val, epochs, detector_epochs
     return [
-        Cell("people", arguments.noise, "all", seed, arguments.recipe, *counts, arguments.depth)
+        Cell("people", arguments.noise, "all", seed, arguments.recipe, *sizes, arguments.depth)
         for seed in seeds_of(arguments)
     ]
 

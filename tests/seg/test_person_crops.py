@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisycorrect import SelfCorrector
+from noisycorrect import RECIPES, Schedule, SelfCorrector
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing, ParsingDataset
@@ -114,7 +114,8 @@ def test_of_equal_claims_the_given_person_keeps_theirs():
 
 def test_a_run_on_crops_gives_whole_pictures(scenes, crops):
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, len(crops.classes), 1))
-    corrector = SelfCorrector(network, task=HumanParsing(crops.classes, size=(32, 24)), recipe="paper", epochs=6)
+    recipe = RECIPES["paper"].replace(schedule=Schedule(init_epochs=1, cycles=1, cycle_epochs=1))
+    corrector = SelfCorrector(network, task=HumanParsing(crops.classes, size=(32, 24)), recipe=recipe)
     result = corrector.fit(ParsingDataset(crops, (32, 24), augment=True))
     back = put_back(crops, result.labels)
     for index in range(4):

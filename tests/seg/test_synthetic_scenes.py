@@ -60,7 +60,10 @@ def test_a_scene_depends_on_seed_split_position_and_size_alone(scenes):
 def test_the_scene_is_the_same_at_every_size(scenes):
     large = SyntheticScenes(4, size=(128, 192))
     for index in range(4):
-        assert (large.instances(index)[1::2, 1::2] == scenes.instances(index)).mean() > 0.97
+        blocks = large.instances(index).reshape(SIZE[0], 2, SIZE[1], 2)
+        inner = blocks.min((1, 3)) == blocks.max((1, 3))  # no outline runs through these pixels
+        assert (blocks[:, 0, :, 0] == scenes.instances(index))[inner].mean() > 0.999
+        assert inner.mean() > 0.8
 
 
 def test_noise_is_of_each_person_and_moves_nobody():
