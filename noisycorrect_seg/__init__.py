@@ -2,8 +2,8 @@
 
 :class:`HumanParsing` is the task for :class:`noisycorrect.SelfCorrector`, :class:`ACE2P` the network,
 :class:`ParsingDataset` the training crops of LIP, Pascal-Person-Part, ATR, CIHP, CCP, a folder of your own, or the
-drawn people that come with the package (:mod:`noisycorrect_seg.datasets`); :func:`parse_image` parses whole images, and
-:mod:`noisycorrect_seg.noise` makes wrong masks out of right ones.
+drawn people that come with the package (:mod:`noisycorrect_seg.datasets`); :func:`parse_image` parses whole images,
+:func:`parse_people` those of several people, and :mod:`noisycorrect_seg.noise` makes wrong masks out of right ones.
 """
 
 from noisycorrect.support.door import guard
@@ -11,10 +11,29 @@ from noisycorrect_seg import datasets, noise
 from noisycorrect_seg.ace2p import ACE2P, CE2P, ParsingNetwork, load_imagenet
 from noisycorrect_seg.class_maps import ClassMap, Translation, class_map, translate
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople, Tiles
+from noisycorrect_seg.datasets import (
+    Folder,
+    ParsingDataset,
+    PersonCrops,
+    SyntheticPeople,
+    SyntheticScenes,
+    Tiles,
+    put_back,
+)
+from noisycorrect_seg.detection import PersonDetector, train_detector
 from noisycorrect_seg.export import export_onnx, export_program
-from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image, parse_scene
+from noisycorrect_seg.inference import (
+    Parsing,
+    PeopleParsing,
+    Person,
+    evaluate_source,
+    parse_folder,
+    parse_image,
+    parse_people,
+    parse_scene,
+)
 from noisycorrect_seg.inputs import Normalisation
+from noisycorrect_seg.instances import PeopleMetrics
 from noisycorrect_seg.losses import (
     ParsingLoss,
     balanced_edge_loss,
@@ -47,10 +66,16 @@ __all__ = [
     "ParsingLoss",
     "ParsingNetwork",
     "ParsingOutput",
+    "PeopleMetrics",
+    "PeopleParsing",
+    "Person",
+    "PersonCrops",
+    "PersonDetector",
     "PixelEarlyLearning",
     "Segmentation",
     "SegmentationMetrics",
     "SyntheticPeople",
+    "SyntheticScenes",
     "Tiles",
     "Translation",
     "agnostic_mask",
@@ -70,15 +95,19 @@ __all__ = [
     "noise",
     "parse_folder",
     "parse_image",
+    "parse_people",
     "parse_scene",
+    "put_back",
     "soft_edges",
+    "train_detector",
     "translate",
 ]
 
 # See noisycorrect.
 for _made in (
     ACE2P, AdaptiveEarlyLearning, ClassMap, Classes, Folder, HumanParsing, Normalisation, ObjectCorrection,
-    ParsingDataset, ParsingLoss, PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople, Tiles,
+    ParsingDataset, ParsingLoss, PeopleMetrics, PersonCrops, PersonDetector, PixelEarlyLearning, Segmentation,
+    SegmentationMetrics, SyntheticPeople, SyntheticScenes, Tiles,
 ):  # fmt: skip
     guard(_made)
 del _made

@@ -140,7 +140,8 @@ def palette_of_names(names: Sequence[str], pairs: Iterable[tuple[int, int]] | No
 def classes_named(name: str | Classes | Sequence[str]) -> Classes:
     """Return a class list: by its name, as it is, or of names.
 
-    Lists with names are ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"`` and, of drawn people, ``"people"``.
+    Lists with names are ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"mhp"`` (version 2), ``"mhp-v1"``, ``"ccp"``
+    and, of drawn people, ``"people"``.
     Of names those that differ only in left and right are exchanged by a mirror; pass :class:`Classes` for other pairs.
 
     Raises
@@ -252,6 +253,15 @@ _NAMES = {
     "pascal": "Background, Head, Torso, Upper Arms, Lower Arms, Upper Legs, Lower Legs",
     "ccp": "background, hair, skin, headwear, eyewear, upper_clothes, outerwear, dress, skirt, pants, shorts, legwear, "
     "shoes, bag, belt, scarf, accessories",
+    "mhp": "Background, Cap/hat, Helmet, Face, Hair, Left-arm, Right-arm, Left-hand, Right-hand, Protector, "
+    "Bikini/bra, Jacket/windbreaker/hoodie, Tee-shirt, Polo-shirt, Sweater, Singlet, Torso-skin, Pants, "
+    "Shorts/swim-shorts, Skirt, Stockings, Socks, Left-boot, Right-boot, Left-shoe, Right-shoe, Left-highheel, "
+    "Right-highheel, Left-sandal, Right-sandal, Left-leg, Right-leg, Left-foot, Right-foot, Coat, Dress, Robe, "
+    "Jumpsuit, Other-full-body-clothes, Headwear, Backpack, Ball, Bats, Belt, Bottle, Carrybag, Cases, Sunglasses, "
+    "Eyewear, Glove, Scarf, Umbrella, Wallet/purse, Watch, Wristband, Tie, Other-accessary, Other-upper-body-clothes, "
+    "Other-lower-body-clothes",
+    "mhp-v1": "Background, Hat, Hair, Sunglasses, Upper-clothes, Skirt, Pants, Dress, Belt, Left-shoe, Right-shoe, "
+    "Face, Left-leg, Right-leg, Left-arm, Right-arm, Bag, Scarf, Torso-skin",
     "people": "background, hat, hair, face, top, coat, trousers, dress, arms, legs, shoes",
 }
 KNOWN = {name: named_classes(name, names.split(", ")) for name, names in _NAMES.items()}

@@ -199,6 +199,24 @@ CALLS = {
     "SegmentationMetrics": (ns.SegmentationMetrics, lambda: {
         "num_classes": 3, "ignore_index": 255, "boundary_width": 0.1}),
     "SegmentationMetrics.update": (metrics_update, lambda: {"pred": MASKS, "labels": MASKS}),
+    "SyntheticScenes": (ns.SyntheticScenes, lambda: {
+        "count": 1, "people": (1, 2), "seed": 0, "size": (32, 48), "noise": None, "split": "train", "classes": "lip",
+        "cache": True}),
+    "PersonCrops": (ns.PersonCrops, lambda: {
+        "source": ns.SyntheticScenes(1, size=(32, 48)), "margin": 0.1, "least": 1, "progress": False}),
+    "put_back": (ns.put_back, lambda: {"crops": None, "labels": None, "generation": None}),
+    "PersonDetector": (ns.PersonDetector, lambda: {
+        "size": (32, 48), "width": 1, "threshold": 0.3, "overlap": 0.7, "most": 10}),
+    "train_detector": (ns.train_detector, lambda: {
+        "source": ns.SyntheticScenes(2, size=(32, 48)), "epochs": 1, "batch_size": 2, "lr": 0.01, "size": (32, 48),
+        "width": 1, "seed": 0, "progress": False}),
+    "PeopleMetrics": (ns.PeopleMetrics, lambda: {"num_classes": 3, "thresholds": (0.5,)}),
+    "PeopleMetrics.update": (ns.PeopleMetrics(3).update, lambda: {
+        "instances": MASK * 0, "classes": MASK * 0, "scores": [], "true_instances": MASK * 0, "true_classes": MASK}),
+    "parse_people": (ns.parse_people, lambda: {
+        "model": Parser(), "image": np.zeros((20, 30, 3), np.uint8), "boxes": [[0, 0, 9, 9]], "scores": [0.5],
+        "classes": "lip", "size": (16, 16), "scales": (1.0,), "flip": False, "margin": 0.1, "depth": 0.1,
+        "min_score": 0.0, "batch_size": 1, "device": "cpu", "precision": "float32", "probs": False}),
     "SyntheticPeople": (ns.SyntheticPeople, lambda: {
         "count": 2, "seed": 0, "size": (32, 32), "noise": None, "split": "train", "cache": True}),
     "balanced_edge_loss": (ns.balanced_edge_loss, lambda: {
@@ -296,6 +314,8 @@ SLOW = {
         "Segmentation",
         "parse_scene",
         "parse_image",
+        "parse_people",
+        "train_detector",
         "CyclicalLR",
         "evaluate_source",
     ),
@@ -320,7 +340,8 @@ def test_bad_arguments_end_in_one_clear_error(name, tmp_path, monkeypatch):
 
 CONSTANTS = {"RECIPES", "noise", "datasets"}
 BASES = {"Callback", "Correction", "Objective", "Task", "TaskLoss", "OnePhase"}  # take nothing
-RESULTS = {"Consensus", "CorrectionResult", "FeatureEvidence", "LabelIssue", "NoiseEstimate", "VotesResult", "Parsing"}
+RESULTS = {"Consensus", "CorrectionResult", "FeatureEvidence", "LabelIssue", "NoiseEstimate", "VotesResult", "Parsing",
+           "PeopleParsing", "Person"}  # fmt: skip
 OTHERS = {
     "SelfCorrectingClassifier",  # see tests/integrations
     "TensorBoard",  # needs its package

@@ -10,6 +10,7 @@ from noisycorrect.support.door import door
 from noisycorrect.support.errors import unknown_name
 from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.folder import Folder
+from noisycorrect_seg.datasets.mhp import MHP
 from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
 from noisycorrect_seg.datasets.source import FileSource
 
@@ -18,6 +19,7 @@ READERS: dict[str, Callable[..., FileSource]] = {
     "pascal": PascalPersonPart,
     "atr": ATR,
     "cihp": CIHP,
+    "mhp": MHP,
     "ccp": CCP,
     "folder": Folder,
 }
@@ -30,7 +32,7 @@ def source_named(name: str, root: Path | str, split: str = "train", **options: A
     Parameters
     ----------
     name : str
-        ``"lip"``, ``"pascal"``, ``"atr"``, ``"cihp"``, ``"ccp"`` or ``"folder"``.
+        ``"lip"``, ``"pascal"``, ``"atr"``, ``"cihp"``, ``"mhp"``, ``"ccp"`` or ``"folder"``.
     root : Path or str
         The data set's folder; each reader documents its layout.
     split : str
@@ -49,7 +51,7 @@ def source_named(name: str, root: Path | str, split: str = "train", **options: A
     Traceback (most recent call last):
     ...
     noisycorrect.support.errors.InvalidInputError: expected a known data set; got 'lpi'; to fix: did you mean 'lip'?
-    Known: 'atr', 'ccp', 'cihp', 'folder', 'lip', 'pascal'
+    Known: 'atr', 'ccp', 'cihp', 'folder', 'lip', 'mhp', 'pascal'
     """
     if name not in READERS:
         raise unknown_name("data set", name, READERS)

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.datasets.images import MASK_SUFFIXES, read_mask
 from noisycorrect_seg.datasets.layout import (
     checked_split,
     divided,
     find,
     find_if_any,
     images_and_masks,
+    listing,
     masks_for,
     opposite,
     read_ids,
@@ -66,6 +70,8 @@ _CIHP = ("", "instance-level_human_parsing/", "instance-level_human_parsing/inst
 _PASCAL = ("", "pascal_person_part/")
 _VOC = ("JPEGImages", "VOCdevkit/VOC2010/JPEGImages", "VOCdevkit/VOC2012/JPEGImages", "VOC2010/JPEGImages")
 _PASCAL_LISTS = ("pascal_person_part_trainval_list/", "ImageSets/SegmentationPersonPart/", "")
+
+PEOPLE = "Human_ids"  # CIHP's folder of instance maps
 
 LAYOUTS: Mapping[str, Layout] = {
     "lip": Layout(
@@ -180,14 +186,45 @@ class ATR(PublicSource):
 class CIHP(PublicSource):
     """CIHP (Gong et al., ECCV 2018): several people an image, 28,280 images to train on, 20 classes.
 
-    The classes are LIP's, but class 10 is skin of the torso where LIP has jumpsuits. Read as semantic masks; who a part
-    belongs to is not read. Below `root` or a released ``instance-level_human_parsing/`` in it, in ``Training/`` or
-    ``Validation/``: images in ``Images/``, masks of the same stem in ``Category_ids/`` (or ``Categories/``, where it
-    holds class numbers and not colours), and ``train_id.txt`` or ``val_id.txt`` there or in `root`. Without an id file
-    every image is taken. Arguments and errors are those of :class:`PublicSource`.
+    The classes are LIP's, but class 10 is skin of the torso where LIP has jumpsuits. Whose each pixel is, is read from
+    ``Human_ids/``, where it is there. Below `root` or a released ``instance-level_human_parsing/`` in it, in
+    ``Training/`` or ``Validation/``: images in ``Images/``, masks of the same stem in ``Category_ids/`` (or
+    ``Categories/``, where it holds class numbers and not colours), and ``train_id.txt`` or ``val_id.txt`` there or in
+    `root`. Without an id file every image is taken. Arguments and errors are those of :class:`PublicSource`.
     """
 
     layout = LAYOUTS["cihp"]
+
+    def __init__(self, root: Path | str, split: str = "train") -> None:
+        super().__init__(root, split)
+        home = find(root, self.layout.homes[split], kind="folder")
+        self._home = str(home)
+        folder = find_if_any(home, (PEOPLE,), kind="folder")
+        self._people = (
+            {} if folder is None else {stem: str(path) for stem, path in listing(folder, MASK_SUFFIXES).items()}
+        )
+
+    def instances(self, index: int) -> np.ndarray:
+        """Return whose each pixel is, int32 (H, W): 0 nobody's.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no file for the image, or it is of another size.
+        """
+        name = self.name(index)
+        if name not in self._people:
+            raise InvalidInputError(
+                f"{PEOPLE}/{name}.png in {self._home}", got="none", fix="unpack the data set's human ids there"
+            )
+        people, shape = read_mask(self._people[name], indices=True), self._placed(index)[0]
+        if people.shape != shape:
+            raise InvalidInputError(
+                f"human ids of their image's {shape[0]} x {shape[1]} pixels (height x width)",
+                got=f"{people.shape[0]} x {people.shape[1]} in {self._people[name]}",
+                fix="restore the released file",
+            )
+        return people.astype(np.int32)
 
 
 class PascalPersonPart(PublicSource):

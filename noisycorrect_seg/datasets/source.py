@@ -48,6 +48,34 @@ class ParsingSource(Protocol):
         ...
 
 
+@runtime_checkable
+class InstanceSource(ParsingSource, Protocol):
+    """A source that says whose each pixel is, too."""
+
+    def instances(self, index: int, /) -> np.ndarray:
+        """Return whose each pixel is, int32 (H, W): 0 nobody's, other numbers a person's; the caller's own copy."""
+        ...
+
+
+def instances_of(source: ParsingSource, index: int) -> np.ndarray:
+    """Return whose each pixel of a sample is, int32 (H, W).
+
+    Raises
+    ------
+    InvalidInputError
+        If the source does not know.
+    """
+    read = getattr(source, "instances", None)
+    if read is None:
+        raise InvalidInputError(
+            "a source that says whose each pixel is, by instances(i)",
+            got=type(source).__name__,
+            fix="pass CIHP, MHP or SyntheticScenes, or add the method: int (H, W), 0 where it is nobody's",
+        )
+    found: np.ndarray = read(index)
+    return found
+
+
 class FileSource:
     """Images and masks in files, decoded when they are asked for; the readers of this folder are made from it.
 
@@ -253,6 +281,10 @@ class SourceView:
         """Return its name."""
         return self.source.name(index)
 
+    def instances(self, index: int) -> np.ndarray:
+        """Return whose each pixel is, int32 (H, W), if the source knows."""
+        return instances_of(self.source, index)
+
     def image_file(self, index: int) -> str | None:
         """Return the name of its image file; None if there is none."""
         return image_file(self.source, index)
@@ -298,6 +330,10 @@ class Subset(SourceView):
     def name(self, index: int) -> str:
         """Return its name."""
         return self.source.name(self.indices[index])
+
+    def instances(self, index: int) -> np.ndarray:
+        """Return whose each pixel is, int32 (H, W), if the source knows."""
+        return instances_of(self.source, self.indices[index])
 
     def image_file(self, index: int) -> str | None:
         """Return the name of its image file; None if there is none."""

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from noisycorrect.support.checks import whole_number
-from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect.support.rng import derived_seed
-from noisycorrect_seg.classes import LIP, PEOPLE
+from noisycorrect.support.errors import unknown_name
+from noisycorrect_seg.classes import LIP, PEOPLE, Classes
 from noisycorrect_seg.datasets.ccp import group_table
-from noisycorrect_seg.geometry.maps import checked_size
-from noisycorrect_seg.noise import MaskNoise, parse, realistic
+from noisycorrect_seg.datasets.drawn import Drawn, DrawnSource, Mask
+from noisycorrect_seg.noise import MaskNoise
 from noisycorrect_seg.people.scene import render
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
-
-_NOISE = 1  # a stream of its own: noise moves no picture
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "background": ("Background",),
     "hat": ("Hat",),
@@ -40,7 +33,7 @@ _LISTS = {"lip": LIP, "people": PEOPLE}
 
 
 @final
-class SyntheticPeople:
+class SyntheticPeople(DrawnSource):
     """People drawn by a program, one a picture, with exact masks: a `ParsingSource`.
 
     A stand-in for LIP where there is none, made so that a small network learns it in a minute: people in bright clothes
@@ -100,68 +93,23 @@ class SyntheticPeople:
         classes: str = "lip",
         cache: bool = True,
     ) -> None:
-        self._count = whole_number("count", count, least=1)
-        self.seed = whole_number("seed", seed, least=0)
-        self.size = checked_size(size, least=32)
-        if not isinstance(split, str):
-            raise InvalidInputError("the name of a split", got=repr(split), fix="pass split='train'")
-        self.split = split
-        if classes not in _LISTS:
-            raise unknown_name("class list of drawn people", classes, _LISTS)
-        self.classes = _LISTS[classes]
-        if isinstance(noise, str):
-            noise = realistic(self.size[0]) if noise == "realistic" else parse(noise)
-        if noise is not None and not isinstance(noise, MaskNoise):
-            raise InvalidInputError("a mask noise model, its spelling or None", got=repr(noise), fix="see parse")
-        self.noise = noise
-        self.cache = bool(cache)
-        self._drawn: dict[int, tuple[Image, Mask, Mask]] = {}
+        super().__init__(
+            count, seed=seed, size=size, noise=noise, split=split, classes=drawn_classes(classes), cache=cache
+        )
 
-    def __len__(self) -> int:
-        return self._count
-
-    def image(self, index: int) -> Image:
-        """Return a picture, uint8 RGB (H, W, 3); the caller's own copy."""
-        return self._sample(index)[0].copy()
-
-    def mask(self, index: int) -> Mask:
-        """Return the given mask, uint8 (H, W): noisy if there is noise, else clean; the caller's own copy."""
-        return self._sample(index)[2].copy()
-
-    def clean_mask(self, index: int) -> Mask:
-        """Return the right mask, uint8 (H, W); the caller's own copy."""
-        return self._sample(index)[1].copy()
-
-    def changed(self, index: int) -> NDArray[np.bool_]:
-        """Return which pixels of the given mask are wrong, bool (H, W)."""
-        _, clean, given = self._sample(index)
-        return np.asarray(given != clean)
-
-    def name(self, index: int) -> str:
-        """Return the sample's name, as in "train_000001"."""
-        return f"{self.split}_{self._position(index):06d}"
-
-    def _position(self, index: int) -> int:
-        if not -self._count <= index < self._count:
-            raise IndexError(f"sample {index} of {self._count}")
-        return int(index) % self._count
-
-    def _sample(self, index: int) -> tuple[Image, Mask, Mask]:
-        index = self._position(index)
-        if index in self._drawn:
-            return self._drawn[index]
-        rng = np.random.default_rng(derived_seed(self.seed, self.split, index))
+    def _drawn_sample(self, rng: np.random.Generator, index: int) -> Drawn:
         image, clean = render(rng, *self.size)
-        if self.classes != LIP:
-            clean = group_table(LIP.names, GROUPS)[clean]
-        given = clean
-        if self.noise is not None:
-            stream = derived_seed(self.seed, self.split, _NOISE, 0)
-            given = self.noise.apply_one(clean, classes=self.classes, seed=stream, index=index, image=image)
-        sample = (image, clean, given)
-        if self.cache:
-            self._drawn[index] = sample
-        return sample
+        clean = regrouped(clean, self.classes)
+        return Drawn(image, clean, self._noisy(image, clean, index))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_drawn": {}}
+
+def drawn_classes(name: str) -> Classes:
+    """Return the class list of that name, ``"lip"`` or ``"people"``, in which people can be drawn."""
+    if name not in _LISTS:
+        raise unknown_name("class list of drawn people", name, _LISTS)
+    return _LISTS[name]
+
+
+def regrouped(mask: Mask, classes: Classes) -> Mask:
+    """Return a drawn mask, which is in LIP's classes, in a list of :func:`drawn_classes`."""
+    return mask if classes == LIP else group_table(LIP.names, GROUPS)[mask]

@@ -101,6 +101,17 @@ def probs_on_image(logits: Tensor, matrix: np.ndarray, shape: Size) -> np.ndarra
     return _strips(logits, matrix, shape, lambda part: part.softmax(0), torch.float32, len(logits))
 
 
+def foreground_on_image(logits: Tensor, matrix: np.ndarray, shape: Size) -> np.ndarray:
+    """Return the probability that a pixel is no background, 1 - P(class 0) of :func:`probs_on_image`, float32 `shape`.
+
+    Examples
+    --------
+    >>> foreground_on_image(torch.zeros(4, 2, 2), np.array([[1.0, 0, 0], [0, 1, 0]]), (1, 1)).ravel().tolist()
+    [0.75]
+    """
+    return _strips(logits, matrix, shape, lambda part: 1 - part.softmax(0)[0], torch.float32)
+
+
 def _strips(
     logits: Tensor,
     matrix: np.ndarray,

@@ -69,6 +69,11 @@ def render(rng: np.random.Generator, height: int, width: int) -> tuple[NDArray[n
     feet = 0.5 * (body["ankle left"] + body["ankle right"]) + (0.0, 0.03)
     canvas.tint(Ellipse(offset + scale * feet, 0.2 * scale, 0.035 * scale), 0.75)
     Figure(body, outfit, canvas, scale, offset).draw()
-    exposure = near(things, 1.0, 0.08, 0.8, 1.2) * (1 + np.array([1, 0, -1]) * near(things, 0, 0.04, -0.1, 0.1))
-    picture = canvas.colour * exposure + _GRAIN * rng.standard_normal((height, width, 1))
-    return picture.clip(0, 255).astype(np.uint8), canvas.labels
+    return photographed(things, canvas.colour), canvas.labels
+
+
+def photographed(rng: np.random.Generator, colour: Field) -> NDArray[np.uint8]:
+    """Return what is painted as a camera shows it, uint8: exposure, white balance, grain."""
+    exposure = near(rng, 1.0, 0.08, 0.8, 1.2) * (1 + np.array([1, 0, -1]) * near(rng, 0, 0.04, -0.1, 0.1))
+    picture = colour * exposure + _GRAIN * rng.standard_normal((*colour.shape[:2], 1))
+    return np.asarray(picture.clip(0, 255).astype(np.uint8))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import clean, crowd, fading, issues, issues_tables, scale
+from benchmarks import clean, crowd, fading, issues, issues_tables, people, scale
 from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
@@ -46,6 +46,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "fading": fading.page,
     "lip-people": _parsing,
     "lip-ccp": _parsing,
+    "people": lambda found: people.page(found["cells"]),
     "scale": lambda found: scale.page([scale.Found(**row) for row in found["rows"]]),
     "speed": _speed,
     "speed-parsing": _speed,
