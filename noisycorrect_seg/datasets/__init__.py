@@ -3,6 +3,7 @@
 from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.class_file import read_classes
 from noisycorrect_seg.datasets.crops import GivenMasks, ParsingDataset, denormalise, normalise
+from noisycorrect_seg.datasets.film import MovingPeople
 from noisycorrect_seg.datasets.folder import Folder
 from noisycorrect_seg.datasets.named import source_named
 from noisycorrect_seg.datasets.public import ATR, CIHP, LIP, PascalPersonPart
@@ -21,6 +22,7 @@ __all__ = [
     "FileSource",
     "Folder",
     "GivenMasks",
+    "MovingPeople",
     "ParsingDataset",
     "ParsingSource",
     "PascalPersonPart",

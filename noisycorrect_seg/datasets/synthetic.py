@@ -36,7 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """LIP's classes, put together to eleven without left and right, which a small network learns from a few hundred."""
 
-_LISTS = {"lip": LIP, "people": PEOPLE}
+CLASS_LISTS = {"lip": LIP, "people": PEOPLE}
 
 
 @final
@@ -106,9 +106,9 @@ class SyntheticPeople:
         if not isinstance(split, str):
             raise InvalidInputError("the name of a split", got=repr(split), fix="pass split='train'")
         self.split = split
-        if classes not in _LISTS:
-            raise unknown_name("class list of drawn people", classes, _LISTS)
-        self.classes = _LISTS[classes]
+        if classes not in CLASS_LISTS:
+            raise unknown_name("class list of drawn people", classes, CLASS_LISTS)
+        self.classes = CLASS_LISTS[classes]
         if isinstance(noise, str):
             noise = realistic(self.size[0]) if noise == "realistic" else parse(noise)
         if noise is not None and not isinstance(noise, MaskNoise):
