@@ -26,6 +26,7 @@ from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, Pi
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing
+from noisycorrect_seg.video import ParsedVideo, parse_frames, parse_video, pseudo_masks
 
 __all__ = [
     "ACE2P",
@@ -36,6 +37,7 @@ __all__ = [
     "HumanParsing",
     "ObjectCorrection",
     "Parsing",
+    "ParsedVideo",
     "ParsingDataset",
     "ParsingLoss",
     "ParsingNetwork",
@@ -56,7 +58,10 @@ __all__ = [
     "lovasz_softmax",
     "noise",
     "parse_folder",
+    "parse_frames",
     "parse_image",
+    "parse_video",
+    "pseudo_masks",
     "soft_edges",
 ]
 

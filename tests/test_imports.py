@@ -44,6 +44,7 @@ ROOMS = {
         ["task"],
         ["inference", "methods"],
         ["export", "formats"],
+        ["video"],
         ["cli"],
     ],
 }

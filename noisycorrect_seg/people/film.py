@@ -51,7 +51,9 @@ class Frame:
 
     def flow_to(self, other: Frame) -> NDArray[np.float32]:
         """Return where this frame's matter is in another frame, as displacements (H, W, 2), x first."""
-        steps = np.stack([_after(_inverse(there), here) for here, there in zip(self.motions, other.motions, strict=True)])
+        steps = np.stack(
+            [_after(_inverse(there), here) for here, there in zip(self.motions, other.motions, strict=True)]
+        )
         rows, columns = np.mgrid[: self.labels.shape[0], : self.labels.shape[1]].astype(np.float64)
         matrix = steps[self.surface]
         x = matrix[..., 0, 0] * columns + matrix[..., 0, 1] * rows + matrix[..., 0, 2]
@@ -199,7 +201,9 @@ class Film:
         """Return where the picture's corner is in the room, in pixels (x, y)."""
         (height, width), (across, down) = self.shape, self.beats
         reach = 0.8 * _MARGIN * np.array([width, height])
-        turn = np.array([np.sin(2 * np.pi * time / across + self.phases[0]), np.sin(2 * np.pi * time / down + self.phases[1])])
+        turn = np.array(
+            [np.sin(2 * np.pi * time / across + self.phases[0]), np.sin(2 * np.pi * time / down + self.phases[1])]
+        )
         corner: Point = np.array([_MARGIN * width, _MARGIN * height]) + 0.5 * reach * turn
         return corner
 
@@ -214,7 +218,9 @@ class Film:
         corner = self.camera(time)
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
         places = [rows + corner[1], columns + corner[0]]
-        planes = [ndimage.map_coordinates(plane, places, order=1, mode="nearest") for plane in np.moveaxis(self.room, 2, 0)]
+        planes = [
+            ndimage.map_coordinates(plane, places, order=1, mode="nearest") for plane in np.moveaxis(self.room, 2, 0)
+        ]
         colour = np.stack(planes, axis=-1)
         away = self.camera(0) - corner  # the room moves against the camera, and people with it
         canvases = []

@@ -50,7 +50,12 @@ class Gait:
             legs = ("hip " + name, "knee " + name, "ankle " + name)
             _turn(joints, legs, (self.leg * way, -0.6 * self.leg * way))
         shift = np.array([self.sway * swing, self.bob * np.cos(2 * angle)])
-        upper = ("crown", "chin", "neck", *(f"{joint} {name}" for joint in ("shoulder", "elbow", "hand") for name in SIDES))
+        upper = (
+            "crown",
+            "chin",
+            "neck",
+            *(f"{joint} {name}" for joint in ("shoulder", "elbow", "hand") for name in SIDES),
+        )
         for joint in upper:
             joints[joint] = joints[joint] + shift
         gaze = float(np.clip(body.gaze + 0.5 * np.sin(angle / 2), -1, 1))

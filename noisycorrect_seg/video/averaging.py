@@ -119,7 +119,9 @@ class Averaging:
         return {"before": self.before, "after": self.after, "decay": self.decay, "flow": flow, "longest": self.longest}
 
 
-def averaged(frames: Iterable[Frame], how: Averaging, *, motion: bool = False) -> Iterator[tuple[Frame, Tensor, Tensor | None]]:
+def averaged(
+    frames: Iterable[Frame], how: Averaging, *, motion: bool = False
+) -> Iterator[tuple[Frame, Tensor, Tensor | None]]:
     """Yield each frame with its averaged probabilities and the flow that leads back to the frame before.
 
     No more than `how.reach` frames are held, and one that is handed out. A frame of another size begins a new scene:

@@ -127,7 +127,9 @@ class Farneback:
         xy = xy / 2
         u, v = flow.split(1, 1)
         x, y = x + xx * u + xy * v, y + xy * u + yy * v
-        products = torch.cat([xx * xx + xy * xy, xy * (xx + yy), yy * yy + xy * xy, xx * x + xy * y, xy * x + yy * y], 1)
+        products = torch.cat(
+            [xx * xx + xy * xy, xy * (xx + yy), yy * yy + xy * xy, xx * x + xy * y, xy * x + yy * y], 1
+        )
         sums = convolved(products * weight, gaussian(self.window, flow))
         a, b, c, p, q = sums.split(1, 1)
         a, c, p, q = a + self.damping, c + self.damping, p + self.damping * u, q + self.damping * v
