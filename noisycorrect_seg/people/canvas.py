@@ -177,7 +177,7 @@ class Canvas:
         """Hear of a shape that is about to be painted; nothing, unless a subclass keeps it."""
 
     def cloth(self, shape: Shape, x: Field, y: Field) -> tuple[Field, Field]:
-        """Return where on its pattern a shape's pixels lie: patterns lie still on the canvas, unless a subclass moves."""
+        """Return where on its pattern a shape's pixels lie: the canvas's own, unless a subclass moves them."""
         return x, y
 
     def covered(self, rows: slice, columns: slice, inside: NDArray[np.bool_]) -> None:

@@ -113,7 +113,8 @@ def motion(now: Shape, then: Shape) -> Matrix:
     assert isinstance(now, Polygon)
     assert isinstance(then, Polygon)
     corners = np.concatenate([now.points, np.ones((len(now.points), 1))], axis=1)
-    return np.linalg.lstsq(corners, then.points, rcond=None)[0].T
+    fitted: Matrix = np.linalg.lstsq(corners, then.points, rcond=None)[0].T
+    return fitted
 
 
 def _arm(ellipse: Ellipse) -> Point:

@@ -69,8 +69,8 @@ def flicker(
     changed = compared = 0
     before: tuple[np.ndarray, np.ndarray] | None = None
     motions = iter(flows)
-    frames = 0
-    for mask, true in zip(map(np.asarray, masks), map(np.asarray, true_masks), strict=True):
+    pairs = zip(map(np.asarray, masks), map(np.asarray, true_masks), strict=True)
+    for frame, (mask, true) in enumerate(pairs):
         if mask.shape != true.shape or mask.ndim != 2:
             raise InvalidInputError("masks of the true ones' sizes", got=f"{mask.shape} beside {true.shape}")
         if before is not None:
@@ -78,7 +78,7 @@ def flicker(
             if flow.shape != (*mask.shape, 2) or before[0].shape != mask.shape:
                 raise InvalidInputError(
                     f"a flow {(*mask.shape, 2)} for each frame but the first, and masks of one size",
-                    got=f"{flow.shape} for frame {frames}",
+                    got=f"{flow.shape} for frame {frame}",
                     fix="count sizes and flows",
                 )
             x, y, inside = _arrivals(flow)
@@ -86,7 +86,6 @@ def flicker(
             compared += int(counts.sum())
             changed += int((counts & (mask != before[0][y, x])).sum())
         before = mask, true
-        frames += 1
     return Flicker(changed, compared)
 
 

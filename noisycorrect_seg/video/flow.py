@@ -99,7 +99,7 @@ class Farneback:
         flow = torch.zeros(1, 2, *pyramid[-1].shape[-2:], dtype=first.dtype, device=first.device)
         for level in reversed(pyramid):
             flow = enlarged(flow, (level.shape[2], level.shape[3]))
-            ones, others = polynomials(level, self.expansion).split(1)
+            ones, others = torch.chunk(polynomials(level, self.expansion), 2)
             certainty = certainties(level, self.expansion)
             for _ in range(self.rounds):
                 flow = self._estimate(ones, others, certainty, flow)
@@ -123,17 +123,19 @@ class Farneback:
         grid = grid_of(flow)
         moved = looked_up(others, grid)
         weight = certainty * looked_up(certainty, grid) * ((grid.abs() <= 1).all(-1)[:, None])
-        (xx, yy, xy), (x, y) = ((ones + moved) / 2)[:, 2:].split(1, 1), ((ones - moved) / 2)[:, :2].split(1, 1)
+        xx, yy, xy = torch.chunk((ones + moved)[:, 2:] / 2, 3, 1)
+        x, y = torch.chunk((ones - moved)[:, :2] / 2, 2, 1)
         xy = xy / 2
-        u, v = flow.split(1, 1)
+        u, v = torch.chunk(flow, 2, 1)
         x, y = x + xx * u + xy * v, y + xy * u + yy * v
         products = torch.cat(
             [xx * xx + xy * xy, xy * (xx + yy), yy * yy + xy * xy, xx * x + xy * y, xy * x + yy * y], 1
         )
         sums = convolved(products * weight, gaussian(self.window, flow))
-        a, b, c, p, q = sums.split(1, 1)
+        a, b, c, p, q = torch.chunk(sums, 5, 1)
         a, c, p, q = a + self.damping, c + self.damping, p + self.damping * u, q + self.damping * v
-        return torch.cat([c * p - b * q, a * q - b * p], 1) / (a * c - b * b)
+        solved: Tensor = torch.cat([c * p - b * q, a * q - b * p], 1) / (a * c - b * b)
+        return solved
 
 
 def polynomials(images: Tensor, deviation: float) -> Tensor:
@@ -169,10 +171,11 @@ def polynomials(images: Tensor, deviation: float) -> Tensor:
     padded = F.pad(images, (reach,) * 4, mode="replicate")
     taps = torch.stack([weights, line, square])  # down the rows, then along them
     down = F.conv2d(padded, taps[:, None, :, None])
-    plain, slope, bend = down.split(1, 1)
+    plain, slope, bend = torch.chunk(down, 3, 1)
     along = F.conv2d(plain, taps[1:, None, None, :])
     across = F.conv2d(slope, taps[:2, None, None, :])
-    (x, xx), (y, xy), yy = along.split(1, 1), across.split(1, 1), F.conv2d(bend, taps[:1, None, None, :])
+    (x, xx), (y, xy) = torch.chunk(along, 2, 1), torch.chunk(across, 2, 1)
+    yy = F.conv2d(bend, taps[:1, None, None, :])
     return torch.cat([x, y, xx, yy, xy], 1)
 
 

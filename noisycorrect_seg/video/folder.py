@@ -237,8 +237,9 @@ class VideoFolder:
 
     def _arrays(self, kind: str, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         (self.folder / kind).mkdir(exist_ok=True)
+        named: dict[str, Any] = dict(arrays)
         with replace_atomically(self.folder / kind / name) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **dict(arrays))
+            np.savez_compressed(file, **named)
 
     def _forget(self, count: int) -> None:
         """Remove the last masks of a video that broke off: frames that may come now would have counted in them."""

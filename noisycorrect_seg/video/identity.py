@@ -203,7 +203,7 @@ def _step(back: Tensor, mask: Masks) -> NDArray[np.float64]:
 
 
 def instance_map(found: Any, shape: tuple[int, int]) -> NDArray[np.int64]:
-    """Return what a caller's function found in a frame as integers (H, W), 0 for nobody; the last of a stack is in front.
+    """Return what a caller's function found in a frame as integers (H, W), 0 for nobody; a stack's last is in front.
 
     Raises
     ------

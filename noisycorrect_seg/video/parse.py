@@ -131,8 +131,8 @@ def parse_video(
     model : nn.Module
         See :func:`~noisycorrect_seg.parse_image`, as for all arguments that are not named here.
     video : path-like, or iterable
-        A video file (PyAV, the extra ``video``; GIF, WebP and animated PNG by Pillow), a folder of pictures in the order
-        of their names, or frames: paths, PIL images, uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W) or
+        A video file (PyAV, the extra ``video``; GIF, WebP and animated PNG by Pillow), a folder of pictures in order of
+        their names, or frames: paths, PIL images, uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W) or
         (H, W, 3). To go on, a call must be given the same frames from the first on.
     out : path-like
         The folder of the results, made if there is none; see :class:`~noisycorrect_seg.video.ParsedVideo`.
@@ -344,7 +344,7 @@ def _images(
         if shape != last:
             if last is not None and len(store.sizes) == 1:
                 warn_caller(
-                    f"frame {index} is {shape[0]} x {shape[1]}, those before are {last[0]} x {last[1]} (height x width): "
+                    f"frame {index} is {shape[0]} x {shape[1]}, those before are {last[0]} x {last[1]} pixels: "
                     "averages begin anew where the size changes, and masks have their frames' sizes"
                 )
             store.sizes[str(index)] = list(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageSequence
+from PIL import ImageSequence
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import check_regular
@@ -99,7 +99,7 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
         raise InvalidInputError(
             "a video file, a folder of pictures, or frames", got=type(video).__name__, fix="pass a path or a list"
         )
-    count = len(video) if hasattr(video, "__len__") else None
+    count = len(video) if isinstance(video, Sized) else None
     return Video((as_frame(frame) for frame in video), USUAL_RATE if rate is None else rate, count, "the frames")
 
 

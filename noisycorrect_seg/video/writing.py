@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +41,7 @@ class Clip:
 
     Examples
     --------
+    >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "clip.gif"
     >>> with Clip(path, rate=10) as clip:
     ...     for grey in (0, 100, 200):
