@@ -48,6 +48,7 @@ from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing, Segmentation
 from noisycorrect_seg.tryon import Agnostic, CutOut, agnostic_mask, cut_out
+from noisycorrect_seg.video import ParsedVideo, parse_frames, parse_video, pseudo_masks
 
 __all__ = [
     "ACE2P",
@@ -61,6 +62,7 @@ __all__ = [
     "HumanParsing",
     "Normalisation",
     "ObjectCorrection",
+    "ParsedVideo",
     "Parsing",
     "ParsingDataset",
     "ParsingLoss",
@@ -94,9 +96,12 @@ __all__ = [
     "lovasz_softmax",
     "noise",
     "parse_folder",
+    "parse_frames",
     "parse_image",
     "parse_people",
     "parse_scene",
+    "parse_video",
+    "pseudo_masks",
     "put_back",
     "soft_edges",
     "train_detector",

@@ -1,4 +1,4 @@
-"""``noisycorrect parse``: photos in, palette PNGs out."""
+"""``noisycorrect parse``: photos and videos in, palette PNGs out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from noisycorrect.support.errors import InvalidInputError
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P
     from noisycorrect_seg.classes import Classes
+    from noisycorrect_seg.inference import Recipe
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -26,11 +27,12 @@ def add_parser(subparsers: Subparsers) -> None:
     """Add the command ``parse``; an entry point of the group ``noisycorrect.commands``."""
     parser = subparsers.add_parser(
         "parse",
-        help="parse photos of people",
-        description="Parse photos, or the photos of folders, and write a palette PNG for each. Photos that cannot be "
-        "read are named at the end, and the exit status is 1.",
+        help="parse photos and videos of people",
+        description="Parse photos, or the photos of folders, and write a palette PNG for each; of a video one for each "
+        "frame, into a folder of its name, averaged along the motion. Photos that cannot be read and videos that are "
+        "cut off are named at the end, and the exit status is 1. A video that was interrupted goes on.",
     )
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER")
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER_OR_VIDEO")
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="ours, or the SCHP authors'")
     parser.add_argument("--official", action="store_true", help="it is the authors' (default: found out)")
     parser.add_argument(
@@ -43,6 +45,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--out", type=Path, default=Path("parsed"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--overlay", action="store_true", help="write overlays, too")
     parser.add_argument("--probs", action="store_true", help="write class probabilities, too (.npz, float16)")
+    parser.add_argument(
+        "--window", type=int, default=3, metavar="N", help="frames before and after that count (default: %(default)s)"
+    )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", default="float32", help="float32 (default), bfloat16, float16, auto")
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
@@ -54,8 +59,14 @@ def run(options: argparse.Namespace) -> int:
     # Here, so that other commands do not wait for it.
     from noisycorrect_seg.inference import Recipe, parse_files
     from noisycorrect_seg.inference.images import image_files
+    from noisycorrect_seg.video.reading import VIDEO_SUFFIXES, opened_video
 
-    image_files(options.photos)  # a wrong path is found before the network is read
+    videos = [path for path in options.photos if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
+    options.photos = [path for path in options.photos if path not in videos]
+    if options.photos or not videos:
+        image_files(options.photos)  # a wrong path is found before the network is read
+    for path in videos:
+        opened_video(path)
     network, classes, size = load_network(options.checkpoint, official=options.official)
     if options.classes is not None:
         classes = classes_of(options.classes, network.num_classes)
@@ -67,11 +78,15 @@ def run(options: argparse.Namespace) -> int:
         )
     known_size = options.size or size
     size = known_size or SIZES.get(classes.name, USUAL_SIZE)
+    recipe = Recipe(classes, size, options.scales, options.flip, options.convention)
+    whole = [_video(network, path, recipe, options) for path in videos]
+    if not options.photos:
+        return 0 if all(whole) else 1
     report = parse_files(
         network,
         options.photos,
         options.out,
-        Recipe(classes, size, options.scales, options.flip, options.convention),
+        recipe,
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
@@ -84,7 +99,38 @@ def run(options: argparse.Namespace) -> int:
         print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
     for path, reason in report.failed.items():
         print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
-    return 1 if report.failed else 0
+    return 0 if all(whole) and not report.failed else 1
+
+
+def _video(network: ACE2P, path: Path, recipe: Recipe, options: argparse.Namespace) -> bool:
+    """Parse a video into a folder of its name; return whether it could be read to its end."""
+    import warnings
+
+    from noisycorrect_seg.video import parse_video
+
+    out = options.out / path.stem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is wrong with the video is printed below
+        parsed = parse_video(
+            network,
+            path,
+            out,
+            classes=recipe.classes,
+            size=recipe.size,
+            scales=recipe.scales,
+            flip=recipe.flip,
+            convention=recipe.convention,
+            window=options.window,
+            overlay=options.overlay,
+            probs=options.probs,
+            batch_size=options.batch_size,
+            device=options.device,
+            precision=options.precision,
+        )
+    print(f"{len(parsed)} frames parsed: {out}")
+    if parsed.problem is not None:
+        print(visible(f"noisycorrect: {path}: {parsed.problem}"), file=sys.stderr)
+    return parsed.problem is None
 
 
 def load_network(path: Path, *, official: bool = False) -> tuple[ACE2P, Classes | None, tuple[int, int] | None]:

@@ -48,6 +48,7 @@ ROOMS = {
         ["task"],
         ["inference", "methods"],
         ["export", "formats", "tryon"],
+        ["video"],
         ["cli"],
     ],
 }

@@ -4,6 +4,7 @@ from noisycorrect_seg.datasets.ccp import CCP
 from noisycorrect_seg.datasets.class_file import read_classes
 from noisycorrect_seg.datasets.colours import ColourTable, read_colour_file
 from noisycorrect_seg.datasets.crops import GivenMasks, ParsingDataset, denormalise, normalise
+from noisycorrect_seg.datasets.film import MovingPeople
 from noisycorrect_seg.datasets.folder import Folder
 from noisycorrect_seg.datasets.joined import Joined, Remapped, Unlabeled, unlabeled_source
 from noisycorrect_seg.datasets.mhp import MHP
@@ -32,6 +33,7 @@ __all__ = [
     "GivenMasks",
     "InstanceSource",
     "Joined",
+    "MovingPeople",
     "ParsingDataset",
     "ParsingSource",
     "PascalPersonPart",

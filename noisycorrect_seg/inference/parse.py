@@ -256,16 +256,38 @@ def parse_crops(
 
     Yields one at a time: probabilities of large photos would not fit in memory together.
     """
-    with forward_context(device, precision):
-        inputs = recipe.normalisation(torch.from_numpy(crops).to(device))
-        logits = averaged_logits(model, inputs, recipe.classes, scales=recipe.scales, flip=recipe.flip)
+    logits = crop_logits(model, crops, recipe, device=device, precision=precision)
     for each, shape in zip(logits, shapes, strict=True):
         with forward_context(device, precision):
-            parsing = _on_image(each, shape, recipe, probs=probs)
+            parsing = on_image(each, shape, recipe, probs=probs)
         yield parsing
 
 
-def _on_image(logits: Tensor, shape: Size, recipe: Recipe, *, probs: bool) -> Parsing:
+def crop_logits(
+    model: nn.Module, crops: np.ndarray, recipe: Recipe, *, device: torch.device, precision: str = "float32"
+) -> Tensor:
+    """Return the averaged logits of what :func:`canonical_crops` returned, float32 (N, K, *size), on `device`.
+
+    Examples
+    --------
+    >>> recipe = Recipe(classes_named(["dark", "bright"]), size=(8, 6))
+    >>> crop_logits(nn.Conv2d(3, 2, 1), np.zeros((4, 8, 6, 3), np.uint8), recipe, device=torch.device("cpu")).shape
+    torch.Size([4, 2, 8, 6])
+    """
+    with forward_context(device, precision):
+        inputs = recipe.normalisation(torch.from_numpy(crops).to(device))
+        return averaged_logits(model, inputs, recipe.classes, scales=recipe.scales, flip=recipe.flip)
+
+
+def on_image(logits: Tensor, shape: Size, recipe: Recipe, *, probs: bool = False) -> Parsing:
+    """Return what logits in the network's frame, (K, *size), say of an image of that shape, in the recipe's convention.
+
+    Examples
+    --------
+    >>> recipe = Recipe(classes_named(["dark", "bright"]), size=(8, 6))
+    >>> on_image(torch.zeros(2, 8, 6), (16, 12), recipe).labels.shape
+    (16, 12)
+    """
     back = way_back(shape, recipe.size, official_centres=recipe.official_centres)
     if recipe.convention == "extractor":
         labels = labels_on_image(logits, back, shape)

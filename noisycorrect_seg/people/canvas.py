@@ -159,15 +159,29 @@ class Canvas:
 
     def paint(self, shape: Shape, label: int, paint: Paint, *, period: float = 1.0) -> None:
         """Paint a shape with a class; a pattern repeats every `period` pixels."""
+        self.begin(shape)
         rows, columns, x, y = self._window(shape)
         left, _, right, _ = shape.box()
         distance = shape.distance(x, y)
         cover = np.clip(0.5 - distance, 0, 1)[..., None]
         aside = np.clip((x - (left + right) / 2) / max(right - left, 1.0) * 2, -1, 1)
-        colours = paint.at(x / period, y / period) * (1 - self.light * aside)[..., None]
+        across, down = self.cloth(shape, x, y)
+        colours = paint.at(across / period, down / period) * (1 - self.light * aside)[..., None]
         window = self.colour[rows, columns]
         window += cover * (colours - window)
-        self.labels[rows, columns][distance < 0] = label
+        inside = distance < 0
+        self.labels[rows, columns][inside] = label
+        self.covered(rows, columns, inside)
+
+    def begin(self, shape: Shape) -> None:
+        """Hear of a shape that is about to be painted; nothing, unless a subclass keeps it."""
+
+    def cloth(self, shape: Shape, x: Field, y: Field) -> tuple[Field, Field]:
+        """Return where on its pattern a shape's pixels lie: the canvas's own, unless a subclass moves them."""
+        return x, y
+
+    def covered(self, rows: slice, columns: slice, inside: NDArray[np.bool_]) -> None:
+        """Hear which pixels of a window were covered; nothing, unless a subclass keeps it."""
 
     def tint(self, shape: Shape, factor: float) -> None:
         """Multiply the colours inside a shape, as a shadow does; classes stay."""
