@@ -17,6 +17,7 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.inference.calling import as_module, meant_by
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.scores import SegmentationMetrics
@@ -32,7 +33,7 @@ def evaluate_source(
     model: nn.Module,
     source: ParsingSource,
     *,
-    size: Size = (473, 473),
+    size: Size | None = None,
     convention: str = "evaluator",
     official_centres: bool = False,
     scales: Sequence[float] = (1.0,),
@@ -90,7 +91,8 @@ def evaluate_source(
     >>> scores["images"], scores["mean_iou"]
     (2, 1.0)
     """
-    recipe = Recipe(source.classes, size, scales, flip, convention, official_centres)
+    model = as_module(model)
+    recipe = Recipe(*meant_by(model, source.classes, size), scales, flip, convention, official_centres)
     step = whole_number("batch_size", batch_size, least=1)
     metrics = SegmentationMetrics(len(source.classes), boundary_width=boundary_width)
     mine = list(distributed.shard(len(source)))
