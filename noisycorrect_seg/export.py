@@ -25,6 +25,7 @@ from noisycorrect.support.files import replace_atomically
 from noisycorrect.support.modules import evaluating, unwrap
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.maps import checked_size
+from noisycorrect_seg.hub.folder import plain_classes
 from noisycorrect_seg.inference.averaging import final_logits, logits_of
 
 # torch's ONNX exporter needs both.
@@ -169,15 +170,16 @@ def onnx_header(classes: Classes | None, size: tuple[int, int] | None) -> dict[s
     >>> onnx_header(Classes("pair", ("a", "b")), (8, 9))
     {'noisycorrect': '{"classes": ["pair", ["a", "b"], []], "size": [8, 9]}'}
     """
-    said = None if classes is None else [classes.name, list(classes.names), [list(p) for p in classes.flip_pairs]]
-    return {ONNX_METADATA: json.dumps({"classes": said, "size": None if size is None else list(size)})}
+    said = {"classes": plain_classes(classes), "size": None if size is None else list(size)}
+    return {ONNX_METADATA: json.dumps(said)}
 
 
 def _named(model: nn.Module, classes: Any, count: int) -> Classes | None:
     own = getattr(unwrap(model), "classes", None)
-    if classes is None and not isinstance(own, Classes):
+    said = own if classes is None and isinstance(own, Classes) else classes
+    if said is None:
         return None
-    found = classes_named(own if classes is None else classes)
+    found = classes_named(said)
     if len(found) != count:
         raise InvalidInputError(
             f"{count} classes, as the network has logits", got=f"{len(found)}", fix="pass the classes= of its training"
@@ -190,7 +192,6 @@ def _exported_onnx(
 ) -> bytes:
     import onnx
 
-    shapes = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if any_number else {}
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")  # the exporter's, about itself
         try:
@@ -202,7 +203,7 @@ def _exported_onnx(
                 input_names=["crops"],
                 output_names=["logits"],
                 verbose=False,
-                **shapes,
+                dynamic_shapes=({0: torch.export.Dim("batch")},) if any_number else None,
             )
         except Exception as error:  # of many classes, some of them the exporter's own
             raise _no_onnx(network, error.__cause__ or error, any_number) from error

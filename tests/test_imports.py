@@ -37,6 +37,7 @@ ROOMS = {
     "noisycorrect_seg": [
         ["classes", "inputs", "outputs", "masks"],
         ["geometry"],
+        ["hub"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["datasets", "review"],
         ["sessions"],
@@ -44,6 +45,7 @@ ROOMS = {
         ["task"],
         ["inference", "methods"],
         ["export", "formats"],
+        ["deploy"],
         ["cli"],
     ],
 }

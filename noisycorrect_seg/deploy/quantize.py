@@ -85,8 +85,8 @@ def quantize_onnx(
     most : int
         As many of them are used, evenly spaced.
     reduce_range : bool
-        Use 7 bits for weights: on processors of AVX2 or AVX-512 without VNNI (Intel before 2019), sums of 8-bit products
-        may overflow.
+        Use 7 bits for weights: on processors with AVX2 or AVX-512 but without VNNI (Intel before 2019) sums of 8-bit
+        products may overflow.
 
     Returns
     -------
@@ -175,9 +175,7 @@ def _quantize(network: OnnxNetwork, source: Path, target: Path, crops: np.ndarra
         try:
             logging.getLogger().setLevel(logging.ERROR)  # it logs to the root
             quant_pre_process(source, folded, skip_symbolic_shape=True)
-            batches = (
-                part for crop in crops for part in parts_for(network, normalised(torch.from_numpy(crop[None])))
-            )
+            batches = (part for crop in crops for part in parts_for(network, normalised(torch.from_numpy(crop[None]))))
             quantization.quantize_static(
                 folded,
                 target,

@@ -17,6 +17,7 @@ from noisycorrect.support.files import check_ordinary
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.export import ONNX_METADATA
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.hub.folder import classes_of, size_of
 from noisycorrect_seg.inference.calling import FixedInput
 
 PROVIDERS = ("CPUExecutionProvider",)
@@ -152,10 +153,6 @@ def _said(metadata: dict[str, str], path: Path) -> tuple[Classes | None, Size | 
         return None, None
     try:
         header = json.loads(metadata[ONNX_METADATA])
-        classes, size = header.get("classes"), header.get("size")
-        if classes is not None:
-            name, names, pairs = classes
-            classes = Classes(str(name), tuple(map(str, names)), tuple((int(one), int(two)) for one, two in pairs))
-        return classes, None if size is None else (int(size[0]), int(size[1]))
+        return classes_of(header.get("classes")), size_of(header.get("size"))
     except (ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise CheckpointError(f"classes and size in {path}", got=str(error), fix="export it again") from error
