@@ -119,9 +119,9 @@ def quantize_onnx(
 def _calibration_crops(photos: Any, size: Size, most: int) -> np.ndarray:
     """Return photos in the network's frame, uint8 (n, *size, 3); those that cannot be read are left out, and named."""
     found = list(_photos(photos))
-    chosen = [found[place] for place in np.unique(np.linspace(0, len(found) - 1, most).round().astype(int))]
+    chosen = np.unique(np.linspace(0, len(found) - 1, most).round().astype(int)).tolist() if found else []
     crops, failed = [], {}
-    for photo in chosen if found else []:
+    for photo in map(found.__getitem__, chosen):
         try:
             crops.append(canonical_crops([photo], size)[0])
         except NoisyCorrectError as error:
