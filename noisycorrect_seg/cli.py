@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-# Of the published networks alone: the classes that their number tells, and the frame that they were trained on.
-CLASSES_OF_COUNT = {20: "lip", 18: "atr", 7: "pascal"}
-SIZES = {"atr": (512, 512), "pascal": (512, 512)}
-USUAL_SIZE = (473, 473)
+RUNTIMES = ("auto", "torch", "onnx")
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -33,8 +31,21 @@ def add_parser(subparsers: Subparsers) -> None:
         "cut off are named at the end, and the exit status is 1. A video that was interrupted goes on.",
     )
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER_OR_VIDEO")
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="ours, or the SCHP authors'")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="WEIGHTS",
+        help="a file, ours, the SCHP authors' or of ONNX; a folder of save_pretrained; lip, atr or pascal, which are "
+        "downloaded; or a repository on the Hugging Face hub, owner/name",
+    )
     parser.add_argument("--official", action="store_true", help="it is the authors' (default: found out)")
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="auto",
+        help="what runs the network: torch or onnx (onnxruntime, on the CPU), for which weights of torch are exported "
+        "first (default: onnx for files that end in .onnx)",
+    )
     parser.add_argument(
         "--classes", help="lip, atr, pascal, cihp, ccp or a classes file (default: as the checkpoint says)"
     )
@@ -67,42 +78,30 @@ def run(options: argparse.Namespace) -> int:
         image_files(options.photos)  # a wrong path is found before the network is read
     for path in videos:
         opened_video(path)
-    network, classes, size = load_network(options.checkpoint, official=options.official)
-    if options.classes is not None:
-        classes = classes_of(options.classes, network.num_classes)
-    elif classes is None:
-        raise InvalidInputError(
-            f"--classes for a network of {network.num_classes} classes",
-            got="none, and the checkpoint does not say",
-            fix="name a list or a classes file; or save the network with classes= and size=",
+    with tempfile.TemporaryDirectory() as scratch:
+        network, classes, size = _network(options, Path(scratch) / "network.onnx")
+        recipe = Recipe(classes, size, options.scales, options.flip, options.convention)
+        whole = [_video(network, path, recipe, options) for path in videos]
+        if not options.photos:
+            return 0 if all(whole) else 1
+        report = parse_files(
+            network,
+            options.photos,
+            options.out,
+            recipe,
+            device=options.device,
+            precision=options.precision,
+            batch_size=options.batch_size,
+            overlays=options.overlay,
+            probs=options.probs,
         )
-    known_size = options.size or size
-    size = known_size or SIZES.get(classes.name, USUAL_SIZE)
-    recipe = Recipe(classes, size, options.scales, options.flip, options.convention)
-    whole = [_video(network, path, recipe, options) for path in videos]
-    if not options.photos:
-        return 0 if all(whole) else 1
-    report = parse_files(
-        network,
-        options.photos,
-        options.out,
-        recipe,
-        device=options.device,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        overlays=options.overlay,
-        probs=options.probs,
-    )
     print(f"{report}: {options.out}")
-    if known_size is None:
-        said = f"{options.checkpoint} does not say the size that it was trained on, {size[0]}x{size[1]} was taken"
-        print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
     for path, reason in report.failed.items():
         print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
     return 0 if all(whole) and not report.failed else 1
 
 
-def _video(network: ACE2P, path: Path, recipe: Recipe, options: argparse.Namespace) -> bool:
+def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace) -> bool:
     """Parse a video into a folder of its name; return whether it could be read to its end."""
     import warnings
 
@@ -133,49 +132,75 @@ def _video(network: ACE2P, path: Path, recipe: Recipe, options: argparse.Namespa
     return parsed.problem is None
 
 
-def load_network(path: Path, *, official: bool = False) -> tuple[ACE2P, Classes | None, tuple[int, int] | None]:
-    """Return the network in a checkpoint of ours or of the SCHP authors, and its classes and size if the file has them.
+def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Classes, tuple[int, int]]:
+    """Return the network that the options name, in the runtime that they name, with its classes and its frame."""
+    from noisycorrect_seg.inference.calling import PUBLISHED_SIZE
+
+    is_onnx = options.checkpoint.lower().endswith(".onnx")
+    if is_onnx and options.runtime == "torch":
+        raise InvalidInputError(
+            "weights of torch with --runtime torch", got=options.checkpoint, fix="leave --runtime out: onnx runs it"
+        )
+    load = _load_onnx if is_onnx else load_network
+    network, classes, size = load(options.checkpoint, official=options.official)
+    if options.classes is not None:
+        classes = classes_of(
+            options.classes, len(classes or ()) if network.num_classes is None else network.num_classes
+        )
+    elif classes is None:
+        raise InvalidInputError(
+            f"--classes for a network of {network.num_classes} classes",
+            got="none, and the checkpoint does not say",
+            fix="name a list or a classes file; or save the network with classes= and size=",
+        )
+    frame = options.size or size or PUBLISHED_SIZE
+    if options.size is None and size is None:
+        said = f"{options.checkpoint} does not say the size that it was trained on, {frame[0]}x{frame[1]} was taken"
+        print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
+    if options.runtime == "onnx" and not is_onnx:
+        from noisycorrect_seg.export import export_onnx
+
+        export_onnx(network, frame, exported, classes=classes)
+        network = _load_onnx(str(exported))[0]
+    return network, classes, frame
+
+
+def _load_onnx(path: str, *, official: bool = False) -> tuple[Any, Classes | None, tuple[int, int] | None]:
+    from noisycorrect_seg.deploy import OnnxNetwork
+
+    if official:
+        raise InvalidInputError("--official with weights of torch", got=path, fix="leave --official out")
+    network = OnnxNetwork(path)
+    return network, network.classes, network.size
+
+
+def load_network(source: str | Path, *, official: bool = False) -> tuple[ACE2P, Classes | None, tuple[int, int] | None]:
+    """Return a network with its weights, and its classes and size if they are known.
 
     Parameters
     ----------
-    path : Path
-        What :meth:`ACE2P.save <noisycorrect_seg.ace2p.ACE2P.save>` or the authors' code wrote.
+    source : str or Path
+        What :meth:`ACE2P.from_pretrained <noisycorrect_seg.ace2p.ACE2P.from_pretrained>` takes.
     official : bool
-        Take it for the authors' without looking.
+        Take a file for the authors' without looking.
 
     Raises
     ------
-    CheckpointError
-        If it is neither, or damaged.
+    InvalidInputError, CheckpointError
+        If there is no such thing, it is neither ours nor the authors', or damaged.
     """
     from noisycorrect_seg.ace2p import ACE2P
-    from noisycorrect_seg.classes import classes_named
+    from noisycorrect_seg.hub import released_for
 
-    if official or not _ours(path):
-        network = ACE2P.from_official(path)
-        named = CLASSES_OF_COUNT.get(network.num_classes)
-        return network, None if named is None else classes_named(named), SIZES.get(named or "", USUAL_SIZE)
-    network = ACE2P.load(path)
-    classes, size = ACE2P.details(path)
-    return network, classes, size
-
-
-def _ours(path: Path) -> bool:
-    """Return whether a file looks like ours; also of one that cannot be read, about which our reader says more."""
-    import pickle
-
-    import torch
-
-    from noisycorrect.support.checkpoint import FORMAT
-
-    try:
-        content = torch.load(path, map_location="meta", weights_only=True)  # names, without the numbers
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        return True
-    return isinstance(content, dict) and content.get("format") == FORMAT
+    if official:
+        network = ACE2P.from_official(source)
+        named = released_for(network.num_classes)
+        return network, None if named is None else named.classes, None if named is None else named.size
+    network = ACE2P.from_pretrained(source)
+    return network, network.classes, network.size
 
 
-def classes_of(named: str, count: int) -> Classes:
+def classes_of(named: str, count: int | None) -> Classes:
     """Return the classes that a user named: a known list, or a classes file.
 
     Raises
@@ -191,7 +216,7 @@ def classes_of(named: str, count: int) -> Classes:
     from noisycorrect_seg.datasets.class_file import as_classes
 
     classes = as_classes(named)
-    if len(classes) != count:
+    if count is not None and len(classes) != count:
         raise InvalidInputError(
             f"--classes with {count} classes, as the network has",
             got=f"{named!r} with {len(classes)}",

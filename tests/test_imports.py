@@ -39,6 +39,7 @@ ROOMS = {
         ["colours"],
         ["classes", "inputs", "outputs"],
         ["geometry", "class_maps"],
+        ["hub"],
         ["losses", "noise", "scores", "ace2p", "people"],
         ["instances"],
         ["datasets", "review"],
@@ -49,6 +50,7 @@ ROOMS = {
         ["inference", "methods"],
         ["export", "formats", "tryon"],
         ["video"],
+        ["deploy"],
         ["cli"],
     ],
 }

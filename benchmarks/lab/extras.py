@@ -6,7 +6,13 @@ import importlib
 
 from noisycorrect.support.errors import NoisyCorrectError
 
-EXTRAS = {"matplotlib": "plot", "PIL": "seg", "cleanlab": "dev"}
+EXTRAS = {
+    "matplotlib": "plot",
+    "PIL": "seg",
+    "cleanlab": "dev",
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "safetensors": "safetensors",
+}
 NAMES = {"PIL": "pillow"}
 
 

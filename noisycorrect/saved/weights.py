@@ -53,7 +53,7 @@ def write_weights(folder: Path, state: Mapping[str, Any], more: Mapping[str, Any
     if weights == "torch" or obstacle is not None:
         save_checkpoint(folder / TORCH, {"model": state, **more})
         return TORCH
-    _save_safetensors(folder / SAFETENSORS, state, more)
+    save_safetensors(folder / SAFETENSORS, state, more)
     return SAFETENSORS
 
 
@@ -85,8 +85,21 @@ def _obstacle(state: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _save_safetensors(path: Path, state: Mapping[str, Tensor], more: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file
+def save_safetensors(path: Path, state: Mapping[str, Tensor], more: Mapping[str, Any]) -> None:
+    """Write one safetensors file; see :func:`write_weights`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the package is missing.
+    CheckpointError
+        If the file cannot be written.
+    """
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        fix = "pip install safetensors, or give the file another suffix"
+        raise InvalidInputError(f"the package safetensors, to write {path}", got="none", fix=fix) from error
 
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
@@ -108,7 +121,20 @@ def _save_safetensors(path: Path, state: Mapping[str, Tensor], more: Mapping[str
         raise CheckpointError(f"to write {path}", got=str(error), fix="free space") from error
 
 
-def _load_safetensors(path: Path) -> tuple[OrderedDict[str, Any], dict[str, Any]]:
+def read_header(path: Path) -> dict[str, Any]:
+    """Return what a safetensors file says beside its tensors, as :func:`write_weights` was told; of others, nothing.
+
+    Raises
+    ------
+    InvalidInputError
+        If the package safetensors is missing.
+    CheckpointError
+        If the file is missing or damaged.
+    """
+    return _load_safetensors(path, tensors=False)[1]
+
+
+def _load_safetensors(path: Path, *, tensors: bool = True) -> tuple[OrderedDict[str, Any], dict[str, Any]]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
@@ -118,9 +144,11 @@ def _load_safetensors(path: Path) -> tuple[OrderedDict[str, Any], dict[str, Any]
         check_ordinary(path)
         with safe_open(path, framework="pt") as file:
             more = json.loads((file.metadata() or {}).get("noisycorrect", "{}"))
-            state: OrderedDict[str, Any] = OrderedDict((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+            names = file.keys() if tensors else ()
+            state: OrderedDict[str, Any] = OrderedDict((name, file.get_tensor(name)) for name in names)
         for name, other in more.pop("aliases", {}).items():
-            state[name] = state[other]
+            if tensors:
+                state[name] = state[other]
     except FileNotFoundError as error:
         raise CheckpointError(f"weights at {path}", got="no such file", fix="check the path") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:

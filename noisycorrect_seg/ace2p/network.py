@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self, final
 
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
 from noisycorrect.saved.networks import NETWORKS
-from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
 from noisycorrect.support.checks import finite_number, whole_number
-from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect_seg.ace2p import official
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.ace2p.backbones import checked_maps, make_backbone, map_channels
 from noisycorrect_seg.ace2p.context import make_context, out_channels
 from noisycorrect_seg.ace2p.heads import (
@@ -31,12 +25,10 @@ from noisycorrect_seg.ace2p.heads import (
     part_name,
 )
 from noisycorrect_seg.ace2p.imagenet import Source, load_imagenet
+from noisycorrect_seg.ace2p.stored import StoredNetwork
 from noisycorrect_seg.ace2p.tuning import freeze_levels
-from noisycorrect_seg.ace2p.weights import read_weights
-from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.ace2p.weights import KIND
 from noisycorrect_seg.outputs import ParsingOutput
-
-KIND = "ace2p"
 
 # Without this torch.export.save refuses a network's output; torch has no public way to say so yet.
 with contextlib.suppress(AttributeError):
@@ -45,7 +37,7 @@ with contextlib.suppress(AttributeError):
 
 
 @final
-class ACE2P(nn.Module):
+class ACE2P(StoredNetwork):
     """A-CE2P (Li et al., "Self-Correction for Human Parsing", sec. 3.1): parsing, edges, and both fused.
 
     As it stands it is the published network, 66.7 million parameters at 20 classes: a ResNet-101 with a deep stem and a
@@ -88,6 +80,14 @@ class ACE2P(nn.Module):
         Levels of the backbone that stay as they are: :func:`~noisycorrect_seg.ace2p.freeze_levels`. 3 is the paper's
         text, 0 its code.
 
+    Attributes
+    ----------
+    classes : Classes or None
+        What the logits mean, where it is known: :meth:`from_pretrained` and :meth:`load` set it, and it may be set.
+    size : (int, int) or None
+        Height and width of the input that it was trained on, likewise. Photos are parsed by both, unless told
+        otherwise.
+
     Raises
     ------
     InvalidInputError
@@ -98,6 +98,7 @@ class ACE2P(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> network = ACE2P(num_classes=20, backbone="resnet18", width=0.125).eval()
     >>> output = network(torch.zeros(1, 3, 65, 49))  # normalised, blue first
     >>> output.parsing.shape, output.fusion.shape, output.edge.shape
@@ -194,92 +195,6 @@ class ACE2P(nn.Module):
             config["backbone_width"] = self.backbone_width
         return config | ({"freeze": self.frozen} if self.frozen else {})
 
-    def save(
-        self, path: str | os.PathLike[str], *, classes: Classes | None = None, size: tuple[int, int] | None = None
-    ) -> None:
-        """Write architecture and weights to a file, which is either the old one or the new one.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        classes : Classes, optional
-            What the outputs mean, and
-        size : (int, int), optional
-            height and width of the input that the network was trained on: for ``noisycorrect parse``.
-
-        Raises
-        ------
-        InvalidInputError
-            If a part was given as an object.
-        CheckpointError
-            If the file cannot be written.
-        """
-        if classes is not None and len(classes) != self.num_classes:
-            raise InvalidInputError(
-                f"{self.num_classes} classes, as the network has", got=str(len(classes)), fix="pass the source's"
-            )
-        details = {
-            "classes": None if classes is None else [classes.name, classes.names, classes.flip_pairs],
-            "size": None if size is None else [int(side) for side in size],
-        }
-        save_checkpoint(
-            Path(path), {"kind": KIND, "config": self.config, "state": self.state_dict(), "details": details}
-        )
-
-    @staticmethod
-    def details(path: str | os.PathLike[str]) -> tuple[Classes | None, tuple[int, int] | None]:
-        """Return the classes and the size that :meth:`save` was told; None for what it was not."""
-        details = load_checkpoint(Path(path)).get("details") or {}
-        classes, size = details.get("classes"), details.get("size")
-        if classes is not None:
-            name, names, pairs = classes
-            classes = Classes(name, tuple(names), tuple((one, other) for one, other in pairs))
-        return classes, None if size is None else (size[0], size[1])
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Return the network that :meth:`save` wrote, on the CPU, in evaluation mode.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is missing, damaged, not written by :meth:`save`, or by a newer version.
-        """
-        content = load_checkpoint(Path(path))
-        if content.get("kind") != KIND:
-            raise CheckpointError(
-                f"a network written by ACE2P.save at {path}",
-                got="another checkpoint",
-                fix="check the path; a run's weights are in its result.model",
-            )
-        network = cls._unfilled(content["config"])
-        load_model_state(network, content["state"])
-        return network.eval()
-
-    @classmethod
-    def from_official(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Self:
-        r"""Return the network of a checkpoint of the SCHP authors, on the CPU, in evaluation mode.
-
-        Released files of 20, 18 and 7 classes load, and any other of their layout. Logits agree to float32 rounding.
-        Their normalisation scales by :math:`|w| + 10^{-5}`, which becomes our weight, computed once in float32.
-
-        Parameters
-        ----------
-        source : path-like or mapping
-            A file, read without running pickled code, or what it holds: ``{"state_dict": ...}`` or the state itself,
-            keys with or without ``module.``. A mapping is not changed.
-
-        Raises
-        ------
-        CheckpointError
-            If the file cannot be read, or is of another network; the message names the first key that differs.
-        """
-        state = read_weights(source)
-        network = cls._unfilled({"num_classes": official.num_classes(state)})
-        official.load_official(network, state)
-        return network.eval()
-
     def with_classes(self, num_classes: int) -> Self:
         """Return a copy for other classes, with new heads and all other weights: a start for one's own data.
 
@@ -295,6 +210,7 @@ class ACE2P(nn.Module):
 
         Examples
         --------
+        >>> import torch
         >>> network = ACE2P(20, "resnet18", width=0.125).with_classes(6)
         >>> network(torch.zeros(1, 3, 65, 49)).fusion.shape
         torch.Size([1, 6, 17, 13])
@@ -305,24 +221,11 @@ class ACE2P(nn.Module):
             )
         network: Self = copy.deepcopy(self)
         network.num_classes = whole_number("num_classes", num_classes, least=2)
+        network.classes = None
         network.parsing_head = _new_head(self.parsing_head, num_classes)
         if isinstance(network.fusion, FusionBranch):
             network.fusion.head = _new_head(network.fusion.head, num_classes)
         return network
-
-    def to_official_state_dict(self, prefix: str = "module.") -> dict[str, Tensor]:
-        """Return the weights under the official names: what the official code loads, and :meth:`from_official`.
-
-        See :func:`~noisycorrect_seg.ace2p.official.official_state`.
-        """
-        return official.official_state(self, prefix)
-
-    @classmethod
-    def _unfilled(cls, config: Mapping[str, Any]) -> Self:
-        """Return a network on the CPU whose weights are still to be set: no time and no random numbers are spent."""
-        with torch.device("meta"):
-            network = cls(**config)
-        return network.to_empty(device="cpu")
 
 
 def _fill(backbone: nn.Module, source: Source, freeze: int) -> None:

@@ -13,6 +13,7 @@ from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.maps import resized
+from noisycorrect_seg.inference.calling import parts_for
 from noisycorrect_seg.outputs import logits_of, two_channels
 
 
@@ -67,7 +68,7 @@ def averaged_logits(
         inputs = resized(crops, size)
         if flip:
             inputs = torch.cat([inputs, inputs.flip(-1)])
-        logits = final_logits(model(inputs), len(inputs), len(classes))
+        logits = final_logits(_called(model, inputs), len(inputs), len(classes))
         if flip:
             swap = torch.as_tensor(classes.flip_index, device=logits.device)
             upright, mirrored = logits.chunk(2)
@@ -76,6 +77,14 @@ def averaged_logits(
         total = logits if total is None else total + logits
     assert total is not None
     return total / len(sizes) if len(sizes) > 1 else total
+
+
+def _called(model: Any, inputs: Tensor) -> Any:
+    """Return a model's output, or the joined logits of one that takes a fixed number of images."""
+    parts = parts_for(model, inputs)
+    if len(parts) == 1 and len(parts[0]) == len(inputs):
+        return model(parts[0])
+    return torch.cat([logits_of(model(part)) for part in parts])[: len(inputs)]
 
 
 def final_logits(output: Any, count: int, num_classes: int) -> Tensor:

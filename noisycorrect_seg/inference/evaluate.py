@@ -17,6 +17,7 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.inference.calling import as_module, meant_by
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.inputs import Normalisation, normalisation_named
@@ -34,7 +35,7 @@ def evaluate_source(
     model: nn.Module,
     source: ParsingSource,
     *,
-    size: Size = (473, 473),
+    size: Size | None = None,
     convention: str = "evaluator",
     official_centres: bool = False,
     normalisation: str | Normalisation = "bgr",
@@ -93,9 +94,9 @@ def evaluate_source(
     >>> scores["images"], scores["mean_iou"]
     (2, 1.0)
     """
-    recipe = Recipe(
-        source.classes, size, scales, flip, convention, official_centres, normalisation_named(normalisation)
-    )
+    model = as_module(model)
+    meant, given = meant_by(model, source.classes, size), normalisation_named(normalisation)
+    recipe = Recipe(*meant, scales, flip, convention, official_centres, given)
     step = whole_number("batch_size", batch_size, least=1)
     number = len(source.classes)
     metrics = SegmentationMetrics(number, ignore_index(number), boundary_width=boundary_width)

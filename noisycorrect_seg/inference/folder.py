@@ -20,8 +20,9 @@ from noisycorrect.support.files import replace_atomically
 from noisycorrect.support.log import logger
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
-from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.inference.calling import as_module, meant_by
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
@@ -64,8 +65,8 @@ def parse_folder(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    classes: str | Classes | Sequence[str] = "lip",
-    size: Size = (473, 473),
+    classes: str | Classes | Sequence[str] | None = None,
+    size: Size | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
@@ -125,7 +126,11 @@ def parse_folder(
         [folder],
         out,
         Recipe(
-            classes_named(classes), size, scales, flip, convention, normalisation=normalisation_named(normalisation)
+            *meant_by(as_module(model), classes, size),
+            scales,
+            flip,
+            convention,
+            normalisation=normalisation_named(normalisation),
         ),
         device=device,
         precision=precision,
@@ -154,6 +159,7 @@ def parse_files(
     progress: bool = True,
 ) -> FolderReport:
     """Parse photos and the images of folders into one folder; see :func:`parse_folder`, which warns of failed ones."""
+    model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
     images, others = image_files(paths, () if recipe.normalisation in (BGR, RGB) else (".npy",))
     target = _made(Path(out), images)

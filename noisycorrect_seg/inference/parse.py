@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.modules import evaluating
-from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.crops import invert
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.maps import checked_size, winners
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales
+from noisycorrect_seg.inference.calling import as_module, meant_by
 from noisycorrect_seg.inference.frames import labels_on_image, probs_on_image, way_back
 from noisycorrect_seg.inference.images import any_image, as_picture
 from noisycorrect_seg.inference.running import forward_context, on_device
@@ -48,6 +49,7 @@ class Parsing:
 
     Examples
     --------
+    >>> from noisycorrect_seg.classes import classes_named
     >>> parsing = Parsing(np.zeros((2, 3), np.uint8), None, classes_named("lip"))
     >>> parsing.overlay(np.zeros((2, 3, 3), np.uint8)).size
     (3, 2)
@@ -90,6 +92,7 @@ class Recipe:
 
     Examples
     --------
+    >>> from noisycorrect_seg.classes import classes_named
     >>> Recipe(classes_named("pascal"), size=(512, 512), flip=True).scales
     (1.0,)
     """
@@ -120,8 +123,8 @@ def parse_image(
     model: nn.Module,
     image: Any,
     *,
-    classes: str | Classes | Sequence[str] = "lip",
-    size: Size = (473, 473),
+    classes: str | Classes | Sequence[str] | None = None,
+    size: Size | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
@@ -147,13 +150,16 @@ def parse_image(
     model : nn.Module
         Takes normalised images (N, C, H, W), BGR unless `normalisation` says otherwise, and returns logits
         (N, K, h, w) in one of the styles of :func:`~noisycorrect_seg.outputs.as_output`. Run in evaluation mode
-        without gradients; its modes and its device come back.
+        without gradients; its modes and its device come back. Of any precision: crops are cast to its weights' dtype.
+        A program of torch.export or an :class:`~noisycorrect_seg.deploy.OnnxNetwork` is called with as many images as
+        it takes.
     image : path-like, PIL.Image.Image, or ndarray
         See :func:`~noisycorrect_seg.inference.images.any_image`; arrays are RGB, uint8.
-    classes : str, Classes, or sequence of str
-        K of them.
-    size : (int, int)
-        Height and width of the network's frame. Published: 473 x 473 for LIP, 512 x 512 for ATR and Pascal.
+    classes : str, Classes, or sequence of str, optional
+        K of them. Default: what the model says in its attribute ``classes``, else LIP's.
+    size : (int, int), optional
+        Height and width of the network's frame. Default: what the model says in its attribute ``size``, or was exported
+        at, else 473 x 473. Published: 473 x 473 for LIP, 512 x 512 for ATR and Pascal.
     scales : sequence of float
         Sizes at which the model sees the frame, as shares of `size`.
     flip : bool
@@ -189,9 +195,9 @@ def parse_image(
     >>> parsing.labels.shape, parsing.probs.shape
     ((40, 31), (2, 40, 31))
     """
-    recipe = Recipe(
-        classes_named(classes), size, scales, flip, convention, official_centres, normalisation_named(normalisation)
-    )
+    model = as_module(model)
+    meant, given = meant_by(model, classes, size), normalisation_named(normalisation)
+    recipe = Recipe(*meant, scales, flip, convention, official_centres, given)
     (parsing,) = parse_images(model, [image], recipe, device=device, precision=precision, probs=probs)
     return parsing
 
@@ -209,11 +215,13 @@ def parse_images(
 
     Examples
     --------
+    >>> from noisycorrect_seg.classes import classes_named
     >>> recipe = Recipe(classes_named(["dark", "bright"]), size=(64, 64))
     >>> images = [np.zeros((40, 30, 3), np.uint8), np.zeros((20, 50, 3), np.uint8)]
     >>> [parsing.labels.shape for parsing in parse_images(nn.Conv2d(3, 2, 1), images, recipe)]
     [(40, 30), (20, 50)]
     """
+    model = as_module(model)
     crops, shapes = canonical_crops(images, recipe.size, recipe.normalisation)
     with on_device(model, device) as place, evaluating(model):
         return list(parse_crops(model, crops, shapes, recipe, device=place, precision=precision, probs=probs))
