@@ -22,7 +22,7 @@ from noisycorrect_seg.losses import (
     lovasz_softmax,
     soft_edges,
 )
-from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
+from noisycorrect_seg.methods import AbstainingLoss, AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing
@@ -30,6 +30,7 @@ from noisycorrect_seg.task import HumanParsing
 __all__ = [
     "ACE2P",
     "CE2P",
+    "AbstainingLoss",
     "AdaptiveEarlyLearning",
     "Classes",
     "Folder",
@@ -62,8 +63,8 @@ __all__ = [
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
-    PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    ACE2P, AbstainingLoss, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset,
+    ParsingLoss, PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
 ):  # fmt: skip
     guard(_made)
 del _made

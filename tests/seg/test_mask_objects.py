@@ -16,6 +16,7 @@ from noisycorrect_seg.classes import voc_palette
 from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
+    mask_quality_by_objects,
     misnamed_objects,
     missing_objects,
     objects_of,
@@ -185,8 +186,8 @@ class Oracle(nn.Module):
         return F.interpolate(logits.softmax(1), size, mode="area").clamp(min=1e-6).log()
 
 
-def corrected(noise, size=(96, 64), parts=("missing",)):
-    recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=ObjectCorrection(parts=parts))
+def corrected(noise, size=(96, 64), parts=("missing",), weigh=0.0):
+    recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=ObjectCorrection(parts=parts, weigh=weigh))
     source = Coloured(SyntheticPeople(8, size=size), noise)
     corrector = SelfCorrector(
         Oracle(), task=HumanParsing("lip", size=size), recipe=recipe, epochs=10, lr=1e-9, batch_size=4, callbacks=[]
@@ -221,6 +222,34 @@ def test_one_class_given_for_another_is_renamed_with_a_network_that_is_right():
 
     before, after = corrected(renamed, parts=("misnamed",))
     assert 1 - after < 0.4 * (1 - before)
+
+
+def test_masks_are_no_worse_for_a_class_that_is_hard_and_worse_where_they_part_from_their_evidence():
+    names = torch.tensor([[[0, 0, 1, 1, 2, 2]], [[0, 0, 1, 1, 2, 2]], [[0, 0, 1, 1, 1, 1]]])
+    given = torch.tensor([[[0, 0, 1, 1, 2, 2]], [[0, 0, 1, 1, 2, 2]], [[0, 0, 2, 2, 1, 1]]])
+    evidence = maps_of(names)
+    hard = evidence.clone()
+    hard[:, 2] *= 0.5  # less sure of class 2 wherever it is
+    found = mask_quality_by_objects(given, hard, ClassConfidence.of(given, hard, 1), least=1)
+    assert found[:2].tolist() == [1.0, 1.0]
+    assert found[2] < 0.8
+    ignored = torch.full((1, 2, 2), 255)
+    alone = mask_quality_by_objects(
+        ignored, evidence[:1, :, :, :2].expand(1, K, 2, 2), ClassConfidence.of(given, evidence, 1), least=1
+    )
+    assert alone.tolist() == [1.0]
+
+
+def test_a_mask_of_another_image_is_weighed_down_and_the_others_stay():
+    strangers = SyntheticPeople(3, size=(96, 64), seed=9)
+
+    def exchanged(mask, index):
+        return strangers.mask(0) if index == 2 else mask
+
+    before, after = corrected(exchanged)
+    _, weighed = corrected(exchanged, weigh=3.0)
+    assert weighed > after >= before
+    assert corrected(lambda mask, _: mask, weigh=3.0)[1] >= 0.999
 
 
 def test_the_papers_recipe_is_still_its_equation():
