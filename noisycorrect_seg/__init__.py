@@ -22,7 +22,13 @@ from noisycorrect_seg.losses import (
     lovasz_softmax,
     soft_edges,
 )
-from noisycorrect_seg.methods import AbstainingLoss, AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
+from noisycorrect_seg.methods import (
+    AbstainingLoss,
+    AdaptiveEarlyLearning,
+    GatheredObjectCorrection,
+    ObjectCorrection,
+    PixelEarlyLearning,
+)
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing
@@ -34,6 +40,7 @@ __all__ = [
     "AdaptiveEarlyLearning",
     "Classes",
     "Folder",
+    "GatheredObjectCorrection",
     "HumanParsing",
     "ObjectCorrection",
     "Parsing",
@@ -63,8 +70,8 @@ __all__ = [
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AbstainingLoss, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset,
-    ParsingLoss, PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    ACE2P, AbstainingLoss, AdaptiveEarlyLearning, Classes, Folder, GatheredObjectCorrection, HumanParsing,
+    ObjectCorrection, ParsingDataset, ParsingLoss, PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
 ):  # fmt: skip
     guard(_made)
 del _made

@@ -14,7 +14,7 @@ from benchmarks.lab.methods import PAPER, most_epochs
 from noisycorrect import RECIPES, AtCycleEnd, AtCycleEnds, OnePhase, Recalibration, Recipe, Schedule
 from noisycorrect.data.batches import ShardedBatches
 from noisycorrect_seg.ace2p import parameter_groups
-from noisycorrect_seg.methods import AbstainingLoss, ObjectCorrection
+from noisycorrect_seg.methods import AbstainingLoss, GatheredObjectCorrection, ObjectCorrection
 
 
 def _kept(correction: Any) -> Any:
@@ -60,6 +60,9 @@ PARSING_METHODS: dict[str, Recipe] = {
     "robust": _ROBUST.replace(correction=_kept(_ROBUST.correction), reference="self-correction, the robust recipe"),
     "robust-weighed": _ROBUST.replace(
         correction=ObjectCorrection(weigh=1.0, keep=None), reference="the robust recipe, whole masks weighed by quality"
+    ),
+    "robust-gathered": _ROBUST.replace(
+        correction=GatheredObjectCorrection(keep=None), reference="the robust recipe, evidence gathered in training"
     ),
     "robust-abstaining": _ROBUST.replace(
         correction=_kept(_ROBUST.correction), objective=AbstainingLoss(), reference="the robust recipe, abstaining"

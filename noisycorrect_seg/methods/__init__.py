@@ -4,8 +4,15 @@ from noisycorrect.support.register import import_folder
 from noisycorrect_seg.methods.abstention import AbstainingLoss
 from noisycorrect_seg.methods.adele import AdaptiveEarlyLearning
 from noisycorrect_seg.methods.elr import PixelEarlyLearning
+from noisycorrect_seg.methods.gathered import GatheredObjectCorrection
 from noisycorrect_seg.methods.objects import ObjectCorrection
 
-__all__ = ["AbstainingLoss", "AdaptiveEarlyLearning", "ObjectCorrection", "PixelEarlyLearning"]
+__all__ = [
+    "AbstainingLoss",
+    "AdaptiveEarlyLearning",
+    "GatheredObjectCorrection",
+    "ObjectCorrection",
+    "PixelEarlyLearning",
+]
 
 import_folder(__name__, __path__)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.correction.base import CycleEnd, publish
+from noisycorrect.correction.base import CycleEnd, Predictions, publish
 from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.part import Setup
 from noisycorrect.labels import GenerationWriter, Trust
@@ -119,7 +119,7 @@ class ObjectCorrection(AtCycleEnd):
         if end.cycle == 0 and not end.stopped:
             return None
         with end.store.new_generation(trust=_whole) as writer:
-            metrics = publish(writer, end.predictions(), end.task.metrics())
+            metrics = publish(writer, self.predictions(end), end.task.metrics())
             writer.coupled = True
             kind: Any = end.store.kind
             mean = self._confidence(writer, kind, Trust(torch.ones(1))).mean
@@ -135,6 +135,10 @@ class ObjectCorrection(AtCycleEnd):
                     trusted *= quality[:, None, None] ** self.weigh
                 writer.judge(rows, trusted)
         return metrics
+
+    def predictions(self, end: CycleEnd) -> Predictions:
+        """Yield (index, given, probs) of this rank's shard: what the evidence is made of."""
+        return end.predictions()
 
     def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence) -> Tensor:
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""

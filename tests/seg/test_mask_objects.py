@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from noisycorrect import SelfCorrector
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels.trust import Trust
 from noisycorrect.recipe import RECIPES
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import HumanParsing, ObjectCorrection, ParsingDataset, SyntheticPeople
+from noisycorrect_seg import (
+    GatheredObjectCorrection,
+    HumanParsing,
+    ObjectCorrection,
+    ParsingDataset,
+    SyntheticPeople,
+)
 from noisycorrect_seg.classes import voc_palette
 from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
 from noisycorrect_seg.geometry.objects import (
@@ -22,6 +32,7 @@ from noisycorrect_seg.geometry.objects import (
     objects_of,
     shifted_borders,
 )
+from noisycorrect_seg.kind import MaskLabels
 
 K = 4
 
@@ -186,8 +197,9 @@ class Oracle(nn.Module):
         return F.interpolate(logits.softmax(1), size, mode="area").clamp(min=1e-6).log()
 
 
-def corrected(noise, size=(96, 64), parts=("missing",), weigh=0.0):
-    recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=ObjectCorrection(parts=parts, weigh=weigh))
+def corrected(noise, size=(96, 64), correction=None, **how):
+    correction = ObjectCorrection(**how) if correction is None else correction
+    recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=correction)
     source = Coloured(SyntheticPeople(8, size=size), noise)
     corrector = SelfCorrector(
         Oracle(), task=HumanParsing("lip", size=size), recipe=recipe, epochs=10, lr=1e-9, batch_size=4, callbacks=[]
@@ -212,6 +224,41 @@ def test_objects_left_out_come_back_with_a_network_that_is_right():
 
     before, after = corrected(without_lower_half)
     assert 1 - after < 0.4 * (1 - before)
+
+
+def test_evidence_gathered_in_training_brings_objects_back_and_predicts_nothing():
+    def without_shoes(mask, index):
+        if index % 2:
+            mask[mask >= 18] = 0
+        return mask
+
+    before, after = corrected(without_shoes, correction=GatheredObjectCorrection())
+    assert 1 - after < 0.6 * (1 - before)
+    robust = RECIPES.of_kind("robust", "segmentation")
+    gathered = robust.replace(correction=GatheredObjectCorrection())
+    assert robust.passes(8, epochs=10) - gathered.passes(8, epochs=10) == 4 * 8
+
+
+def test_gathered_evidence_is_the_weighted_mean_of_what_crops_showed():
+    task = HumanParsing(("background", "left-arm", "right-arm"), size=(8, 8))
+    correction = GatheredObjectCorrection(momentum=0.5, stride=1)
+    correction.start(SimpleNamespace(task=task, length=2, device=torch.device("cpu")))
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(1, 3, 8, 8, generator=generator) for _ in range(2)]
+    straight, there = torch.eye(2, 3)[None], torch.tensor([[[-1.0, 0, 7], [0, 1, 0]]])
+    for maps, matrix, mirror in zip(logits, (straight, there), (False, True), strict=True):
+        extra = {"matrix": matrix, "mirror": torch.tensor([mirror]), "extent": torch.zeros(1, 4)}
+        batch = Batch(torch.tensor([1]), maps, torch.zeros(1, 8, 8), Trust(torch.ones(1)), extra=extra)
+        correction.in_step(nn.Identity(), batch)
+    first, second = (maps.softmax(1) for maps in logits)
+    second = second.flip(-1)[:, [0, 2, 1]]  # the mirror's left is right
+    store = SimpleNamespace(kind=MaskLabels([np.zeros((8, 8), np.uint8)] * 2, 3, frame=(8, 8)))
+    end = SimpleNamespace(store=store, shard=lambda: [torch.tensor([0, 1])])
+    ((index, given, probs),) = correction.predictions(end)
+    assert index.tolist() == [0, 1]
+    assert given.shape == (2, 8, 8)
+    torch.testing.assert_close(probs[0], torch.full((3, 8, 8), 1 / 3))
+    torch.testing.assert_close(probs[1], ((0.25 * first + 0.5 * second) / 0.75)[0], atol=1e-5, rtol=0)
 
 
 def test_one_class_given_for_another_is_renamed_with_a_network_that_is_right():
