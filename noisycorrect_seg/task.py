@@ -175,6 +175,8 @@ class HumanParsing:
         return refined
 
     def _refined(self, batch: Batch) -> Tensor:
+        """Return refined labels composed of given labels and evidence, of which there is some."""
+        assert batch.evidence is not None
         given = batch.given.long()
         evidence = batch.trust.scaled(CODECS[self.codec].decode(batch.evidence))
         refined = self._coupled(batch, evidence) if batch.trust.coupled else self._blended(batch, evidence)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -67,7 +68,8 @@ def measure_average(folder: Path, repeats: int) -> list[Measurement]:
     """Measure an update of the average of all steps against torch's, which is in float32."""
     network = ACE2P(11, "unet", "none", width=0.0625, edge=False, fusion=False)
     ours = WeightAggregator(network, method="exponential", decay=0.99)
-    theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=False)
+    ema: Any = get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
+    theirs = AveragedModel(network, multi_avg_fn=ema, use_buffers=False)
 
     def update(average: WeightAggregator | AveragedModel) -> None:
         for _ in range(UPDATES):

@@ -34,7 +34,7 @@ def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> 
             width=cell.width,
             edge=edge,
             fusion=edge,
-            pretrained=True if cell.weights == PACKAGE else weights,
+            pretrained=cell.weights == PACKAGE if weights is None else weights,
             freeze=cell.freeze,
         )
 

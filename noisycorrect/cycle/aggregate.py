@@ -177,8 +177,8 @@ class WeightAggregator:
             else:
                 averages.append(self._weights[name])
                 values.append(value)
-        for average, value in _buckets(averages, values):
-            _spread(self._average(_joined(average), _joined(value)), average)
+        for kept, latest in _buckets(averages, values):
+            _spread(self._average(_joined(kept), _joined(latest)), kept)
         self._buffers = {name: _put(self._buffers.get(name), value) for name, value in source.named_buffers()}
         self.count += 1
         self.resting = tuple(resting_modules(source))
@@ -344,7 +344,7 @@ def _spread(joined: Tensor, tensors: list[Tensor]) -> None:
     if len(tensors) == 1:
         tensors[0].copy_(joined)
         return
-    parts = joined.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(joined, [tensor.numel() for tensor in tensors])
     torch._foreach_copy_(tensors, [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)])
 
 

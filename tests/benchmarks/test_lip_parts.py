@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.lab import published
-from benchmarks.parsing import costs, data, methods, networks, pictures, plan, report, sources
+from benchmarks.parsing import commands, costs, data, methods, networks, pictures, plan, report, sources, study
 from noisycorrect import OnePhase, Schedule
 from noisycorrect.data.batches import ShardedBatches
 from noisycorrect.labels import SoftLabelStore
@@ -139,6 +139,22 @@ def test_a_row_without_the_edge_term_has_no_edge_branch() -> None:
     plain = networks.build_network(dataclasses.replace(a_cell(), losses="ce"), 20)
     assert full.config["edge"] != plain.config["edge"]
     assert networks.parameters(plain) < networks.parameters(full)
+
+
+@pytest.mark.parametrize(("seeds", "asked", "expected"), [(1, False, 3), (1, True, 2), (2, False, 2), (4, False, 2)])
+def test_no_core_waits_for_a_last_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: int, asked: bool, expected: int
+) -> None:
+    found = []
+
+    def computed(cells: Any, run_one: Any, folder: Path, processes: int, **_: Any) -> list[Any]:
+        found.append(processes)
+        return []
+
+    monkeypatch.setattr(commands, "run_cells", computed)
+    cells = plan.make_cells(plan.variants(None), plan.preset_named("tiny"), FEW, range(seeds))
+    commands._compute(cells, study.Options(tmp_path), 2, few_at_once=not asked, verbose=False)
+    assert found == [expected]
 
 
 def test_a_pretrained_backbone_is_the_packages_and_its_first_levels_stay() -> None:
