@@ -2,6 +2,7 @@
 
     python -m benchmarks.lip                                   # drawn people, minutes on two cores
     python -m benchmarks.lip --ablation correction --seeds 3   # the four rows of the paper's Table 4
+    python -m benchmarks.lip --dataset ccp --data-dir CCP --preset light --seeds 2
     python -m benchmarks.lip --dataset lip --data-dir DIR --preset paper --weights resnet101-imagenet.pth --dry-run
     python -m benchmarks.lip --dataset lip --data-dir DIR --evaluate exp-schp-201908261155-lip.pth --tta
     torchrun --nproc-per-node 4 -m benchmarks.lip --dataset lip --data-dir DIR --preset paper
@@ -19,7 +20,7 @@ from pathlib import Path
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, usage
 from benchmarks.lab.extras import require
 from benchmarks.parsing.methods import PARSING_METHODS
-from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, OPTIMIZERS, PRESETS
+from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, FULL_LOSS, OPTIMIZERS, PRESETS
 from noisycorrect.support.errors import NoisyCorrectError
 
 
@@ -44,11 +45,15 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     training = parser.add_argument_group("training (defaults: the preset's)")
     training.add_argument("--preset", help=f"{', '.join(PRESETS)} (default: demo for drawn people, else small)")
     training.add_argument("--size", help="input as HEIGHTxWIDTH")
-    training.add_argument("--backbone", help=f"{', '.join(BACKBONES)}, unet")
+    training.add_argument("--losses", help=f"terms of the loss, of {FULL_LOSS}")
+    training.add_argument("--backbone", help=f"{', '.join(BACKBONES)}, efficientnet-lite0[-stride32], unet")
     training.add_argument("--optimizer", help=", ".join(OPTIMIZERS))
     training.add_argument("--context", help=", ".join(CONTEXTS))
     training.add_argument("--width", type=float, help="factor on the channels")
     training.add_argument("--weights", type=Path, help="file of ImageNet weights for the backbone")
+    training.add_argument("--pretrained", action="store_true", default=None, help="or those of the extra `pretrained`")
+    training.add_argument("--freeze", type=int, help="levels of the backbone that stay as they are, 0 to 4")
+    training.add_argument("--backbone-rate", type=float, help="factor on the backbone's learning rate")
     training.add_argument("--epochs", type=int, help="of self-correction, divided as in the paper, 100 : 5 x 10")
     training.add_argument("--init-epochs", type=int, help="or its initial phase,")
     training.add_argument("--cycles", type=int, help="cycles,")

@@ -38,6 +38,8 @@ ROWS = {
     "network": "network",
     "compile": "network",
     "backbones": "backbones",
+    "doubted": "doubted",
+    "average": "doubted",
 }
 
 
@@ -51,7 +53,7 @@ def measure(name: str, repeats: int) -> list[Measurement]:
     """
     if name not in ROWS:
         raise unknown_name("row", name, ROWS)
-    if ROWS[name] in ("parsing", "network", "losses"):
+    if ROWS[name] in ("parsing", "network", "losses", "doubted"):
         require("PIL")
     module = importlib.import_module(f"benchmarks.measures.{ROWS[name]}")
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,13 @@ from noisycorrect_seg.losses import (
     lovasz_softmax,
     soft_edges,
 )
-from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
+from noisycorrect_seg.methods import (
+    AbstainingLoss,
+    AdaptiveEarlyLearning,
+    GatheredObjectCorrection,
+    ObjectCorrection,
+    PixelEarlyLearning,
+)
 from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing, Segmentation
@@ -53,12 +59,14 @@ from noisycorrect_seg.video import ParsedVideo, parse_frames, parse_video, pseud
 __all__ = [
     "ACE2P",
     "CE2P",
+    "AbstainingLoss",
     "AdaptiveEarlyLearning",
     "Agnostic",
     "ClassMap",
     "Classes",
     "CutOut",
     "Folder",
+    "GatheredObjectCorrection",
     "HumanParsing",
     "Normalisation",
     "ObjectCorrection",
@@ -110,9 +118,9 @@ __all__ = [
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AdaptiveEarlyLearning, ClassMap, Classes, Folder, HumanParsing, Normalisation, ObjectCorrection,
-    ParsingDataset, ParsingLoss, PeopleMetrics, PersonCrops, PersonDetector, PixelEarlyLearning, Segmentation,
-    SegmentationMetrics, SyntheticPeople, SyntheticScenes, Tiles,
+    ACE2P, AbstainingLoss, AdaptiveEarlyLearning, ClassMap, Classes, Folder, GatheredObjectCorrection, HumanParsing,
+    Normalisation, ObjectCorrection, ParsingDataset, ParsingLoss, PeopleMetrics, PersonCrops, PersonDetector,
+    PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople, SyntheticScenes, Tiles,
 ):  # fmt: skip
     guard(_made)
 del _made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -205,9 +204,10 @@ class MaskLabels(LabelsOfParts):
     ) -> Iterator[tuple[int, Tensor | None, Trust]]:
         """Yield position, evidence (K, h, w) and trust of one sample after the other."""
         for place, row in enumerate(rows.tolist()):
-            maps = None if evidence is None else evidence(rows[place : place + 1])[0]
-            parts = None if trust.parts is None else trust.parts[place : place + 1]
-            yield row, maps, dataclasses.replace(trust, weight=trust.weight[place : place + 1], parts=parts)
+            own = trust.some(torch.tensor([place]))
+            # A label that nothing argues with is the given one: its evidence need not be read.
+            maps = None if evidence is None or own.whole else evidence(rows[place : place + 1])[0]
+            yield row, maps, own
 
     # ---------------------------------------------------------------- comparing
 
@@ -233,9 +233,8 @@ class MaskLabels(LabelsOfParts):
         """Return how clean pixels are labelled: float64 (K, K), [clean class, found class]; see `mask_confusion`."""
         classes = self.num_classes
         confusion = np.zeros(classes * classes)
-        for index in np.flatnonzero(self.labeled).tolist():
+        for index, found in self._read_labelled(labels):
             truth = checked_mask(clean[index], classes, index).astype(np.int64)
-            (found,) = labels(np.array([index]))
             if found.shape != truth.shape:
                 raise InvalidInputError(
                     f"a clean mask of shape {found.shape}, as the given one",
@@ -245,6 +244,13 @@ class MaskLabels(LabelsOfParts):
             known = (truth < classes) & (found < classes)
             confusion += np.bincount(truth[known] * classes + found[known], minlength=classes * classes)
         return confusion.reshape(classes, classes)
+
+    def _read_labelled(self, labels: LabelReader) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield position and label of each sample that has a given mask, read as many at once as fit into memory."""
+        for block in self.blocks():
+            rows = block[self.labeled[block]]
+            if len(rows):
+                yield from zip(rows.tolist(), labels(rows), strict=True)
 
     # ---------------------------------------------------------------- looking at masks
 

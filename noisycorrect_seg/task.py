@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import CODECS
-from noisycorrect.labels.refine import blend
+from noisycorrect.labels.refine import blend, one_hot
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
@@ -212,6 +212,21 @@ class Segmentation:
         if batch.evidence is None:
             return given
         _check_crops(batch)
+        if given.device.type != "cpu":  # a look at the trust would wait for it
+            return self._refined(batch)
+        doubted = batch.trust.doubted()
+        if len(doubted) == len(batch):
+            return self._refined(batch)
+        # Labels that nothing argues with are the given ones.
+        refined = one_hot(given, self.num_classes).permute(0, 3, 1, 2).contiguous()
+        if len(doubted):
+            refined[doubted] = self._refined(_some(batch, doubted))
+        return refined
+
+    def _refined(self, batch: Batch) -> Tensor:
+        """Return refined labels composed of given labels and evidence, of which there is some."""
+        assert batch.evidence is not None
+        given = batch.given.long()
         evidence = batch.trust.scaled(CODECS[self.codec].decode(batch.evidence))
         refined = self._coupled(batch, evidence) if batch.trust.coupled else self._blended(batch, evidence)
         rows = ((given == self.ignore_index).flatten(1).all(1) & (batch.trust.weight == 0)).nonzero().flatten()
@@ -252,14 +267,28 @@ class Segmentation:
         weight = trust.of(given, None if trust.rule is None else resized(evidence, size))
         return composed(given, own_share(given, coupling, axes), resized(coupling.excess, size), weight)
 
+    def evidence_in_crops(self, batch: Batch) -> Tensor:
+        """Return a batch's evidence, scaled by class as labels are composed of it, in the crops' frame, (B, K, H, W).
+
+        It is float32; of generation 0 there is none.
+        """
+        assert batch.evidence is not None, "the first generation has evidence"
+        _check_crops(batch)
+        evidence = batch.trust.scaled(CODECS[self.codec].decode(batch.evidence))
+        size = (batch.given.shape[-2], batch.given.shape[-1])
+        return self._warped(evidence, batch.extra["matrix"], batch.extra["mirror"], size)
+
     def _warped(self, maps: Tensor, matrix: Tensor, mirror: Tensor, size: tuple[int, int]) -> Tensor:
         flips = self.classes.flip_index if maps.shape[1] == self.num_classes else (0,)
         return warp_evidence(maps, matrix, mirror, size=size, canonical=self.size, flip_index=flips)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the loss of an output against the batch's refined labels, a scalar."""
+        return self.loss_against(output, self.targets(batch))
+
+    def loss_against(self, output: Any, targets: Tensor) -> Tensor:
+        """Return the loss of an output against targets as :meth:`targets` returns them, a scalar."""
         parsed = self._checked(output)
-        targets = self.targets(batch)
         loss = self.loss_function(ParsingOutput(*parsed[:3]), targets)
         if parsed.aux is not None and self.aux_weight:
             loss = loss + self.aux_weight * self.loss_function(ParsingOutput(parsed.aux), targets)
@@ -331,6 +360,18 @@ class HumanParsing(Segmentation):
         super().__init__(
             classes, size=_checked_size(size), loss=loss, aux_weight=aux_weight, flip_average=flip_average, codec=codec
         )
+
+
+def _some(batch: Batch, rows: Tensor) -> Batch:
+    """Return what labels are refined of, of some samples of a batch."""
+    return dataclasses.replace(
+        batch,
+        index=batch.index[rows],
+        given=batch.given[rows],
+        trust=batch.trust.some(rows),
+        evidence=None if batch.evidence is None else batch.evidence[rows],
+        extra={name: batch.extra[name][rows] for name in CROP_FIELDS},
+    )
 
 
 TASKS.register("segmentation", Segmentation)

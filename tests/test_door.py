@@ -190,9 +190,11 @@ CALLS = {
         "lambda_edge": 1.0, "lambda_parsing": 1.0, "lambda_consistency": 0.1, "cross_entropy": True, "lovasz": True,
         "edge": True, "consistency": True, "lovasz_method": "exact", "ignore_index": 255, "class_weights": None}),
     "PixelEarlyLearning": (ns.PixelEarlyLearning, lambda: {"strength": 3.0, "momentum": 0.7, "stride": 4}),
+    "GatheredObjectCorrection": (ns.GatheredObjectCorrection, lambda: {"momentum": 0.7, "stride": 4, "keep": 2}),
+    "AbstainingLoss": (ns.AbstainingLoss, lambda: {"sure": 0.9}),
     "ObjectCorrection": (ns.ObjectCorrection, lambda: {
         "parts": ("missing",), "least": 3, "sure": 0.8, "recall": 0.5, "ground": 0.8, "shift": 0.5, "relative": 0.5,
-        "momentum": None, "keep": 2}),
+        "weigh": 0.0, "momentum": None, "keep": 2}),
     "AdaptiveEarlyLearning": (ns.AdaptiveEarlyLearning, lambda: {
         "fall": 0.9, "confidence": 0.8, "strength": 1.0, "agreed": 0.8, "scales": (0.7, 1.0), "mirror": True,
         "contested": "replace"}),

@@ -23,6 +23,7 @@ from benchmarks.parsing.data import EMBEDDED, describe, load, val_images
 from benchmarks.parsing.evaluate import evaluate
 from benchmarks.parsing.networks import build_network
 from benchmarks.parsing.plan import (
+    PACKAGE,
     Cell,
     Data,
     Preset,
@@ -43,7 +44,7 @@ from noisycorrect_seg.classes import Classes
 
 OVERRIDES = (
     "backbone", "context", "width", "epochs", "init_epochs", "cycles", "cycle_epochs", "lr", "batch_size",
-    "train_limit", "val_limit", "shrink", "optimizer",
+    "train_limit", "val_limit", "shrink", "losses", "optimizer", "pretrained", "freeze", "backbone_rate",
 )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
         preset,
         data,
         seeds,
-        weights=_file_name(arguments.weights),
+        weights=_weights(arguments, preset),
         precision=arguments.amp,
         ranks=distributed.world_size(),
     )
@@ -121,10 +122,18 @@ def _study(arguments: argparse.Namespace, console: Console) -> int:
                 channels_last=options.channels_last, compiled=options.compiled,
             )  # fmt: skip
         return FINISHED
-    records, failed = _compute(cells, options, processes, verbose=arguments.verbose)
+    cores_alone = arguments.processes is None and processes > 1
+    records, failed = _compute(cells, options, processes, few_at_once=cores_alone, verbose=arguments.verbose)
     if records and distributed.is_main():
         _report(arguments, rows, cells, records, classes, options.folder, console)
     return finished(failed)
+
+
+def _weights(arguments: argparse.Namespace, preset: Preset) -> str | None:
+    """Return what a cell says of its pretrained weights: the package's, a file's, or none."""
+    if arguments.pretrained and arguments.weights is not None:
+        raise InvalidInputError("--pretrained or --weights", got="both", fix="leave one of them out")
+    return PACKAGE if preset.pretrained and arguments.weights is None else _file_name(arguments.weights)
 
 
 def _file_name(path: Path | None) -> str | None:
@@ -147,7 +156,7 @@ def _classes(arguments: argparse.Namespace, data: Data, preset: Preset) -> Class
 
 def _check_network(cell: Cell, num_classes: int, weights: Path | None) -> None:
     """Build a network for its errors: an unknown name or a wrong file is known before the first run."""
-    with torch.device("meta") if weights is None else contextlib.nullcontext():
+    with torch.device("meta") if cell.weights is None else contextlib.nullcontext():
         build_network(cell, num_classes, weights)
 
 
@@ -161,9 +170,11 @@ def _processes(arguments: argparse.Namespace) -> int:
 
 
 def _compute(
-    cells: Mapping[str, Sequence[Cell]], options: Options, processes: int, *, verbose: bool
+    cells: Mapping[str, Sequence[Cell]], options: Options, processes: int, *, few_at_once: bool, verbose: bool
 ) -> tuple[list[Record], CellsFailedError | None]:
     every = distinct_cells(cells)
+    if few_at_once and processes < len(every) < 2 * processes:
+        processes = len(every)  # a last run alone would leave the other cores idle
     processes = min(processes, len(every))
     run_one = functools.partial(run_cell, dataclasses.replace(options, progress=processes == 1))
     if distributed.world_size() > 1:

@@ -10,10 +10,13 @@ from torch.optim import AdamW
 from benchmarks.lab.methods import most_epochs
 from benchmarks.parsing.methods import samples_an_epoch
 from noisycorrect import RECIPES, Recipe
+from noisycorrect.correction.part import TRAINING_PASSES
 from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
 from noisycorrect_seg.task import HumanParsing
 
 REFERENCE = "paper"  # whose sample passes every row gets
+HALF = "half"
+FIRST_SHARE = 3  # of a run's epochs one in so many is for choosing the better half
 _ADAM = functools.partial(AdamW, weight_decay=1e-2)  # SGD learns less from scratch in so few steps
 
 
@@ -24,6 +27,11 @@ def _recipe(name: str, reference: str, **parts: Any) -> Recipe:
 #: What a row is stands in its recipe's `reference`.
 MASK_METHODS: dict[str, Recipe] = {
     "ce": _recipe("ce", "plain training with the task's loss"),
+    "ema": _recipe("ema", "plain training, the average of all steps"),
+    HALF: _recipe(
+        "ce",
+        "plain training, begun anew on the half of the masks that a first, shorter one agrees with most",
+    ),
     "elr": _recipe(
         "elr", "early-learning regularisation on pixels, lambda 1", objective=PixelEarlyLearning(strength=1.0)
     ),
@@ -43,6 +51,28 @@ MASK_METHODS: dict[str, Recipe] = {
 }
 
 
+def first_epochs(epochs: int) -> int:
+    """Return how many epochs the first training of :data:`HALF` has, if the second has `epochs`.
+
+    Examples
+    --------
+    >>> first_epochs(10), first_epochs(2)
+    (3, 1)
+    """
+    return max(1, epochs // FIRST_SHARE)
+
+
+def half_of(samples: int) -> int:
+    """Return how many of so many masks are the better half, at least 2.
+
+    Examples
+    --------
+    >>> half_of(201)
+    100
+    """
+    return max(2, samples // 2)
+
+
 def mask_passes(name: str, epochs: int, samples: int, batch_size: int) -> int:
     """Return the sample passes of a row of :data:`MASK_METHODS`, validation left out.
 
@@ -50,8 +80,13 @@ def mask_passes(name: str, epochs: int, samples: int, batch_size: int) -> int:
     --------
     >>> mask_passes("ce", 10, 40, 8)
     1200
+    >>> mask_passes("half", 9, 40, 8)  # three epochs on all, a prediction, nine on half
+    940
     """
     trained = samples_an_epoch(samples, batch_size)
+    if name == HALF:
+        half = samples_an_epoch(half_of(samples), batch_size)
+        return int(TRAINING_PASSES) * (first_epochs(epochs) * trained + epochs * half) + samples
     return MASK_METHODS[name].passes(samples, epochs=epochs, trained=trained, validated=True)
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.lab.cells import fields_from
@@ -27,18 +28,19 @@ from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_pa
 from benchmarks.lab.methods import QUIET, check_method
 from benchmarks.lab.unet import UNet
 from benchmarks.parsing.data import EMBEDDED, describe, load
-from benchmarks.parsing.mask_methods import MASK_METHODS, mask_epochs_at_equal_passes
+from benchmarks.parsing.mask_methods import HALF, MASK_METHODS, first_epochs, half_of, mask_epochs_at_equal_passes
 from benchmarks.parsing.mask_report import print_tables, write_study
-from benchmarks.parsing.mask_scores import label_scores
+from benchmarks.parsing.mask_scores import agreement_by_mask, label_scores
 from benchmarks.parsing.networks import INITIALISATION, make_task
 from benchmarks.parsing.plan import Data, parse_size, preset_named
 from benchmarks.parsing.sources import GROUPS, Grouped, Injected
-from noisycorrect import SelfCorrector
+from noisycorrect import CorrectionResult, SelfCorrector
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg import noise
-from noisycorrect_seg.datasets import ParsingDataset, ParsingSource
+from noisycorrect_seg.datasets import ParsingDataset, ParsingSource, Subset
+from noisycorrect_seg.task import HumanParsing
 
 TITLE = "Robustness to mask noise"
 SHRINK = 1.5  # images of a folder are kept in memory, at so many times their size in the input
@@ -186,23 +188,36 @@ def run_cell(data_dir: Path | None, cell: Cell) -> dict[str, Any]:
     """
     train, val = load_noisy(cell, data_dir)
     task = make_task(train.classes, cell.size, LOSSES)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
-        network = UNet(len(train.classes), cell.width)
-    how = {name: getattr(cell, name) for name in ("epochs", "lr", "batch_size", "seed")}
-    corrector = SelfCorrector(network, task=task, recipe=MASK_METHODS[cell.method], callbacks=[QUIET], **how)
     start = time.perf_counter()
-    crops = ParsingDataset(train, cell.size, augment=True, scale_factor=0.15, rotation_prob=0.0)
-    result = corrector.fit(crops, ParsingDataset(val, cell.size))
+    trained_on: ParsingSource = train
+    passes = 0
+    if cell.method == HALF:
+        first = _fit(cell, task, train, val, first_epochs(cell.epochs))
+        agreement = agreement_by_mask(first, ParsingDataset(train, task.size), task, train.given)
+        chosen = np.sort(np.argsort(-agreement, kind="stable")[: half_of(len(train))])
+        trained_on, passes = Subset(train, chosen.tolist()), first.sample_passes + len(train)
+    result = _fit(cell, task, trained_on, val, cell.epochs)
     seconds = time.perf_counter() - start
     last = result.history[-1]
     return {
         "val": {name: last[f"val_{name}"] for name in VAL_MEASURES},
         "class_iou": {name: _finite(last[f"val_iou_{name}"]) for name in train.classes.names},
         **label_scores(result, ParsingDataset(train, task.size), task, train.given, train.clean),
-        "sample_passes": result.sample_passes,
+        "sample_passes": passes + result.sample_passes,
         "seconds": seconds,
     }
+
+
+def _fit(cell: Cell, task: HumanParsing, train: ParsingSource, val: ParsingSource, epochs: int) -> CorrectionResult:
+    """Train the cell's network, from the same initial weights each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
+        network = UNet(len(train.classes), cell.width)
+    how = {name: getattr(cell, name) for name in ("lr", "batch_size", "seed")}
+    recipe = MASK_METHODS[cell.method]
+    corrector = SelfCorrector(network, task=task, recipe=recipe, callbacks=[QUIET], epochs=epochs, **how)
+    crops = ParsingDataset(train, cell.size, augment=True, scale_factor=0.15, rotation_prob=0.0)
+    return corrector.fit(crops, ParsingDataset(val, cell.size))
 
 
 def _finite(value: float) -> float | None:

@@ -75,6 +75,22 @@ def label_scores(
     }
 
 
+def agreement_by_mask(
+    result: CorrectionResult, canonical: ParsingDataset, task: HumanParsing, given: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return how far a run's network agrees with each training mask, float64 (N,), in [0, 1].
+
+    The mean over the classes of a mask of the mean probability of its pixels: the background counts as one of them.
+    """
+    found = []
+    for index, evidence in enumerate(_predicted(result, canonical, task)):
+        labels = given[index]
+        quality, _ = _agreement(labels, evidence_on_mask(evidence, labels.shape, task.size))
+        classes = [label for label in np.unique(labels) if label != IGNORE_INDEX]
+        found.append(np.mean([quality[labels == label].mean() for label in classes]) if classes else 0.0)
+    return np.array(found, np.float64)
+
+
 def _stored(result: CorrectionResult) -> Iterator[Tensor]:
     for index in range(len(result.labels)):
         yield result.labels.evidence(index)[0]

@@ -7,12 +7,14 @@ import dataclasses
 import functools
 from typing import Any
 
+from torch import nn
 from torch.optim import AdamW
 
 from benchmarks.lab.methods import PAPER, most_epochs
 from noisycorrect import RECIPES, AtCycleEnd, AtCycleEnds, OnePhase, Recalibration, Recipe, Schedule
 from noisycorrect.data.batches import ShardedBatches
-from noisycorrect_seg import methods as _  # noqa: F401 - registers the recipes for masks
+from noisycorrect_seg.ace2p import parameter_groups
+from noisycorrect_seg.methods import AbstainingLoss, GatheredObjectCorrection, ObjectCorrection
 
 
 def _kept(correction: Any) -> Any:
@@ -30,6 +32,10 @@ _CANONICAL = AtCycleEnds(recalibration=Recalibration(inputs="canonical"))
 _PAPER = PAPER.replace(correction=_EQ7)
 _PLAIN = PAPER.replace(average=None, correction=None)
 _ROBUST = RECIPES.of_kind("robust", "segmentation")
+
+
+def _published(name: str, reference: str) -> Recipe:
+    return RECIPES.of_kind(name, "segmentation").replace(optimizer=PAPER.optimizer, reference=reference)
 
 
 #: What a row is stands in its recipe's `reference`.
@@ -52,7 +58,19 @@ PARSING_METHODS: dict[str, Recipe] = {
         average=AtCycleEnds(restart="student"), reference="self-correction, cycles go on from the student"
     ),
     "robust": _ROBUST.replace(correction=_kept(_ROBUST.correction), reference="self-correction, the robust recipe"),
+    "robust-weighed": _ROBUST.replace(
+        correction=ObjectCorrection(weigh=1.0, keep=None), reference="the robust recipe, whole masks weighed by quality"
+    ),
+    "robust-gathered": _ROBUST.replace(
+        correction=GatheredObjectCorrection(keep=None), reference="the robust recipe, evidence gathered in training"
+    ),
+    "robust-abstaining": _ROBUST.replace(
+        correction=_kept(_ROBUST.correction), objective=AbstainingLoss(), reference="the robust recipe, abstaining"
+    ),
     "none-cosine": _PLAIN.replace(schedule=OnePhase(), reference="plain training, one cosine"),
+    "ema": _published("ema", "plain training, the average of all steps"),
+    "elr": _published("elr", "early-learning regularisation on pixels"),
+    "adele": _published("adele", "adaptive early-learning correction as published"),
 }  # fmt: skip
 
 
@@ -109,11 +127,24 @@ def schedule_at_equal_passes(name: str, schedule: Schedule, samples: int, batch_
     return dataclasses.replace(schedule, init_epochs=most_epochs(passes, allowed, guess=least, least=least, up=True))
 
 
-def prepared_recipe(name: str, schedule: Schedule, optimizer: str) -> Recipe:
-    """Return the recipe of a row with a schedule and an optimizer, ``"sgd"`` (the recipe's own) or ``"adamw"``."""
+def prepared_recipe(name: str, schedule: Schedule, optimizer: str, *, backbone_rate: float = 1.0) -> Recipe:
+    """Return the recipe of a row with a schedule and an optimizer, ``"sgd"`` (the recipe's own) or ``"adamw"``.
+
+    Where the backbone's rate is not that of the other layers, the optimizer gets the groups of both.
+    """
     recipe = PARSING_METHODS[name].replace(schedule=schedule)
-    return (
-        recipe
-        if optimizer == "sgd"
-        else recipe.replace(optimizer=functools.partial(AdamW, weight_decay=1e-2, fused=True))
-    )
+    factory: Any = recipe.optimizer if optimizer == "sgd" else functools.partial(AdamW, weight_decay=1e-2, fused=True)
+    if backbone_rate != 1:
+        return recipe.replace(optimizer=_ByLayer(factory, backbone_rate))
+    return recipe if optimizer == "sgd" else recipe.replace(optimizer=factory)
+
+
+@dataclasses.dataclass(frozen=True)
+class _ByLayer:
+    """Makes an optimizer of a network whose backbone has a rate of its own."""
+
+    factory: Any
+    backbone_rate: float
+
+    def __call__(self, model: nn.Module, lr: float) -> Any:
+        return self.factory(parameter_groups(model, lr, backbone=self.backbone_rate), lr=lr)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.parsing.plan import FULL_LOSS, Cell
+from benchmarks.parsing.plan import FULL_LOSS, PACKAGE, Cell
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
-from noisycorrect_seg.ace2p import ACE2P, load_imagenet
+from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.task import HumanParsing
@@ -20,17 +20,23 @@ INITIALISATION = "initial weights"  # what the seed is for; see noisycorrect.sup
 
 
 def build_network(cell: Cell, num_classes: int, weights: Path | None = None) -> ACE2P:
-    """Return a cell's network, initialised from its seed, the backbone from a file if there is one.
+    """Return a cell's network, initialised from its seed, the backbone from a file or a package if it says so.
 
-    Without the edge term there is no edge branch, and then nothing to fuse.
+    Without the edge term there is no edge branch, and then nothing to fuse. A pretrained backbone has full width.
     """
     edge = "edge" in cell.losses
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
-        network = ACE2P(num_classes, cell.backbone, cell.context, width=cell.width, edge=edge, fusion=edge)
-    if weights is not None:
-        load_imagenet(network, weights)
-    return network
+        return ACE2P(
+            num_classes,
+            cell.backbone,
+            cell.context,
+            width=cell.width,
+            edge=edge,
+            fusion=edge,
+            pretrained=cell.weights == PACKAGE if weights is None else weights,
+            freeze=cell.freeze,
+        )
 
 
 def parsing_loss(losses: str) -> ParsingLoss:

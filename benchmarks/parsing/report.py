@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 SCORE = "val.mean_iou"
 SERIES = ("val_mean_iou", "label_accuracy", "label_mean_iou", "agreement", "changed")
-SHOWN = ("size", "backbone", "context", "width", "lr", "batch_size", "train", "val", "noise", "weights", "precision")
+SHOWN = (
+    "size", "backbone", "context", "width", "losses", "optimizer", "lr", "batch_size", "train", "val", "noise",
+    "weights", "freeze", "backbone_rate", "precision",
+)  # fmt: skip
 TITLES = {
     "correction": "Self-correction for human parsing",
     "losses": "Terms of the parsing loss",

@@ -88,7 +88,7 @@ def run_cell(options: Options, cell: Cell) -> dict[str, Any]:
     corrector = SelfCorrector(
         prepared(network, channels_last=options.channels_last, compiled=options.compiled),
         task=make_task(sources.classes, cell.size, cell.losses),
-        recipe=prepared_recipe(cell.method, cell.schedule, cell.optimizer),
+        recipe=prepared_recipe(cell.method, cell.schedule, cell.optimizer, backbone_rate=cell.backbone_rate),
         lr=cell.lr,
         batch_size=cell.batch_size,
         precision=cell.precision,

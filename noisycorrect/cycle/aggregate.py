@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from noisycorrect.support.modes import resting_modules
 from noisycorrect.support.modules import copied, fit_buffers, persistent_buffers, unwrap, with_own_modes
 
 METHODS = ("equal", "exponential")
+BUCKET = 2**13  # parameters that are averaged in one go: 64 kB of float64, memory that is at hand
 _INNER = "module."
 
 
@@ -72,7 +74,8 @@ def _towards(average: Tensor, weights: Tensor, share: float) -> Tensor:
         return torch.view_as_complex(_towards(torch.view_as_real(average), torch.view_as_real(weights), share))
     exact = torch.float32 if average.device.type == "mps" else torch.float64  # mps has no float64
     wide = average.to(exact)
-    return (wide + (weights.to(average.device, exact) - wide) * share).to(average.dtype)
+    step = weights.to(average.device, exact, copy=True).sub_(wide).mul_(share)
+    return step.add_(wide).to(average.dtype)
 
 
 class WeightAggregator:
@@ -136,7 +139,7 @@ class WeightAggregator:
         self._buffers: dict[str, Tensor] = {}
         self._source: nn.Module | None = copied(unwrap(model))
         self._model: nn.Module | None = None
-        self._shapes = _shapes(self._source)
+        self._shapes = _shapes(dict(self._source.named_parameters()))
 
     @property
     def model(self) -> nn.Module:
@@ -163,14 +166,19 @@ class WeightAggregator:
             If a parameter is missing, or its shape differs; the average stays as it was.
         """
         source = unwrap(model)
-        self._check(source)
-        for name, parameter in _as_trained(source).items():
+        found = dict(source.named_parameters())
+        self._check(found)
+        averages, values = [], []
+        for name, parameter in _as_trained(source, found).items():
             value = parameter.detach()
             if name not in self._weights or not parameter.requires_grad:
                 # Of what is frozen the latest: a mean of equal numbers could only drift.
                 self._weights[name] = _put(self._weights.get(name), value, _wide(value.dtype))
             else:
-                self._weights[name].copy_(self._average(self._weights[name], value))
+                averages.append(self._weights[name])
+                values.append(value)
+        for kept, latest in _buckets(averages, values):
+            _spread(self._average(_joined(kept), _joined(latest)), kept)
         self._buffers = {name: _put(self._buffers.get(name), value) for name, value in source.named_buffers()}
         self.count += 1
         self.resting = tuple(resting_modules(source))
@@ -192,7 +200,7 @@ class WeightAggregator:
             If its parameters are others.
         """
         target = unwrap(model)
-        self._check(target)
+        self._check(dict(target.named_parameters()))
         average = dict(self.model.named_modules())
         with torch.no_grad():
             _write(target, self._weights)
@@ -280,8 +288,8 @@ class WeightAggregator:
         # Equal weights until there are 1 / (1 - decay) of them: the first ones, hardly trained, would linger otherwise.
         return exponential_average(average, weights, min(self.decay, self.count / (self.count + 1)))
 
-    def _check(self, model: nn.Module) -> None:
-        found = _shapes(model)
+    def _check(self, parameters: dict[str, nn.Parameter]) -> None:
+        found = _shapes(parameters)
         if found != self._shapes:
             name = _first_difference(self._shapes, found)
             raise InvalidInputError(
@@ -303,8 +311,41 @@ class WeightAggregator:
         return made.eval()
 
 
-def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+def _shapes(parameters: dict[str, nn.Parameter]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+
+
+def _buckets(averages: list[Tensor], values: list[Tensor]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Yield averages and values, small ones of a dtype and a device together: a step of each alone takes longer."""
+    together: dict[tuple[Any, ...], tuple[list[Tensor], list[Tensor]]] = {}
+    room: dict[tuple[Any, ...], int] = {}
+    for average, value in zip(averages, values, strict=True):
+        size = average.numel()
+        if size > BUCKET:
+            yield [average], [value]
+            continue
+        key = average.dtype, average.device, value.dtype, value.device
+        if room.get(key, 0) < size:
+            if key in together:
+                yield together[key]
+            together[key], room[key] = ([], []), BUCKET
+        together[key][0].append(average)
+        together[key][1].append(value)
+        room[key] -= size
+    yield from together.values()
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _spread(joined: Tensor, tensors: list[Tensor]) -> None:
+    """Write what :func:`_joined` would have made of tensors into them."""
+    if len(tensors) == 1:
+        tensors[0].copy_(joined)
+        return
+    parts = torch.split(joined, [tensor.numel() for tensor in tensors])
+    torch._foreach_copy_(tensors, [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)])
 
 
 def _first_difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
@@ -341,9 +382,9 @@ def _folded(model: nn.Module, *, trains: bool = True) -> dict[str, nn.Module]:
     return found
 
 
-def _as_trained(model: nn.Module) -> dict[str, nn.Parameter]:
+def _as_trained(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
     """Return the parameters of a model by name, as it has them in training mode; it stays as it is."""
-    found = dict(model.named_parameters())
+    found = dict(parameters)
     for name, module in _folded(model).items():
         prefix = f"{name}." if name else ""
         for own, parameter in copied(module).train().named_parameters():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from noisycorrect.labels.kind import VALUES_AT_ONCE
 from noisycorrect.labels.store import SoftLabelStore
 
 
@@ -34,4 +35,5 @@ def compared_rows(store: SoftLabelStore) -> list[np.ndarray]:
     if most is None:
         return list(store.kind.blocks())
     chosen = np.linspace(0, len(store) - 1, min(len(store), most)).round().astype(int)
-    return list(chosen.reshape(-1, 1))
+    step = max(1, VALUES_AT_ONCE // max(1, store.kind.largest))
+    return [chosen[start : start + step] for start in range(0, len(chosen), step)]

@@ -417,6 +417,31 @@ class Trust:
         fit = RULES[name].fit if name in RULES else None
         return cls((given >= 0).float(), rule=Rule(name, None if fit is None else fit(given, evidence)))
 
+    @property
+    def whole(self) -> bool:
+        """Whether refined labels are the given ones, whatever the evidence says: all weigh 1, and no rule judges them.
+
+        Examples
+        --------
+        >>> Trust(torch.ones(2)).whole, Trust(torch.ones(2), parts=torch.tensor([[1.0], [0.5]])).whole
+        (True, False)
+        """
+        return not len(self.doubted())
+
+    def doubted(self) -> Tensor:
+        """Return which samples, (n,) int64, have labels that weigh less than 1, or may, as a rule judges them."""
+        if self.rule is not None:
+            return torch.arange(len(self.weight), device=self.weight.device)
+        doubted = self.weight != 1
+        if self.parts is not None:
+            doubted |= (self.parts != 1).flatten(1).any(1)
+        return doubted.nonzero().flatten()
+
+    def some(self, rows: Tensor) -> Trust:
+        """Return the trust in some of the samples, (n,) int64."""
+        parts = None if self.parts is None else self.parts[rows]
+        return dataclasses.replace(self, weight=self.weight[rows], parts=parts)
+
     def scaled(self, evidence: Tensor) -> Tensor:
         """Return evidence (n, K, ...) as labels are composed of it: multiplied by the class scale, and normalised.
 

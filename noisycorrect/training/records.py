@@ -70,5 +70,10 @@ def mean_trust(store: SoftLabelStore) -> float:
 
 def _of_parts(store: SoftLabelStore, kind: LabelsOfParts, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Return the trust in the parts of some labels, (n, ...), or (n,) if all are alike; and which are labelled."""
-    given, evidence = kind.beside(rows, store.evidence(rows))
-    return store.trust(rows).of(given, evidence), (given >= 0) & (given < evidence.shape[1])
+    trust = store.trust(rows)
+    if trust.rule is None and trust.parts is not None:  # what the evidence says does not matter, its resolution does
+        evidence = trust.parts.new_zeros(()).expand(len(rows), store.num_classes, *trust.parts.shape[1:])
+    else:
+        evidence = store.evidence(rows)
+    given, evidence = kind.beside(rows, evidence)
+    return trust.of(given, evidence), (given >= 0) & (given < evidence.shape[1])

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from noisycorrect_seg.geometry.maps import winners
+
 _IN_PLANE = np.zeros((3, 3, 3, 3), bool)  # neighbours lie in the same mask and class, diagonals included
 _IN_PLANE[1, 1] = True
 
@@ -96,7 +98,7 @@ class ClassConfidence(NamedTuple):
         large = found.sizes >= least
         own, votes = found.classes[large], found.own[large].double()
         known = given < classes
-        right = given[known & (evidence.argmax(1) == given)]
+        right = given[known & (winners(evidence) == given)]
         return cls(
             torch.zeros(classes, dtype=torch.float64).index_add_(0, own, votes),
             torch.bincount(own, minlength=classes).double(),
@@ -116,6 +118,37 @@ class ClassConfidence(NamedTuple):
     def recall(self) -> Tensor:
         """Share of the given places that the evidence names so, float32 (K,); 0 for a class without."""
         return (self.hits / self.places.clamp(min=1)).float()
+
+
+def mask_quality_by_objects(given: Tensor, evidence: Tensor, confidence: ClassConfidence, *, least: int) -> Tensor:
+    r"""Return how far the evidence agrees with whole masks, float32 (n,), in [0, 1]; 1 for a mask without objects.
+
+    The mean over a mask's objects of :math:`\min(1, e_o / c_k)`, with :math:`e_o` the evidence's vote for the object's
+    own class k and :math:`c_k` that vote on average. Objects count alike: the background is one of them. A mask is no
+    worse for showing a class that is hard.
+
+    Parameters
+    ----------
+    given, evidence, confidence, least
+        As for :func:`missing_objects`.
+
+    Examples
+    --------
+    >>> given = torch.tensor([[[0, 1]], [[0, 1]]])
+    >>> evidence = torch.tensor([[[[0.8, 0.2]], [[0.2, 0.8]]], [[[0.8, 0.8]], [[0.2, 0.2]]]])
+    >>> mask_quality_by_objects(given, evidence, ClassConfidence.of(given, evidence, 1), least=1)
+    tensor([1.0000, 0.7000])
+    """
+    found = objects_of(given, evidence)
+    large = found.sizes >= least
+    # The mask that each object lies in: that of any of its places.
+    known = found.ids >= 0
+    rows = torch.arange(len(given))[:, None, None].expand_as(found.ids)
+    owner = torch.zeros(len(found.classes), dtype=torch.int64).index_put_((found.ids[known],), rows[known])
+    share = (found.own / confidence.mean[found.classes].clamp(min=1e-6)).clamp(max=1)[large]
+    sums = torch.zeros(len(given)).index_add_(0, owner[large], share)
+    counts = torch.bincount(owner[large], minlength=len(given))
+    return torch.where(counts > 0, sums / counts.clamp(min=1), 1.0)
 
 
 def missing_objects(
@@ -147,11 +180,14 @@ def missing_objects(
     >>> missing_objects(given, evidence, confidence, least=1, sure=0.9, ground=0.8)
     tensor([[[ True,  True, False, False]]])
     """
-    classes = evidence.shape[1]
-    seen = evidence.argmax(1)
+    seen = winners(evidence)
     found = objects_of(seen, evidence)
-    shown = torch.stack([given == number for number in range(classes)], 1).float()
-    beside = F.max_pool2d(shown, 3, stride=1, padding=1).gather(1, seen[:, None])[:, 0] > 0
+    height, width = seen.shape[1:]
+    around = F.pad(given, (1, 1, 1, 1), value=-1)
+    beside = torch.zeros_like(seen, dtype=torch.bool)
+    for down in range(3):
+        for right in range(3):
+            beside |= around[:, down : down + height, right : right + width] == seen
     count = len(found.classes)
     touched = torch.bincount(found.ids[beside], minlength=count)
     on_ground = torch.bincount(found.ids[given == 0], minlength=count)
@@ -225,7 +261,7 @@ def shifted_borders(given: Tensor, evidence: Tensor, *, least: int, shift: float
     16
     """
     classes = evidence.shape[1]
-    seen = evidence.argmax(1)
+    seen = winners(evidence)
     found, own = objects_of(given, evidence), objects_of(seen, evidence)
     same = (given == seen) & (found.ids >= 0)
     pairs = found.ids[same] * len(own.classes) + own.ids[same]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.correction.base import CycleEnd, publish
+from noisycorrect.correction.base import CycleEnd, Predictions, publish
 from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.part import Setup
 from noisycorrect.labels import GenerationWriter, Trust
@@ -19,6 +19,7 @@ from noisycorrect.support.errors import unknown_name
 from noisycorrect.task import Metrics
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
+    mask_quality_by_objects,
     misnamed_objects,
     missing_objects,
     shifted_borders,
@@ -58,6 +59,9 @@ class ObjectCorrection(AtCycleEnd):
         In places of the evidence: how far an outline lies off on average before it is moved.
     relative : float
         The power, in [0, 1]; 0 takes the evidence as it is.
+    weigh : float
+        Whole masks are trusted by their quality to this power, >= 0
+        (:func:`~noisycorrect_seg.geometry.objects.mask_quality_by_objects`); 0 trusts all alike.
     momentum, keep
         As for :class:`~noisycorrect.AtCycleEnd`.
 
@@ -82,6 +86,7 @@ class ObjectCorrection(AtCycleEnd):
         ground: float = 0.8,
         shift: float = 0.5,
         relative: float = 0.5,
+        weigh: float = 0.0,
         momentum: float | None = None,
         keep: int | None = 2,
     ) -> None:
@@ -95,6 +100,7 @@ class ObjectCorrection(AtCycleEnd):
         self.recall = finite_number("recall", recall, above=0, below=1, fix="0.5 is usual")
         self.ground = finite_number("ground", ground, above=0, below=1, fix="0.8 is usual")
         self.relative = finite_number("relative", relative, above=0, below=math.nextafter(1, 2), fix="0.5 is usual")
+        self.weigh = finite_number("weigh", weigh, above=0, fix="1 trusts a mask as far as the evidence agrees")
         self.shift = finite_number("shift", shift, above=0, fix="0.5 is usual")
 
     def start(self, setup: Setup) -> None:
@@ -113,7 +119,7 @@ class ObjectCorrection(AtCycleEnd):
         if end.cycle == 0 and not end.stopped:
             return None
         with end.store.new_generation(trust=_whole) as writer:
-            metrics = publish(writer, end.predictions(), end.task.metrics())
+            metrics = publish(writer, self.predictions(end), end.task.metrics())
             writer.coupled = True
             kind: Any = end.store.kind
             mean = self._confidence(writer, kind, Trust(torch.ones(1))).mean
@@ -122,9 +128,17 @@ class ObjectCorrection(AtCycleEnd):
             confidence = self._confidence(writer, kind, trust)
             for rows, evidence in writer.written():
                 given = _given(kind, rows, evidence)
-                follows = self.follows(given, trust.scaled(evidence), confidence)
-                writer.judge(rows, 1.0 - follows.float())
+                scaled = trust.scaled(evidence)
+                trusted = 1.0 - self.follows(given, scaled, confidence).float()
+                if self.weigh:
+                    quality = mask_quality_by_objects(given, scaled, confidence, least=self.least)
+                    trusted *= quality[:, None, None] ** self.weigh
+                writer.judge(rows, trusted)
         return metrics
+
+    def predictions(self, end: CycleEnd) -> Predictions:
+        """Yield (index, given, probs) of this rank's shard: what the evidence is made of."""
+        return end.predictions()
 
     def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence) -> Tensor:
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""

@@ -14,11 +14,11 @@ from benchmarks.lab.unet import UNet
 from benchmarks.parsing import mask_noise
 from benchmarks.parsing.mask_methods import MASK_METHODS, mask_epochs_at_equal_passes, mask_passes
 from benchmarks.parsing.mask_report import figures, label_grid, model_grid, page, rows_of
-from benchmarks.parsing.mask_scores import label_scores
+from benchmarks.parsing.mask_scores import agreement_by_mask, label_scores
 from benchmarks.parsing.sources import GROUPS, Grouped, Injected
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import noise
-from noisycorrect_seg.classes import CCP, LIP
+from noisycorrect_seg.classes import CCP, LIP, Classes
 from noisycorrect_seg.datasets import ParsingDataset
 from noisycorrect_seg.datasets.ccp import group_table
 from noisycorrect_seg.datasets.synthetic import SyntheticPeople
@@ -148,6 +148,46 @@ def test_scores_of_a_method_without_labels_are_those_of_its_network():
     assert scores["issue_auroc"] == pytest.approx(auroc, abs=1e-3)
 
 
+def test_masks_are_ranked_by_how_far_the_network_agrees_with_them():
+    class Sees(torch.nn.Module):
+        """Reads class 1 off what is bright."""
+
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, images):
+            bright = images.mean(1, keepdim=True)
+            return torch.cat([-bright, bright], 1) * self.scale
+
+    class Bright:
+        classes = Classes("two", ("ground", "square"), ())
+
+        def __len__(self):
+            return 3
+
+        def name(self, index):
+            return str(index)
+
+        def image(self, index):
+            return np.repeat(255 * self.square(8)[..., None].astype(np.uint8), 3, 2)
+
+        def square(self, size):
+            mask = np.zeros((16, 16), np.uint8)
+            mask[4 : 4 + size, 4 : 4 + size] = 1
+            return mask
+
+        def mask(self, index):
+            return self.square((8, 2, 5)[index])
+
+    source, task = Bright(), HumanParsing(("ground", "square"), size=(16, 16))
+    result = types.SimpleNamespace(model=Sees())
+    given = [source.mask(index) for index in range(3)]
+    found = agreement_by_mask(result, ParsingDataset(source, (16, 16)), task, given)
+    assert found.argsort().tolist() == [1, 2, 0]
+    assert found[0] > 0.9
+
+
 # ---------------------------------------------------------------- command line
 
 
@@ -169,12 +209,12 @@ def test_a_mistake_in_the_command_ends_with_status_2(words, tmp_path, capsys):
 
 
 def test_a_study_runs_and_is_not_computed_twice(tmp_path, capsys, monkeypatch):
-    words = [*TINY, "--methods", "ce,paper", "--noise", "drop:0.5;none", "--out", str(tmp_path)]
+    words = [*TINY, "--methods", "ce,half,paper", "--noise", "drop:0.5;none", "--out", str(tmp_path)]
     assert mask_noise.main(words) == 0
     assert "clean validation mIoU" in capsys.readouterr().out
     report = json.loads((tmp_path / "results.json").read_text())
-    assert len(report["cells"]) == 4
-    assert len(list(tmp_path.glob("cells/*.json"))) == 4
+    assert len(report["cells"]) == 6
+    assert len(list(tmp_path.glob("cells/*.json"))) == 6
     assert "## people" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "results-miou-people.png").exists()
     for cell in report["cells"]:
@@ -189,6 +229,7 @@ def test_a_study_runs_and_is_not_computed_twice(tmp_path, capsys, monkeypatch):
         assert result["sample_passes"] == mask_passes(config["method"], config["epochs"], 8, config["batch_size"])
     passes_of = {c["config"]["method"]: c["result"]["sample_passes"] for c in report["cells"]}
     assert passes_of["paper"] <= passes_of["ce"] < passes_of["paper"] + 3 * 8
+    assert passes_of["paper"] <= passes_of["half"] < passes_of["paper"] + 2 * 3 * 8
 
     def fail(data_dir, cell):
         raise AssertionError("computed again")

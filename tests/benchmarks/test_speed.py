@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks import speed
-from benchmarks.measures import engine, losses, mask_issues
+from benchmarks.measures import doubted, engine, losses, mask_issues
 from benchmarks.measures.steps import correction_run, end_cycle, train_epoch
 from noisycorrect import Classification, SoftLabelStore, find_label_issues
 from noisycorrect.data.datasets import ArrayDataset
@@ -38,6 +38,17 @@ def test_rows_are_measured_and_written(
     assert "| loader with evidence |" in page
     assert "| import, wall time | import torch |" in page
     assert (tmp_path / "speed-ratios.png").stat().st_size > 0
+
+
+def test_what_is_doubted_and_the_average_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubted, "UPDATES", 2)
+    rows = [row for name in ("doubted", "average") for row in speed.measure(name, 1)]
+    assert [row.name.split(",")[0] for row in rows] == [
+        "targets",
+        "labels of a mask doubted in a patch",
+        "an update of the average",
+    ]
+    assert all(row.value > 0 and math.isfinite(row.ratio) for row in rows)
 
 
 def test_the_losses_are_a_part_of_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

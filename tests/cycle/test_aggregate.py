@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from noisycorrect import WeightAggregator
+from noisycorrect.cycle.aggregate import BUCKET, equal_average, exponential_average
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 
 
@@ -104,6 +105,40 @@ def test_exponential_average():
         # The mean of the first 1 / (1 - 0.75) = 4, then exponential.
         expected = sum(seen) / len(seen) if len(seen) <= 4 else 0.75 * expected + 0.25 * value
     torch.testing.assert_close(aggregator.model.first.weight.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+class Assorted(nn.Module):
+    """Parameters of many sizes and two precisions: some are averaged together, some alone."""
+
+    def __init__(self, generator):
+        super().__init__()
+        shapes = [(3,), (7, 5), (BUCKET - 30,), (BUCKET + 1,), (2, 2), (), (BUCKET,), (4,)]
+        kinds = [torch.float32, torch.float16]
+        self.own = nn.ParameterList(
+            torch.randn(shape, generator=generator).to(kinds[place % 2]) for place, shape in enumerate(shapes)
+        )
+        self.own[4].requires_grad_(False)
+
+
+@pytest.mark.parametrize("method", ["equal", "exponential"])
+def test_parameters_averaged_together_are_as_each_alone(method):
+    generator = torch.Generator().manual_seed(0)
+    models = [Assorted(generator) for _ in range(4)]
+    aggregator = WeightAggregator(models[0], method=method, decay=0.6)
+    for model in models:
+        aggregator.update(model)
+    kept = aggregator.state_dict()["wide"]
+    for place, parameter in enumerate(aggregator.model.own):
+        average = models[0].own[place].detach().float()
+        for count, model in enumerate(models[1:], 1):
+            value = model.own[place].detach()
+            step = min(0.6, count / (count + 1))
+            average = (
+                equal_average(average, value, count) if method == "equal" else exponential_average(average, value, step)
+            )
+        if not parameter.requires_grad:
+            average = models[-1].own[place].float()
+        assert torch.equal(kept.get(f"own.{place}", parameter), average)
 
 
 def test_state_dict_goes_on_where_it_stopped():

@@ -18,6 +18,7 @@ from noisycorrect_seg import HumanParsing, SegmentationMetrics, SyntheticPeople,
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.frame import letterbox
 from noisycorrect_seg.geometry.refined import refined_labels, refined_mask
+from noisycorrect_seg.kind import MaskLabels
 
 K = 20
 SIZES = [(48, 32), (64, 48), (97, 65), (128, 88)]
@@ -233,3 +234,52 @@ def test_a_generation_keeps_coupling_and_trust_in_parts():
         writer.judge(np.array([0, 1]), torch.tensor([[[1.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]))
     assert store.labels(0)[0].tolist() == given[0].tolist()
     assert store.labels(1)[0].tolist() == [[0, 1], [1, 0]]
+
+
+def test_labels_that_nothing_argues_with_are_the_given_ones_and_the_others_as_before():
+    rng = np.random.default_rng(3)
+    given = rng.choice([0, 1, 2, 255], (3, 16, 12)).astype(np.uint8)
+    evidence = torch.from_numpy(rng.dirichlet(np.ones(3), (3, 4, 3))).permute(0, 3, 1, 2).float()
+    parts = torch.ones(3, 4, 3)
+    parts[1, 1:3, 1] = 0.0
+    trust = Trust(torch.ones(3), parts=parts, coupled=True)
+    assert trust.doubted().tolist() == [1]
+    task = HumanParsing(("background", "left-arm", "right-arm"), size=(16, 12))
+    batch = crop_batch(torch.from_numpy(given), torch.from_numpy(CODECS[task.codec].encode(evidence)), trust)
+    targets = task.targets(batch)
+    assert torch.equal(targets, task._refined(batch))
+    hard = one_hot(torch.from_numpy(given).long(), 3).permute(0, 3, 1, 2)
+    assert torch.equal(targets[[0, 2]], hard[[0, 2]])
+    assert not torch.equal(targets[1], hard[1])
+
+
+def test_only_doubted_rows_of_a_mask_are_composed_and_come_out_the_same():
+    rng = np.random.default_rng(4)
+    given = rng.choice([0, 1, 255], (17, 12), p=[0.8, 0.1, 0.1]).astype(np.uint8)
+    evidence = torch.from_numpy(rng.dirichlet([1.0, 1.0, 9.0], (5, 3))).permute(2, 0, 1).float()
+    changed = 0
+    for top in range(4):
+        parts = torch.ones(1, 5, 3)
+        parts[0, top : top + 2, 1] = 0.0
+        trust = Trust(torch.ones(1), parts=parts, coupled=True)
+        expected = refined_mask(given, evidence, trust, 3).argmax(0).numpy().astype(np.uint8)
+        expected[given == 255] = 255
+        found = refined_labels(given, evidence, trust)
+        np.testing.assert_array_equal(found, expected)
+        changed += int((found != given).sum())
+    assert changed > 0
+
+
+def test_evidence_about_a_mask_that_is_trusted_wholly_is_not_read():
+    masks = MaskLabels([np.array([[0, 1, 255]], np.uint8)] * 2, 2)
+    parts = torch.ones(2, 1, 3)
+    parts[1] = 0.0
+    asked = []
+
+    def evidence(rows):
+        asked.extend(rows.tolist())
+        return torch.tensor([[[[0.1, 0.1, 0.1]], [[0.9, 0.9, 0.9]]]])
+
+    found = masks.labels(np.array([0, 1]), evidence, Trust(torch.ones(2), parts=parts))
+    assert [mask.tolist() for mask in found] == [[[0, 1, 255]], [[1, 1, 255]]]
+    assert asked == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,18 +11,28 @@ import torch.nn.functional as F
 from torch import nn
 
 from noisycorrect import SelfCorrector
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels.trust import Trust
 from noisycorrect.recipe import RECIPES
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import HumanParsing, ObjectCorrection, ParsingDataset, SyntheticPeople
+from noisycorrect_seg import (
+    GatheredObjectCorrection,
+    HumanParsing,
+    ObjectCorrection,
+    ParsingDataset,
+    SyntheticPeople,
+)
 from noisycorrect_seg.classes import voc_palette
 from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
+    mask_quality_by_objects,
     misnamed_objects,
     missing_objects,
     objects_of,
     shifted_borders,
 )
+from noisycorrect_seg.kind import MaskLabels
 
 K = 4
 
@@ -185,8 +197,9 @@ class Oracle(nn.Module):
         return F.interpolate(logits.softmax(1), size, mode="area").clamp(min=1e-6).log()
 
 
-def corrected(noise, size=(96, 64), parts=("missing",)):
-    recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=ObjectCorrection(parts=parts))
+def corrected(noise, size=(96, 64), correction=None, **how):
+    correction = ObjectCorrection(**how) if correction is None else correction
+    recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=correction)
     source = Coloured(SyntheticPeople(8, size=size), noise)
     corrector = SelfCorrector(
         Oracle(), task=HumanParsing("lip", size=size), recipe=recipe, epochs=10, lr=1e-9, batch_size=4, callbacks=[]
@@ -213,6 +226,41 @@ def test_objects_left_out_come_back_with_a_network_that_is_right():
     assert 1 - after < 0.4 * (1 - before)
 
 
+def test_evidence_gathered_in_training_brings_objects_back_and_predicts_nothing():
+    def without_shoes(mask, index):
+        if index % 2:
+            mask[mask >= 18] = 0
+        return mask
+
+    before, after = corrected(without_shoes, correction=GatheredObjectCorrection())
+    assert 1 - after < 0.6 * (1 - before)
+    robust = RECIPES.of_kind("robust", "segmentation")
+    gathered = robust.replace(correction=GatheredObjectCorrection())
+    assert robust.passes(8, epochs=10) - gathered.passes(8, epochs=10) == 4 * 8
+
+
+def test_gathered_evidence_is_the_weighted_mean_of_what_crops_showed():
+    task = HumanParsing(("background", "left-arm", "right-arm"), size=(8, 8))
+    correction = GatheredObjectCorrection(momentum=0.5, stride=1)
+    correction.start(SimpleNamespace(task=task, length=2, device=torch.device("cpu")))
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(1, 3, 8, 8, generator=generator) for _ in range(2)]
+    straight, there = torch.eye(2, 3)[None], torch.tensor([[[-1.0, 0, 7], [0, 1, 0]]])
+    for maps, matrix, mirror in zip(logits, (straight, there), (False, True), strict=True):
+        extra = {"matrix": matrix, "mirror": torch.tensor([mirror]), "extent": torch.zeros(1, 4)}
+        batch = Batch(torch.tensor([1]), maps, torch.zeros(1, 8, 8), Trust(torch.ones(1)), extra=extra)
+        correction.in_step(nn.Identity(), batch)
+    first, second = (maps.softmax(1) for maps in logits)
+    second = second.flip(-1)[:, [0, 2, 1]]  # the mirror's left is right
+    store = SimpleNamespace(kind=MaskLabels([np.zeros((8, 8), np.uint8)] * 2, 3, frame=(8, 8)))
+    end = SimpleNamespace(store=store, shard=lambda: [torch.tensor([0, 1])])
+    ((index, given, probs),) = correction.predictions(end)
+    assert index.tolist() == [0, 1]
+    assert given.shape == (2, 8, 8)
+    torch.testing.assert_close(probs[0], torch.full((3, 8, 8), 1 / 3))
+    torch.testing.assert_close(probs[1], ((0.25 * first + 0.5 * second) / 0.75)[0], atol=1e-5, rtol=0)
+
+
 def test_one_class_given_for_another_is_renamed_with_a_network_that_is_right():
     def renamed(mask, index):
         if index % 3 == 0:
@@ -221,6 +269,34 @@ def test_one_class_given_for_another_is_renamed_with_a_network_that_is_right():
 
     before, after = corrected(renamed, parts=("misnamed",))
     assert 1 - after < 0.4 * (1 - before)
+
+
+def test_masks_are_no_worse_for_a_class_that_is_hard_and_worse_where_they_part_from_their_evidence():
+    names = torch.tensor([[[0, 0, 1, 1, 2, 2]], [[0, 0, 1, 1, 2, 2]], [[0, 0, 1, 1, 1, 1]]])
+    given = torch.tensor([[[0, 0, 1, 1, 2, 2]], [[0, 0, 1, 1, 2, 2]], [[0, 0, 2, 2, 1, 1]]])
+    evidence = maps_of(names)
+    hard = evidence.clone()
+    hard[:, 2] *= 0.5  # less sure of class 2 wherever it is
+    found = mask_quality_by_objects(given, hard, ClassConfidence.of(given, hard, 1), least=1)
+    assert found[:2].tolist() == [1.0, 1.0]
+    assert found[2] < 0.8
+    ignored = torch.full((1, 2, 2), 255)
+    alone = mask_quality_by_objects(
+        ignored, evidence[:1, :, :, :2].expand(1, K, 2, 2), ClassConfidence.of(given, evidence, 1), least=1
+    )
+    assert alone.tolist() == [1.0]
+
+
+def test_a_mask_of_another_image_is_weighed_down_and_the_others_stay():
+    strangers = SyntheticPeople(3, size=(96, 64), seed=9)
+
+    def exchanged(mask, index):
+        return strangers.mask(0) if index == 2 else mask
+
+    before, after = corrected(exchanged)
+    _, weighed = corrected(exchanged, weigh=3.0)
+    assert weighed > after >= before
+    assert corrected(lambda mask, _: mask, weigh=3.0)[1] >= 0.999
 
 
 def test_the_papers_recipe_is_still_its_equation():
