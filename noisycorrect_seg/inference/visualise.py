@@ -88,8 +88,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, classes: Classes, alpha: float 
         )
     if not 0 <= finite_number("alpha", alpha, fix="0.5 is common") <= 1:
         raise InvalidInputError("0 <= alpha <= 1", got=repr(alpha), fix="0.5 is common")
-    hidden = {ignore_index(len(classes)), classes.background} - {None}
-    shown = np.isin(mask, list(hidden), invert=True)[..., None] * np.float32(alpha)
+    hidden = [ignore_index(len(classes)), *([] if classes.background is None else [classes.background])]
+    shown = np.isin(mask, hidden, invert=True)[..., None] * np.float32(alpha)
     blended: np.ndarray = np.rint(image + (colours.astype(np.float32) - image) * shown).astype(np.uint8)
     return blended
 
