@@ -22,9 +22,9 @@ from noisycorrect_seg.deploy.runtime import OnnxNetwork, needed
 from noisycorrect_seg.export import onnx_header
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.inference.calling import PUBLISHED_SIZE, parts_for
-from noisycorrect_seg.inference.frames import normalised
 from noisycorrect_seg.inference.images import image_files
 from noisycorrect_seg.inference.parse import canonical_crops
+from noisycorrect_seg.inputs import BGR
 
 COMPARED = 8  # photos on which both networks are compared
 
@@ -175,7 +175,7 @@ def _quantize(network: OnnxNetwork, source: Path, target: Path, crops: np.ndarra
         try:
             logging.getLogger().setLevel(logging.ERROR)  # it logs to the root
             quant_pre_process(source, folded, skip_symbolic_shape=True)
-            batches = (part for crop in crops for part in parts_for(network, normalised(torch.from_numpy(crop[None]))))
+            batches = (part for crop in crops for part in parts_for(network, BGR(torch.from_numpy(crop[None]))))
             quantization.quantize_static(
                 folded,
                 target,
@@ -215,7 +215,7 @@ def _left_as_they_are(model: Any) -> list[str]:
 def _equal_pixels(one: OnnxNetwork, other: OnnxNetwork, crops: np.ndarray) -> float:
     equal = []
     for crop in crops:
-        parts = parts_for(one, normalised(torch.from_numpy(crop[None])))
+        parts = parts_for(one, BGR(torch.from_numpy(crop[None])))
         first, second = (network(parts[0])[0].argmax(0) for network in (one, other))
         equal.append((first == second).float().mean().item())
     return float(np.mean(equal))

@@ -9,31 +9,10 @@ import torch
 from torch import Tensor
 
 from noisycorrect_seg.geometry.frame import Size, letterbox
-from noisycorrect_seg.inputs import BGR
 from noisycorrect_seg.masks import mask_dtype
 
 # Strips that stay in a core's cache are twice as fast; a GPU wants few large ones.
 CPU_STRIP_VALUES, GPU_STRIP_VALUES = 2**17, 2**25
-
-
-def normalised(crops: Tensor) -> Tensor:
-    """Return crops as the network's input, BGR: :func:`noisycorrect_seg.datasets.crops.normalise` on any device.
-
-    Parameters
-    ----------
-    crops : Tensor, shape (N, H, W, 3), uint8
-        RGB.
-
-    Returns
-    -------
-    Tensor, shape (N, 3, H, W), float32
-
-    Examples
-    --------
-    >>> normalised(torch.tensor([[[[255, 0, 0]]]], dtype=torch.uint8)).flatten()  # red is the last channel
-    tensor([-1.8044, -2.0357,  2.2489])
-    """
-    return BGR(crops)
 
 
 def way_back(shape: Size, size: Size, *, official_centres: bool = False) -> np.ndarray:

@@ -19,10 +19,9 @@ from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.inference.averaging import averaged_logits
-from noisycorrect_seg.inference.frames import foreground_on_image, labels_on_image, normalised, probs_on_image, way_back
+from noisycorrect_seg.inference.frames import foreground_on_image, labels_on_image, probs_on_image, way_back
 from noisycorrect_seg.inference.images import any_image
-from noisycorrect_seg.inference.parse import Recipe, canonical_crops
+from noisycorrect_seg.inference.parse import Recipe, canonical_crops, crop_logits
 from noisycorrect_seg.inference.running import forward_context, on_device
 from noisycorrect_seg.inference.visualise import overlay, save_mask, save_picture
 from noisycorrect_seg.instances.boxes import (
@@ -362,11 +361,9 @@ def _parsed(
     with on_device(model, device) as place, evaluating(model):
         for start in range(0, len(windows), step):
             crops, shapes = canonical_crops(
-                [pixels[each.slices] for each in windows[start : start + step]], recipe.size
+                [pixels[each.slices] for each in windows[start : start + step]], recipe.size, recipe.normalisation
             )
-            with forward_context(place, precision):
-                inputs = normalised(torch.from_numpy(crops).to(place))
-                logits = averaged_logits(model, inputs, recipe.classes, scales=recipe.scales, flip=recipe.flip)
+            logits = crop_logits(model, crops, recipe, device=place, precision=precision)
             for each, shape in zip(logits, shapes, strict=True):
                 with forward_context(place, precision):
                     back = way_back(shape, recipe.size)

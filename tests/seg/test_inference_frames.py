@@ -8,8 +8,9 @@ from noisycorrect_seg.datasets.crops import normalise
 from noisycorrect_seg.geometry.crops import three_point_matrix
 from noisycorrect_seg.geometry.frame import letterbox
 from noisycorrect_seg.inference import frames
-from noisycorrect_seg.inference.frames import labels_on_image, normalised, probs_on_image, way_back
+from noisycorrect_seg.inference.frames import labels_on_image, probs_on_image, way_back
 from noisycorrect_seg.inference.parse import canonical_crops
+from noisycorrect_seg.inputs import BGR
 
 
 def slow_on_image(logits, matrix, shape):
@@ -71,12 +72,12 @@ def test_input_is_normalised_bgr():
     """By hand: mean (0.406, 0.456, 0.485), std (0.225, 0.224, 0.229), blue first."""
     pixel = torch.tensor([[[[51, 102, 204]]]], dtype=torch.uint8)  # RGB .2, .4, .8
     expected = [(0.8 - 0.406) / 0.225, (0.4 - 0.456) / 0.224, (0.2 - 0.485) / 0.229]
-    assert normalised(pixel).flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert BGR(pixel).flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_input_is_that_of_training_bit_for_bit():
     crops = np.random.default_rng(0).integers(256, size=(3, 20, 30, 3)).astype(np.uint8)
-    assert torch.equal(normalised(torch.from_numpy(crops)), torch.stack([normalise(crop) for crop in crops]))
+    assert torch.equal(BGR(torch.from_numpy(crops)), torch.stack([normalise(crop) for crop in crops]))
 
 
 def test_crops_hold_the_whole_image_on_black():

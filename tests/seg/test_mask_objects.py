@@ -23,7 +23,6 @@ from noisycorrect_seg import (
     SyntheticPeople,
 )
 from noisycorrect_seg.classes import voc_palette
-from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     mask_quality_by_objects,
@@ -32,6 +31,7 @@ from noisycorrect_seg.geometry.objects import (
     objects_of,
     shifted_borders,
 )
+from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 from noisycorrect_seg.kind import MaskLabels
 
 K = 4
