@@ -20,8 +20,8 @@ from noisycorrect_seg.deploy.quantize import _left_as_they_are
 from noisycorrect_seg.export import export_onnx
 from noisycorrect_seg.inference import parse_folder, parse_image
 from noisycorrect_seg.inference.calling import FixedInput
-from noisycorrect_seg.inference.frames import normalised
 from noisycorrect_seg.inference.parse import canonical_crops
+from noisycorrect_seg.inputs import BGR
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -80,7 +80,7 @@ def test_a_file_parses_photos_as_it_says_itself(files, name, batch, tmp_path):
 
 def test_logits_are_those_of_the_network(files):
     photos = [coloured(random_mask((12, 8), seed)) for seed in range(20, 25)]
-    crops = normalised(torch.from_numpy(canonical_crops(photos, SIZE)[0]))
+    crops = BGR(torch.from_numpy(canonical_crops(photos, SIZE)[0]))
     expected = TwoLayers()(crops)["out"].detach()
     whole = OnnxNetwork(files / "any.onnx", threads=1)
     torch.testing.assert_close(whole(crops), expected, rtol=1e-5, atol=1e-5)
