@@ -21,9 +21,9 @@ from noisycorrect_seg.datasets import ParsingDataset, SyntheticPeople
 from noisycorrect_seg.deploy import OnnxNetwork, quantize_onnx
 from noisycorrect_seg.export import FinalLogits, export_onnx
 from noisycorrect_seg.inference.calling import parts_for
-from noisycorrect_seg.inference.frames import normalised
 from noisycorrect_seg.inference.parse import Recipe as ParseRecipe
 from noisycorrect_seg.inference.parse import canonical_crops, parse_images
+from noisycorrect_seg.inputs import BGR
 from noisycorrect_seg.scores import SegmentationMetrics
 
 REFERENCE = "PyTorch float32"
@@ -167,7 +167,7 @@ def labels_of(model: nn.Module, people: SyntheticPeople, step: int = 8) -> list[
 
 def crops_of(people: SyntheticPeople, size: tuple[int, int], count: int) -> Tensor:
     """Return drawn people as a network's input, float32 (count, 3, *size)."""
-    return normalised(torch.from_numpy(canonical_crops([people.image(index) for index in range(count)], size)[0]))
+    return BGR(torch.from_numpy(canonical_crops([people.image(index) for index in range(count)], size)[0]))
 
 
 def _call(model: Any, crops: Tensor) -> Callable[[], Any]:
