@@ -125,4 +125,3 @@ def _draw(rows: Mapping[str, Mapping[str, Any]], kinds: Sequence[tuple[str, str]
     wrong = [sum(rows[name][kind] for kind in ("lost", "silent", "unclear")) for name in names]
     axes.barh(names, wrong, left=left, color="#cc3311", label="lost, silent or unclear")
     axes.set_xlabel("processes" if "died" in dict(kinds) else "damages")
-    axes.legend(fontsize=8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from noisycorrect.cycle.schedule import Schedule, Shares
 from noisycorrect.data.datasets import as_dataset
 from noisycorrect.data.refined import RefinedDataset
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.store import remove_store
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings
 from noisycorrect.support.checks import whole_number
@@ -220,7 +220,7 @@ class Cycles:
             raise CheckpointError(f"the labels of the training in {self.folder}", got="none", fix=fix)
         if distributed.is_main():
             if exists:  # ended before the first generation: the given labels alone, perhaps others
-                shutil.rmtree(self.folder)
+                remove_store(self.folder)
             self._new_store()
         distributed.barrier()
         return SoftLabelStore.open(self.folder, writable=True)

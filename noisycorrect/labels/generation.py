@@ -28,7 +28,7 @@ from noisycorrect.labels.soundness import (
     small_array,
 )
 from noisycorrect.labels.trust import Rule, Trust
-from noisycorrect.support.checksums import file_digest, row_checksums
+from noisycorrect.support.checksums import row_checksums
 from noisycorrect.support.errors import StaleGenerationError
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ class GenerationReader:
         self._codec = codec
         self._proof = proof
         self.generation = header.generation
+        with self._explained():
+            if proof is not None:
+                proof.check_bytes(path, limit=SMALL)
         with self._explained(), opened(path) as file:
             header.check(file)
             if proof is not None and contents_digest(file, without=(EVIDENCE,)) != proof.contents:
@@ -122,12 +125,14 @@ class GenerationReader:
         with self._explained():
             if self._path.stat().st_size > limit:
                 return
-            if self._proof is not None and file_digest(self._path) != self._proof.file:
-                raise OSError("bytes that its digest in the manifest does not fit")
+            if self._proof is not None:
+                self._proof.check_bytes(self._path, limit=limit)
             rows = max(1, SMALL // max(1, math.prod(self.shape[1:]) * self._codec.dtype.itemsize))
             for start in range(0, self.shape[0], rows):
                 some = np.arange(start, min(start + rows, self.shape[0]))
                 check(self.evidence(some))
+                if self._codec.dtype.kind == "u" and not self.code(some).max(1).all():  # which a floor would hide
+                    raise OSError(f"evidence of zeros about samples {start}..{some[-1]}")
                 self.trust(some)
 
     def code(self, indices: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from noisycorrect.labels.codec import CODECS
 from noisycorrect.labels.kind import KINDS
 from noisycorrect.support.checksums import SEAL, file_digest, is_sealed, sealed
 from noisycorrect.support.errors import NoisyCorrectError, StoreError
-from noisycorrect.support.files import read_json, write_json
+from noisycorrect.support.files import check_ordinary, read_json, write_json
 
 FORMAT = "noisycorrect-labels"
 VERSION = 3  # 2: a kind of labels may have a frame; 3: digests, and the run
@@ -38,6 +38,14 @@ class Proof:
     def of(cls, path: Path, contents: str) -> Proof:
         """Return the proof of a file that was just written."""
         return cls(file_digest(path), contents)
+
+    def check_bytes(self, path: Path, *, limit: float) -> None:
+        """Raise an OSError unless a file of at most `limit` bytes, larger ones aside, is the one that was written.
+
+        Called before HDF5 opens it: from some that are damaged it never comes back.
+        """
+        if check_ordinary(path).st_size <= limit and file_digest(path) != self.file:
+            raise OSError("bytes that its digest in the manifest does not fit: it was damaged, or is of another run")
 
 
 @dataclass(frozen=True)

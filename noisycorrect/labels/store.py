@@ -417,6 +417,12 @@ class SoftLabelStore(ReadableLabels):
         return self.folder / f".generation-{number:04d}.rank{rank}.part"
 
 
+def remove_store(folder: Path) -> None:
+    """Remove a store; one that is killed meanwhile leaves a folder in which a store can be made."""
+    (folder / NAME).unlink(missing_ok=True)  # first: without a manifest there is no store
+    shutil.rmtree(folder)
+
+
 def _checked_kind(kind: str | type[LabelKind]) -> type[LabelKind]:
     if isinstance(kind, str):
         return KINDS[kind]

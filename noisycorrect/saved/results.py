@@ -13,7 +13,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.manifest import NAME as MANIFEST
 from noisycorrect.review.session import has_items
 from noisycorrect.review.session.items import read_header
-from noisycorrect.saved.details import CHECKPOINT, HISTORY, LABELS, Details
+from noisycorrect.saved.details import CHECKPOINT, DETAILS, HISTORY, LABELS, Details
 from noisycorrect.saved.networks import built_network, dressed, network_record
 from noisycorrect.saved.runs import check_not_older, check_same_run, read_history, run_state, write_history
 from noisycorrect.saved.weights import TORCH, read_weights, write_weights
@@ -98,6 +98,12 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
         fix = "check the path"
         raise CheckpointError(f"a saved result or a run's checkpoint in {folder}", got=got, fix=fix)
     store = SoftLabelStore.open(folder / LABELS)
+    if details is None and store.run:  # only older versions wrote none
+        raise CheckpointError(
+            f"{DETAILS} in {folder}, which names the classes",
+            got="no such file",
+            fix="restore it from a copy; that of a run folder is written anew when the run is resumed",
+        )
     check_same_run(folder, store, run=run, generation=generation, details=details)
     names = None if details is None else details.class_names
     if names is None and has_items(folder):

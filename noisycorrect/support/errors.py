@@ -18,7 +18,7 @@ class NoisyCorrectError(Exception):
     expected : str
         What was expected; or, alone, the whole message.
     got : str, optional
-        What was found instead.
+        What was found instead; with it the message is one line, whatever is quoted.
     fix : str, optional
         What the caller can do about it.
 
@@ -36,7 +36,7 @@ class NoisyCorrectError(Exception):
         parts = [expected if got is None else f"expected {expected}; got {got}"]
         if fix is not None:
             parts.append(f"to fix: {fix}")
-        super().__init__("; ".join(parts))
+        super().__init__("; ".join(parts) if got is None else "; ".join(" ".join(part.split()) for part in parts))
 
 
 class InvalidInputError(NoisyCorrectError, ValueError):

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import functools
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from noisycorrect.correction.base import Correction
 from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect.data.standardize import Standardized, fitted_standardize, standardize_of
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.store import remove_store
 from noisycorrect.recipe import Recipe
 from noisycorrect.saved.details import CHECKPOINT, DETAILS, HISTORY, LABELS, PREVIOUS, Details
 from noisycorrect.saved.networks import network_record
@@ -252,7 +252,7 @@ def _open_store(folder: Path, engine: Engine, recipe: Recipe, data: RunData, *, 
     if distributed.is_main():
         if exists:  # killed before its first checkpoint: the given labels alone, perhaps under other settings
             store.close()
-            shutil.rmtree(folder)
+            remove_store(folder)
         _new_store(folder, engine, recipe, data)
     distributed.barrier()
     return SoftLabelStore.open(folder, writable=True)

@@ -14,8 +14,9 @@ import torch
 from makers import CLASSES, KINDS, SAMPLES, advance, assert_whole, given_labels, make_store, prediction
 
 from benchmarks.soaks.crafting import edit_manifest, edited
-from noisycorrect.labels import SoftLabelStore, reading
+from noisycorrect.labels import SoftLabelStore, generation, reading
 from noisycorrect.labels import manifest as manifest_module
+from noisycorrect.labels.hdf5 import opened
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 
 
@@ -24,6 +25,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> SoftLabelStore:
     made = make_store(tmp_path / "labels", request.param)
     advance(made, 2)
     return made
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat files as if they were large: HDF5 reads them before all of their bytes are known to be right."""
+    for module in (reading, generation):
+        monkeypatch.setattr(module, "SMALL", -1)
 
 
 def truncate(path: Path, share: float) -> None:
@@ -37,6 +45,21 @@ def test_a_truncated_file(store: SoftLabelStore, name: str, share: float) -> Non
     truncate(store.folder / name, share)
     expected = "a whole HDF5 file at" if name.startswith("gen") else "given labels in"
     with pytest.raises(StoreError, match=f"{expected} .*{name}; got .*; to fix: restore"):
+        SoftLabelStore.open(store.folder)
+
+
+@pytest.mark.parametrize("name", ["generation-0002.h5", "given.h5"])
+def test_bytes_are_looked_at_before_hdf5_reads_them(store: SoftLabelStore, name: str, monkeypatch: Any) -> None:
+    """A block of zeros in the wrong place, and HDF5 never comes back."""
+    path = store.folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    for module in ("generation", "reading"):
+        monkeypatch.setattr(f"noisycorrect.labels.{module}.opened", lambda found: pytest.fail(f"opened {found}"))
+    if name == "generation-0002.h5":
+        monkeypatch.setattr("noisycorrect.labels.reading.opened", opened)
+    with pytest.raises(StoreError, match="its digest in the manifest does not fit"):
         SoftLabelStore.open(store.folder)
 
 
@@ -118,6 +141,7 @@ def foreign(folder: Path, kind: str, change: str) -> SoftLabelStore:
 
 
 @pytest.mark.parametrize("change", ["labels", "classes"])
+@pytest.mark.usefixtures("large")
 def test_a_file_of_another_store(store: SoftLabelStore, tmp_path: Path, change: str) -> None:
     other = foreign(tmp_path / "other", store.kind.name, change)
     messages = {"generation-0002.h5": r"(num_classes|fingerprint) .* in .*generation-0002\.h5; got .* of another store"}
@@ -132,6 +156,7 @@ def test_a_file_of_another_store(store: SoftLabelStore, tmp_path: Path, change: 
     assert_whole(SoftLabelStore.open(store.folder), 2)
 
 
+@pytest.mark.usefixtures("large")
 def test_the_file_of_another_generation(store: SoftLabelStore) -> None:
     shutil.copyfile(store.folder / "generation-0001.h5", store.folder / "generation-0002.h5")
     with pytest.raises(StoreError, match=r"generation 2 in .*; got .*1"):
@@ -145,6 +170,7 @@ def test_a_rule_of_trust_that_nobody_knows(store: SoftLabelStore) -> None:
         SoftLabelStore.open(store.folder)
 
 
+@pytest.mark.usefixtures("large")
 def test_an_hdf5_file_of_something_else(store: SoftLabelStore) -> None:
     with h5py.File(store.folder / "generation-0002.h5", "w") as file:
         file["rows"] = [1]
@@ -166,8 +192,8 @@ def test_check_given_tells_data_sets_apart(store: SoftLabelStore) -> None:
         store.check_given(np.array([5] * 6) if store.kind.name == "classification" else [np.full((2, 2), 5)])
 
 
-def test_rotten_bytes_in_a_chunk_and_in_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "SMALL", 0)  # as if the files were large
+@pytest.mark.usefixtures("large")
+def test_rotten_bytes_in_a_chunk_and_in_a_mask(tmp_path: Path) -> None:
     store = make_store(tmp_path / "labels", "segmentation")
     advance(store)
     with h5py.File(store.folder / "generation-0001.h5", "r") as file:

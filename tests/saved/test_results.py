@@ -11,6 +11,7 @@ import torch
 from tiny_runs import ONLINE, PLAIN, SHORT, Kill, Records, blobs, corrector, network
 from torch import nn
 
+from benchmarks.soaks.crafting import edit_manifest
 from noisycorrect import (
     RECIPES,
     CheckpointError,
@@ -209,6 +210,9 @@ def test_folders_of_older_versions(tmp_path):
     result.save(tmp_path / "saved", weights="torch")
     for folder in ("saved", "run"):
         (tmp_path / folder / "details.json").unlink()
+        with pytest.raises(CheckpointError, match="which names the classes; got no such file"):
+            CorrectionResult.load(tmp_path / folder, network(seed=5))  # of this version: lost
+        edit_manifest(tmp_path / folder / "labels", run="")
         assert_same(CorrectionResult.load(tmp_path / folder, network(seed=5)), result)
 
 

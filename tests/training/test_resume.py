@@ -244,6 +244,23 @@ def test_a_run_that_died_before_its_first_checkpoint_may_have_new_settings(tmp_p
     assert [path.name for path in tmp_path.glob(".*.part")] == [".thesis.tex.part"]
 
 
+def test_labels_that_are_made_anew_may_be_killed_anywhere(tmp_path, monkeypatch):
+    """Without a checkpoint the labels are removed and made again; a kill in between leaves nothing that is half."""
+
+    def dying(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    for killed in ("next_epoch", "rmtree"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Run, "next_epoch", dying)
+            if killed == "rmtree":
+                patched.setattr("shutil.rmtree", lambda folder: (folder / "given.h5").unlink() or dying(None))
+            with pytest.raises(KeyboardInterrupt):
+                fit(tmp_path, recipe=SHORT)
+    assert not (tmp_path / "labels" / "given.h5").exists()
+    assert fit(tmp_path, recipe=SHORT).labels.generation == 1
+
+
 def test_a_folder_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInputError, match=r"run_dir to be a folder that can be written.*to fix"):
