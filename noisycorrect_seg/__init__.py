@@ -72,8 +72,8 @@ __all__ = [
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AdaptiveEarlyLearning, ClassMap, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
-    PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    ACE2P, AdaptiveEarlyLearning, ClassMap, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset,
+    ParsingLoss, PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
 ):  # fmt: skip
     guard(_made)
 del _made

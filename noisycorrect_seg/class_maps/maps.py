@@ -234,6 +234,8 @@ def class_map(
 
 def _held(name: str, one: Classes, other: Classes) -> list[str]:
     """Return the classes of a list that hold what a class of another is, by the table or by their names."""
+    if one == other:
+        return [name]
     if KNOWN.get(one.name) == one and KNOWN.get(other.name) == other:
         holders = (holder for concept in concepts_of(one.name, name) for holder in CONCEPTS[concept][other.name])
         return list(dict.fromkeys(holder.name for holder in holders))
