@@ -218,7 +218,7 @@ def class_map(
       merged in Pants: Pants, Belt
     """
     one, other = classes_named(source), classes_named(target)
-    changed = _checked(changes or {}, one, other)
+    changed = _checked(changes, one, other)
     shares = np.zeros((len(one), len(other)))
     for row, name in zip(shares, one.names, strict=True):
         held = changed.get(name) or _held(name, one, other)
@@ -242,10 +242,16 @@ def _held(name: str, one: Classes, other: Classes) -> list[str]:
     return [each for each in other.names if spelling_of(each) == spelling_of(name)]
 
 
-def _checked(changes: Changes, one: Classes, other: Classes) -> dict[str, list[str]]:
+def _checked(changes: Any, one: Classes, other: Classes) -> dict[str, list[str]]:
+    """Return what changes say, by class of the source; raise an InvalidInputError if a name is unknown."""
+    fix = f"pass changes={{{one.names[-1]!r}: {other.names[-1]!r}}}, for example"
+    if not isinstance(changes, (Mapping, type(None))):
+        raise InvalidInputError("changes: names by names", got=type(changes).__name__, fix=fix)
     checked = {}
-    for name, held in changes.items():
-        checked[name] = list(dict.fromkeys([held] if isinstance(held, str) else held))
+    for name, held in (changes or {}).items():
+        if not isinstance(held, (str, list, tuple)) or not held:
+            raise InvalidInputError("changes: a class, or some", got=f"{held!r} for {name!r}", fix=fix)
+        checked[name] = list(dict.fromkeys([held] if isinstance(held, str) else map(str, held)))
         _known([name], one)
         _known(checked[name], other)
     return checked

@@ -227,6 +227,12 @@ def test_wrong_names_are_named_with_the_nearest():
         class_map("lip", "atr", {"Glove": "Skrt"})
 
 
+def test_changes_that_are_none():
+    for changes in ("Glove", {"Glove": 3}, {"Glove": ()}, [("Glove", "Scarf")]):
+        with pytest.raises(InvalidInputError, match=r"changes: .*; to fix: pass changes=\{'Right-shoe': 'Scarf'\}"):
+            class_map("lip", "atr", changes)
+
+
 def test_maps_that_do_not_fit_together():
     with pytest.raises(InvalidInputError, match="a map from 'atr'; got one from 'lip'"):
         class_map("lip", "atr").then(class_map("lip", "atr"))
