@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.class_maps.concepts import CONCEPTS, concepts_of
 from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
-from noisycorrect_seg.masks import IGNORE_INDEX, checked_mask
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 Probs = TypeVar("Probs", NDArray[Any], Tensor)
 Changes = Mapping[str, str | Sequence[str]]
@@ -271,7 +272,19 @@ def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
     >>> mask_of([[0, 255]], classes_named("lip")).dtype
     dtype('uint8')
     """
-    try:
-        return checked_mask(mask, len(classes), 0)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"a mask in the classes {classes.name!r}: {error}") from None
+    array = as_array(mask, "the mask")
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"a mask of the classes {classes.name!r}: whole numbers, shape (H, W)",
+            got=f"{array.dtype} of shape {array.shape}",
+            fix="pass class indices, not colours or probabilities",
+        )
+    wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
+    if len(wrong):
+        fitting = [name for name, known in KNOWN.items() if 0 <= wrong.min() and wrong.max() < len(known)]
+        raise InvalidInputError(
+            f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {IGNORE_INDEX}",
+            got=str(wrong[0]),
+            fix=f"did you mean classes {' or '.join(map(repr, fitting))}?" if fitting else "pass class indices",
+        )
+    return array.astype(np.uint8)

@@ -210,7 +210,9 @@ def test_every_class_is_something_and_every_name_in_the_table_is_a_class():
 
 
 def test_masks_and_probabilities_of_other_classes():
-    with pytest.raises(InvalidInputError, match=r"a mask in the classes 'atr'.*values 0\.\.17 or 255; got 19"):
+    with pytest.raises(
+        InvalidInputError, match=r"a mask of the classes 'atr': 0\.\.17, or 255; got 19; .*did you mean .*'lip'"
+    ):
         translate([[19]], "atr", "lip")
     with pytest.raises(InvalidInputError, match=r"shape \(20, H, W\).*got torch\.float32 of shape \(18, 2, 2\)"):
         class_map("lip", "atr").probabilities(torch.zeros(18, 2, 2))

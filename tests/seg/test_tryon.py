@@ -305,7 +305,9 @@ def test_unknown_garments_shapes_and_classes():
 def test_masks_of_another_list():
     mask = MASKS[0].copy()
     mask[0, 0] = 19
-    with pytest.raises(InvalidInputError, match=r"a mask in the classes 'atr'.*values 0\.\.17 or 255; got 19"):
+    with pytest.raises(
+        InvalidInputError, match=r"a mask of the classes 'atr': 0\.\.17, or 255; got 19; .*did you mean .*'lip'"
+    ):
         agnostic_mask(mask, "upper", classes="atr")
     with pytest.raises(InvalidInputError, match="classes of the mask; got none; to fix: pass classes='lip'"):
         agnostic_mask(mask, "upper")
