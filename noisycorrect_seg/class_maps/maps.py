@@ -281,7 +281,7 @@ def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
         )
     wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
     if len(wrong):
-        fitting = [name for name, known in KNOWN.items() if 0 <= wrong.min() and wrong.max() < len(known)]
+        fitting = [name for name, known in KNOWN.items() if wrong.min() >= 0 and wrong.max() < len(known)]
         raise InvalidInputError(
             f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {IGNORE_INDEX}",
             got=str(wrong[0]),
