@@ -76,10 +76,7 @@ def _colours(count: int, sides: tuple[tuple[int, int], ...], background: bool) -
 def _distances(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return distances (n, m) of colours in CIELAB, at most twice what is left for who cannot tell green from red."""
     apart = one[:, None] - other
-    distances: NDArray[np.float64] = np.minimum(
-        np.linalg.norm(apart, axis=2), 2 * np.linalg.norm(apart[..., [0, 2]], axis=2)
-    )
-    return distances
+    return np.asarray(np.minimum(np.linalg.norm(apart, axis=2), 2 * np.linalg.norm(apart[..., [0, 2]], axis=2)))
 
 
 @functools.cache

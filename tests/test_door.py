@@ -164,6 +164,16 @@ CALLS = {
         "given": Y.numpy(), "noisy": Y.numpy(), "num_classes": 3}),
     "Classes": (ns.Classes, lambda: {"name": "own", "names": ("a", "left", "right"), "flip_pairs": ((1, 2),)}),
     "classes_named": (ns.classes_named, lambda: {"name": ["a", "b"]}),
+    "class_map": (ns.class_map, lambda: {"source": "lip", "target": "atr", "changes": {"Glove": "Scarf"}}),
+    "ClassMap": (ns.ClassMap, lambda: {
+        "source": ns.classes_named("lip"), "target": ns.classes_named("lip"), "shares": np.eye(20)}),
+    "translate": (ns.translate, lambda: {"mask": MASK, "source": "lip", "target": "atr", "changes": None}),
+    "agnostic_mask": (ns.agnostic_mask, lambda: {
+        "mask": 5 * MASK, "garment": "upper", "classes": "lip", "shape": "hull", "margin": 1, "keep": ("Scarf",),
+        "replace": ("Scarf",)}),
+    "cut_out": (ns.cut_out, lambda: {
+        "photo": np.zeros((8, 8, 3), np.uint8), "mask": 5 * MASK, "garment": "upper", "classes": "lip", "probs": None,
+        "edge": 3, "margin": 1}),
     "Folder": (ns.Folder, lambda: {
         "root": "no such folder", "images": None, "masks": None, "classes": "lip", "split": None, "unlabeled": "error",
         "values": {}, "colours": None, "mask_suffix": "", "image_suffix": "", "mask_size": "image", "channels": "rgb",
@@ -343,7 +353,7 @@ def test_bad_arguments_end_in_one_clear_error(name, tmp_path, monkeypatch):
 CONSTANTS = {"RECIPES", "noise", "datasets"}
 BASES = {"Callback", "Correction", "Objective", "Task", "TaskLoss", "OnePhase"}  # take nothing
 RESULTS = {"Consensus", "CorrectionResult", "FeatureEvidence", "LabelIssue", "NoiseEstimate", "VotesResult", "Parsing",
-           "PeopleParsing", "Person"}  # fmt: skip
+           "PeopleParsing", "Person", "Agnostic", "CutOut", "Translation"}  # fmt: skip
 OTHERS = {
     "SelfCorrectingClassifier",  # see tests/integrations
     "TensorBoard",  # needs its package

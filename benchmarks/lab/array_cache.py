@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from noisycorrect.support.errors import warn_caller
 from noisycorrect.support.files import replace_atomically
-
-_log = logging.getLogger(__name__)
 
 
 def cache_folder(folder: str | os.PathLike[str] | None) -> Path:
@@ -47,5 +45,5 @@ def cached_array(
         with replace_atomically(stored) as temporary, temporary.open("wb") as file:
             np.save(file, array)
     except OSError as error:
-        _log.warning("%s is not kept in %s: %s", stored.name, stored.parent, error)
+        warn_caller(f"{stored.name} is not kept in {stored.parent}: {error}")
     return array

@@ -66,8 +66,8 @@ def _cut(people: SyntheticPeople, index: int, garment: str, *, soft: bool) -> Pi
         found = cut_out(people.image(index), mask, garment, classes=people.classes, probs=probs)
     except InvalidInputError:
         return None
-    y, x = np.indices(mask.shape) // 8
-    board = np.where(((y + x) % 2)[..., None], 235, 205).repeat(3, 2).astype(np.uint8)
+    fields = (np.indices(mask.shape) // 8).sum(0) % 2
+    board: Picture = np.where(fields[..., None], 235, 205).repeat(3, 2).astype(np.uint8)
     left, top, right, bottom = found.box
     window = board[top:bottom, left:right]
     alpha = found.rgba[..., 3:] / 255

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noisycorrect.support.arrays import as_array
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.class_maps.concepts import CONCEPTS, concepts_of
 from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
-from noisycorrect_seg.masks import IGNORE_INDEX, checked_mask
+from noisycorrect_seg.masks import IGNORE_INDEX
 
 Probs = TypeVar("Probs", NDArray[Any], Tensor)
 Changes = Mapping[str, str | Sequence[str]]
@@ -218,7 +219,7 @@ def class_map(
       merged in Pants: Pants, Belt
     """
     one, other = classes_named(source), classes_named(target)
-    changed = _checked(changes or {}, one, other)
+    changed = _checked(changes, one, other)
     shares = np.zeros((len(one), len(other)))
     for row, name in zip(shares, one.names, strict=True):
         held = changed.get(name) or _held(name, one, other)
@@ -234,16 +235,24 @@ def class_map(
 
 def _held(name: str, one: Classes, other: Classes) -> list[str]:
     """Return the classes of a list that hold what a class of another is, by the table or by their names."""
+    if one == other:
+        return [name]
     if KNOWN.get(one.name) == one and KNOWN.get(other.name) == other:
         holders = (holder for concept in concepts_of(one.name, name) for holder in CONCEPTS[concept][other.name])
         return list(dict.fromkeys(holder.name for holder in holders))
     return [each for each in other.names if spelling_of(each) == spelling_of(name)]
 
 
-def _checked(changes: Changes, one: Classes, other: Classes) -> dict[str, list[str]]:
+def _checked(changes: Any, one: Classes, other: Classes) -> dict[str, list[str]]:
+    """Return what changes say, by class of the source; raise an InvalidInputError if a name is unknown."""
+    fix = f"pass changes={{{one.names[-1]!r}: {other.names[-1]!r}}}, for example"
+    if not isinstance(changes, (Mapping, type(None))):
+        raise InvalidInputError("changes: names by names", got=type(changes).__name__, fix=fix)
     checked = {}
-    for name, held in changes.items():
-        checked[name] = list(dict.fromkeys([held] if isinstance(held, str) else held))
+    for name, held in (changes or {}).items():
+        if not isinstance(held, (str, list, tuple)) or not held:
+            raise InvalidInputError("changes: a class, or some", got=f"{held!r} for {name!r}", fix=fix)
+        checked[name] = list(dict.fromkeys([held] if isinstance(held, str) else map(str, held)))
         _known([name], one)
         _known(checked[name], other)
     return checked
@@ -263,7 +272,19 @@ def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
     >>> mask_of([[0, 255]], classes_named("lip")).dtype
     dtype('uint8')
     """
-    try:
-        return checked_mask(mask, len(classes), 0)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"a mask in the classes {classes.name!r}: {error}") from None
+    array = as_array(mask, "the mask")
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"a mask of the classes {classes.name!r}: whole numbers, shape (H, W)",
+            got=f"{array.dtype} of shape {array.shape}",
+            fix="pass class indices, not colours or probabilities",
+        )
+    wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
+    if len(wrong):
+        fitting = [name for name, known in KNOWN.items() if wrong.min() >= 0 and wrong.max() < len(known)]
+        raise InvalidInputError(
+            f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {IGNORE_INDEX}",
+            got=str(wrong[0]),
+            fix=f"did you mean classes {' or '.join(map(repr, fitting))}?" if fitting else "pass class indices",
+        )
+    return array.astype(np.uint8)

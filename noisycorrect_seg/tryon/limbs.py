@@ -12,8 +12,9 @@ from scipy.sparse import csgraph
 from noisycorrect_seg.tryon.garments import Mask, Region
 
 _EIGHT = np.ones((3, 3), bool)
-# Of the square root of the area of what is worn, which is 0.26 to 0.38 of a person's height on the upper body: a hand
-# is 0.108 of the height, hand and forearm are 0.25 (Drillis and Contini, "Body segment parameters", 1966).
+# Of the square root of the area of what is worn. A hand is 0.108 of a person's height, hand and forearm are 0.25
+# (Drillis and Contini, "Body segment parameters", 1966); by our estimate that root is 0.26 to 0.38 of it on the upper
+# body, more with long sleeves and coats. The values were chosen on other drawn people than the guide's figures are of.
 HAND, WHOLE_HAND = 0.33, 0.45
 HAND_WIDTHS, WHOLE_WIDTHS = 1.5, 2.0  # of the limb's width, where nothing is worn
 CUT = 0.45  # of what is around the end of a limb at a garment's edge is garment
