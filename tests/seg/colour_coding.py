@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
+from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 from noisycorrect_seg.outputs import ParsingOutput
 
 # Corners of the colour cube: a mixture that is more than half one of them is nearest to it.

@@ -13,7 +13,7 @@ from noisycorrect.recipe import RECIPES
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing, ObjectCorrection, ParsingDataset, SyntheticPeople
 from noisycorrect_seg.classes import voc_palette
-from noisycorrect_seg.datasets.crops import MEAN_BGR, STD_BGR
+from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     misnamed_objects,
