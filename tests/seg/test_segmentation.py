@@ -162,6 +162,8 @@ def test_names_and_size_come_from_the_data_set():
         Segmentation(3).check_given(ParsingDataset(Blobs(), SIZE).given)
     with pytest.raises(InvalidInputError, match="a binary mask has two classes"):
         Segmentation(1)
+    with pytest.raises(InvalidInputError, match=r"2\.\.65535 classes"):
+        Segmentation(10**30)
 
 
 def test_people_are_a_case_of_it():
