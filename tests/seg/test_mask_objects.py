@@ -13,7 +13,6 @@ from noisycorrect.recipe import RECIPES
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing, ObjectCorrection, ParsingDataset, SyntheticPeople
 from noisycorrect_seg.classes import voc_palette
-from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     misnamed_objects,
@@ -21,6 +20,7 @@ from noisycorrect_seg.geometry.objects import (
     objects_of,
     shifted_borders,
 )
+from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 
 K = 4
 
