@@ -307,7 +307,7 @@ class HumanParsing(Segmentation):
         ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``, or a class list of your own; K of them.
     size : (int, int), optional
         Height and width of the canonical frame. Default: the published (473, 473).
-    **options
+    loss, aux_weight, flip_average, codec
         See :class:`Segmentation`.
 
     Examples
