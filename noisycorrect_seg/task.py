@@ -24,7 +24,7 @@ from noisycorrect_seg.geometry.crops import inside_image, onto_crops, warp_evide
 from noisycorrect_seg.geometry.maps import resized
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
-from noisycorrect_seg.masks import ignore_index
+from noisycorrect_seg.masks import MOST_CLASSES, ignore_index
 from noisycorrect_seg.outputs import ParsingOutput, as_output, logits_of
 from noisycorrect_seg.scores import ParsingMetrics
 
@@ -336,7 +336,7 @@ class HumanParsing(Segmentation):
         ``"lip"``, ``"atr"``, ``"pascal"``, ``"cihp"``, ``"ccp"``, or a class list of your own; K of them.
     size : (int, int), optional
         Height and width of the canonical frame. Default: the published (473, 473).
-    **options
+    loss, aux_weight, flip_average, codec
         See :class:`Segmentation`.
 
     Examples
@@ -415,6 +415,9 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def _numbered(count: int) -> Classes:
     """Return a class list of numbers, for a data set to name."""
+    if count > MOST_CLASSES:  # before so many names are made
+        fix = "pass num_classes= as many as the network has outputs"
+        raise InvalidInputError(f"2..{MOST_CLASSES} classes", got=str(count), fix=fix)
     return Classes("numbered", tuple(f"class {number}" for number in range(count)))
 
 

@@ -53,14 +53,15 @@ class RunData:
         `compares`, whether it compares inputs there that are vectors.
         """
         labeled, passed = len(train), canonical
-        own = getattr(train, "with_unlabeled", None)
+        own: Any = getattr(train, "with_unlabeled", None)
         if unlabeled is not None and callable(own):  # a data set that knows what inputs without a label are
-            if canonical is not None:
-                known = getattr(canonical, "with_unlabeled", None)
-                canonical = known(unlabeled) if callable(known) and len(canonical) == len(train) else canonical
-            train = own(unlabeled)
-            if canonical is None and callable(getattr(train, "canonical", None)):
-                canonical = train.canonical()
+            known: Any = getattr(canonical, "with_unlabeled", None)
+            if canonical is not None and callable(known) and len(canonical) == len(train):
+                canonical = known(unlabeled)
+            both = own(unlabeled)
+            if canonical is None and callable(getattr(both, "canonical", None)):
+                canonical = both.canonical()
+            train = both
         elif unlabeled is not None:
             is_set = hasattr(unlabeled, "__len__") and hasattr(unlabeled, "__getitem__")
             if not is_set and not is_array(unlabeled):

@@ -15,7 +15,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets.joined import Joined, unlabeled_source
+from noisycorrect_seg.datasets.joined import Joined, channels_of, unlabeled_source
 from noisycorrect_seg.datasets.source import Cached, ParsingSource, image_file
 from noisycorrect_seg.geometry.crops import (
     Augmentation,
@@ -214,8 +214,8 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         >>> len(more), more.given[2] is None
         (3, True)
         """
-        channels = getattr(self.source, "channels", "rgb")
-        return self._of(Joined([self.source, unlabeled_source(unlabeled, self.classes, channels=channels)]))
+        others = unlabeled_source(unlabeled, self.classes, channels=channels_of(self.source))
+        return self._of(Joined([self.source, others]))
 
     def mask_of(self, labels: SoftLabelStore, index: int) -> np.ndarray:
         """Return a sample's mask as it is in the end, at its image's size, also of a sample without a given one.

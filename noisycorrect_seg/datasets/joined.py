@@ -15,7 +15,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES
 from noisycorrect_seg.datasets.layout import listed
-from noisycorrect_seg.datasets.source import FileSource, ParsingSource, SourceView, image_file
+from noisycorrect_seg.datasets.source import CHANNELS, FileSource, ParsingSource, SourceView, image_file
 from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 
@@ -184,6 +184,22 @@ class Pictures:
     def name(self, index: int) -> str:
         """Return a name made of the position."""
         return f"unlabeled_{index:06}"
+
+
+def channels_of(source: Any) -> str:
+    """Return what a source's files are read as; see :class:`~noisycorrect_seg.datasets.FileSource`.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople
+    >>> channels_of(SyntheticPeople(1, size=(32, 32)))
+    'rgb'
+    """
+    own = getattr(source, "channels", None)
+    if isinstance(own, str) and own in CHANNELS:
+        return own
+    inner = getattr(source, "source", None) or next(iter(getattr(source, "sources", ())), None)
+    return "rgb" if inner is None else channels_of(inner)
 
 
 def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> ParsingSource:

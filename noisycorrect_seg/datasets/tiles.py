@@ -23,7 +23,8 @@ class Tiles(SourceView):
     """The tiles of a source's images, each a sample of its own: training at full resolution, whatever an image's size.
 
     Tiles overlap, so that every pixel has surroundings in one of them; :meth:`scenes` puts labels of tiles together
-    again. A scene smaller than a tile is one tile, of its own size.
+    again. A scene smaller than a tile is one tile, of its own size. A tile's scene is decoded whole; few are held at a
+    time, so ``ParsingDataset(cache=True)`` pays where all tiles fit into memory.
 
     Parameters
     ----------

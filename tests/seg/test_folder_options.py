@@ -247,7 +247,7 @@ def test_what_a_file_of_channels_may_not_be(tmp_path, monkeypatch):
             Folder(tmp_path, classes=NAMES, channels="stored").image(0)
     folder = Folder(tmp_path, classes=NAMES, channels="stored")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
-    with pytest.raises(InvalidInputError, match=r"at most 10 pixels; got 4 x 4 in .*a\.tif"):
+    with pytest.raises(InvalidInputError, match=r"at most 10 pixels; got .*a\.tif"):
         folder.image(0)
 
 

@@ -39,7 +39,8 @@ def test_fingerprints_tell_masks_order_shapes_and_classes_apart() -> None:
         (np.zeros((0, 3), np.uint8), 3, "at index 1"),
         ([[0, 1], [1]], 3, "a mask at index 1 as an array"),
         ("mask.png", 3, "at index 1"),
-        (MASK.astype(np.int64) + 300, 300, r"num_classes <= 255"),
+        (MASK.astype(np.int64) + 300, 300, r"mask values 0\.\.299 or 65535; got 555 at index 1"),
+        (MASK, 65536, r"num_classes <= 65535"),
     ],
 )
 def test_bad_masks(mask: Any, classes: int, message: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from noisycorrect import RECIPES, SelfCorrector
@@ -15,6 +16,7 @@ from noisycorrect.labels import SoftLabelStore, Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import (
     Classes,
+    Folder,
     HumanParsing,
     Normalisation,
     ParsingDataset,
@@ -162,6 +164,8 @@ def test_names_and_size_come_from_the_data_set():
         Segmentation(3).check_given(ParsingDataset(Blobs(), SIZE).given)
     with pytest.raises(InvalidInputError, match="a binary mask has two classes"):
         Segmentation(1)
+    with pytest.raises(InvalidInputError, match=r"2\.\.65535 classes"):
+        Segmentation(10**30)
 
 
 def test_people_are_a_case_of_it():
@@ -249,6 +253,27 @@ def test_unlabelled_images_enter_without_trust_after_the_first_cycle(tmp_path):
                             augment=True, rotation_prob=0.0, normalisation=normalisation)  # fmt: skip
     again = corrector.fit(joined)
     assert (again.labels.labels(9)[0] == result.labels.labels(9)[0]).all()
+
+
+@pytest.mark.parametrize("form", ["folder", "files", "data set"])
+def test_unlabelled_images_in_files_are_read_as_the_labelled_ones(tmp_path, form):
+    for kind in ("images", "masks", "more"):
+        (tmp_path / kind).mkdir()
+    source = Blobs(3, channels=1, dtype=np.uint16)
+    for index in range(3):
+        Image.fromarray(source.image(index)[:, :, 0]).save(tmp_path / "images" / f"{index}.png")
+        Image.fromarray(source.truth(index)).save(tmp_path / "masks" / f"{index}.png")
+        Image.fromarray(source.image(index)[:, :, 0] // 2).save(tmp_path / "more" / f"{index}.png")
+    folder = Folder(tmp_path, classes=["background", "blob"], channels="stored")
+    data = ParsingDataset(folder, SIZE, normalisation=Normalisation.of(folder), cache=True)
+    files = sorted((tmp_path / "more").iterdir())
+    more = {"folder": tmp_path / "more", "files": files, "data set": data}[form]
+    whole = data.with_unlabeled(more)
+    assert len(whole) == 6
+    assert [mask is None for mask in whole.given] == [False] * 3 + [True] * 3
+    expected = source.image(1) // (1 if form == "data set" else 2)
+    assert (whole.source.image(4) == expected).all()
+    assert (whole[4]["given"] == 255).all()
 
 
 def test_unlabelled_images_that_are_none():
