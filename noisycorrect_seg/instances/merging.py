@@ -63,6 +63,7 @@ def merged(shape: Size, claims: Iterable[Claim]) -> tuple[NDArray[np.int32], NDA
     best = np.full(shape, -np.inf, np.float32)
     for number, claim in enumerate(claims, 1):
         place = claim.window.slices
+        labels = labels.astype(np.promote_types(labels.dtype, claim.labels.dtype), copy=False)
         wins = (claim.labels != BACKGROUND) & (claim.strength > best[place])
         for target, value in ((instances, np.int32(number)), (labels, claim.labels), (best, claim.strength)):
             target[place] = np.where(wins, value, target[place])

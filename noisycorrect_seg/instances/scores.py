@@ -21,6 +21,7 @@ from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.scores import SegmentationMetrics
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+MANY = 2**16  # above every class number: a part's code is person * MANY + class
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
@@ -132,7 +133,7 @@ class _Pairs(NamedTuple):
         sides = []
         for whose, what in ((people, classes), (true_people, true_classes)):
             whose, what = whose[known].astype(np.int64), what[known].astype(np.int64)
-            codes = np.where((whose > 0) & (what > 0), whose * 256 + what, 0)
+            codes = np.where((whose > 0) & (what > 0), whose * MANY + what, 0)
             sides.append(np.unique(codes, return_inverse=True))
         (own, own_at), (true, true_at) = sides
         table = np.bincount(own_at * len(true) + true_at, minlength=len(own) * len(true)).astype(np.float64)
@@ -190,7 +191,7 @@ class _Pairs(NamedTuple):
 
 
 def _split(codes: Whole) -> Whole:
-    return np.stack([codes // 256, codes % 256], 1)
+    return np.stack([codes // MANY, codes % MANY], 1)
 
 
 def _best(overlaps: Floats, classes: Whole, scores: Floats, truths: Whole) -> Found:
