@@ -57,7 +57,7 @@ class Tracker:
     The masks of those known are brought into the new frame along the flow; those hidden at present go on as they last
     moved. Known and new masks are assigned to each other so that the sum of their overlaps (IoU) is largest (the
     Hungarian method), none below `overlap`. What of a person disappears behind others is remembered, and moves as the
-    person does: those who are left are matched by how much of the smaller mask lies in the other, hidden parts included.
+    person does: those left are matched by how much of the smaller mask lies in the other, hidden parts included.
     Who is still left is new.
 
     Parameters
@@ -125,7 +125,7 @@ class Tracker:
                 self.known = min(self.known + 1, MOST)
                 before = Track(self.known, mask, np.zeros_like(mask), np.zeros(2))
             named[int(number)] = before.identity
-            hidden = (before.mask | before.hidden) & (instances > 0) & ~mask
+            hidden = before.hidden & (instances > 0) & ~mask
             mostly = mask.sum() > hidden.sum()  # of a small rest the flow is that of who is in front
             step = _step(back, mask) if back is not None and mostly else before.step
             kept.append(Track(before.identity, mask, hidden, step))
@@ -212,9 +212,10 @@ def _moved(tracks: list[Track], back: Tensor) -> list[Track]:
     """Return tracks in the next frame: those seen go along the flow, those hidden on as they last moved."""
     moved = []
     for track in tracks:
-        hidden = _shifted(track.hidden, track.step)
+        # Along the flow back nothing arrives where others are in front now: what may be there goes on as a whole.
+        hidden = _shifted(track.mask | track.hidden, track.step)
         if track.missed:
-            mask = _shifted(track.mask, track.step)
+            mask = hidden
         else:
             there = warped(torch.from_numpy(track.mask).to(back.device).float()[None], back, "nearest")
             mask = (there[0] > 0.5).cpu().numpy()
