@@ -51,13 +51,12 @@ ALONE, OURS = "frame by frame", "along the flow, 3 + 3 frames"
 WINDOWS: dict[str, tuple[int, int]] = {
     ALONE: (0, 0),
     "without motion, 3 + 3 frames": (3, 3),
-    "along the flow, 1 + 1 frames": (1, 1),
     OURS: (3, 3),
     "along the flow, the 6 frames before": (6, 0),
     "along the true motion, 3 + 3 frames": (3, 3),
 }
 SIZES = {1: (128, 96), 2: (128, 160), 3: (128, 160)}  # height and width of a film of so many people
-CROWDS = (1, 1, 2)  # films of a seed
+CROWDS = (1, 2)  # films of a seed
 TRACKED = (2, 3)  # films in which identities are followed
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import clean, crowd, fading, issues, issues_tables, scale
+from benchmarks import clean, crowd, fading, issues, issues_tables, scale, video
 from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
@@ -47,6 +47,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "lip-people": _parsing,
     "lip-ccp": _parsing,
     "scale": lambda found: scale.page([scale.Found(**row) for row in found["rows"]]),
+    "video": lambda found: video.page(found["cells"]),
     "speed": _speed,
     "speed-parsing": _speed,
 }
