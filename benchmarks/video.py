@@ -51,13 +51,12 @@ ALONE, OURS = "frame by frame", "along the flow, 3 + 3 frames"
 WINDOWS: dict[str, tuple[int, int]] = {
     ALONE: (0, 0),
     "without motion, 3 + 3 frames": (3, 3),
-    "along the flow, 1 + 1 frames": (1, 1),
     OURS: (3, 3),
     "along the flow, the 6 frames before": (6, 0),
     "along the true motion, 3 + 3 frames": (3, 3),
 }
 SIZES = {1: (128, 96), 2: (128, 160), 3: (128, 160)}  # height and width of a film of so many people
-CROWDS = (1, 1, 2)  # films of a seed
+CROWDS = (1, 2)  # films of a seed
 TRACKED = (2, 3)  # films in which identities are followed
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -323,8 +322,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = new_parser("video", TITLE)
     add_seed_options(parser, default=3)
     parser.add_argument("--frames", type=int, default=20, help="of a film (default: %(default)s)")
-    parser.add_argument("--train", type=int, default=160, help="pictures (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=16, help="of training (default: %(default)s)")
+    parser.add_argument("--train", type=int, default=120, help="pictures (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=12, help="of training (default: %(default)s)")
     parser.add_argument("--width", type=int, default=8, help="of the U-Net (default: %(default)s)")
     parser.add_argument("--clip", type=Path, help="write a GIF of the first seed's film there, and nothing else")
     add_cell_options(parser, "video")

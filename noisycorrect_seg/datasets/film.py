@@ -39,6 +39,8 @@ class MovingPeople:
         As for `SyntheticPeople`.
     split : str
         Name of the split; each has films of its own.
+    cache : bool
+        Whether frames are kept once they are drawn: about 8 bytes a pixel. A pickled film leaves them behind.
 
     Attributes
     ----------
@@ -68,6 +70,7 @@ class MovingPeople:
         people: int = 1,
         classes: str = "lip",
         split: str = "train",
+        cache: bool = True,
     ) -> None:
         self.frames = whole_number("frames", frames, least=1)
         self.seed = whole_number("seed", seed, least=0)
@@ -78,7 +81,8 @@ class MovingPeople:
             raise InvalidInputError("the name of a split", got=repr(split), fix="pass split='train'")
         self.split, self.classes = split, drawn_classes(classes)
         self._film = Film(derived_seed(self.seed, f"film of {split}"), self.frames, *self.size, people)
-        self._drawn: tuple[int, Frame] | None = None
+        self.cache = bool(cache)
+        self._drawn: dict[int, Frame] = {}
 
     def __len__(self) -> int:
         return self.frames
@@ -98,7 +102,7 @@ class MovingPeople:
     def flow(self, index: int, other: int) -> NDArray[np.float32]:
         """Return where each pixel's matter is in another frame, as displacements, float32 (H, W, 2), x first."""
         here = self._frame(index)
-        return here.flow_to(self._film.frame(self._position(other)))
+        return here.flow_to(self._frame(other))
 
     def name(self, index: int) -> str:
         """Return the frame's name, as in "train_000001"."""
@@ -111,9 +115,11 @@ class MovingPeople:
 
     def _frame(self, index: int) -> Frame:
         index = self._position(index)
-        if self._drawn is None or self._drawn[0] != index:  # image, mask and people of one frame are asked for in turn
-            self._drawn = index, self._film.frame(index)
-        return self._drawn[1]
+        if index not in self._drawn:
+            if not self.cache:
+                self._drawn.clear()  # but the last, whose image, mask and people are asked for in turn
+            self._drawn[index] = self._film.frame(index)
+        return self._drawn[index]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_drawn": None}
+        return self.__dict__ | {"_drawn": {}}

@@ -34,7 +34,9 @@ class Track:
     identity : int
         From 1.
     mask : ndarray of bool, shape (h, w)
-        Where the person is, or would be.
+        Where the person is seen, or would be.
+    hidden : ndarray of bool, shape (h, w)
+        Where the person is thought to be behind others.
     step : ndarray of float64, shape (2,)
         The last known motion from frame to frame, (x, y).
     missed : int
@@ -43,6 +45,7 @@ class Track:
 
     identity: int
     mask: Masks = field(repr=False)
+    hidden: Masks = field(repr=False)
     step: NDArray[np.float64]
     missed: int = 0
 
@@ -53,8 +56,9 @@ class Tracker:
 
     The masks of those known are brought into the new frame along the flow; those hidden at present go on as they last
     moved. Known and new masks are assigned to each other so that the sum of their overlaps (IoU) is largest (the
-    Hungarian method), none below `overlap`. Of those who are left, a part may be hidden: they are matched by how much
-    of the smaller mask lies in the other. Who is still left is new.
+    Hungarian method), none below `overlap`. What of a person disappears behind others is remembered, and moves as the
+    person does: those left are matched by how much of the smaller mask lies in the other, hidden parts included.
+    Who is still left is new.
 
     Parameters
     ----------
@@ -113,29 +117,35 @@ class Tracker:
         numbers = np.unique(instances[instances > 0])
         masks = instances[None] == numbers[:, None, None]
         tracks = [] if back is None else _moved(self.tracks, back)
-        found = self._matched(np.stack([track.mask for track in tracks]) if tracks else masks[:0], masks)
+        found = self._matched(tracks, masks)
         kept, named = [], {}
         for place, (number, mask) in enumerate(zip(numbers.tolist(), masks, strict=True)):
             before = tracks[found[place]] if place in found else None
             if before is None:
                 self.known = min(self.known + 1, MOST)
-                before = Track(self.known, mask, np.zeros(2))
+                before = Track(self.known, mask, np.zeros_like(mask), np.zeros(2))
             named[int(number)] = before.identity
-            step = before.step if back is None else _step(back, mask)
-            kept.append(Track(before.identity, mask, step))
+            hidden = before.hidden & (instances > 0) & ~mask
+            mostly = mask.sum() > hidden.sum()  # of a small rest the flow is that of who is in front
+            step = _step(back, mask) if back is not None and mostly else before.step
+            kept.append(Track(before.identity, mask, hidden, step))
         gone = [track for place, track in enumerate(tracks) if place not in set(found.values())]
-        lost = [replace(track, missed=track.missed + 1) for track in gone if track.missed < self.memory]
+        lost = [
+            replace(track, mask=track.mask | track.hidden, missed=track.missed + 1)
+            for track in gone
+            if track.missed < self.memory
+        ]
         self.tracks = kept + lost
         return named
 
-    def _matched(self, known: Masks, masks: Masks) -> dict[int, int]:
-        """Return the place of the known mask for each new one that has one."""
-        if not len(known) or not len(masks):
+    def _matched(self, tracks: list[Track], masks: Masks) -> dict[int, int]:
+        """Return the place of the known person for each new mask that has one."""
+        if not tracks or not len(masks):
             return {}
-        old, new = (np.reshape(each, (len(each), -1)).astype(np.float32) for each in (known, masks))
-        both = old @ new.T
-        sizes, others = old.sum(1)[:, None], new.sum(1)[None]
+        seen, whole = np.stack([track.mask for track in tracks]), np.stack([t.mask | t.hidden for t in tracks])
+        both, sizes, others = _overlaps(seen, masks)
         found = _assigned(both / np.maximum(sizes + others - both, 1), self.overlap)
+        both, sizes, others = _overlaps(whole, masks)
         left = both / np.maximum(np.minimum(sizes, others), 1)
         left[list(found.values())], left[:, list(found)] = 0, 0
         return found | _assigned(left, self.inside)
@@ -159,21 +169,37 @@ class Tracker:
             "missed": np.array([track.missed for track in tracks], np.int64),
             "steps": np.array([track.step for track in tracks], np.float64).reshape(-1, 2),
             "shape": np.array(shape),
-            "masks": np.packbits(np.array([track.mask for track in tracks], bool).reshape(len(tracks), -1), axis=1),
+            "masks": _packed([track.mask for track in tracks]),
+            "hidden": _packed([track.hidden for track in tracks]),
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go on from what :meth:`state` returned."""
         shape = tuple(state["shape"].tolist())
-        count = len(state["identities"])
-        bits = np.unpackbits(state["masks"], axis=1, count=int(np.prod(shape))) if count else np.zeros((0, *shape))
+        rows = zip(
+            state["identities"].tolist(),
+            _unpacked(state["masks"], shape),
+            _unpacked(state["hidden"], shape),
+            state["steps"],
+            state["missed"].tolist(),
+            strict=True,
+        )
         self.known = int(state["known"])
-        self.tracks = [
-            Track(int(identity), mask.reshape(shape).astype(bool), step, int(missed))
-            for identity, mask, step, missed in zip(
-                state["identities"], bits, state["steps"], state["missed"], strict=True
-            )
-        ]
+        self.tracks = [Track(*row) for row in rows]
+
+
+def _packed(masks: list[Masks]) -> np.ndarray:
+    return np.packbits(np.array(masks, bool).reshape(len(masks), -1), axis=1)
+
+
+def _unpacked(bits: np.ndarray, shape: tuple[int, ...]) -> list[Masks]:
+    return [np.unpackbits(row, count=int(np.prod(shape))).reshape(shape).astype(bool) for row in bits]
+
+
+def _overlaps(known: Masks, masks: Masks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pixels that each known mask shares with each new one, and how many both have, to broadcast."""
+    old, new = (np.reshape(each, (len(each), -1)).astype(np.float32) for each in (known, masks))
+    return old @ new.T, old.sum(1)[:, None], new.sum(1)[None]
 
 
 def _assigned(scores: np.ndarray, least: float) -> dict[int, int]:
@@ -186,13 +212,20 @@ def _moved(tracks: list[Track], back: Tensor) -> list[Track]:
     """Return tracks in the next frame: those seen go along the flow, those hidden on as they last moved."""
     moved = []
     for track in tracks:
+        # Along the flow back nothing arrives where others are in front now: what may be there goes on as a whole.
+        hidden = _shifted(track.mask | track.hidden, track.step)
         if track.missed:
-            mask = ndimage.shift(track.mask.astype(np.uint8), track.step[::-1], order=0).astype(bool)
+            mask = hidden
         else:
             there = warped(torch.from_numpy(track.mask).to(back.device).float()[None], back, "nearest")
             mask = (there[0] > 0.5).cpu().numpy()
-        moved.append(replace(track, mask=mask))
+        moved.append(replace(track, mask=mask, hidden=hidden))
     return moved
+
+
+def _shifted(mask: Masks, step: NDArray[np.float64]) -> Masks:
+    shifted: Masks = ndimage.shift(mask.astype(np.uint8), step[::-1], order=0).astype(bool)
+    return shifted
 
 
 def _step(back: Tensor, mask: Masks) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import clean, crowd, fading, issues, issues_tables, people, scale
+from benchmarks import clean, crowd, fading, issues, issues_tables, people, scale, video
 from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
@@ -48,6 +48,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "lip-ccp": _parsing,
     "people": lambda found: people.page(found["cells"]),
     "scale": lambda found: scale.page([scale.Found(**row) for row in found["rows"]]),
+    "video": lambda found: video.page(found["cells"]),
     "speed": _speed,
     "speed-parsing": _speed,
 }

@@ -1,0 +1,309 @@
+"""Parsing videos: averages, files, resuming, memory, damage."""
+
+import json
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg import Folder, parse_image
+from noisycorrect_seg.classes import classes_named
+from noisycorrect_seg.cli import _video
+from noisycorrect_seg.datasets import MovingPeople
+from noisycorrect_seg.inference import Recipe
+from noisycorrect_seg.video import Clip, ParsedVideo, parse_frames, parse_video, pseudo_masks
+from noisycorrect_seg.video.averaging import Averaging, Frame, averaged
+from noisycorrect_seg.video.reading import opened_video
+
+FILM = MovingPeople(9, seed=1, size=(32, 40), people=2, classes="people")
+FRAMES = [FILM.image(index) for index in range(len(FILM))]
+
+
+class Noisy(nn.Module):
+    """A network that is unsure: three classes by colour, at full resolution, the same for equal inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            self.conv.bias.zero_()
+            self.conv.weight.copy_(torch.randn(self.conv.weight.shape, generator=generator))
+
+    def forward(self, images):
+        return self.conv(images)
+
+
+MODEL = Noisy()
+OPTIONS = {
+    "classes": ["a", "b", "c"],
+    "size": (32, 32),
+    "batch_size": 2,
+    "window": 2,
+    "progress": False,
+    "device": "cpu",
+}
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in (".png", ".npz")
+    }
+
+
+def test_without_a_window_a_frame_is_parsed_as_an_image(tmp_path):
+    parsed = parse_video(MODEL, FRAMES, tmp_path, **{**OPTIONS, "window": 0})
+    for index, frame in enumerate(FRAMES):
+        alone = parse_image(MODEL, frame, classes=["a", "b", "c"], size=(32, 32), device="cpu")
+        assert (parsed.mask(index) == alone.labels).all()
+        assert (parsed.people(index) == (alone.labels > 0)).all()
+
+
+def test_the_average_is_the_mean_along_the_flow():
+    """Against a sum written out: a picture that moves a pixel to the right each frame, weights of 1, 1/2 and 1/4."""
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 256, (16, 30, 3), np.uint8)
+    crops = [np.ascontiguousarray(wide[:, 5 - k : 25 - k]) for k in range(5)]
+    probs = torch.from_numpy(rng.dirichlet(np.ones(3), (5, 16, 20))).permute(0, 3, 1, 2).float()
+    frames = [Frame(k, crops[k], crops[k], probs[k]) for k in range(5)]
+    known = {crop.tobytes(): k for k, crop in enumerate(crops)}
+
+    def flow(one, other):
+        return np.broadcast_to([known[other.tobytes()] - known[one.tobytes()], 0.0], (16, 20, 2))
+
+    found = {frame.index: mean for frame, mean, _ in averaged(frames, Averaging(2, 1, decay=0.5, flow=flow))}
+    expected = torch.zeros(3, 16)
+    for k, weight in ((0, 0.25), (1, 0.5), (2, 1.0), (3, 0.5)):
+        expected += weight * probs[k][:, :, 10 + k - 2]
+    assert torch.allclose(found[2][:, :, 10], expected / 2.25, atol=1e-5)
+    assert torch.allclose(found[2].sum(0), torch.ones(16, 20), atol=1e-5)
+
+
+def test_a_new_scene_is_not_mixed_with_the_old_one(tmp_path):
+    other = [np.full_like(frame, 255) - frame for frame in FRAMES[:4]]
+    cut = parse_video(MODEL, FRAMES[:4] + other, tmp_path / "cut", **OPTIONS)
+    whole = parse_video(MODEL, FRAMES[:4], tmp_path / "whole", **OPTIONS)
+    same = np.mean([(cut.mask(index) == whole.mask(index)).mean() for index in range(4)])
+    assert same > 0.98
+
+
+@pytest.mark.parametrize("stops", [1, 4, 8])
+def test_a_killed_run_goes_on_with_the_same_results(tmp_path, stops):
+    def instances(frame):
+        known = {each.tobytes(): index for index, each in enumerate(FRAMES)}
+        return FILM.people(known[frame.tobytes()])
+
+    def breaking():
+        yield from FRAMES[:stops]
+        raise KeyboardInterrupt
+
+    options = {**OPTIONS, "instances": instances, "images": True, "probs": True, "overlay": "film.gif"}
+    whole = parse_video(MODEL, iter(FRAMES), tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        parse_video(MODEL, breaking(), tmp_path / "parts", **options)
+    between = ParsedVideo(tmp_path / "parts")
+    assert not between.finished
+    assert len(between) <= stops
+    again = parse_video(MODEL, iter(FRAMES), tmp_path / "parts", **options)
+    assert again.finished
+    assert len(again) == len(whole) == len(FRAMES)
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+    assert not list((tmp_path / "parts").rglob(".*.part"))
+    assert (tmp_path / "parts" / "film.gif").read_bytes() == (tmp_path / "whole" / "film.gif").read_bytes()
+
+
+def test_a_finished_run_is_not_repeated(tmp_path):
+    parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS)
+
+    class Broken(Noisy):
+        def forward(self, images):
+            raise AssertionError("called")
+
+    assert len(parse_video(Broken(), FRAMES[:3], tmp_path, **OPTIONS)) == 3
+
+
+def test_other_settings_and_other_videos_are_refused(tmp_path):
+    parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS)
+    with pytest.raises(InvalidInputError, match=r"size \[32, 32\] there, \[16, 16\] now"):
+        parse_video(MODEL, FRAMES[:3], tmp_path, **{**OPTIONS, "size": (16, 16)})
+    with pytest.raises(InvalidInputError, match="first frame"):
+        parse_video(MODEL, FRAMES[1:3], tmp_path, **OPTIONS)
+    other = Noisy()
+    with torch.no_grad():
+        other.conv.bias += 1
+    with pytest.raises(InvalidInputError, match="network"):
+        parse_video(other, FRAMES[:3], tmp_path, **OPTIONS)
+    assert len(parse_video(other, FRAMES[:2], tmp_path, resume=False, **OPTIONS)) == 2
+    (tmp_path / "foreign" / "masks").mkdir(parents=True)
+    (tmp_path / "foreign" / "masks" / "mine.png").touch()
+    with pytest.raises(InvalidInputError, match="other masks"):
+        parse_video(MODEL, FRAMES, tmp_path / "foreign", **OPTIONS)
+
+
+def test_memory_is_the_window_and_a_batch():
+    alive, most = [], 0
+
+    class Counted(np.ndarray):
+        pass
+
+    def frames():
+        for index in range(30):
+            frame = np.full((16, 20, 3), index, np.uint8).view(Counted)
+            alive.append(weakref.ref(frame))
+            yield frame
+
+    options = {key: value for key, value in OPTIONS.items() if key != "progress"}
+    for found in parse_frames(MODEL, frames(), **options):
+        most = max(most, sum(frame() is not None for frame in alive))
+        del found
+    assert 3 <= most <= 5 + 2 + 2  # the window, a batch, what is handed out and what has come
+
+
+def test_frames_of_another_size_begin_anew(tmp_path):
+    small = [frame[:20] for frame in FRAMES[3:5]]
+    with pytest.warns(UserWarning, match="frame 3 is 20 x 40, those before are 32 x 40"):
+        parsed = parse_video(MODEL, FRAMES[:3] + small, tmp_path, overlay="film.gif", **OPTIONS)
+    assert [parsed.mask(index).shape for index in range(5)] == [(32, 40)] * 3 + [(20, 40)] * 2
+    assert parsed.sizes == {0: (32, 40), 3: (20, 40)}
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.size == (40, 32)
+
+
+@pytest.mark.parametrize(
+    ("video", "message"),
+    [
+        ([], "at least one frame; got none"),
+        ([np.zeros((4, 5), np.float32)], "float32 of shape"),
+        (7, "frames; got int"),
+        ("missing.mp4", "missing.mp4"),
+    ],
+)
+def test_what_is_no_video_says_so(tmp_path, video, message):
+    with pytest.raises((InvalidInputError, FileNotFoundError), match=message):
+        parse_video(MODEL, video, tmp_path / "out", **OPTIONS)
+
+
+def test_bad_arguments_say_so(tmp_path):
+    for wrong in ({"window": -1}, {"window": (1, 2, 3)}, {"flow": "none"}, {"overlay": "a/b.gif"}, {"batch_size": 0}):
+        with pytest.raises(InvalidInputError):
+            parse_video(MODEL, FRAMES[:2], tmp_path / "out", **{**OPTIONS, **wrong})
+
+
+def test_tensors_folders_and_gifs_are_videos(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for index, frame in enumerate(FRAMES[:3]):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+    with Clip(tmp_path / "film.gif", rate=20) as clip:
+        for frame in FRAMES[:3]:
+            clip.add(frame)
+    tensors = torch.from_numpy(np.stack(FRAMES[:3])).permute(0, 3, 1, 2)
+    for video in (tensors, tmp_path / "frames"):
+        assert [(a == b).all() for a, b in zip(opened_video(video).frames, FRAMES, strict=False)] == [True] * 3
+    gif = opened_video(tmp_path / "film.gif")
+    assert (gif.count, gif.rate) == (3, 20)
+    assert [frame.shape for frame in gif.frames] == [(32, 40, 3)] * 3
+
+
+def written(path, frames, **options):
+    with Clip(path, rate=10) as clip:
+        for frame in frames:
+            clip.add(frame)
+    return path
+
+
+def test_a_video_file_is_read_and_its_overlay_written(tmp_path):
+    pytest.importorskip("av")
+    path = written(tmp_path / "film.mkv", FRAMES)
+    parsed = parse_video(MODEL, path, tmp_path / "out", overlay=True, **OPTIONS)
+    assert len(parsed) == 9
+    assert parsed.problem is None
+    assert parsed.rate == pytest.approx(10)
+    overlay = opened_video(tmp_path / "out" / "overlay.mp4")
+    assert overlay.count == len([frame.shape for frame in overlay.frames]) == 9
+
+
+def test_a_video_that_is_cut_off_keeps_what_could_be_read(tmp_path):
+    pytest.importorskip("av")
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(30)]
+    whole = written(tmp_path / "film.mkv", frames)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"cut.mkv (cut off|cannot be read) after frame \d+"):
+        parsed = parse_video(MODEL, cut, tmp_path / "out", **{**OPTIONS, "window": 1})
+    assert 3 < len(parsed) < 30
+    assert f"after frame {len(parsed)}" in parsed.problem
+    assert parsed.mask(len(parsed) - 1).shape == (64, 64)
+    cut.write_bytes(whole.read_bytes())  # copied again
+    again = parse_video(MODEL, cut, tmp_path / "out", **{**OPTIONS, "window": 1})
+    assert len(again) == 30
+    assert again.problem is None
+
+
+def test_a_file_that_is_no_video_says_so(tmp_path):
+    pytest.importorskip("av")
+    for content in (b"", b"no video" * 100):
+        (tmp_path / "film.mp4").write_bytes(content)
+        with pytest.raises(InvalidInputError, match="a video file that can be read"):
+            parse_video(MODEL, tmp_path / "film.mp4", tmp_path / "out", **OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_pyav_a_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(InvalidInputError, match=r"pip install 'noisycorrect\[video\]'"):
+        parse_video(MODEL, tmp_path / "film.mp4", tmp_path / "out", **OPTIONS)
+    parse_video(MODEL, FRAMES[:2], tmp_path / "gif", overlay=True, **OPTIONS)
+    assert (tmp_path / "gif" / "overlay.gif").exists()
+
+
+def test_pseudo_masks_are_training_data(tmp_path):
+    parsed = parse_video(MODEL, FRAMES[:5], tmp_path / "walk", images=True, probs=True, **OPTIONS)
+    source = pseudo_masks(parsed, confidence=0.6, every=2)
+    assert [source.name(index) for index in range(3)] == ["walk-000000", "walk-000002", "walk-000004"]
+    assert (source.image(1) == FRAMES[2]).all()
+    probs, mask = source.probs(1), source.mask(1)
+    np.testing.assert_allclose(probs.sum(0), 1, atol=1e-3)
+    assert ((mask == 255) == (probs.max(0) < 0.6)).all()
+    assert (mask[mask < 255] == probs.argmax(0)[mask < 255]).mean() > 0.99
+    assert (mask == 255).any()
+    saved = Folder(source.save(tmp_path / "data"))
+    assert len(saved) == 3
+    assert (saved.mask(1) == mask).all()
+    bare = parse_video(MODEL, FRAMES[:2], tmp_path / "bare", **OPTIONS)
+    with pytest.raises(InvalidInputError, match="images=True"):
+        pseudo_masks(bare)
+
+
+def test_a_damaged_description_says_so(tmp_path):
+    parse_video(MODEL, FRAMES[:2], tmp_path, **OPTIONS)
+    about = json.loads((tmp_path / "video.json").read_text())
+    (tmp_path / "video.json").write_text(json.dumps(about | {"settings": {}}))
+    with pytest.raises(InvalidInputError, match=r"the video\.json of a parsed video"):
+        ParsedVideo(tmp_path)
+    with pytest.raises(InvalidInputError, match="the folder of a parsed video"):
+        ParsedVideo(tmp_path / "masks")
+
+
+def test_the_command_says_where_a_video_breaks_off(tmp_path, capsys):
+    pytest.importorskip("av")
+    from types import SimpleNamespace
+
+    path = written(tmp_path / "film.mkv", FRAMES)
+    options = SimpleNamespace(
+        out=tmp_path / "out", window=1, overlay=False, probs=False, batch_size=4, device="cpu", precision="float32"
+    )
+    recipe = Recipe(classes_named(["a", "b", "c"]), (32, 32))
+    assert _video(MODEL, path, recipe, options)
+    assert "9 frames parsed" in capsys.readouterr().out
+    path = path.rename(tmp_path / "other.mkv")
+    path.write_bytes(path.read_bytes()[:-700])
+    assert _video(MODEL, path, recipe, options) is False
+    assert "other.mkv" in capsys.readouterr().err
