@@ -11,6 +11,7 @@ from noisycorrect_seg import datasets, noise
 from noisycorrect_seg.ace2p import ACE2P, CE2P, ParsingNetwork, load_imagenet
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.datasets import Folder, ParsingDataset, SyntheticPeople
+from noisycorrect_seg.deploy import OnnxNetwork, quantize_onnx
 from noisycorrect_seg.export import export_onnx, export_program
 from noisycorrect_seg.inference import Parsing, evaluate_source, parse_folder, parse_image
 from noisycorrect_seg.losses import (
@@ -35,6 +36,7 @@ __all__ = [
     "Folder",
     "HumanParsing",
     "ObjectCorrection",
+    "OnnxNetwork",
     "Parsing",
     "ParsingDataset",
     "ParsingLoss",
@@ -57,13 +59,14 @@ __all__ = [
     "noise",
     "parse_folder",
     "parse_image",
+    "quantize_onnx",
     "soft_edges",
 ]
 
 # See noisycorrect.
 for _made in (
-    ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, ParsingDataset, ParsingLoss,
-    PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
+    ACE2P, AdaptiveEarlyLearning, Classes, Folder, HumanParsing, ObjectCorrection, OnnxNetwork, ParsingDataset,
+    ParsingLoss, PixelEarlyLearning, SegmentationMetrics, SyntheticPeople,
 ):  # fmt: skip
     guard(_made)
 del _made
