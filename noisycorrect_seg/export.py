@@ -101,7 +101,10 @@ def export_program(
         # Not strict is the default of newer versions of torch; strictly, 2.6 cannot trace ACE2P.
         program = torch.export.export(network, (crops,), strict=False)
     content = io.BytesIO()
-    torch.export.save(program, content)
+    with warnings.catch_warnings():
+        # Of weights in channels_last, which come back as they are.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        torch.export.save(program, content)
     _write(path, content.getvalue())
     return program
 
