@@ -20,6 +20,7 @@ from noisycorrect_seg.datasets import (
     Tiles,
     put_back,
 )
+from noisycorrect_seg.deploy import OnnxNetwork, quantize_onnx
 from noisycorrect_seg.detection import PersonDetector, train_detector
 from noisycorrect_seg.export import export_onnx, export_program
 from noisycorrect_seg.inference import (
@@ -70,6 +71,7 @@ __all__ = [
     "HumanParsing",
     "Normalisation",
     "ObjectCorrection",
+    "OnnxNetwork",
     "ParsedVideo",
     "Parsing",
     "ParsingDataset",
@@ -111,6 +113,7 @@ __all__ = [
     "parse_video",
     "pseudo_masks",
     "put_back",
+    "quantize_onnx",
     "soft_edges",
     "train_detector",
     "translate",
@@ -119,8 +122,8 @@ __all__ = [
 # See noisycorrect.
 for _made in (
     ACE2P, AbstainingLoss, AdaptiveEarlyLearning, ClassMap, Classes, Folder, GatheredObjectCorrection, HumanParsing,
-    Normalisation, ObjectCorrection, ParsingDataset, ParsingLoss, PeopleMetrics, PersonCrops, PersonDetector,
-    PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople, SyntheticScenes, Tiles,
+    Normalisation, ObjectCorrection, OnnxNetwork, ParsingDataset, ParsingLoss, PeopleMetrics, PersonCrops,
+    PersonDetector, PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople, SyntheticScenes, Tiles,
 ):  # fmt: skip
     guard(_made)
 del _made

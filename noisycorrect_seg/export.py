@@ -98,11 +98,14 @@ def export_program(
     >>> torch.export.load(path).module()(torch.zeros(1, 3, 8, 9)).shape
     torch.Size([1, 2, 6, 7])
     """
-    with _prepared(model, size, batch_size) as (network, crops):
+    with _prepared(model, size, batch_size) as (network, crops, _):
         # Not strict is the default of newer versions of torch; strictly, 2.6 cannot trace ACE2P.
         program = torch.export.export(network, (crops,), strict=False)
     content = io.BytesIO()
-    torch.export.save(program, content)
+    with warnings.catch_warnings():
+        # Of weights in channels_last, which come back as they are.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
+        torch.export.save(program, content)
     _write(path, content.getvalue())
     return program
 
@@ -153,9 +156,7 @@ def export_onnx(
     if next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32) == torch.bfloat16:
         raise InvalidInputError("weights of float32 or float16", got="bfloat16", fix="export model.float()")
     # Of a single image the exporter would fix the number.
-    with _prepared(model, size, 2 if batch_size is None else batch_size) as (network, crops):
-        with torch.no_grad():
-            count = network(crops).shape[1]
+    with _prepared(model, size, 2 if batch_size is None else batch_size) as (network, crops, count):
         header = onnx_header(_named(model, classes, count), checked_size(size, least=1))
         content = _exported_onnx(network, crops, opset, header, any_number=batch_size is None)
         if importlib.util.find_spec("onnxruntime") is not None:
@@ -267,8 +268,8 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 @contextmanager
-def _prepared(model: nn.Module, size: tuple[int, int], batch_size: int) -> Iterator[tuple[FinalLogits, Tensor]]:
-    """Yield a network in evaluation mode that returns one tensor, and an input for it; check that it runs."""
+def _prepared(model: nn.Module, size: tuple[int, int], batch_size: int) -> Iterator[tuple[FinalLogits, Tensor, int]]:
+    """Yield a network in evaluation mode that returns one tensor, an input for it, and its K; check that it runs."""
     height, width = checked_size(size, least=1)
     count = whole_number("batch_size", batch_size, least=1)
     first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
@@ -276,8 +277,9 @@ def _prepared(model: nn.Module, size: tuple[int, int], batch_size: int) -> Itera
     network = FinalLogits(model)
     with evaluating(network), torch.no_grad():
         logits = network(crops)
-        final_logits(logits, count, logits.shape[1] if isinstance(logits, Tensor) and logits.dim() == 4 else 0)
-        yield network, crops
+        classes = logits.shape[1] if isinstance(logits, Tensor) and logits.dim() == 4 else 0
+        final_logits(logits, count, classes)
+        yield network, crops, classes
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> None:

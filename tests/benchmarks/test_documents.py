@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import clean, crowd, fading, issues, issues_tables, people, scale, video
+from benchmarks import clean, crowd, deploy, fading, issues, issues_tables, people, scale, video
 from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
@@ -43,6 +43,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "arena-images": rendered,
     "clean": lambda found: clean.page(found["cells"]),
     "crowd": lambda found: crowd.page(found["cells"]),
+    "deploy": deploy.page,
     "fading": fading.page,
     "lip-people": _parsing,
     "lip-ccp": _parsing,
