@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from benchmarks.lab import published
-from benchmarks.parsing import commands, costs, data, methods, networks, pictures, plan, report, sources, study
+from benchmarks.parsing import commands, costs, data, methods, networks, pictures, plan, report, sources
+from benchmarks.parsing.study import Options
 from noisycorrect import OnePhase, Schedule
 from noisycorrect.data.batches import ShardedBatches
 from noisycorrect.labels import SoftLabelStore
@@ -153,7 +154,7 @@ def test_no_core_waits_for_a_last_run(
 
     monkeypatch.setattr(commands, "run_cells", computed)
     cells = plan.make_cells(plan.variants(None), plan.preset_named("tiny"), FEW, range(seeds))
-    commands._compute(cells, study.Options(tmp_path), 2, few_at_once=not asked, verbose=False)
+    commands._compute(cells, Options(tmp_path), 2, few_at_once=not asked, verbose=False)
     assert found == [expected]
 
 
