@@ -32,9 +32,10 @@ def slow_passes(method: str, schedule: Schedule, samples: int, batch_size: int, 
             batches = ShardedBatches(samples, batch_size, rank=rank, world_size=ranks, full=False)
             passes += sum(3 * len(batch) for batch in batches)
         if schedule.ends_cycle(epoch):
-            if method.startswith(("ma", "both", "robust", "ema")):
+            gathered, last = method == "robust-gathered", epoch + 1 == schedule.epochs
+            if method.startswith(("ma", "both", "robust", "ema")) and (last or not gathered):
                 passes += min(samples, 8192)
-            predicts = method.startswith(("lr", "both", "robust")) and method != "robust-gathered"
+            predicts = method.startswith(("lr", "both", "robust")) and not gathered
             if predicts and schedule.cycle(epoch) > 0:
                 passes += samples
     return passes
