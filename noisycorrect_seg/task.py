@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import CODECS
-from noisycorrect.labels.refine import blend, one_hot
+from noisycorrect.labels.refine import blend
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
@@ -218,7 +218,9 @@ class Segmentation:
         if len(doubted) == len(batch):
             return self._refined(batch)
         # Labels that nothing argues with are the given ones.
-        refined = one_hot(given, self.num_classes).permute(0, 3, 1, 2).contiguous()
+        known = (given >= 0) & (given < self.num_classes)
+        refined = torch.zeros(len(given), self.num_classes, *given.shape[1:])
+        refined.scatter_(1, (given * known).unsqueeze(1), known.float().unsqueeze(1))
         if len(doubted):
             refined[doubted] = self._refined(_some(batch, doubted))
         return refined

@@ -216,27 +216,24 @@ def test_right_masks_stay_right_with_the_robust_recipe(size):
     assert corrected(lambda mask, _: mask, size=size)[1] >= 0.999
 
 
-def test_objects_left_out_come_back_with_a_network_that_is_right():
-    def without_lower_half(mask, index):
-        if index % 2:
-            mask[(mask == 9) | (mask == 12) | (mask >= 16)] = 0  # pants, skirts, legs and shoes
-        return mask
+def without_lower_half(mask, index):
+    if index % 2:
+        mask[(mask == 9) | (mask == 12) | (mask >= 16)] = 0  # pants, skirts, legs and shoes
+    return mask
 
+
+def test_objects_left_out_come_back_with_a_network_that_is_right():
     before, after = corrected(without_lower_half)
     assert 1 - after < 0.4 * (1 - before)
 
 
 def test_evidence_gathered_in_training_brings_objects_back_and_predicts_nothing():
-    def without_shoes(mask, index):
-        if index % 2:
-            mask[mask >= 18] = 0
-        return mask
-
-    before, after = corrected(without_shoes, correction=GatheredObjectCorrection())
+    before, after = corrected(without_lower_half, correction=GatheredObjectCorrection())
     assert 1 - after < 0.6 * (1 - before)
     robust = RECIPES.of_kind("robust", "segmentation")
     gathered = robust.replace(correction=GatheredObjectCorrection())
-    assert robust.passes(8, epochs=10) - gathered.passes(8, epochs=10) == 4 * 8
+    passes = [recipe.passes(8, epochs=10, validated=True) for recipe in (robust, gathered)]
+    assert passes[0] - passes[1] == 4 * (8 + 8)  # nor is the average recalibrated for it
 
 
 def test_gathered_evidence_is_the_weighted_mean_of_what_crops_showed():
@@ -296,7 +293,6 @@ def test_a_mask_of_another_image_is_weighed_down_and_the_others_stay():
     before, after = corrected(exchanged)
     _, weighed = corrected(exchanged, weigh=3.0)
     assert weighed > after >= before
-    assert corrected(lambda mask, _: mask, weigh=3.0)[1] >= 0.999
 
 
 def test_the_papers_recipe_is_still_its_equation():
