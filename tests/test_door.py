@@ -250,6 +250,16 @@ CALLS = {
     "evaluate_source": (ns.evaluate_source, lambda: {
         "model": Parser(), "source": ns.SyntheticPeople(1, size=(32, 32)), "size": (16, 16), "scales": (1.0,),
         "flip": False, "batch_size": 1, "device": "cpu"}),
+    "parse_video": (ns.parse_video, lambda: {
+        "model": Parser(), "video": [np.zeros((16, 16, 3), np.uint8)], "out": "out", "classes": "lip", "size": (16, 16),
+        "window": 1, "progress": False, "device": "cpu"}),
+    "parse_frames": (ns.parse_frames, lambda: {
+        "model": Parser(), "frames": [np.zeros((16, 16, 3), np.uint8)], "classes": "lip", "size": (16, 16),
+        "window": 1, "batch_size": 1, "device": "cpu"}),
+    "pseudo_masks": (ns.pseudo_masks, lambda: {"parsed": None, "confidence": 0.5, "every": 1}),
+    "OnnxNetwork": (ns.OnnxNetwork, lambda: {"path": "no such file.onnx", "threads": 1}),
+    "quantize_onnx": (ns.quantize_onnx, lambda: {
+        "source": "no such file.onnx", "path": "a.onnx", "photos": [], "most": 4, "reduce_range": False}),
     "load_imagenet": (ns.load_imagenet, lambda: {"model": net(), "source": "no such file", "rgb": None}),
     "export_onnx": (ns.export_onnx, lambda: {"model": None, "size": (32, 32), "path": "a.onnx", "batch_size": 1}),
     "export_program": (ns.export_program, lambda: {"model": None, "size": (32, 32), "path": "a.pt2", "batch_size": 1}),
@@ -353,7 +363,7 @@ def test_bad_arguments_end_in_one_clear_error(name, tmp_path, monkeypatch):
 CONSTANTS = {"RECIPES", "noise", "datasets"}
 BASES = {"Callback", "Correction", "Objective", "Task", "TaskLoss", "OnePhase"}  # take nothing
 RESULTS = {"Consensus", "CorrectionResult", "FeatureEvidence", "LabelIssue", "NoiseEstimate", "VotesResult", "Parsing",
-           "PeopleParsing", "Person", "Agnostic", "CutOut", "Translation"}  # fmt: skip
+           "PeopleParsing", "Person", "Agnostic", "CutOut", "Translation", "ParsedVideo"}  # fmt: skip
 OTHERS = {
     "SelfCorrectingClassifier",  # see tests/integrations
     "TensorBoard",  # needs its package

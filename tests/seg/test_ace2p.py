@@ -96,7 +96,7 @@ def test_one_step_has_gradients_everywhere(backbone, context, count):
             nn.init.normal_(parameter)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    sum((part * torch.randn_like(part)).mean() for part in network(images(count))).backward()
+    sum((part * torch.randn_like(part)).mean() for part in network(images(count))[:3]).backward()
     optimizer.step()
     for name, parameter in network.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
@@ -182,8 +182,8 @@ def test_half_precision_under_autocast():
     network = small("asp-oc")
     with torch.autocast("cpu", torch.bfloat16):
         output = network(images())
-    assert {part.dtype for part in output} == {torch.bfloat16}
-    sum(part.float().square().mean() for part in output).backward()
+    assert {part.dtype for part in output[:3]} == {torch.bfloat16}
+    sum(part.float().square().mean() for part in output[:3]).backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
 
 

@@ -116,7 +116,7 @@ def test_any_module_with_four_maps_is_a_backbone():
     assert [pyramid.training, pyramid.mix[1].training, pyramid.norm.training] == [True, False, True]
     torch.testing.assert_close(dict(pyramid.state_dict()), before, rtol=0, atol=0)
     output = ACE2P(7, backbone, width=0.125)(torch.randn(2, 3, 64, 96))
-    assert [tuple(part.shape) for part in output] == [(2, 7, 16, 24), (2, 7, 16, 24), (2, 2, 16, 24)]
+    assert [tuple(part.shape) for part in output[:3]] == [(2, 7, 16, 24), (2, 7, 16, 24), (2, 2, 16, 24)]
 
 
 def test_red_first_for_modules_that_want_it():
