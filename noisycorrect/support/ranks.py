@@ -25,7 +25,7 @@ from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, wa
 GRACE = 5.0  # seconds in which a rank that another one has failed may come to an end by itself
 POLL = 0.5  # seconds between two looks at the store
 PATIENCE = 3.0  # seconds in which a broken connection waits for a word from the rank that broke it
-SILENCE = 30.0  # seconds after which a rank that others wait for is named in the log
+SILENCE = 30.0  # seconds after which a rank that others wait for is named in a warning
 SAME = "start every rank with the same arguments, and data in the same order (sorted, where a folder is listed)"
 _TRANSPORT = ("gloo", "NCCL", "nccl", "closed by peer", "reset by peer", "Broken pipe", "Socket")
 _meetings = itertools.count()

@@ -16,7 +16,7 @@ _EIGHT = np.ones((3, 3), bool)
 # (Drillis and Contini, "Body segment parameters", 1966); by our estimate that root is 0.26 to 0.38 of it on the upper
 # body, more with long sleeves and coats. The values were chosen on other drawn people than the guide's figures are of.
 HAND, WHOLE_HAND = 0.33, 0.45
-HAND_WIDTHS, WHOLE_WIDTHS = 1.5, 2.0  # of the limb's width, where nothing is worn
+HAND_WIDTHS, WHOLE_WIDTHS = 1.0, 2.0  # at least so many widths of the limb, where little is worn
 CUT = 0.45  # of what is around the end of a limb at a garment's edge is garment
 SMALL = 1 / 8  # share of the largest piece below which a piece of a limb is none
 
@@ -59,10 +59,11 @@ def limb_ends(
 
     Examples
     --------
-    >>> mask = np.zeros((3, 20), np.uint8)
-    >>> mask[1, 1:4], mask[1, 4:16] = 5, 14  # a sleeve and an arm
-    >>> limb_ends(mask, [14], mask == 5, mask == 3, centre=np.array([1.0, 0.0]), sided=True)[1].nonzero()[0].tolist()
-    [14, 15]
+    >>> mask = np.zeros((10, 30), np.uint8)
+    >>> mask[:, :10], mask[4:6, 10:28] = 5, 14  # a top and an arm
+    >>> hands = limb_ends(mask, [14], mask == 5, mask == 3, centre=np.array([0.0, 5.0]), sided=True)
+    >>> np.flatnonzero(hands.any(0)).tolist()
+    [24, 25, 26, 27]
     """
     ends = np.zeros(mask.shape, bool)
     scale = float(np.sqrt(body.sum()))
@@ -129,7 +130,7 @@ def _end(piece: Region, body: Region, stop: Region, centre: NDArray[np.float64],
         return np.zeros_like(piece)
     if length <= WHOLE_WIDTHS * width or _diameter(places) <= WHOLE_HAND * scale:
         return piece
-    reach_of_hand = HAND * scale if scale else HAND_WIDTHS * width
+    reach_of_hand = max(HAND * scale, HAND_WIDTHS * width)
     return _region(piece, places, (from_first, from_second)[tip] < reach_of_hand)
 
 
