@@ -230,6 +230,7 @@ import numpy as np, torch
 from noisycorrect import SoftLabelStore
 import noisycorrect_seg
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
 # Python itself loses an exception in the callback of a weak reference, which may run at any moment: one presses again.
 lost = sys.__unraisablehook__
 sys.unraisablehook = lambda what: None if what.exc_type is KeyboardInterrupt else lost(what)
