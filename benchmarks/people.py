@@ -299,7 +299,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--noise", default=NOISE, help="on the masks that are learnt from (default: %(default)s)")
     add("--scenes", type=int, default=60, help="to learn from (default: %(default)s)")
     add("--val", type=int, default=30, help="scenes that score (default: %(default)s)")
-    add("--epochs", type=int, default=10, help="of the parsing networks (default: %(default)s)")
+    add("--epochs", type=int, default=20, help="of the parsing networks (default: %(default)s)")
     add("--detector-epochs", type=int, default=30, help="of the detector (default: %(default)s)")
     add("--depth", type=float, default=0.1, help="see parse_people (default: %(default)s)")
     add_seed_options(parser, 3)

@@ -54,8 +54,8 @@ def train_detector(
 ) -> PersonDetector:
     """Train a small detector of people on pictures with instance maps; on drawn scenes unless told otherwise.
 
-    On the defaults about a minute on one core of a CPU. It knows what it was shown: one that learnt drawn people does
-    not find them in photographs; train it on your own pictures, or pass a detector of others to
+    On the defaults one or two minutes on one core of a CPU. It knows what it was shown: one that learnt drawn people
+    does not find them in photographs; train it on your own pictures, or pass a detector of others to
     :func:`~noisycorrect_seg.parse_people`.
 
     The heatmap's target is 1 at a box's centre and falls off as a Gaussian of a sixth of the box's sides; its loss is
