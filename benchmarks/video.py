@@ -124,7 +124,7 @@ def trained(cell: Cell) -> nn.Module:
                 given = F.interpolate(batch["given"][:, None].float(), logits.shape[-2:], mode="nearest")[:, 0]
                 loss = F.cross_entropy(logits, given.long(), ignore_index=255)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
     return network.eval()
