@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, usage
 from benchmarks.lab.extras import require
 from benchmarks.parsing.methods import PARSING_METHODS
-from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, FULL_LOSS, OPTIMIZERS, PRESETS
+from benchmarks.parsing.plan import ABLATIONS, BACKBONES, CONTEXTS, OPTIMIZERS, PRESETS, TERMS
 from noisycorrect.support.errors import NoisyCorrectError
 
 
@@ -45,7 +45,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     training = parser.add_argument_group("training (defaults: the preset's)")
     training.add_argument("--preset", help=f"{', '.join(PRESETS)} (default: demo for drawn people, else small)")
     training.add_argument("--size", help="input as HEIGHTxWIDTH")
-    training.add_argument("--losses", help=f"terms of the loss, of {FULL_LOSS}")
+    training.add_argument("--losses", help=f"terms of the loss, joined by +: {', '.join(TERMS)}")
     training.add_argument("--backbone", help=f"{', '.join(BACKBONES)}, efficientnet-lite0[-stride32], unet")
     training.add_argument("--optimizer", help=", ".join(OPTIMIZERS))
     training.add_argument("--context", help=", ".join(CONTEXTS))

@@ -198,7 +198,8 @@ CALLS = {
         "rotation_factor": 10.0, "rotation_prob": 0.5, "mirror_prob": 0.5, "normalisation": "bgr", "cache": False}),
     "ParsingLoss": (ns.ParsingLoss, lambda: {
         "lambda_edge": 1.0, "lambda_parsing": 1.0, "lambda_consistency": 0.1, "cross_entropy": True, "lovasz": True,
-        "edge": True, "consistency": True, "lovasz_method": "exact", "ignore_index": 255, "class_weights": None}),
+        "edge": True, "consistency": True, "lovasz_method": "exact",
+        "lovasz_targets": "soft", "ignore_index": 255, "class_weights": None}),
     "PixelEarlyLearning": (ns.PixelEarlyLearning, lambda: {"strength": 3.0, "momentum": 0.7, "stride": 4}),
     "GatheredObjectCorrection": (ns.GatheredObjectCorrection, lambda: {"momentum": 0.7, "stride": 4, "keep": 2}),
     "AbstainingLoss": (ns.AbstainingLoss, lambda: {"sure": 0.9}),

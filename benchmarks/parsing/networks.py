@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.parsing.plan import FULL_LOSS, PACKAGE, Cell
+from benchmarks.parsing.plan import HARD_IOU, PACKAGE, TERMS, Cell
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.ace2p import ACE2P
@@ -54,9 +54,14 @@ def parsing_loss(losses: str) -> ParsingLoss:
     """
     terms = losses.split("+")
     for term in terms:
-        if term not in FULL_LOSS.split("+"):
-            raise unknown_name("term of the loss", term, FULL_LOSS.split("+"))
-    return ParsingLoss(edge="edge" in terms, lovasz="iou" in terms, consistency="consistency" in terms)
+        if term not in TERMS:
+            raise unknown_name("term of the loss", term, TERMS)
+    return ParsingLoss(
+        edge="edge" in terms,
+        lovasz="iou" in terms or HARD_IOU in terms,
+        consistency="consistency" in terms,
+        lovasz_targets="hard" if HARD_IOU in terms else "soft",
+    )
 
 
 def make_task(classes: Classes, size: tuple[int, int], losses: str) -> HumanParsing:

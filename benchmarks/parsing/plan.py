@@ -17,6 +17,8 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 # The terms of Eq. 4, as Table 3 adds them. Without the edge term the network has no edge branch, and nothing to fuse.
 LOSSES = ("ce", "ce+edge", "ce+edge+iou", "ce+edge+iou+consistency")
 FULL_LOSS = LOSSES[-1]
+HARD_IOU = "hard-iou"  # Lovasz-Softmax against the most probable classes of refined labels
+TERMS = (*FULL_LOSS.split("+"), HARD_IOU)
 BACKBONES = ("resnet18", "resnet50", "resnet101", "mobilenetv2")
 PACKAGE = "package"  # weights: those of the package that the backbone's are published in, not a file
 OPTIMIZERS = ("sgd", "adamw")
@@ -88,8 +90,8 @@ class Preset:
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         for term in self.losses.split("+"):
-            if term not in FULL_LOSS.split("+"):
-                raise unknown_name("term of the loss", term, FULL_LOSS.split("+"))
+            if term not in TERMS:
+                raise unknown_name("term of the loss", term, TERMS)
         for side in self.size:
             whole_number("--size", side, least=16)
         for name in ("train_limit", "val_limit"):

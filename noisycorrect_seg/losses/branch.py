@@ -30,6 +30,8 @@ class BranchTerms:
     ----------
     targets : Targets
         Of the batch.
+    lovasz_targets : Targets
+        What Lovász-Softmax is compared with: the same, or their most probable classes.
     edges : LabelEdges
         Of the targets.
     cross_entropy, lovasz, consistency : float
@@ -43,6 +45,7 @@ class BranchTerms:
     """
 
     targets: Targets
+    lovasz_targets: Targets
     edges: LabelEdges
     cross_entropy: float
     lovasz: float
@@ -78,8 +81,9 @@ class BranchTerms:
         terms = [self._softmax(planes)]
         slopes = torch.zeros_like(planes)
         if self.lovasz:
+            compared = self.lovasz_targets
             found = lovasz_slopes(
-                planes, self.targets, slopes, classes=self.targets.present, bins=self.bins, weight=self.lovasz
+                planes, compared, slopes, classes=compared.present, bins=self.bins, weight=self.lovasz
             )
             terms.append(self.lovasz * found)
         gradients = []

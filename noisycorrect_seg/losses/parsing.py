@@ -23,6 +23,8 @@ from noisycorrect_seg.losses.targets import Targets, check_maps, targets_like, w
 from noisycorrect_seg.masks import IGNORE_INDEX
 from noisycorrect_seg.outputs import ParsingOutput
 
+LOVASZ_TARGETS = ("soft", "hard")
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,8 @@ class ParsingLoss:
         Which terms there are.
     lovasz_method : {"exact", "linear"}
         See :func:`~noisycorrect_seg.losses.lovasz_softmax`.
+    lovasz_targets : {"soft", "hard"}
+        What Lovász-Softmax is compared with where targets are soft: with them, or with their most probable classes.
     ignore_index : int
         Hard label of a pixel to leave out.
     class_weights : Tensor, shape (K,), optional
@@ -82,6 +86,7 @@ class ParsingLoss:
     edge: bool = True
     consistency: bool = True
     lovasz_method: str = "exact"
+    lovasz_targets: str = "soft"
     ignore_index: int = IGNORE_INDEX
     class_weights: Tensor | None = None
 
@@ -92,6 +97,8 @@ class ParsingLoss:
                 raise InvalidInputError(
                     f"a finite {name} of at least 0", got=repr(weight), fix="the paper has 1, 1, 0.1"
                 )
+        if self.lovasz_targets not in LOVASZ_TARGETS:
+            raise unknown_name("kind of targets for Lovász-Softmax", self.lovasz_targets, LOVASZ_TARGETS)
         if self.lovasz_method not in METHODS:
             raise unknown_name("Lovász method", self.lovasz_method, METHODS)
         if not (self.cross_entropy or self.lovasz or self.edge or self.consistency):
@@ -159,6 +166,7 @@ class ParsingLoss:
     def _branch_terms(self, batch: _Batch, names: list[str]) -> BranchTerms:
         return BranchTerms(
             batch.targets,
+            self._lovasz_targets(batch),
             batch.edges,
             cross_entropy=self.lambda_parsing * ("cross_entropy" in names),
             lovasz=self.lambda_parsing * ("lovasz" in names),
@@ -167,6 +175,9 @@ class ParsingLoss:
             bins=self._bins,
             dtype=batch.branches[0].dtype,
         )
+
+    def _lovasz_targets(self, batch: _Batch) -> Targets:
+        return batch.targets if self.lovasz_targets == "soft" else batch.hard
 
     @property
     def _bins(self) -> int | None:
@@ -186,7 +197,7 @@ class ParsingLoss:
             return terms
         probs = logits.softmax(1) if log_probs is None else log_probs.exp()
         if "lovasz" in names:
-            terms["lovasz"] = lovasz_of(probs, targets, bins=self._bins)
+            terms["lovasz"] = lovasz_of(probs, self._lovasz_targets(batch), bins=self._bins)
         if "consistency" in names and margins is not None:
             terms["consistency"] = consistency_of(probs, margins, batch.edges)
         return terms
@@ -226,6 +237,12 @@ class _Batch:
     branches: list[Tensor]  # logits of the parsing outputs, float32 or float64
     margins: Tensor | None  # of the edge branch, at the size of the targets; None if no term needs them
     targets: Targets
+
+    @cached_property
+    def hard(self) -> Targets:
+        """The most probable classes of soft targets; hard ones as they are."""
+        given = self.targets
+        return given if given.soft is None else Targets(given.labels, given.num_classes, given.ignore_index)
 
     @cached_property
     def edges(self) -> LabelEdges:

@@ -84,6 +84,27 @@ def test_what_is_ignored_is_not_contested_in_soft_targets_either() -> None:
     assert contested_pixels(targets, evidence, 0.97).tolist() == [[[True, False, False]]]
 
 
+def test_lovasz_softmax_of_the_most_probable_classes_is_that_of_hard_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, *SIZE, generator=generator)
+    soft = torch.randn(2, 3, *SIZE, generator=generator).softmax(1)
+    soft[0, :, 0] = 0  # ignored
+    hard = soft.argmax(1).masked_fill(soft.sum(1) == 0, 255)
+    alone = {"cross_entropy": False, "edge": False, "consistency": False}
+    found, expected, other = (
+        ParsingLoss(lovasz_targets=kind, **alone)(logits, targets)
+        for kind, targets in (("hard", soft), ("soft", hard), ("soft", soft))
+    )
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, other)
+    both = ParsingLoss(edge=False, consistency=False, lovasz_targets="hard")
+    terms = both.terms(logits, soft)
+    torch.testing.assert_close(both(logits, soft), both.total(terms))
+    torch.testing.assert_close(terms["lovasz"], expected)
+    with pytest.raises(InvalidInputError, match="did you mean 'hard'"):
+        ParsingLoss(lovasz_targets="herd")
+
+
 def test_a_share_out_of_range_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="sure"):
         AbstainingLoss(1.5)
