@@ -34,7 +34,7 @@ from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Row, summarise
 from benchmarks.lab.tables import Column, Grid, bold, down, markdown, with_deviation
 from benchmarks.lab.unet import UNet
-from benchmarks.parsing.networks import parsing_loss
+from benchmarks.parsing.networks import INITIALISATION, parsing_loss
 from noisycorrect import SelfCorrector
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.rng import derived_seed
@@ -127,7 +127,7 @@ def learn(cell: Cell, train: SyntheticScenes) -> Trained:
 
 def _fit(cell: Cell, source: Any, size: tuple[int, int]) -> Any:
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(cell.seed, "initial weights"))
+        torch.default_generator.manual_seed(derived_seed(cell.seed, INITIALISATION))
         network = UNet(len(source.classes), WIDTH)
     corrector = SelfCorrector(
         network,

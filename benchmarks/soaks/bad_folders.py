@@ -35,7 +35,7 @@ def folders() -> Iterator[tuple[str, Attempt]]:
     )
     yield "folder: images are a file", with_(_file_for_images)
     yield "folder: an unknown split", with_(lambda root: None, split="test")
-    yield "folder: a value that is no byte", with_(lambda root: None, values={300: 1})
+    yield "folder: a value that no mask has", with_(lambda root: None, values={70_000: 1})
     yield "folder: a value of text", with_(lambda root: None, values={"255": 1})
     yield "folder: an unknown way", with_(lambda root: None, unlabeled="drop")
     yield "folder: an unknown orientation", with_(lambda root: None, orientation="left")
@@ -76,7 +76,7 @@ _IDS: dict[str, bytes] = {
 _CLASS_LISTS: dict[str, bytes] = {
     "empty": b"",
     "one name": b"background",
-    "300 names": "\n".join(f"class{number}" for number in range(300)).encode(),
+    "70,000 names": "\n".join(f"class{number}" for number in range(70_000)).encode(),
     "a name twice": b"a\nb\na",
     "no UTF-8": b"\xff\xfe\0a",
     "a flip of no class": b"a\nb\n# flip: a <-> c",

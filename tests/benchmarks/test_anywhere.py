@@ -13,8 +13,8 @@ from benchmarks import robustness
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = [
-    "arena", "cifar10n", "clean", "cluster", "crowd", "fading", "issues", "issues_tables", "lip", "robustness", "scale",
-    "sheets", "soak", "speed",
+    "arena", "cifar10n", "clean", "cluster", "crowd", "deploy", "fading", "issues", "issues_tables", "lip", "people",
+    "robustness", "scale", "sheets", "soak", "speed", "video",
 ]  # fmt: skip
 
 
