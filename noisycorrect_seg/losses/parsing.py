@@ -55,7 +55,8 @@ class ParsingLoss:
     lovasz_method : {"exact", "linear"}
         See :func:`~noisycorrect_seg.losses.lovasz_softmax`.
     lovasz_targets : {"soft", "hard"}
-        What Lovász-Softmax is compared with where targets are soft: with them, or with their most probable classes.
+        What Lovász-Softmax is compared with where targets are soft: with them, or with their most probable classes,
+        of which networks learnt more.
     ignore_index : int
         Hard label of a pixel to leave out.
     class_weights : Tensor, shape (K,), optional
@@ -86,7 +87,7 @@ class ParsingLoss:
     edge: bool = True
     consistency: bool = True
     lovasz_method: str = "exact"
-    lovasz_targets: str = "soft"
+    lovasz_targets: str = "hard"
     ignore_index: int = IGNORE_INDEX
     class_weights: Tensor | None = None
 

@@ -142,7 +142,7 @@ def expected_terms(output, targets, method="exact"):
 def test_the_loss_is_equation_4(soft, method, missing):
     output = output_example()._replace(**dict.fromkeys(missing))
     targets = soft_example() if soft else labels_example()
-    loss = ParsingLoss(2.0, 3.0, 5.0, lovasz_method=method)
+    loss = ParsingLoss(2.0, 3.0, 5.0, lovasz_method=method, lovasz_targets="soft")
     expected = expected_terms(output, targets, method)
     terms = loss.terms(output, targets)
     torch.testing.assert_close(terms, expected, rtol=0, atol=1e-12)
