@@ -79,8 +79,11 @@ def run(options: argparse.Namespace) -> int:
     for path in videos:
         opened_video(path)
     with tempfile.TemporaryDirectory() as scratch:
-        network, classes, size = _network(options, Path(scratch) / "network.onnx")
+        network, classes, size, known = _network(options, Path(scratch) / "network.onnx")
         recipe = Recipe(classes, size, options.scales, options.flip, options.convention)
+        if not known:
+            said = f"{options.checkpoint} does not say the size that it was trained on, {size[0]}x{size[1]} was taken"
+            print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
         whole = [_video(network, path, recipe, options) for path in videos]
         if not options.photos:
             return 0 if all(whole) else 1
@@ -132,8 +135,8 @@ def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace
     return parsed.problem is None
 
 
-def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Classes, tuple[int, int]]:
-    """Return the network that the options name, in the runtime that they name, with its classes and its frame."""
+def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Classes, tuple[int, int], bool]:
+    """Return the network that the options name, in the runtime that they name; its classes, frame, if that is known."""
     from noisycorrect_seg.inference.calling import PUBLISHED_SIZE
 
     is_onnx = options.checkpoint.lower().endswith(".onnx")
@@ -154,15 +157,12 @@ def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Classes,
             fix="name a list or a classes file; or save the network with classes= and size=",
         )
     frame = options.size or size or PUBLISHED_SIZE
-    if options.size is None and size is None:
-        said = f"{options.checkpoint} does not say the size that it was trained on, {frame[0]}x{frame[1]} was taken"
-        print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
     if options.runtime == "onnx" and not is_onnx:
         from noisycorrect_seg.export import export_onnx
 
         export_onnx(network, frame, exported, classes=classes)
         network = _load_onnx(str(exported))[0]
-    return network, classes, frame
+    return network, classes, frame, options.size is not None or size is not None
 
 
 def _load_onnx(path: str, *, official: bool = False) -> tuple[Any, Classes | None, tuple[int, int] | None]:

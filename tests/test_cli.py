@@ -317,7 +317,7 @@ def test_exports_that_cannot_be(run_dir, tmp_path, capsys):
 
 
 def test_version_and_help(capsys):
-    for words, text in [(["--version"], "noisycorrect 0."), (["--help"], "parse photos of people")]:
+    for words, text in [(["--version"], "noisycorrect 0."), (["--help"], "parse photos and videos of people")]:
         with pytest.raises(SystemExit) as caught:
             main(words)
         assert caught.value.code == 0

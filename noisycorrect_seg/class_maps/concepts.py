@@ -66,6 +66,10 @@ CONCEPTS: Mapping[str, Mapping[str, tuple[Holder, ...]]] = _parsed()
 """By concept and name of a class list: the classes that pixels of the concept are under."""
 
 
+LISTS = tuple(CONCEPTS["background"])
+"""The class lists that the table knows."""
+
+
 def concepts_of(list_name: str, class_name: str) -> tuple[str, ...]:
     """Return what a class is by its name, in the table's order.
 

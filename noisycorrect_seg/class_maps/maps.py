@@ -15,7 +15,7 @@ from torch import Tensor
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
-from noisycorrect_seg.class_maps.concepts import CONCEPTS, concepts_of
+from noisycorrect_seg.class_maps.concepts import CONCEPTS, LISTS, concepts_of
 from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
 from noisycorrect_seg.masks import IGNORE_INDEX
 
@@ -237,7 +237,7 @@ def _held(name: str, one: Classes, other: Classes) -> list[str]:
     """Return the classes of a list that hold what a class of another is, by the table or by their names."""
     if one == other:
         return [name]
-    if KNOWN.get(one.name) == one and KNOWN.get(other.name) == other:
+    if all(each.name in LISTS and KNOWN[each.name] == each for each in (one, other)):
         holders = (holder for concept in concepts_of(one.name, name) for holder in CONCEPTS[concept][other.name])
         return list(dict.fromkeys(holder.name for holder in holders))
     return [each for each in other.names if spelling_of(each) == spelling_of(name)]
@@ -281,7 +281,7 @@ def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
         )
     wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
     if len(wrong):
-        fitting = [name for name, known in KNOWN.items() if wrong.min() >= 0 and wrong.max() < len(known)]
+        fitting = [name for name in LISTS if wrong.min() >= 0 and wrong.max() < len(KNOWN[name])]
         raise InvalidInputError(
             f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {IGNORE_INDEX}",
             got=str(wrong[0]),

@@ -278,6 +278,7 @@ def crop_logits(
 
     Examples
     --------
+    >>> from noisycorrect_seg.classes import classes_named
     >>> recipe = Recipe(classes_named(["dark", "bright"]), size=(8, 6))
     >>> crop_logits(nn.Conv2d(3, 2, 1), np.zeros((4, 8, 6, 3), np.uint8), recipe, device=torch.device("cpu")).shape
     torch.Size([4, 2, 8, 6])
@@ -292,6 +293,7 @@ def on_image(logits: Tensor, shape: Size, recipe: Recipe, *, probs: bool = False
 
     Examples
     --------
+    >>> from noisycorrect_seg.classes import classes_named
     >>> recipe = Recipe(classes_named(["dark", "bright"]), size=(8, 6))
     >>> on_image(torch.zeros(2, 8, 6), (16, 12), recipe).labels.shape
     (16, 12)

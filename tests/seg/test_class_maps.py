@@ -18,7 +18,7 @@ from noisycorrect_seg.classes import ATR, CCP, KNOWN, LIP, PASCAL, PEOPLE, Class
 from noisycorrect_seg.datasets.ccp import group_table
 from noisycorrect_seg.datasets.synthetic import GROUPS
 
-LISTS = sorted(KNOWN)
+LISTS = sorted(CONCEPTS["background"])
 PAIRS = list(itertools.permutations(LISTS, 2))
 some_lists = st.sampled_from(LISTS)
 GUIDE = Path(__file__).parents[2] / "docs" / "tryon.md"
