@@ -14,6 +14,7 @@ from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
 from benchmarks.parsing import mask_report, plan, report
+from benchmarks.soaks.page import page as soak_page
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -48,6 +49,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "lip-people": _parsing,
     "lip-ccp": _parsing,
     "people": lambda found: people.page(found["cells"]),
+    "reliability": soak_page,
     "scale": lambda found: scale.page([scale.Found(**row) for row in found["rows"]]),
     "video": lambda found: video.page(found["cells"]),
     "speed": _speed,
