@@ -30,7 +30,7 @@ from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_pa
 from benchmarks.lab.figures import dots, label_lines, panels
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import mean_and_std
-from benchmarks.lab.tables import Column, down, markdown
+from benchmarks.lab.tables import Column, down, markdown, with_deviation
 from benchmarks.lab.unet import UNet
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.rng import derived_seed
@@ -235,8 +235,7 @@ def page(records: Sequence[Record]) -> str:
 
 def _table(records: Sequence[Record]) -> Any:
     def spread(name: str, key: str, digits: int) -> str:
-        mean, std = mean_and_std(100 * value for value in _values(records, name, key))
-        return f"{mean:.{digits}f} ± {std:.{digits}f}"
+        return with_deviation(mean_and_std(_values(records, name, key)), f".{digits}f", 100)
 
     def won(name: str, key: str, sign: int) -> str:
         pairs = zip(_values(records, name, key), _values(records, ALONE, key), strict=True)
