@@ -7,7 +7,8 @@ from benchmarks import video
 
 
 def test_films_are_parsed_compared_and_written(tmp_path: Path) -> None:
-    words = ["--frames", "3", "--train", "8", "--epochs", "1", "--seeds", "1", "--out", str(tmp_path), "--stem", "video"]
+    sizes = ["--frames", "3", "--train", "8", "--epochs", "1", "--seeds", "1"]
+    words = [*sizes, "--out", str(tmp_path), "--stem", "video"]
     assert video.main(words) == 0
     cells = json.loads((tmp_path / "video.json").read_text(encoding="utf-8"))["cells"]
     page = (tmp_path / "video.md").read_text(encoding="utf-8")
