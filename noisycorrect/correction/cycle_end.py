@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from noisycorrect.correction.base import Correction, CycleEnd, checked_keep, publish
-from noisycorrect.labels.trust import CYCLE_RULES, RULES, Rule, Trust
+from noisycorrect.labels.rules import CYCLE_RULES, RULES, Rule
+from noisycorrect.labels.trust import Trust
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.task import Metrics
@@ -23,9 +24,9 @@ class AtCycleEnd(Correction):
         Weight of the past in an exponential average of the predictions, in [0, 1). Default: their mean, as in Eq. 7.
     trust : {"paper", "class-balanced", "agreement", "confident"}
         Weight on the given labels after m cycles: 1/(m+1) (Eq. 7); no less for a class that the model misses
-        (:func:`~noisycorrect.labels.trust.class_balanced_trust`), so that rare classes are not averaged away; for each
-        label, or pixel, the evidence's probability of it (:func:`~noisycorrect.labels.trust.agreement_trust`); or all,
-        unless the evidence is sure of another class (:func:`~noisycorrect.labels.trust.confident_trust`).
+        (:func:`~noisycorrect.labels.rules.class_balanced_trust`), so that rare classes are not averaged away; for each
+        label, or pixel, the evidence's probability of it (:func:`~noisycorrect.labels.rules.agreement_trust`); or all,
+        unless the evidence is sure of another class (:func:`~noisycorrect.labels.rules.confident_trust`).
     coupled : bool
         Whether a label that is finer than its evidence, a mask, keeps its own detail where the two agree at the
         resolution of the evidence (:func:`~noisycorrect_seg.geometry.coupling.coupled`), so that a right label cannot

@@ -15,6 +15,7 @@ from noisycorrect.correction.base import Correction, CycleEnd, Predictions, chec
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch, are_vectors
 from noisycorrect.labels.refine import exponential_evidence
+from noisycorrect.labels.rules import STEP_RULES
 from noisycorrect.labels.storage import (
     AnyEvidence,
     MappedEvidence,
@@ -23,7 +24,7 @@ from noisycorrect.labels.storage import (
     chosen_form,
     made_evidence,
 )
-from noisycorrect.labels.trust import STEP_RULES, Trust
+from noisycorrect.labels.trust import Trust
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from noisycorrect.labels.rules import agreement_trust
 from noisycorrect.labels.storage import AnyEvidence
-from noisycorrect.labels.trust import agreement_trust
 from noisycorrect.support.rng import derived_seed
 
 HELD_OUT_SHARE = 0.1

@@ -32,8 +32,8 @@ from noisycorrect.correction.sparse_votes import (
 )
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.refine import one_hot
+from noisycorrect.labels.rules import class_means
 from noisycorrect.labels.storage import AnyEvidence, TopEvidence
-from noisycorrect.labels.trust import class_means
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of_training
 

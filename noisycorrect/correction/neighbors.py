@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noisycorrect.features.neighbors import most_similar
-from noisycorrect.labels.trust import relative_trust
+from noisycorrect.labels.rules import relative_trust
 from noisycorrect.review.likelihood import fit_transition
 from noisycorrect.support.rng import derived_seed
 

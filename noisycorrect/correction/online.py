@@ -42,11 +42,11 @@ class OnlineCorrection(EvidenceInTraining):
         labels is held out of the loss at first, and correction starts, with all of them, when the evidence about these
         stops to improve; not at all if it still does after half of the run.
     trust : {"class-relative", "relative", "agreement", "mixture", "posterior", "none"}
-        :func:`~noisycorrect.labels.trust.agreement_trust`: :math:`e_y`.
-        :func:`~noisycorrect.labels.trust.relative_trust`: beside the most probable class.
-        :func:`~noisycorrect.labels.trust.class_relative_trust`: beside the labels of the same class.
+        :func:`~noisycorrect.labels.rules.agreement_trust`: :math:`e_y`.
+        :func:`~noisycorrect.labels.rules.relative_trust`: beside the most probable class.
+        :func:`~noisycorrect.labels.rules.class_relative_trust`: beside the labels of the same class.
         :class:`~noisycorrect.labels.mixture.QualityMixture`: posterior of the good group.
-        :func:`~noisycorrect.labels.trust.posterior_trust`: Bayes' rule with the transition matrix. What a rule needs of
+        :func:`~noisycorrect.labels.rules.posterior_trust`: Bayes' rule with the transition matrix. What a rule needs of
         the whole set is fitted once an epoch. ``"none"``: 0, the evidence alone.
     input_dropout : float
         Share of the values of a training input that are set to 0, in [0, 1) (the others are scaled up): an augmentation

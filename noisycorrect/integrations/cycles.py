@@ -22,7 +22,7 @@ from noisycorrect.cycle.schedule import Schedule, Shares
 from noisycorrect.data.datasets import as_dataset
 from noisycorrect.data.refined import RefinedDataset
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.store import remove_store
+from noisycorrect.labels.folder import remove_store
 from noisycorrect.support import distributed
 from noisycorrect.support.checkpoint import check_settings
 from noisycorrect.support.checks import whole_number

@@ -2,8 +2,9 @@
 
 from noisycorrect.labels.codec import CODECS, Codec, Float32, SqrtUint8
 from noisycorrect.labels.kind import KINDS, LabelKind
+from noisycorrect.labels.rules import RULES, Rule
 from noisycorrect.labels.store import SoftLabelStore
-from noisycorrect.labels.trust import RULES, Rule, Trust
+from noisycorrect.labels.trust import Trust
 from noisycorrect.labels.writing import GenerationWriter
 
 __all__ = [

@@ -18,6 +18,7 @@ from noisycorrect.labels.hdf5 import DAMAGED, contents_digest, opened
 from noisycorrect.labels.header import CHECKSUMS, EVIDENCE, PART_TRUST, WHOLE, Header
 from noisycorrect.labels.manifest import Proof
 from noisycorrect.labels.mapped import MappedArray
+from noisycorrect.labels.rules import Rule
 from noisycorrect.labels.soundness import (
     check_evidence,
     check_part_trust,
@@ -27,7 +28,7 @@ from noisycorrect.labels.soundness import (
     fractions,
     small_array,
 )
-from noisycorrect.labels.trust import Rule, Trust
+from noisycorrect.labels.trust import Trust
 from noisycorrect.support.checksums import row_checksums
 from noisycorrect.support.errors import StaleGenerationError
 

@@ -18,7 +18,8 @@ from noisycorrect.labels.hdf5 import DAMAGED, contents_digest, opened
 from noisycorrect.labels.header import Header
 from noisycorrect.labels.kind import KINDS, EvidenceReader, LabelKind
 from noisycorrect.labels.manifest import Manifest
-from noisycorrect.labels.trust import Trust, paper_trust
+from noisycorrect.labels.rules import paper_trust
+from noisycorrect.labels.trust import Trust
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError, StaleGenerationError, StoreError
 

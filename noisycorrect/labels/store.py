@@ -18,27 +18,25 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.codec import codec_named
+from noisycorrect.labels.folder import held, own_parts, write_error, write_given, write_new
 from noisycorrect.labels.given import checked_num_classes
-from noisycorrect.labels.hdf5 import NewFile, contents_digest, opened
 from noisycorrect.labels.kind import KINDS, LabelKind
-from noisycorrect.labels.manifest import EVIDENCE_RULES, NAME, Manifest, Proof
+from noisycorrect.labels.manifest import EVIDENCE_RULES, Manifest
 from noisycorrect.labels.merging import generation_proof, merge_parts
 from noisycorrect.labels.reading import GIVEN, ReadableLabels
 from noisycorrect.labels.refine import exponential_evidence, mean_evidence
-from noisycorrect.labels.trust import paper_trust
+from noisycorrect.labels.rules import paper_trust
 from noisycorrect.labels.writing import GenerationWriter
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, StoreError, unknown_name
-from noisycorrect.support.files import aside, leftovers, publish
+from noisycorrect.support.files import publish
 from noisycorrect.support.folders import new_folder
-from noisycorrect.support.locks import LOCK, hold
 from noisycorrect.support.signals import uninterrupted
 from noisycorrect.support.temporary import remove_temporary, temporary_folder
 
 _GENERATION = re.compile(r"generation-\d{4,}\.h5")
-_PART = re.compile(r"\.generation-\d{4,}\.rank-?\d+\.part|\.given\.h5\.part")
 
 Weight = Callable[[Tensor, Tensor, int], Tensor]  # (given, evidence, generation) -> weight, all for n samples
 
@@ -141,7 +139,7 @@ class SoftLabelStore(ReadableLabels):
         )
         target = temporary_folder() if folder is None else Path(folder)
         try:
-            _write_new(target, labels, manifest)
+            write_new(target, labels, manifest)
             store = cls(target, writable=True)
         except BaseException:
             if folder is None:
@@ -205,13 +203,13 @@ class SoftLabelStore(ReadableLabels):
         if labels.fingerprint != manifest.fingerprint:
             fix = "use the data set that the store was made for, in the same order"
             raise StoreError(f"the {manifest.length} given labels of {folder}", got="others", fix=fix)
-        release = _held(Path(folder))
+        release = held(Path(folder))
         try:
             manifest = Manifest.load(Path(folder))
-            proofs = {**manifest.proofs, GIVEN: _write_given(Path(folder), labels, manifest.run)}
+            proofs = {**manifest.proofs, GIVEN: write_given(Path(folder), labels, manifest.run)}
             dataclasses.replace(manifest, proofs=proofs, revision=manifest.revision + 1).save(Path(folder))
         except OSError as error:
-            raise _write_error(Path(folder), error) from error
+            raise write_error(Path(folder), error) from error
         finally:
             release()
 
@@ -335,7 +333,7 @@ class SoftLabelStore(ReadableLabels):
             proof = generation_proof(merged)
             publish(merged, self._path(number))
         except OSError as error:
-            raise _write_error(self.folder, error) from error
+            raise write_error(self.folder, error) from error
         finally:
             merged.unlink(missing_ok=True)
         generations = (*self._manifest.generations, number)
@@ -351,7 +349,7 @@ class SoftLabelStore(ReadableLabels):
         try:
             manifest.save(self.folder)
         except OSError as error:
-            raise _write_error(self.folder, error) from error
+            raise write_error(self.folder, error) from error
         finally:
             self._tidy()
 
@@ -359,7 +357,7 @@ class SoftLabelStore(ReadableLabels):
         """Delete what is no part of the store: pruned generations, and what a process that was killed left behind."""
         kept = {self._path(number) for number in Manifest.load(self.folder).generations}
         pruned = {path for path in self.folder.glob("generation-*.h5") if _GENERATION.fullmatch(path.name)} - kept
-        for path in {*pruned, *_own_parts(self.folder)}:
+        for path in {*pruned, *own_parts(self.folder)}:
             path.unlink(missing_ok=True)
 
     def _require_writable(self) -> None:
@@ -370,7 +368,7 @@ class SoftLabelStore(ReadableLabels):
     def _hold(self) -> None:
         """Keep other processes from writing, from now on until the store is closed or forgotten."""
         if (self._release is None or self._holder != os.getpid()) and distributed.is_main():
-            self._release, self._holder = _held(self.folder), os.getpid()
+            self._release, self._holder = held(self.folder), os.getpid()
             weakref.finalize(self, self._release)
 
     def _accumulator(self, number: int) -> Callable[[np.ndarray, Tensor], Tensor]:
@@ -417,12 +415,6 @@ class SoftLabelStore(ReadableLabels):
         return self.folder / f".generation-{number:04d}.rank{rank}.part"
 
 
-def remove_store(folder: Path) -> None:
-    """Remove a store; one that is killed meanwhile leaves a folder in which a store can be made."""
-    (folder / NAME).unlink(missing_ok=True)  # first: without a manifest there is no store
-    shutil.rmtree(folder)
-
-
 def _checked_kind(kind: str | type[LabelKind]) -> type[LabelKind]:
     if isinstance(kind, str):
         return KINDS[kind]
@@ -444,60 +436,3 @@ def _check_options(evidence: str, momentum: float, keep: int | None) -> None:
 def _raise(failure: Exception | None) -> None:
     if failure is not None:
         raise failure
-
-
-def _make_empty(folder: Path) -> None:
-    """Make a folder; raise unless it holds at most what was left of a start that was cut short."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ours = {folder / GIVEN, folder / LOCK, *_own_parts(folder)}  # given labels without a manifest are such a start
-    if any(path not in ours for path in folder.iterdir()):
-        raise StoreError(
-            f"a new or empty folder at {folder}",
-            got="a folder with files",
-            fix="open the store that is there, or choose another folder",
-        )
-
-
-def _own_parts(folder: Path) -> list[Path]:
-    """Return what killed writers have left in a store's folder."""
-    return [*leftovers(folder, GIVEN, NAME), *(path for path in folder.glob(".*.part") if _PART.fullmatch(path.name))]
-
-
-def _write_new(folder: Path, labels: LabelKind, manifest: Manifest) -> None:
-    try:
-        _make_empty(folder)
-        release = _held(folder)
-        try:
-            _make_empty(folder)  # nobody was faster
-            proof = _write_given(folder, labels, manifest.run)
-            dataclasses.replace(manifest, proofs={GIVEN: proof}).save(folder)  # last: without it there is no store
-        finally:
-            release()
-    except OSError as error:
-        raise _write_error(folder, error) from error
-
-
-def _write_given(folder: Path, labels: LabelKind, run: str) -> Proof:
-    part = aside(folder / GIVEN)
-    try:
-        with NewFile(part) as file, uninterrupted():
-            labels.save(file.hdf5)
-            file.hdf5.attrs["run"] = run
-        with opened(part) as written:
-            contents = contents_digest(written, without=labels.on_disk)
-        proof = Proof.of(part, contents)
-        publish(part, folder / GIVEN)
-        return proof
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _held(folder: Path) -> Callable[[], None]:
-    try:
-        return hold(folder)
-    except OSError as error:
-        raise _write_error(folder, error) from error
-
-
-def _write_error(folder: Path, error: OSError) -> StoreError:
-    return StoreError(f"to write into {folder}", got=str(error), fix="free space on the disk, or choose another folder")

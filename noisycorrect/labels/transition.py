@@ -19,7 +19,7 @@ class SparseTransition:
 
     S counts the 16 most probable classes of each sample and its given one, b what is left, evenly for all K classes, s
     is the smoothing, and c makes rows sum to 1. With as many kept classes as there are it is
-    :func:`~noisycorrect.labels.trust.estimated_transition`.
+    :func:`~noisycorrect.labels.rules.estimated_transition`.
 
     Attributes
     ----------

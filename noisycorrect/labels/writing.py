@@ -16,7 +16,7 @@ from noisycorrect.labels.hdf5 import NewFile
 from noisycorrect.labels.header import CHECKSUMS, EVIDENCE, PART_TRUST, WHOLE, Header
 from noisycorrect.labels.kind import LabelKind
 from noisycorrect.labels.merging import new_part_trust
-from noisycorrect.labels.trust import RULES, Rule
+from noisycorrect.labels.rules import RULES, Rule
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.checks import finite_number
 from noisycorrect.support.checksums import row_checksums
@@ -44,7 +44,7 @@ class GenerationWriter:
         Least trust in the labels of each class; may be set before the block ends, the same on all ranks.
     rule : str or None
         Name of a rule that judges each part of a label (each pixel of a mask), likewise; see
-        :data:`~noisycorrect.labels.trust.RULES`.
+        :data:`~noisycorrect.labels.rules.RULES`.
     held_out : ndarray of bool, shape (N,), or None
         About which labels of the whole set the evidence is of models that were not trained on them, likewise; None says
         about none.

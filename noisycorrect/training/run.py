@@ -7,7 +7,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,10 @@ from noisycorrect.training.sharded import (
     check_shardable,
     sharded,
 )
+from noisycorrect.training.step_shares import StepShares
 from noisycorrect.training.trial import try_training
 from noisycorrect.training.weights import check_weighed
+from noisycorrect.training.whole_set import of_all_samples
 
 
 class Run(RunState):
@@ -306,13 +308,18 @@ class Run(RunState):
     def _batches(self, loader: Any, epoch: int) -> Iterator[Batch]:
         length, generation, accumulated = len(self.loaders.train_batches), self.store.generation, self.recipe.accumulate
         steps = math.ceil(length / accumulated)
+        shares = StepShares(
+            self.store, self.loaders.train_batches, accumulated,
+            couples=self.objective.couples, learns_unlabeled=self.correction.learns_unlabeled,
+        )  # fmt: skip
         for number, batch in enumerate(loader):
             check_generation(batch, generation)
             self._begins = number % accumulated == 0
             self._ends = number + 1 == length or (number + 1) % accumulated == 0
             if self._begins:
                 self.scheduler.step(epoch + number // accumulated / steps)
-            self._weigh(number, batch)  # before the index is on the device, to wait for nothing
+            # Before the index is on the device, to wait for nothing.
+            self._labeled, self._step_share = shares.of(number, batch.index)
             check_weighed(batch, self.task, self.objective)
             batch = self.engine.to_device(batch)
             if distributed.world_size() > 1:
@@ -326,25 +333,6 @@ class Run(RunState):
             waiting: Any = self.trained.no_sync() if waits else contextlib.nullcontext()  # type: ignore[operator]
             with waiting:
                 yield batch
-
-    def _weigh(self, number: int, batch: Batch) -> None:
-        """Note over how many labels the batch's mean loss is, and their share of all that make a step, times the ranks.
-
-        A mean over the ranks, summed over the batches of the step, is then the mean over all labels in these.
-        """
-        whole = self.correction.learns_unlabeled
-        whole = self.store.generation > 0 if whole is None else whole  # evidence labels every sample
-        kind, ranks, accumulated = self.store.kind, distributed.world_size(), self.recipe.accumulate
-        self._labeled, self._step_share = kind.learnt(batch.index.numpy(), evidence=whole), 1.0
-        if ranks * accumulated > 1:
-            if self._begins or accumulated == 1:
-                batches = self.loaders.train_batches
-                last = min(number + accumulated, len(batches))
-                self._in_step = sum(kind.learnt(batches.batch(n).numpy(), evidence=whole) for n in range(number, last))
-            own = self._labeled
-            if self.objective.couples:  # each rank's loss is the batch's, its gradient a part
-                own = kind.learnt(self.loaders.train_batches.batch(number).numpy(), evidence=whole)
-            self._step_share = own * ranks / max(1, self._in_step)
 
     def step(self, loss: Tensor) -> bool:
         """Take one step of the optimizer, or add to the gradient of one; return whether the step was taken.
@@ -401,9 +389,7 @@ class Run(RunState):
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
-        places: list[Tensor] = []
-        batches = self._noted(self.loaders.canonical(), places)
-        return self._whole((probs for _, probs in self.engine.predict(model, batches)), places)
+        return self._of_all(lambda batches: (probs for _, probs in self.engine.predict(model, batches)))
 
     def features(self) -> Tensor:
         """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
@@ -413,24 +399,11 @@ class Run(RunState):
         inputs = getattr(self.data.canonical, "inputs", None)
         wide = isinstance(inputs, SparseRows) and inputs.shape[1] > WIDE
         projected = projection(inputs.shape[1], self.seed) if wide and inputs is not None else None
-        places: list[Tensor] = []
-        batches = self._noted(self.loaders.canonical(), places)
-        return self._whole(features_of(self.model, self.engine, batches, projected=projected), places)
+        return self._of_all(lambda batches: features_of(self.model, self.engine, batches, projected=projected))
 
-    @staticmethod
-    def _noted(batches: Iterable[Batch], places: list[Tensor]) -> Iterator[Batch]:
-        for batch in batches:
-            places.append(batch.index.cpu())
-            yield batch
-
-    def _whole(self, own: Iterable[Tensor], places: list[Tensor]) -> Tensor:
-        """Return the rows of all ranks' shards, on the device, in order; `places` has the positions of this rank's."""
-        parts = [part.cpu() for part in own]
-        shard = torch.cat(parts) if parts else None
-        if shard is not None and isinstance(self.data.canonical, StreamedDataset):  # comes in an order of its own
-            shard = shard[torch.cat(places).argsort()]
-        shards = distributed.all_gather_objects(shard)
-        return torch.cat([shard for shard in shards if shard is not None]).to(self.engine.device)
+    def _of_all(self, rows_of: Callable[[Iterator[Batch]], Iterable[Tensor]]) -> Tensor:
+        ordered = not isinstance(self.data.canonical, StreamedDataset)
+        return of_all_samples(rows_of, self.loaders.canonical(), ordered=ordered).to(self.engine.device)
 
     def predictions(self) -> Predictions:
         """Yield (index, given, probs) of this rank's shard, predicted now by :attr:`model`."""

@@ -18,7 +18,7 @@ from noisycorrect.correction.base import Correction
 from noisycorrect.correction.twin import TwinNetworks
 from noisycorrect.data.standardize import Standardized, fitted_standardize, standardize_of
 from noisycorrect.labels import SoftLabelStore
-from noisycorrect.labels.store import remove_store
+from noisycorrect.labels.folder import remove_store
 from noisycorrect.recipe import Recipe
 from noisycorrect.saved.details import CHECKPOINT, DETAILS, HISTORY, LABELS, PREVIOUS, Details
 from noisycorrect.saved.networks import network_record

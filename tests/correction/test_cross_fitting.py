@@ -25,7 +25,7 @@ from noisycorrect.correction.part import Setup
 from noisycorrect.correction.twin import InputPair, TwinNetworks
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
-from noisycorrect.labels.trust import STEP_RULES
+from noisycorrect.labels.rules import STEP_RULES
 from noisycorrect.support.errors import InvalidInputError
 
 CLASSES = 3

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from noisycorrect.labels.refine import blend, check_probs, exponential_evidence, mean_evidence, one_hot
-from noisycorrect.labels.trust import paper_trust
+from noisycorrect.labels.rules import paper_trust
 from noisycorrect.support.errors import InvalidInputError
 
 

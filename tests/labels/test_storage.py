@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from noisycorrect.labels import storage
 from noisycorrect.labels.codec import Float16
 from noisycorrect.labels.refine import exponential_evidence
+from noisycorrect.labels.rules import STEP_RULES, estimated_transition, posterior_trust
 from noisycorrect.labels.storage import (
     HalfEvidence,
     MappedEvidence,
@@ -21,7 +22,7 @@ from noisycorrect.labels.storage import (
     made_evidence,
 )
 from noisycorrect.labels.transition import SparseTransition
-from noisycorrect.labels.trust import STEP_RULES, Trust, estimated_transition, posterior_trust
+from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 
 BETA = 0.7

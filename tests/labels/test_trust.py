@@ -12,12 +12,11 @@ from sklearn.mixture import GaussianMixture
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.mixture import QualityMixture
-from noisycorrect.labels.trust import (
+from noisycorrect.labels.rules import (
     CYCLE_RULES,
     RULES,
     STEP_RULES,
     Rule,
-    Trust,
     agreement_trust,
     class_agreement,
     class_relative_trust,
@@ -26,6 +25,7 @@ from noisycorrect.labels.trust import (
     posterior_trust,
     relative_trust,
 )
+from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import InvalidInputError
 
 

@@ -24,7 +24,7 @@ from noisycorrect import (
 from noisycorrect.cli import main
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Rule, Trust
-from noisycorrect.labels.trust import CYCLE_RULES
+from noisycorrect.labels.rules import CYCLE_RULES
 from noisycorrect.multilabel.task import MultiLabelMetrics, soft_binary_cross_entropy
 from noisycorrect.review.issues import find_label_issues
 

@@ -13,7 +13,8 @@ from noisycorrect import SoftLabelStore
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.codec import CODECS
 from noisycorrect.labels.refine import blend, one_hot
-from noisycorrect.labels.trust import Rule, Trust
+from noisycorrect.labels.rules import Rule
+from noisycorrect.labels.trust import Trust
 from noisycorrect_seg import HumanParsing, SegmentationMetrics, SyntheticPeople, noise
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.frame import letterbox

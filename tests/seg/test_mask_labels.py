@@ -11,7 +11,8 @@ import torch
 from noisycorrect import SoftLabelStore
 from noisycorrect.labels.compare import changed_share
 from noisycorrect.labels.refine import blend, one_hot
-from noisycorrect.labels.trust import Rule, Trust, class_balanced_trust
+from noisycorrect.labels.rules import Rule, class_balanced_trust
+from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import InvalidInputError, StoreError
 from noisycorrect_seg.geometry.frame import letterbox
 from noisycorrect_seg.geometry.refined import evidence_on_mask, refined_mask

@@ -15,7 +15,7 @@ from noisycorrect import RECIPES, AtCycleEnd, Callback, InvalidInputError, SelfC
 from noisycorrect.cli import main
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Rule, Trust
-from noisycorrect.labels.trust import CYCLE_RULES
+from noisycorrect.labels.rules import CYCLE_RULES
 from noisycorrect.review.issues import find_label_issues
 from noisycorrect.tokens import pad_sequences
 
