@@ -17,8 +17,9 @@ from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.support.modules import evaluating
-from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.inference.calling import as_module, meant_by
 from noisycorrect_seg.inference.frames import foreground_on_image, labels_on_image, probs_on_image, way_back
 from noisycorrect_seg.inference.images import any_image
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, crop_logits
@@ -184,8 +185,8 @@ def parse_people(
     detector: Detector | None = None,
     *,
     scores: Any = None,
-    classes: str | Classes | Sequence[str] = "lip",
-    size: Size = (473, 473),
+    classes: str | Classes | Sequence[str] | None = None,
+    size: Size | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     margin: float = MARGIN,
@@ -253,7 +254,8 @@ def parse_people(
     ((40, 60), [0, 1])
     """
     pixels = any_image(image)
-    recipe = Recipe(classes_named(classes), size, scales, flip)
+    model = as_module(model)
+    recipe = Recipe(*meant_by(model, classes, size), scales, flip)
     margin = checked_margin(margin)
     weight = finite_number("depth", depth, above=0, fix="0.1 decides near ties, 0 ignores depth")
     least = finite_number("min_score", min_score, above=0, below=1, fix="0 takes all boxes")

@@ -17,6 +17,7 @@ from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.tiles import Tile, checked_tiling, tile_weights, tiles_of, weights_along
 from noisycorrect_seg.inference.averaging import averaged_logits
+from noisycorrect_seg.inference.calling import as_module
 from noisycorrect_seg.inference.frames import probs_on_image
 from noisycorrect_seg.inference.images import any_image
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops
@@ -81,7 +82,7 @@ def parse_scene(
     >>> parse_scene(nn.Conv2d(3, 2, 1), scene, classes=["land", "water"], tile=(64, 64), overlap=16).labels.shape
     (90, 150)
     """
-    size, overlap = checked_tiling(tile, overlap)
+    model, (size, overlap) = as_module(model), checked_tiling(tile, overlap)
     recipe = Recipe(classes_named(classes), size, scales, flip, normalisation=normalisation_named(normalisation))
     step = whole_number("batch_size", batch_size, least=1)
     pixels = any_image(image, recipe.normalisation)

@@ -20,9 +20,10 @@ from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
-from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.warp import warp_mask
+from noisycorrect_seg.inference.calling import as_module, meant_by
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, crop_logits, on_image
 from noisycorrect_seg.inference.running import on_device
 from noisycorrect_seg.inference.visualise import overlay as painted
@@ -100,8 +101,8 @@ def parse_video(
     video: Any,
     out: str | os.PathLike[str],
     *,
-    classes: str | Classes | Sequence[str] = "lip",
-    size: Size = (473, 473),
+    classes: str | Classes | Sequence[str] | None = None,
+    size: Size | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
@@ -181,7 +182,8 @@ def parse_video(
     >>> parsed, parsed[4].labels.shape
     (ParsedVideo(5 frames), (30, 40))
     """
-    recipe = Recipe(classes_named(classes), size, scales, flip, convention)
+    model = as_module(model)
+    recipe = Recipe(*meant_by(model, classes, size), scales, flip, convention)
     averaging = averaging_of(window, flow)
     batch = whole_number("batch_size", batch_size, least=1)
     found = _begun(opened_video(video, rate))
@@ -226,8 +228,8 @@ def parse_frames(
     model: nn.Module,
     frames: Iterable[Any],
     *,
-    classes: str | Classes | Sequence[str] = "lip",
-    size: Size = (473, 473),
+    classes: str | Classes | Sequence[str] | None = None,
+    size: Size | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
@@ -263,7 +265,8 @@ def parse_frames(
     >>> [(frame.index, frame.people.shape) for frame in found]
     [(0, (30, 40)), (1, (30, 40)), (2, (30, 40))]
     """
-    recipe = Recipe(classes_named(classes), size, scales, flip, convention)
+    model = as_module(model)
+    recipe = Recipe(*meant_by(model, classes, size), scales, flip, convention)
     averaging, batch = averaging_of(window, flow), whole_number("batch_size", batch_size, least=1)
 
     def found() -> Iterator[ParsedFrame]:

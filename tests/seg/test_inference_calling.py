@@ -8,6 +8,7 @@ from PIL import Image
 from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg import parse_frames, parse_people, parse_video
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.export import export_program
@@ -119,3 +120,26 @@ def test_what_a_network_says_of_itself():
     network.classes, network.size = ["a"], 64  # attributes of others that mean something else
     assert meant_by(network)[0].name == "lip"
     assert meant_by(network)[1] == (473, 473)
+
+
+def test_people_and_videos_take_a_network_at_its_word(tmp_path):
+    """Not LIP's classes at 473 x 473, without a word, of a network that says what it is."""
+    network, mask = ReadsColours(), random_mask((96, 64))
+    network.classes, network.size = EIGHT, (96, 64)
+    image = coloured(mask)
+    alone = parse_image(network, image)
+    (frame,) = parse_frames(network, [image], window=0)
+    parsed = parse_video(network, [image], tmp_path / "video", window=0, progress=False)
+    people = parse_people(network, image, [[0, 0, 64, 96]], margin=0)
+    for found in (alone, frame.parsing, parsed[0]):
+        assert found.classes == EIGHT
+        assert np.array_equal(found.labels, alone.labels)
+    assert people.class_list == EIGHT
+
+
+def test_people_and_frames_are_parsed_by_an_exported_program(tmp_path):
+    export_program(ReadsColours(), (96, 64), tmp_path / "network.pt2", batch_size=2)
+    program, image = torch.export.load(tmp_path / "network.pt2"), coloured(random_mask((96, 64)))
+    (frame,) = parse_frames(program, [image], classes=EIGHT, window=0)
+    assert np.array_equal(frame.parsing.labels, parse_image(program, image, classes=EIGHT).labels)
+    assert len(parse_people(program, image, [[0, 0, 64, 96]], classes=EIGHT).people) == 1
