@@ -142,13 +142,15 @@ def measured(
 
 @torch.no_grad()
 def in_turns(models: dict[str, Any], crops: Tensor, repeats: int) -> dict[str, float]:
-    """Return each model's median seconds for a call, after a warm-up; taking turns, all meet the same load."""
+    """Return each model's median seconds for a call; taking turns, all meet the same load.
+
+    A turn begins with a call that does not count: threads of the runtime before still wait for work, and take time.
+    """
     calls = {name: _call(model, crops) for name, model in models.items()}
-    for call in calls.values():
-        call()
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
+            call()
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)
