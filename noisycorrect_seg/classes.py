@@ -48,14 +48,7 @@ class Classes:
     flip_pairs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if not 2 <= len(self.names) <= MOST_CLASSES:
-            raise InvalidInputError(
-                f"2..{MOST_CLASSES} classes",
-                got=str(len(self.names)),
-                fix='a binary mask has two classes, such as ("background", "road")'
-                if len(self.names) < 2
-                else "masks are 16-bit class indices at most",
-            )
+        _check_count(len(self.names))
         paired = [number for pair in self.flip_pairs for number in pair]
         if len(set(paired)) < len(paired) or any(not 0 <= number < len(self.names) for number in paired):
             raise InvalidInputError(
@@ -182,9 +175,10 @@ def named_classes(
     >>> named_classes("own", ["background", "Left-arm", "Right-arm"]).flip_pairs
     ((1, 2),)
     """
+    _check_count(len(names))  # before pairs are looked for, which takes a second of 100,000 names
     number = {name: index for index, name in enumerate(names)}
     if len(number) < len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = next(name for index, name in enumerate(names) if number[name] != index)
         raise InvalidInputError(f"different names in {where}", got=f"{twice!r} twice", fix="rename one")
     unknown = [name for pair in pairs or () for name in pair if name not in number]
     if unknown:
@@ -194,6 +188,17 @@ def named_classes(
     if pairs is None:
         pairs = left_right_pairs(names)
     return Classes(name, tuple(names), tuple((number[one], number[other]) for one, other in pairs))
+
+
+def _check_count(count: int) -> None:
+    if not 2 <= count <= MOST_CLASSES:
+        raise InvalidInputError(
+            f"2..{MOST_CLASSES} classes",
+            got=str(count),
+            fix='a binary mask has two classes, such as ("background", "road")'
+            if count < 2
+            else "masks are 16-bit class indices at most",
+        )
 
 
 def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -206,10 +211,11 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     >>> left_right_pairs(["background", "left_shoe", "bright", "right_shoe"])
     [('left_shoe', 'right_shoe')]
     """
-    pairs = _pairs(names)
+    spellings = [spelling_of(name) for name in names]
+    pairs = _pairs(names, spellings)
     paired = {name for pair in pairs for name in pair}
-    for name in names:
-        if name not in paired and len(name.strip()) > 1 and re.search(r"(^|\W)(left|right)(\W|$)", spelling_of(name)):
+    for name, spelling in zip(names, spellings, strict=True):
+        if name not in paired and len(name.strip()) > 1 and re.search(r"(^|\W)(left|right)(\W|$)", spelling):
             warn_caller(
                 f"class {name!r} has no counterpart on the other side: mirrored images keep it; name its partner in a"
                 " flip line or in Classes(flip_pairs=)"
@@ -217,12 +223,12 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    known = {spelling_of(name): name for name in names}
+def _pairs(names: Sequence[str], spellings: Sequence[str]) -> list[tuple[str, str]]:
+    known = dict(zip(spellings, names, strict=True))
     place = {name: index for index, name in enumerate(names)}
     pairs = []
-    for name in names:
-        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], spelling_of(name))
+    for name, spelling in zip(names, spellings, strict=True):
+        mirrored = re.sub("left|right", lambda side: SIDES[side.group()], spelling)
         other = known.get(mirrored)
         if other is not None and place[name] < place[other]:
             pairs.append((name, other))

@@ -57,7 +57,8 @@ class NeighborCorrection(EvidenceInTraining):
     2. the rate of wrong labels :math:`\rho` that it expects after two rounds sets the doubt
        :math:`d = \min(1, \max(0, (\rho - \rho_0) / (\rho_1 - \rho_0)))`: labels that look clean are trained on as
        they are. After three rounds, which mend more but see more noise where classes overlap, the posterior is q', and
-       what is known of sample i is :math:`q_i = d\,q'_i + (1 - d)\,1[y_i]`. Both come from many rounds, which tell a
+       what is known of sample i is :math:`q_i = d\,q'_i + (1 - d)\,1[y_i]`, and :math:`1[y_i]` of a class that no
+       other sample has, for which nobody could vote. Both come from many rounds, which tell a
        class from the one that it is often taken for, where two halves of the labels, each voting alone, agree on what
        they converge to (:func:`~noisycorrect.correction.neighbors.halves_agree`: at least 0.7, and 0.03 less than
        after two rounds at most), no class has fewer than twice as many labels as there are neighbours, and none loses
@@ -192,9 +193,10 @@ class NeighborCorrection(EvidenceInTraining):
             late = self._likely(found, self.most_rounds)
             if not _starved(late, likely):
                 early = likely = late
-        self.rate = self._wrong_share(early)
-        self.most_wrong = max(self.rate, self._wrong_share(likely))
-        weight = torch.where(given >= 0, self.doubt, 1.0).float()
+        alone = self._alone()
+        self.rate = self._wrong_share(early, alone)
+        self.most_wrong = max(self.rate, self._wrong_share(likely, alone))
+        weight = torch.where(given >= 0, self.doubt, 1.0).float().masked_fill(alone, 0.0)
         if isinstance(likely, Tensor):
             weight = weight.to(likely.dtype).unsqueeze(1)
             self.known = weight * likely + (1 - weight) * self.known[:]
@@ -212,10 +214,16 @@ class NeighborCorrection(EvidenceInTraining):
             return class_relative_votes(neighbor_votes(self.given, neighbors, classes, rounds), self.given)
         return class_relative(sparse_votes(self.given, neighbors, classes, rounds), self.given)
 
-    def _wrong_share(self, found: Tensor | TopEvidence) -> float:
+    def _alone(self) -> Tensor:
+        """Return which labels are the only one of their class, bool (N,): it has no voter, so votes say nothing."""
+        counts = torch.bincount(self.given[self.given >= 0], minlength=self.evidence.shape[1])
+        return (self.given >= 0) & (counts[self.given.clamp(min=0)] == 1)
+
+    def _wrong_share(self, found: Tensor | TopEvidence, alone: Tensor) -> float:
+        counted = (self.given >= 0) & ~alone
         if isinstance(found, Tensor):
-            return wrong_share(self.given, found)
-        own = own_share(self.given, found)[self.given >= 0]
+            return wrong_share(self.given.where(counted, -1), found)
+        own = own_share(self.given, found)[counted]
         return float(1 - own.mean()) if len(own) else 0.0
 
     def _stable(self, features: Tensor, voters: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,6 @@ def checked_class_names(names: Iterable[Any] | None, num_classes: int) -> tuple[
         return found
     got = repr(names) if isinstance(names, str) else f"{len(found)} names"
     if len(found) == num_classes:
-        got = "an empty one" if "" in found else f"{next(n for n in found if found.count(n) > 1)!r} twice"
+        got = "an empty one" if "" in found else f"{Counter(found).most_common(1)[0][0]!r} twice"
     expected = f"{num_classes} different class names, none of them empty"
     raise InvalidInputError(expected, got=got, fix="pass one name a class, class 0 first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,7 +103,7 @@ def checked_columns(columns: Iterable[str], path: Path) -> tuple[str, ...]:
     found = tuple(columns)
     if not any(name.strip() for name in found):
         raise InvalidInputError(f"a first row with column names in {path}", got="none", fix="add a header row")
-    twice = sorted({name for name in found if found.count(name) > 1})
+    twice = sorted(name for name, count in Counter(found).items() if count > 1)
     if twice:
         raise InvalidInputError(
             f"each column name once in {path}", got=f"{twice[0]!r} twice", fix="rename one of the columns in the header"

@@ -44,7 +44,7 @@ def read_classes(path: Path | str) -> Classes:
     Raises
     ------
     InvalidInputError
-        If it cannot be read, has fewer than 2 or more than 255 names or one twice, or a pair names no class.
+        If it cannot be read, has fewer than 2 or more than 65,535 names or one twice, or a pair names no class.
     """
     path = checked_path(path, "a classes file")
     try:

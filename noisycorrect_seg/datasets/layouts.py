@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,8 +96,11 @@ class FolderLayout:
 
 def _different(names: list[str]) -> list[str]:
     """Return names, a number behind those that stand a second time (ADE20K has two sorts of ``screen``)."""
-    return [f"{name} {names[:place].count(name) + 1}" if name in names[:place] else name
-            for place, name in enumerate(names)]  # fmt: skip
+    seen, different = Counter[str](), []
+    for name in names:
+        seen[name] += 1
+        different.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+    return different
 
 
 LAYOUTS: Mapping[str, FolderLayout] = {

@@ -34,8 +34,8 @@ ROBUST = RECIPES["robust"].replace(batch_size=20)
 
 def corrector(correction=None, model=None, *, callbacks=(), **settings):
     recipe = ROBUST.replace(correction=correction or NeighborCorrection())
-    settings = {"recipe": recipe, "epochs": 8, "lr": 0.05} | settings
-    return Corrector(model or network(), num_classes=CLASSES, callbacks=[QUIET, *callbacks], **settings)
+    settings = {"recipe": recipe, "epochs": 8, "lr": 0.05, "num_classes": CLASSES} | settings
+    return Corrector(model or network(), callbacks=[QUIET, *callbacks], **settings)
 
 
 class Watch(Callback):
@@ -249,6 +249,34 @@ def test_the_history_says_when_it_starts_and_what_it_expects():
     assert started == sorted(started)
     assert set(started) == {False, True}
     assert [math.isnan(record["expected_rate"]) for record in history] == [not each for each in started]
+
+
+@pytest.mark.parametrize("storage", ["float32", "top-2"])
+def test_the_only_label_of_a_class_is_left_alone(storage):
+    """Its neighbours are of other classes, whatever it is; two labels of a class may be doubted."""
+    inputs, given, _ = blobs(240, rate=0.3)
+    given = given.clone()
+    given[7] = CLASSES
+    watch = Watch()
+    model = nn.Linear(inputs.shape[1], CLASSES + 1)
+    made = corrector(NeighborCorrection(storage=storage), model, num_classes=CLASSES + 1, callbacks=[watch])
+    result = made.fit((inputs, given))
+    assert watch.correction.doubt == 1
+    assert watch.correction.known[torch.tensor([7])][0].tolist() == [0.0] * CLASSES + [1.0]
+    assert result.labels.trust().weight[7] == 1
+    assert result.labels.labels()[7] == CLASSES
+
+
+def test_where_every_label_is_the_only_one_none_is_thought_wrong():
+    setup = Setup(
+        Classification(40, allow_empty_classes=True), torch.arange(40), 40, 4, torch.device("cpu"), 0,
+        predict=lambda _: pytest.fail("no prediction"), features=lambda: torch.randn(40, 2),
+        vectors=lambda: True,
+    )  # fmt: skip
+    correction = NeighborCorrection(start=0.0)
+    correction.start(setup)
+    correction.start_epoch(0, nn.Identity())
+    assert (correction.rate, correction.most_wrong, correction.doubt) == (0, 0, 0)
 
 
 def test_one_label_has_no_neighbors():
