@@ -124,7 +124,7 @@ def palette_of_names(names: Sequence[str], pairs: Iterable[tuple[int, int]] | No
     """
     if pairs is None:
         number = {name: index for index, name in enumerate(names)}
-        pairs = [(number[one], number[other]) for one, other in _pairs(names)]
+        pairs = [(number[one], number[other]) for one, other in _pairs(names, list(map(spelling_of, names)))]
     sides = [(one, other) if "right" not in spelling_of(names[one]) else (other, one) for one, other in pairs]
     return class_colours(len(names), sides, background=not names or is_background(names[0]))
 
@@ -211,7 +211,7 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     >>> left_right_pairs(["background", "left_shoe", "bright", "right_shoe"])
     [('left_shoe', 'right_shoe')]
     """
-    spellings = [spelling_of(name) for name in names]
+    spellings = list(map(spelling_of, names))
     pairs = _pairs(names, spellings)
     paired = {name for pair in pairs for name in pair}
     for name, spelling in zip(names, spellings, strict=True):

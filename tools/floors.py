@@ -27,6 +27,7 @@ SUITE = [
     "tests/labels",
     "tests/features",
     "tests/data",
+    "tests/support/test_rank_agreement.py",
     "tests/test_corrector.py",
     "tests/test_result.py",
     "tests/test_cli.py",

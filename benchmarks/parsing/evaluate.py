@@ -41,8 +41,8 @@ def load_network(path: Path) -> tuple[ACE2P, tuple[int, int] | None]:
         If there is no such file, or it is neither.
     """
     if not path.is_dir():
-        network = _from_file(path)
-        return network, _known_size(path.parent) or (ACE2P.details(path)[1] if _is_ours(path) else None)
+        network = ACE2P.from_pretrained(path)
+        return network, _known_size(path.parent) or network.size
     if (path / MODEL).exists():
         return ACE2P.load(path / MODEL), _known_size(path)
     checkpoint = path / RUN / CHECKPOINT
@@ -63,30 +63,6 @@ def load_network(path: Path) -> tuple[ACE2P, tuple[int, int] | None]:
 
 def _below(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _from_file(path: Path) -> ACE2P:
-    if not path.exists():
-        raise CheckpointError(f"a checkpoint at {path}", got="no such file", fix="check the path")
-    try:
-        return ACE2P.load(path)
-    except CheckpointError as own:
-        try:
-            return ACE2P.from_official(path)
-        except CheckpointError as official:
-            raise CheckpointError(
-                f"a network written by ACE2P.save, or a checkpoint of the SCHP authors, at {path}",
-                got=f"as the first: {own}; as the second: {official}",
-                fix="check the path",
-            ) from None
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        ACE2P.details(path)
-    except CheckpointError:
-        return False
-    return True
 
 
 def _known_size(folder: Path) -> tuple[int, int] | None:

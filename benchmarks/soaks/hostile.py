@@ -16,7 +16,12 @@ from typing import Any
 
 from benchmarks.soaks.children import Outcome, run
 
-ROOMS = ["benchmarks.soaks.hostile_stores", "benchmarks.soaks.hostile_checkpoints", "benchmarks.soaks.hostile_files"]
+ROOMS = [
+    "benchmarks.soaks.hostile_stores",
+    "benchmarks.soaks.hostile_checkpoints",
+    "benchmarks.soaks.hostile_networks",
+    "benchmarks.soaks.hostile_files",
+]
 """Modules that register bad inputs when they are imported."""
 MOST_SECONDS, MOST_MEGABYTES, HANGS = 1.0, 512.0, 20.0
 

@@ -134,7 +134,7 @@ for _name, _craft in CONTENTS.items():
     bad_input("checkpoints", _name)(partial(_attempt_content, _craft))
 
 
-class _Code:
+class Code:
     """A pickle of it makes a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
@@ -147,7 +147,7 @@ class _Code:
 def _attempt_code(write: Callable[[Path, Any], None], read: Callable[[Path], Any], folder: Path) -> None:
     run = run_of(folder)
     trace = folder / "code-was-run"
-    write(run / CHECKPOINT, {"format": "noisycorrect-checkpoint", "version": 1, "code": _Code(trace)})
+    write(run / CHECKPOINT, {"format": "noisycorrect-checkpoint", "version": 1, "code": Code(trace)})
     try:
         read(run)
     finally:
@@ -257,6 +257,34 @@ DETAILS_FIELDS: dict[str, dict[str, Any]] = {
 }
 for _name, _fields in DETAILS_FIELDS.items():
     bad_input("saved results", f"details with {_name}")(partial(_attempt_details, _fields))
+
+
+def _layers(**config: Any) -> dict[str, Any]:
+    return {"network": {"name": "Linear", "config": {"in_features": 2, "out_features": 3, "bias": True} | config}}
+
+
+NETWORK_FIELDS: dict[str, dict[str, Any]] = {
+    "null": {"network": None},
+    "a list": {"network": [1]},
+    "no layer": {"network": {}},
+    "an unknown layer": {"network": {"name": "os.system", "config": {}}},
+    "a layer of a billion outputs": _layers(out_features=10**9),
+    "a layer of a text": _layers(in_features="many"),
+    "a layer of an unknown argument": _layers(code="print(1)"),
+    "layers that are a list": {"network": {"modules": 5}},
+}
+
+
+def _attempt_network(fields: dict[str, Any], folder: Path) -> None:
+    saved = saved_of(folder, "torch")
+    content = json.loads((saved / DETAILS).read_text(encoding="utf-8"))
+    content.pop(SEAL)
+    (saved / DETAILS).write_text(json.dumps(sealed(content | fields)), encoding="utf-8")
+    CorrectionResult.load(saved)
+
+
+for _name, _fields in NETWORK_FIELDS.items():
+    bad_input("saved results", f"details of a network that is {_name}")(partial(_attempt_network, _fields))
 
 
 def _attempt_json(name: str, text: bytes, folder: Path) -> None:

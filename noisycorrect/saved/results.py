@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from noisycorrect.labels import SoftLabelStore
@@ -17,7 +19,7 @@ from noisycorrect.saved.details import CHECKPOINT, DETAILS, HISTORY, LABELS, Det
 from noisycorrect.saved.networks import built_network, dressed, network_record
 from noisycorrect.saved.runs import check_not_older, check_same_run, read_history, run_state, write_history
 from noisycorrect.saved.weights import TORCH, read_weights, write_weights
-from noisycorrect.support.checkpoint import load_model_state
+from noisycorrect.support.checkpoint import check_model_state, load_model_state
 from noisycorrect.support.checksums import file_digest
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.folders import new_folder
@@ -70,6 +72,17 @@ def write_result(
         ).write(inside)
 
 
+def _built(details: Details | None, state: Mapping[str, Any], folder: Path) -> nn.Module:
+    """Return the network that details describe, untrained; one that is not of these weights takes no memory."""
+    record = None if details is None else details.network
+    try:
+        with torch.device("meta"):
+            check_model_state(unwrap(dressed(built_network(record, str(folder)), state)), state)
+    except (NotImplementedError, RuntimeError):  # a class that cannot be made without numbers
+        pass
+    return built_network(record, str(folder))
+
+
 def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
     """Return the result in a folder; see :meth:`noisycorrect.CorrectionResult.load`.
 
@@ -108,7 +121,7 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
     names = None if details is None else details.class_names
     if names is None and has_items(folder):
         names = tuple(read_header(folder).classes)
-    network = built_network(None if details is None else details.network, str(folder)) if model is None else model
+    network = _built(details, state, folder) if model is None else model
     network = dressed(network, state)
     network.train((folder / CHECKPOINT).exists())  # a run's weights are those of training, a result's of evaluation
     load_model_state(unwrap(network), state)

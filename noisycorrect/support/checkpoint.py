@@ -10,9 +10,9 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from noisycorrect.support.checksums import file_digest
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.support.files import check_ordinary, replace_atomically
+
+Model = TypeVar("Model", bound=nn.Module)
 
 FORMAT = "noisycorrect-checkpoint"
 VERSION = 2  # 2: ends in its digest
@@ -180,6 +182,21 @@ def load_model_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     noisycorrect.support.errors.CheckpointError: expected 'weight' of shape (3, 2); got (4, 2); to fix: build the model
     that the checkpoint was made with
     """
+    check_model_state(model, state)
+    before = {key: value.detach().clone() for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        model.load_state_dict({**state, **before}, strict=False)  # as it was
+        fix = "build the model that the checkpoint was made with"
+        raise CheckpointError("weights that the model takes", got=str(error).partition("\n")[0], fix=fix) from error
+
+
+def check_model_state(model: nn.Module, state: Any) -> None:
+    """Raise a CheckpointError if a key of weights is missing, unexpected or of another shape than in the model.
+
+    The model may be without numbers (of the device "meta"): so no memory is taken for what a file only declares.
+    """
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise CheckpointError("weights by name", got=type(state).__name__, fix="restore the file from a copy")
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items() if isinstance(value, Tensor)}
@@ -191,13 +208,48 @@ def load_model_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
                 got=str(found.get(key, "no such key")),
                 fix="build the model that the checkpoint was made with",
             )
-    before = {key: value.detach().clone() for key, value in model.state_dict().items() if isinstance(value, Tensor)}
-    try:
-        model.load_state_dict(state)
-    except Exception as error:
-        model.load_state_dict({**state, **before}, strict=False)  # as it was
-        fix = "build the model that the checkpoint was made with"
-        raise CheckpointError("weights that the model takes", got=str(error).partition("\n")[0], fix=fix) from error
+
+
+def check_stored(state: Mapping[str, Any]) -> None:
+    """Raise a CheckpointError if a tensor has more numbers than are stored of it: memory would be taken for them.
+
+    Examples
+    --------
+    >>> check_stored({"weight": torch.zeros(1).expand(10**6, 10**6)})
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.CheckpointError: expected all numbers of 'weight'; got 1 of 1,000,000,000,000; to fix:
+    restore the file from a copy
+    """
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.layout == torch.strided:
+            stored = value.untyped_storage().nbytes() // value.element_size()
+            if stored < value.numel():
+                got = f"{stored:,} of {value.numel():,}"
+                raise CheckpointError(f"all numbers of {key!r}", got=got, fix="restore the file from a copy")
+
+
+def filled_model(make: Callable[..., Model], config: Any, state: Any) -> Model:
+    """Return ``make(**config)`` with weights, on the CPU, in evaluation mode.
+
+    No random numbers are spent, and what a file declares takes memory only if it holds it. Every buffer of the model
+    has to be among its weights.
+
+    Raises
+    ------
+    CheckpointError
+        If the configuration is no mapping, or the weights are of another model or not all there.
+    """
+    if not isinstance(config, Mapping):
+        fix = "restore the file from a copy"
+        raise CheckpointError("a network's configuration by name", got=type(config).__name__, fix=fix)
+    with torch.device("meta"):
+        model = make(**config)
+    check_model_state(model, state)
+    check_stored(state)
+    model = model.to_empty(device="cpu")
+    load_model_state(model, state)
+    return model.eval()
 
 
 def check_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:

@@ -239,5 +239,5 @@ def _own_connection() -> Any:
     store = distributed_c10d._get_default_store()
     try:
         return store.clone()  # type: ignore[attr-defined]
-    except RuntimeError:  # not every kind of store can
+    except (AttributeError, RuntimeError):  # not every kind of store can, and none of an older torch
         return store

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from noisycorrect.support.checkpoint import load_model_state
+from noisycorrect.support.checkpoint import check_stored, filled_model
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import official
 from noisycorrect_seg.ace2p.weights import KIND, is_ours, read_own, read_weights, write_own
@@ -76,8 +76,7 @@ class StoredNetwork(nn.Module):
     @staticmethod
     def details(path: str | os.PathLike[str]) -> tuple[Classes | None, tuple[int, int] | None]:
         """Return the classes and the size that :meth:`save` was told; None for what it was not."""
-        details = read_own(Path(path)).get("details") or {}
-        return classes_of(details.get("classes")), size_of(details.get("size"))
+        return _said(read_own(Path(path)), Path(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -95,11 +94,9 @@ class StoredNetwork(nn.Module):
                 got="another checkpoint",
                 fix="check the path; a run's weights are in its result.model",
             )
-        network = cls._unfilled(content["config"])
-        load_model_state(network, content["state"])
-        details = content.get("details") or {}
-        network.classes, network.size = classes_of(details.get("classes")), size_of(details.get("size"))
-        return network.eval()
+        network = filled_model(cls, content.get("config"), content.get("state"))
+        network.classes, network.size = _said(content, Path(path))
+        return network
 
     @classmethod
     def from_pretrained(
@@ -166,9 +163,7 @@ class StoredNetwork(nn.Module):
     def _own(cls, found: Described) -> Self:
         if found.config is None:
             return cls.load(found.weights)
-        network = cls._unfilled(found.config)
-        load_model_state(network, read_own(found.weights)["state"])
-        return network.eval()
+        return filled_model(cls, found.config, read_own(found.weights).get("state"))
 
     def save_pretrained(
         self,
@@ -298,6 +293,7 @@ class StoredNetwork(nn.Module):
             If the file cannot be read, or is of another network; the message names the first key that differs.
         """
         state = read_weights(source)
+        check_stored(state)
         network = cls._unfilled({"num_classes": official.num_classes(state)})
         official.load_official(network, state)
         return network.eval()
@@ -315,3 +311,12 @@ class StoredNetwork(nn.Module):
         with torch.device("meta"):
             network = cls(**config)
         return network.to_empty(device="cpu")
+
+
+def _said(content: Mapping[str, Any], path: Path) -> tuple[Classes | None, tuple[int, int] | None]:
+    details = content.get("details") or {}
+    try:
+        return classes_of(details.get("classes")), size_of(details.get("size"))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        fix = "download it again, or write it again with save"
+        raise CheckpointError(f"classes and size of a network at {path}", got=str(error), fix=fix) from error

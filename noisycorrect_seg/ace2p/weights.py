@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from noisycorrect.saved import weights as saved
 from noisycorrect.support.checkpoint import FORMAT, load_checkpoint, read_tensors, save_checkpoint
 from noisycorrect.support.errors import CheckpointError
+from noisycorrect.support.files import check_ordinary
 
 PARALLEL = "module."  # what DataParallel puts before every key
 TRANSFORMERS = "model."  # what copies for Transformers put there, whose normalisation also counts batches
@@ -72,8 +72,9 @@ def is_ours(path: Path) -> bool:
     if path.suffix == ".safetensors":
         return saved.read_header(path).get("kind") == KIND
     try:
+        check_ordinary(path)
         content = torch.load(path, map_location="meta", weights_only=True)  # names, without the numbers
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+    except Exception:  # damaged bytes make the unpickler raise whatever they meet
         return True
     return isinstance(content, dict) and content.get("format") == FORMAT
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from noisycorrect.support.checkpoint import load_checkpoint, load_model_state, save_checkpoint
+from noisycorrect.support.checkpoint import filled_model, load_checkpoint, save_checkpoint
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.modules import evaluating
@@ -186,9 +186,7 @@ class PersonDetector(nn.Module):
             raise CheckpointError(
                 f"a detector written by PersonDetector.save at {path}", got="another checkpoint", fix="check the path"
             )
-        detector = cls(**content["config"])
-        load_model_state(detector, content["state"])
-        return detector.eval()
+        return filled_model(cls, content.get("config"), content.get("state"))
 
 
 def decoded(heat: Tensor, edges: Tensor, threshold: float, most: int) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import classes_named
@@ -289,3 +290,47 @@ def test_the_table_says_what_is_known():
         assert entry.url.startswith("https://drive.google.com/file/d/")
         assert entry.file in entry.by_hand
         assert entry.url in entry.by_hand
+
+
+# ---------------------------------------------------------------- files that are none, or were made to do harm
+
+
+def _with(path, **fields):
+    """Write a network of ours, some of its fields exchanged."""
+    small(7).save(path, classes="pascal", size=(64, 48))
+    content = load_checkpoint(path)
+    save_checkpoint(path, {name: content[name] for name in ("kind", "config", "state", "details")} | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"config": None}, "a network's configuration by name; got NoneType"),
+        ({"config": {"num_classes": 10**9, "backbone": "resnet50", "width": 0.125}}, r"of shape \(1000000000"),
+        ({"state": None}, "weights by name; got NoneType"),
+        ({"details": [1]}, "classes and size of a network at .*own.pt"),
+        ({"details": {"classes": 5}}, "classes and size of a network"),
+        ({"details": {"size": "large"}}, "classes and size of a network"),
+    ],
+)
+def test_what_a_file_declares_takes_no_memory_and_ends_in_one_error(tmp_path, fields, message):
+    _with(tmp_path / "own.pt", **fields)
+    for read in (ACE2P.load, ACE2P.from_pretrained):
+        with pytest.raises(CheckpointError, match=message):
+            read(tmp_path / "own.pt")
+
+
+def test_a_weight_of_more_numbers_than_are_stored_is_refused(tmp_path):
+    network = small(7)
+    name, weight = next(iter(network.state_dict().items()))
+    state = network.state_dict() | {name: torch.zeros(1).expand(weight.shape)}
+    _with(tmp_path / "own.pt", state=state)
+    with pytest.raises(CheckpointError, match=f"all numbers of '{name}'; got 1 of"):
+        ACE2P.load(tmp_path / "own.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\x80\x02" + b"]" * 2000, b"<!doctype html><html></html>"])
+def test_any_bytes_end_in_one_error(tmp_path, content):
+    (tmp_path / "own.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="own.pt"):
+        ACE2P.from_pretrained(tmp_path / "own.pt")
