@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
+from noisycorrect_seg.detection import PersonDetector
 from noisycorrect_seg.inference.parse import Recipe
 from noisycorrect_seg.inference.people import parse_people
 from noisycorrect_seg.inference.people_folder import HowPeople
@@ -25,6 +26,7 @@ class PeopleOfFrames:
     def __init__(self, model: nn.Module, recipe: Recipe, how: HowPeople, device: str, precision: str) -> None:
         self.model, self.recipe, self.how = model, recipe, how
         self.device, self.precision = device, precision
+        assert isinstance(how.detector, PersonDetector)
         # What a video that is resumed compares: another detector finds other people.
         self.__qualname__ = f"parse_people {digest_of(how.detector)} {how.detector.config} {how.options()}"
 

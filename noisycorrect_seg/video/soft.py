@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,10 +14,9 @@ from noisycorrect.correction.base import CycleEnd, Predictions
 from noisycorrect.correction.cycle_end import AtCycleEnd
 from noisycorrect.correction.part import Setup
 from noisycorrect.data.batches import Batch
-from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.codec import CODECS
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.task import Metrics, Task
+from noisycorrect.task import Metrics
 from noisycorrect_seg.task import Segmentation
 from noisycorrect_seg.video.pseudo import PseudoMasks
 
@@ -83,7 +82,7 @@ class SoftPseudoMasks(AtCycleEnd):
         if not isinstance(task, Segmentation) or (task.classes.names, task.size) != (recipe.classes.names, recipe.size):
             raise InvalidInputError(
                 f"a task of the video's classes {', '.join(recipe.classes.names[:8])} and size {recipe.size}",
-                got=f"{', '.join((task.class_names or ())[:8])} and {task.frame}",
+                got=f"{', '.join(getattr(task, 'class_names', None) or ())[:200]} and {task.frame}",
                 fix="parse the video with the classes and the size of the task",
             )
         if setup.length <= self.frames:
@@ -138,31 +137,17 @@ class SoftPseudoMasks(AtCycleEnd):
 _FIT = "pass the frames as fit(train, unlabeled=source)"
 
 
-@dataclass
 class _Taught:
     """The end of a cycle whose predictions of frames are those of a video: a `CycleEnd`."""
 
-    end: CycleEnd
-    correction: SoftPseudoMasks
-
-    @property
-    def store(self) -> SoftLabelStore:
-        return self.end.store
-
-    @property
-    def stopped(self) -> bool:
-        return self.end.stopped
-
-    @property
-    def task(self) -> Task:
-        return self.end.task
-
-    @property
-    def cycle(self) -> int:
-        return self.end.cycle
+    def __init__(self, end: CycleEnd, correction: SoftPseudoMasks) -> None:
+        self._end, self._correction = end, correction
+        self.store, self.stopped, self.task, self.cycle = end.store, end.stopped, end.task, end.cycle
 
     def predictions(self) -> Predictions:
-        return self.correction.replaced(self.end.predictions())
+        """Yield predictions, those of the frames as they were found."""
+        return self._correction.replaced(self._end.predictions())
 
-    def shard(self) -> Any:
-        return self.end.shard()
+    def shard(self) -> Iterator[Tensor]:
+        """Yield the positions of this rank's shard."""
+        return self._end.shard()
