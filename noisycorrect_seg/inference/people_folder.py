@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
@@ -20,7 +21,7 @@ from noisycorrect_seg.inference.calling import as_module
 from noisycorrect_seg.inference.folder import OVERLAY_SUFFIX, FolderReport, made_folder, output_names
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Recipe
-from noisycorrect_seg.inference.people import DEPTH, MARGIN, Detector, parse_people
+from noisycorrect_seg.inference.people import DEPTH, MARGIN, Detector, checked_tuning, parse_people
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.inference.visualise import save_picture
 from noisycorrect_seg.instances.box_file import boxes_of_photo
@@ -64,6 +65,11 @@ class HowPeople:
         Finds them.
     margin, depth, min_score : float
         As for `parse_people`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is out of range.
     """
 
     boxes: Mapping[str, Boxes] | None = None
@@ -71,6 +77,9 @@ class HowPeople:
     margin: float = MARGIN
     depth: float = DEPTH
     min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        checked_tuning(self.margin, self.depth, self.min_score)
 
     def options(self) -> dict[str, Any]:
         """Return what `parse_people` is told whatever the picture."""
@@ -114,6 +123,7 @@ def parse_people_files(
         If there is no image, `out` cannot be written, an argument is out of range, or no photo is named in the boxes.
     """
     model = as_module(model)
+    whole_number("batch_size", batch_size, least=1)
     images, others = image_files(paths)
     _check_named(how.boxes, images)
     target = made_folder(Path(out), images)

@@ -165,6 +165,7 @@ def test_words_that_do_not_go_together(words, tmp_path, capsys, more, message):
     shown = capsys.readouterr()
     assert message in shown.err
     assert not shown.out
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
