@@ -37,6 +37,7 @@ from benchmarks.lab.rows import mean_and_std
 from benchmarks.lab.tables import Column, down, markdown, with_deviation
 from benchmarks.lab.unet import UNet
 from benchmarks.parsing import clip
+from benchmarks.parsing.clip import no_motion
 from benchmarks.parsing.shown import add_picture_options, learnt, picture_written, with_usual
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.rng import derived_seed
@@ -110,11 +111,6 @@ class TrueFlow:
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Return the flow between two of the film's frames."""
         return self.film.flow(*(self.places[hash(each.tobytes())] for each in (first, second)))
-
-
-def no_motion(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return a flow of zeros."""
-    return np.zeros((*first.shape[:2], 2), np.float32)
 
 
 def trained(cell: Cell) -> nn.Module:

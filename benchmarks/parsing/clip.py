@@ -20,11 +20,17 @@ from noisycorrect_seg.datasets import MovingPeople, ParsingDataset, SyntheticSce
 from noisycorrect_seg.inference.visualise import contact_sheet, overlay
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.video import Clip, ParsedVideo, flicker, parse_video
+from noisycorrect_seg.video.flow import Flow
 
 TITLE = "A film of drawn people, parsed"
 FRAME, SHOWN = (128, 160), (192, 240)  # of the network's pictures, and of the film
 WINDOW, PEOPLE_SHOWN, RATE = 3, 2, 8
-ROWS = {"frame by frame": 0, f"averaged, {WINDOW} + {WINDOW} frames": WINDOW}
+ALONE, OURS, STILL = "frame by frame", f"averaged, {WINDOW} + {WINDOW} frames", "averaged without motion"
+
+
+def no_motion(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return a flow of zeros."""
+    return np.zeros((*first.shape[:2], 2), np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,11 @@ def write_clip(film: Film, path: Path, keep: Path | None) -> str:
         return learnt(make, ParsingDataset(scenes, size=FRAME, augment=True), film.epochs, seed)
 
     network = kept(None if keep is None else keep / "clip.pt", settings, make, learn)
+    rows: dict[str, tuple[int, str | Flow]] = {
+        ALONE: (0, "farneback"),
+        OURS: (WINDOW, "farneback"),
+        STILL: (WINDOW, no_motion),
+    }
     people = MovingPeople(film.frames, seed=film.seed, size=SHOWN, people=PEOPLE_SHOWN, classes="people", split="val")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -68,13 +79,14 @@ def write_clip(film: Film, path: Path, keep: Path | None) -> str:
             name: parse_video(
                 network,
                 map(people.image, range(len(people))),
-                Path(folder) / str(window),
+                Path(folder) / name,
                 classes=people.classes,
                 size=FRAME,
                 window=window,
+                flow=flow,
                 progress=False,
             )
-            for name, window in ROWS.items()
+            for name, (window, flow) in rows.items()
         }
         with Clip(path, rate=RATE) as clip:
             for index in range(len(people)):
@@ -93,7 +105,7 @@ def write_clip(film: Film, path: Path, keep: Path | None) -> str:
 def _shown(film: MovingPeople, parsed: Mapping[str, ParsedVideo], index: int) -> np.ndarray:
     """Return a picture of the clip: the frame with the true masks, and with those found in each way."""
     image = film.image(index)
-    masks = {"true masks": film.mask(index), **{name: each.mask(index) for name, each in parsed.items()}}
+    masks = {"true masks": film.mask(index), **{name: parsed[name].mask(index) for name in (ALONE, OURS)}}
     over = [overlay(image, mask, film.classes, 0.7) for mask in masks.values()]
     sheet = contact_sheet([over], titles=list(masks))
     return np.asarray(sheet.convert("RGB"))
@@ -131,5 +143,5 @@ def page(found: Mapping[str, Any]) -> str:
         ("mean IoU, %", lambda name: f"{100 * rows[name]['mean_iou']:.1f}"),
         ("pixel accuracy, %", lambda name: f"{100 * rows[name]['pixel_accuracy']:.1f}"),
     ]
-    shown = f"![{', '.join(('true masks', *rows))}]({found['picture']})"
+    shown = f"![true masks, {ALONE}, {OURS}]({found['picture']})"
     return markdown(f"# {found['title']}", about, shown, down(rows, columns))
