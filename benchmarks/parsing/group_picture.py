@@ -68,9 +68,7 @@ def write_picture(group: Group, path: Path, keep: Path | None) -> str:
         metrics.update(found.instances, found.classes, found.scores, scenes.instances(index), scenes.mask(index))
         parsed.append(found)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Half of the size; it leaves the colours of classes alone.
-    small = _sheet(scenes, parsed[: group.shown]).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    save_picture(path, small, "PNG", optimize=True)
+    save_picture(path, _sheet(scenes, parsed[: group.shown]), "PNG", optimize=True)
     figures = {name: value for name, value in metrics.compute().items() if not hasattr(value, "shape")}
     content = {"title": TITLE, "picture": path.name, "settings": asdict(group), "figures": figures}
     text = page(content)
