@@ -66,5 +66,11 @@ def test_a_page_is_what_its_file_renders_to(name: str) -> None:
     assert page.startswith(PAGES[name](found))
 
 
+def test_pictures_of_the_documentation_are_no_more_than_two_megabytes() -> None:
+    pictures = {path for kind in ("png", "gif", "jpg") for path in RESULTS.parent.rglob(f"*.{kind}")}
+    assert RESULTS / "video-clip.gif" in pictures
+    assert [path.name for path in pictures if path.stat().st_size >= 2_000_000] == []
+
+
 def test_every_report_of_the_documentation_is_rendered() -> None:
     assert {path.stem for path in RESULTS.glob("*.json")} == set(PAGES)
