@@ -1,6 +1,7 @@
 """Parsing several people: boxes that are given, boxes that are found, and the whole picture at once.
 
     python -m benchmarks.people --out docs/results --stem people
+    python -m benchmarks.people --picture docs/results/people-picture.png     # scenes to look at, and nothing else
 
 Drawn scenes of one to six people who cover each other. Two networks of one kind learn from the same noisy masks, at
 about the same number of pixels: one from a crop a person, one from whole pictures. Scored on clean scenes by what CIHP
@@ -34,7 +35,9 @@ from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Row, summarise
 from benchmarks.lab.tables import Column, Grid, bold, down, markdown, with_deviation
 from benchmarks.lab.unet import UNet
+from benchmarks.parsing import group_picture
 from benchmarks.parsing.networks import INITIALISATION, parsing_loss
+from benchmarks.parsing.shown import add_picture_options, picture_written, with_usual
 from noisycorrect import SelfCorrector
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.rng import derived_seed
@@ -63,6 +66,10 @@ METRICS = {
 NOISE = "omit:0.45:only=1,8,9,10"  # hats, arms, legs and shoes are left out of almost half of the people
 PICTURE, CROP = (128, 192), (96, 64)
 LR, WIDTH, LEAST = 2e-3, 16, 16
+SETTINGS = {"scenes": "to learn from", "epochs": "of the parsing networks", "detector_epochs": "of the detector"}
+STUDIED = {"scenes": 60, "epochs": 20, "detector_epochs": 30}
+SHOWN = {"scenes": 500, "epochs": 10, "detector_epochs": 6}  # of a picture
+SHOWN_SCENES = 4
 BATCHES = {CROP: 8, PICTURE: 2}  # as many pixels a step
 _COLOURS = {GIVEN: "#009E73", FOUND: "#D55E00", WHOLE: "#7F7F7F"}
 
@@ -269,7 +276,8 @@ def page(records: Sequence[Record]) -> str:
         ],
         [("of the scenes learnt from, and of the detector, %", lambda line: line[0]), ("", lambda line: line[1])],
     )
-    return markdown(f"# {TITLE}", about, down(rows, columns), "## Masks and boxes", corrected)
+    look = "To look at: [some scenes](people-picture.md)."
+    return markdown(f"# {TITLE}", about, down(rows, columns), look, "## Masks and boxes", corrected)
 
 
 def figure(records: Sequence[Record]) -> Figure:
@@ -297,14 +305,15 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--recipe", default="robust", help="how networks are trained (default: %(default)s)")
     add("--noise", default=NOISE, help="on the masks that are learnt from (default: %(default)s)")
-    add("--scenes", type=int, default=60, help="to learn from (default: %(default)s)")
     add("--val", type=int, default=30, help="scenes that score (default: %(default)s)")
-    add("--epochs", type=int, default=20, help="of the parsing networks (default: %(default)s)")
-    add("--detector-epochs", type=int, default=30, help="of the detector (default: %(default)s)")
+    for name, what in SETTINGS.items():
+        usual = f"(default: {STUDIED[name]}, of a picture {SHOWN[name]})"
+        add(f"--{name.replace('_', '-')}", type=int, help=f"{what} {usual}")
     add("--depth", type=float, default=0.1, help="see parse_people (default: %(default)s)")
     add_seed_options(parser, 3)
+    add_picture_options(parser, "picture", "PNG", "some scenes")
     add_cell_options(parser, "people")
-    return parser.parse_args(words)
+    return with_usual(parser.parse_args(words), STUDIED, SHOWN, "picture")
 
 
 def make_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -327,6 +336,12 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     ]
 
 
+def _write_picture(arguments: argparse.Namespace) -> str:
+    cell = make_cells(arguments)[0]
+    group = group_picture.Group(cell.seed, cell.scenes, cell.epochs, cell.detector_epochs, WIDTH, SHOWN_SCENES)
+    return group_picture.write_picture(group, arguments.picture, arguments.keep)
+
+
 def write(folder: Path, records: Sequence[Record], stem: str) -> str:
     """Write the report, and return its page."""
     text = page(records)
@@ -338,6 +353,8 @@ def write(folder: Path, records: Sequence[Record], stem: str) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Learn, score, write the report; return the exit status."""
     arguments = parse_arguments(words)
+    if arguments.picture is not None:
+        return picture_written(lambda: _write_picture(arguments))
     return run_study(arguments, functools.partial(make_cells, arguments), run_cell, printed(arguments, write))
 
 

@@ -1,7 +1,7 @@
 """Masks of films that are averaged along the motion: how much less they flicker, and whether they are as right.
 
     python -m benchmarks.video
-    python -m benchmarks.video --clip docs/pictures/video.gif
+    python -m benchmarks.video --clip docs/results/video-clip.gif     # a film to look at, and nothing else
 
 A small U-Net learns drawn people from pictures; films of other drawn people, who move, are parsed frame by frame and
 averaged. Flicker is the share of pixels whose class changes from frame to frame although the true one, along the true
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,24 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader
 
 from benchmarks.lab.cells import Record
-from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, printed, run_study, seeds_of
+from benchmarks.lab.experiment import (
+    add_cell_options,
+    add_seed_options,
+    new_parser,
+    printed,
+    run_study,
+    seeds_of,
+)
 from benchmarks.lab.figures import dots, label_lines, panels
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import mean_and_std
 from benchmarks.lab.tables import Column, down, markdown, with_deviation
 from benchmarks.lab.unet import UNet
+from benchmarks.parsing import clip
+from benchmarks.parsing.clip import no_motion
+from benchmarks.parsing.shown import add_picture_options, learnt, picture_written, with_usual
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.classes import PEOPLE
 from noisycorrect_seg.datasets import MovingPeople, ParsingDataset, SyntheticPeople
 from noisycorrect_seg.inference.parse import canonical_crops
 from noisycorrect_seg.scores import SegmentationMetrics
-from noisycorrect_seg.video import Averaging, Farneback, Tracker, flicker, parse_frames, parse_video
+from noisycorrect_seg.video import Averaging, Farneback, Tracker, flicker, parse_frames
 from noisycorrect_seg.video.averaging import Frame, averaged
 from noisycorrect_seg.video.identity import renumbered
 
@@ -58,6 +65,9 @@ WINDOWS: dict[str, tuple[int, int]] = {
 SIZES = {1: (128, 96), 2: (128, 160), 3: (128, 160)}  # height and width of a film of so many people
 CROWDS = (1, 2)  # films of a seed
 TRACKED = (2, 3)  # films in which identities are followed
+SETTINGS = {"frames": "of a film", "train": "pictures", "epochs": "of training", "width": "of the U-Net"}
+STUDIED = {"frames": 20, "train": 120, "epochs": 12, "width": 8}
+SHOWN = {"frames": 24, "train": 1500, "epochs": 10, "width": 16}  # of a clip
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -103,31 +113,12 @@ class TrueFlow:
         return self.film.flow(*(self.places[hash(each.tobytes())] for each in (first, second)))
 
 
-def no_motion(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return a flow of zeros."""
-    return np.zeros((*first.shape[:2], 2), np.float32)
-
-
 def trained(cell: Cell) -> nn.Module:
     """Return a U-Net that has learnt a cell's drawn people."""
     people = SyntheticPeople(cell.train, seed=cell.seed, size=SIZES[1], classes="people")
     data = ParsingDataset(people, size=SIZES[1], augment=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(cell.seed, "network of films"))
-        network = UNet(len(PEOPLE), cell.width)
-        optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=1e-4)
-        loader = DataLoader(data, 8, shuffle=True, drop_last=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=cell.epochs * len(loader))
-        for _ in range(cell.epochs):
-            for batch in loader:
-                logits = network(batch["image"])
-                given = F.interpolate(batch["given"][:, None].float(), logits.shape[-2:], mode="nearest")[:, 0]
-                loss = F.cross_entropy(logits, given.long(), ignore_index=255)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-    return network.eval()
+    seed = derived_seed(cell.seed, "network of films")
+    return learnt(lambda: UNet(len(PEOPLE), cell.width), data, cell.epochs, seed)
 
 
 def films_of(cell: Cell, crowds: Sequence[int]) -> list[MovingPeople]:
@@ -228,9 +219,9 @@ def page(records: Sequence[Record]) -> str:
     steps = sum(record["result"]["identities"]["steps"] for record in records)
     names = list(records[0]["result"]["identities"]["switches"])
     columns: list[Column[str]] = [("identities", str), ("switches", lambda name: str(_switches(records, name)))]
-    return markdown(
-        f"# {TITLE}", about, _table(records), "## Who is who", followed, down(names, columns), f"Of {steps:,} times."
-    )
+    look = "To look at: [a clip](video-clip.md)."
+    times = f"Of {steps:,} times."
+    return markdown(f"# {TITLE}", about, _table(records), look, "## Who is who", followed, down(names, columns), times)
 
 
 def _table(records: Sequence[Record]) -> Any:
@@ -282,30 +273,10 @@ def write(folder: Path, records: Sequence[Record], stem: str) -> str:
     return text
 
 
-def write_clip(cell: Cell, path: Path) -> None:
-    """Write a GIF: a film, its masks frame by frame, and averaged along the flow."""
-    from noisycorrect_seg.inference.visualise import overlay
-    from noisycorrect_seg.video import Clip
-
-    network = trained(cell)
-    film = films_of(cell, (1, 2))[1]
-    with tempfile.TemporaryDirectory() as folder, Clip(path, rate=12) as clip:
-        parsed = [
-            parse_video(
-                network,
-                map(film.image, range(len(film))),
-                Path(folder) / str(window),
-                classes=film.classes,
-                size=film.size,
-                window=window,
-                progress=False,
-            )
-            for window in (0, 3)
-        ]
-        for index in range(len(film)):
-            image = film.image(index)
-            shown = [overlay(image, each.mask(index), film.classes, 0.7) for each in parsed]
-            clip.add(np.concatenate([image, *shown], axis=1).repeat(2, 0).repeat(2, 1))
+def _write_clip(arguments: argparse.Namespace) -> str:
+    cell = make_cells(arguments)[0]
+    film = clip.Film(cell.seed, cell.frames, cell.train, cell.epochs, cell.width)
+    return clip.write_clip(film, arguments.clip, arguments.keep)
 
 
 def make_cells(arguments: argparse.Namespace) -> list[Cell]:
@@ -320,21 +291,19 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options of the command."""
     parser = new_parser("video", TITLE)
     add_seed_options(parser, default=3)
-    parser.add_argument("--frames", type=int, default=20, help="of a film (default: %(default)s)")
-    parser.add_argument("--train", type=int, default=120, help="pictures (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=12, help="of training (default: %(default)s)")
-    parser.add_argument("--width", type=int, default=8, help="of the U-Net (default: %(default)s)")
-    parser.add_argument("--clip", type=Path, help="write a GIF of the first seed's film there, and nothing else")
+    for name, what in SETTINGS.items():
+        usual = f"(default: {STUDIED[name]}, of a clip {SHOWN[name]})"
+        parser.add_argument(f"--{name}", type=int, help=f"{what} {usual}")
+    add_picture_options(parser, "clip", "GIF", "a film")
     add_cell_options(parser, "video")
-    return parser.parse_args(words)
+    return with_usual(parser.parse_args(words), STUDIED, SHOWN, "clip")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Train, parse, score, write the report; return the exit status."""
     arguments = parse_arguments(words)
     if arguments.clip is not None:
-        write_clip(make_cells(arguments)[0], arguments.clip)
-        return 0
+        return picture_written(lambda: _write_clip(arguments))
     return run_study(arguments, functools.partial(make_cells, arguments), run_cell, printed(arguments, write))
 
 

@@ -55,7 +55,7 @@ from noisycorrect_seg.outputs import ParsingOutput
 from noisycorrect_seg.scores import SegmentationMetrics
 from noisycorrect_seg.task import HumanParsing, Segmentation
 from noisycorrect_seg.tryon import Agnostic, CutOut, agnostic_mask, cut_out
-from noisycorrect_seg.video import ParsedVideo, parse_frames, parse_video, pseudo_masks
+from noisycorrect_seg.video import ParsedVideo, SoftPseudoMasks, parse_frames, parse_video, pseudo_masks
 
 __all__ = [
     "ACE2P",
@@ -86,6 +86,7 @@ __all__ = [
     "PixelEarlyLearning",
     "Segmentation",
     "SegmentationMetrics",
+    "SoftPseudoMasks",
     "SyntheticPeople",
     "SyntheticScenes",
     "Tiles",
@@ -123,7 +124,8 @@ __all__ = [
 for _made in (
     ACE2P, AbstainingLoss, AdaptiveEarlyLearning, ClassMap, Classes, Folder, GatheredObjectCorrection, HumanParsing,
     Normalisation, ObjectCorrection, OnnxNetwork, ParsingDataset, ParsingLoss, PeopleMetrics, PersonCrops,
-    PersonDetector, PixelEarlyLearning, Segmentation, SegmentationMetrics, SyntheticPeople, SyntheticScenes, Tiles,
+    PersonDetector, PixelEarlyLearning, Segmentation, SegmentationMetrics, SoftPseudoMasks, SyntheticPeople,
+    SyntheticScenes, Tiles,
 ):  # fmt: skip
     guard(_made)
 del _made

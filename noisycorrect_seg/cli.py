@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +15,8 @@ from noisycorrect.support.errors import InvalidInputError
 if TYPE_CHECKING:
     from noisycorrect_seg.ace2p import ACE2P
     from noisycorrect_seg.classes import Classes
-    from noisycorrect_seg.inference import Recipe
+    from noisycorrect_seg.inference import FolderReport, Recipe
+    from noisycorrect_seg.inference.people_folder import HowPeople
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -27,8 +29,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "parse",
         help="parse photos and videos of people",
         description="Parse photos, or the photos of folders, and write a palette PNG for each; of a video one for each "
-        "frame, into a folder of its name, averaged along the motion. Photos that cannot be read and videos that are "
-        "cut off are named at the end, and the exit status is 1. A video that was interrupted goes on.",
+        "frame, into a folder of its name, averaged along the motion. With --boxes or --detector photos show several "
+        "people, each is parsed in a crop of their own, and Human_ids/ says whose each pixel is. Photos that cannot be "
+        "read, boxes that cannot be used and videos that are cut off are named at the end, and the exit status is 1. A "
+        "video that was interrupted goes on.",
     )
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER_OR_VIDEO")
     parser.add_argument(
@@ -59,17 +63,33 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--window", type=int, default=3, metavar="N", help="frames before and after that count (default: %(default)s)"
     )
+    _add_people_options(parser)
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", default="float32", help="float32 (default), bfloat16, float16, auto")
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="default: %(default)s")
     parser.set_defaults(run=run)
 
 
+def _add_people_options(parser: argparse.ArgumentParser) -> None:
+    several = parser.add_argument_group("several people")
+    several.add_argument(
+        "--boxes",
+        metavar="FILE",
+        help="where the people are in the photos: a CSV with the columns image, left, top, right, bottom and, if there "
+        "is one, score; JSON with a list of such boxes a photo; or COCO's JSON",
+    )
+    several.add_argument("--detector", metavar="FILE", help="what PersonDetector.save wrote: it finds the people")
+    several.add_argument("--margin", type=float, help="of a crop, as the network was trained with (default: 0.1)")
+    several.add_argument("--depth", type=float, help="how much who stands lower is nearer (default: 0.1)")
+    several.add_argument("--min-score", type=float, help="boxes of a lower score are left out (default: 0)")
+
+
 def run(options: argparse.Namespace) -> int:
-    """Parse what the options say; return 0, or 1 if some photos could not be read."""
+    """Parse what the options say; return 0, or 1 if not all could be read or used."""
     # Here, so that other commands do not wait for it.
     from noisycorrect_seg.inference import Recipe, parse_files
     from noisycorrect_seg.inference.images import image_files
+    from noisycorrect_seg.inference.people_folder import parse_people_files
     from noisycorrect_seg.video.reading import VIDEO_SUFFIXES, opened_video
 
     videos = [path for path in options.photos if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
@@ -78,37 +98,87 @@ def run(options: argparse.Namespace) -> int:
         image_files(options.photos)  # a wrong path is found before the network is read
     for path in videos:
         opened_video(path)
+    how = _people(options, videos)
     with tempfile.TemporaryDirectory() as scratch:
         network, classes, size, known = _network(options, Path(scratch) / "network.onnx")
         recipe = Recipe(classes, size, options.scales, options.flip, options.convention)
         if not known:
             said = f"{options.checkpoint} does not say the size that it was trained on, {size[0]}x{size[1]} was taken"
             print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
-        whole = [_video(network, path, recipe, options) for path in videos]
+        whole = [_video(network, path, recipe, options, how) for path in videos]
         if not options.photos:
             return 0 if all(whole) else 1
-        report = parse_files(
-            network,
-            options.photos,
-            options.out,
-            recipe,
-            device=options.device,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            overlays=options.overlay,
-            probs=options.probs,
-        )
+        shared: dict[str, Any] = {
+            "device": options.device,
+            "precision": options.precision,
+            "batch_size": options.batch_size,
+            "overlays": options.overlay,
+        }
+        report: FolderReport
+        if how is None:
+            report = parse_files(network, options.photos, options.out, recipe, probs=options.probs, **shared)
+        else:
+            report = parse_people_files(network, options.photos, options.out, recipe, how, **shared)
     print(f"{report}: {options.out}")
+    for line in _said(report):
+        print(visible(f"noisycorrect: {line}"), file=sys.stderr)
+    return 0 if all(whole) and not report.failed and not getattr(report, "left_out", None) else 1
+
+
+def _said(report: FolderReport) -> Iterator[str]:
+    """Yield what has to be said of photos, a line each."""
     for path, reason in report.failed.items():
-        print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
-    return 0 if all(whole) and not report.failed else 1
+        yield f"{path}: {reason}"
+    for path, boxes in getattr(report, "left_out", {}).items():
+        for number, reason in boxes.items():
+            yield f"{path}: box {number} {reason}"
+    for path in getattr(report, "nobody", ()):
+        yield f"{path}: nobody: no box, or none of a score as high as the detector's threshold or --min-score"
 
 
-def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace) -> bool:
+def _people(options: argparse.Namespace, videos: Sequence[Path]) -> HowPeople | None:
+    """Return how several people are found; None if photos are of one."""
+    from noisycorrect_seg.detection import PersonDetector
+    from noisycorrect_seg.inference.people_folder import HowPeople
+    from noisycorrect_seg.instances.box_file import read_boxes
+
+    tuned = {name: getattr(options, name) for name in ("margin", "depth", "min_score")}
+    tuned = {name: value for name, value in tuned.items() if value is not None}
+    if options.boxes is None and options.detector is None:
+        if tuned:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in tuned)
+            raise InvalidInputError("--boxes or --detector", got=f"{named} alone", fix=f"leave {named} out")
+        return None
+    for wrong, expected, fix in (
+        (options.boxes and options.detector, "--detector without --boxes", "pass one of them"),
+        (
+            options.probs and options.photos,
+            "--boxes or --detector without --probs",
+            "leave it out: parse_people(..., probs=True) returns those of each crop",
+        ),
+        (
+            options.convention != "extractor" and options.photos,
+            "--boxes or --detector without --convention",
+            "leave it out: crops are brought back as the extractor does",
+        ),
+    ):
+        if wrong:
+            raise InvalidInputError(expected, got="both", fix=fix)
+    if options.boxes is not None and videos:
+        raise InvalidInputError(
+            "--detector for videos", got=f"--boxes and {videos[0]}", fix="train a detector, or parse frames as photos"
+        )
+    if options.boxes is not None:
+        return HowPeople(read_boxes(options.boxes), **tuned)
+    return HowPeople(detector=PersonDetector.load(options.detector), **tuned)
+
+
+def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace, how: HowPeople | None = None) -> bool:
     """Parse a video into a folder of its name; return whether it could be read to its end."""
     import warnings
 
     from noisycorrect_seg.video import parse_video
+    from noisycorrect_seg.video.people import PeopleOfFrames
 
     out = options.out / path.stem
     with warnings.catch_warnings():
@@ -123,6 +193,7 @@ def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace
             flip=recipe.flip,
             convention=recipe.convention,
             window=options.window,
+            instances=None if how is None else PeopleOfFrames(network, recipe, how, options.device, options.precision),
             overlay=options.overlay,
             probs=options.probs,
             batch_size=options.batch_size,

@@ -194,9 +194,9 @@ def class_map(
 ) -> ClassMap:
     """Return the map from one class list to another.
 
-    Those of ``"lip"``, ``"cihp"``, ``"atr"``, ``"pascal"``, ``"ccp"`` and ``"people"`` follow from one table, which
-    docs/tryon.md shows. In other lists classes of the same name belong together, whatever their case and separators;
-    the others have to stand in `changes`.
+    Those of ``"lip"``, ``"cihp"``, ``"atr"``, ``"pascal"``, ``"ccp"``, ``"mhp"``, ``"mhp-v1"`` and ``"people"`` follow
+    from one table, which docs/tryon.md shows. In other lists classes of the same name belong together, whatever their
+    case and separators; the others have to stand in `changes`.
 
     Parameters
     ----------

@@ -162,7 +162,7 @@ def parse_files(
     model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
     images, others = image_files(paths, () if recipe.normalisation in (BGR, RGB) else (".npy",))
-    target = _made(Path(out), images)
+    target = made_folder(Path(out), images)
     report = FolderReport(skipped=others)
     if others:
         logger.info("skipped %d files that are no images, such as %s", len(others), others[0].name)
@@ -217,7 +217,8 @@ def _claims(name: str) -> set[str]:
     return {f"{name}{suffix}".casefold() for suffix in (".png", OVERLAY_SUFFIX, PROBS_SUFFIX)}
 
 
-def _made(out: Path, images: Sequence[Path]) -> Path:
+def made_folder(out: Path, images: Sequence[Path]) -> Path:
+    """Return the folder of results, made if there is none; an InvalidInputError if images lie there."""
     sources = {path.resolve().parent for path in images}
     if out.resolve() in sources:
         raise InvalidInputError(

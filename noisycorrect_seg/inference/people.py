@@ -256,9 +256,7 @@ def parse_people(
     pixels = any_image(image)
     model = as_module(model)
     recipe = Recipe(*meant_by(model, classes, size), scales, flip)
-    margin = checked_margin(margin)
-    weight = finite_number("depth", depth, above=0, fix="0.1 decides near ties, 0 ignores depth")
-    least = finite_number("min_score", min_score, above=0, below=1, fix="0 takes all boxes")
+    margin, weight, least = checked_tuning(margin, depth, min_score)
     step = whole_number("batch_size", batch_size, least=1)
     found, ranks = _boxes(pixels, boxes, scores, detector)
     chosen, skipped = _usable(found, ranks, (pixels.shape[0], pixels.shape[1]), least)
@@ -290,6 +288,21 @@ def parse_people(
         for place, index in enumerate(chosen)
     ]
     return PeopleParsing(instances, labels, people, recipe.classes, skipped)
+
+
+def checked_tuning(margin: float, depth: float, min_score: float) -> tuple[float, float, float]:
+    """Return margin, depth and lowest score, or raise an InvalidInputError.
+
+    Examples
+    --------
+    >>> checked_tuning(MARGIN, DEPTH, 0)
+    (0.1, 0.1, 0.0)
+    """
+    return (
+        checked_margin(margin),
+        finite_number("depth", depth, above=0, fix="0.1 decides near ties, 0 ignores depth"),
+        finite_number("min_score", min_score, above=0, below=1, fix="0 takes all boxes"),
+    )
 
 
 class _Part(NamedTuple):

@@ -33,10 +33,11 @@ from noisycorrect_seg.tryon.garments import (
 from noisycorrect_seg.tryon.limbs import limb_ends
 
 SHAPES = ("outline", "hull", "box")
-_HEAD = ("hat", "hair", "face", "eyewear")
-_UPPER = ("top", "coat", "dress", "jumpsuit", "torso skin")
-_LOWER = ("pants", "shorts", "skirt", "dress", "jumpsuit")
-_SHOES = ("left shoe", "right shoe")
+_HEAD = ("hat", "headgear", "hair", "face", "eyewear")
+_UPPER = ("top", "coat", "dress", "robe", "jumpsuit", "torso skin")
+_LOWER = ("pants", "shorts", "skirt", "other lower", "dress", "robe", "jumpsuit")
+# What a limb ends in where it is a class of its own: MHP has hands and feet.
+_HANDS, _SHOES = ("glove", "left hand", "right hand"), ("left shoe", "right shoe", "left foot", "right foot")
 _SIDES = {"left", "right"}
 _MARGIN = 0.02  # of the height of what is seen of the person: 20 of 1,024 pixels, as for VITON-HD
 
@@ -177,7 +178,7 @@ def _hands(labels: Mask, classes: Classes) -> Region:
     limbs = limb_classes(classes, "arm")
     head = np.isin(labels, classes_of(classes, _HEAD))
     body = np.isin(labels, classes_of(classes, _UPPER))
-    gloves = np.isin(labels, classes_of(classes, ["glove"]))
+    gloves = np.isin(labels, classes_of(classes, _HANDS))
     return limb_ends(labels, limbs, body, gloves, centre=_neck(head, body, labels), sided=_sided(classes, limbs))
 
 

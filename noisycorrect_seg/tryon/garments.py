@@ -41,10 +41,13 @@ class Garment:
 
 
 GARMENTS: Mapping[str, Garment] = {
-    "upper": Garment(("top", "coat"), ("dress", "jumpsuit", "torso skin"), arms=True),
-    "lower": Garment(("pants", "shorts", "skirt"), ("dress", "jumpsuit", "belt"), legs=True),
+    "upper": Garment(("top", "coat"), ("dress", "robe", "jumpsuit", "torso skin"), arms=True),
+    "lower": Garment(("pants", "shorts", "skirt", "other lower"), ("dress", "robe", "jumpsuit", "belt"), legs=True),
     "dress": Garment(
-        ("dress", "jumpsuit"), ("top", "coat", "pants", "shorts", "skirt", "belt", "torso skin"), arms=True, legs=True
+        ("dress", "robe", "jumpsuit"),
+        ("top", "coat", "pants", "shorts", "skirt", "other lower", "belt", "torso skin"),
+        arms=True,
+        legs=True,
     ),
 }
 """What can be tried on, by name. An old dress makes way for a new top: what is left of it would be another garment."""

@@ -7,6 +7,7 @@ from noisycorrect_seg.video.folder import ParsedVideo
 from noisycorrect_seg.video.identity import Tracker
 from noisycorrect_seg.video.parse import ParsedFrame, parse_frames, parse_video
 from noisycorrect_seg.video.pseudo import PseudoMasks, pseudo_masks
+from noisycorrect_seg.video.soft import SoftPseudoMasks
 from noisycorrect_seg.video.writing import Clip
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ParsedFrame",
     "ParsedVideo",
     "PseudoMasks",
+    "SoftPseudoMasks",
     "Tracker",
     "flicker",
     "parse_frames",

@@ -7,7 +7,7 @@ first, in pixels: what is at (x, y) of the first frame is at (x + u, y + v) of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ Flow = Callable[[np.ndarray, np.ndarray], Any]
 """From two frames, RGB uint8 (H, W, 3), to the displacements from the first to the second, (H, W, 2), x first."""
 
 LEAST_SIDE = 8  # of the coarsest level: a neighbourhood must fit
+LEAST_OF_OPENCV = 32
 RGB_TO_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -90,11 +91,7 @@ class Farneback:
             If they differ in shape.
         """
         if first.shape != second.shape or first.ndim != 2:
-            raise InvalidInputError(
-                "two frames of one size",
-                got=f"{tuple(first.shape)} and {tuple(second.shape)}",
-                fix="begin anew where the size changes",
-            )
+            raise _two_sizes(first.shape, second.shape)
         pyramid = self._pyramid(torch.stack([first, second])[:, None])
         flow = torch.zeros(1, 2, *pyramid[-1].shape[-2:], dtype=first.dtype, device=first.device)
         for level in reversed(pyramid):
@@ -223,19 +220,32 @@ def enlarged(flow: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(flow, size=size, mode="bilinear", align_corners=True) * zoom[:, None, None]
 
 
+def _two_sizes(first: Sequence[int], second: Sequence[int]) -> InvalidInputError:
+    return InvalidInputError(
+        "two frames of one size",
+        got=f"{tuple(first)} and {tuple(second)}",
+        fix="begin anew where the size changes",
+    )
+
+
 def grey(image: np.ndarray) -> np.ndarray:
     """Return the brightness of an RGB image (H, W, 3), float32 (H, W)."""
     return np.asarray(image, np.float32) @ np.array(RGB_TO_GREY, np.float32)
 
 
 def opencv_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return OpenCV's dense inverse search flow (Kroeger et al., ECCV 2016), its preset for quality.
+    """Return OpenCV's dense inverse search flow (Kroeger et al., ECCV 2016), its medium preset.
+
+    Frames of fewer than 32 pixels a side go on as they end: OpenCV's patches do not fit into them, and its process may
+    end (5.0.0, frames of 12 x 40).
 
     Raises
     ------
     InvalidInputError
         If OpenCV is not installed.
     """
+    if first.shape != second.shape:
+        raise _two_sizes(first.shape[:2], second.shape[:2])
     try:
         import cv2
     except ImportError as error:
@@ -243,8 +253,11 @@ def opencv_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
             'OpenCV for flow="opencv"', got="none", fix="pip install opencv-python-headless, or leave flow out"
         ) from error
     method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    pair = (cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in (first, second))
-    return np.asarray(method.calc(*pair, None))
+    height, width = first.shape[:2]
+    more = (0, max(0, LEAST_OF_OPENCV - height)), (0, max(0, LEAST_OF_OPENCV - width))
+    greys = (cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in (first, second))
+    pair = (np.pad(each, more, mode="edge") for each in greys)
+    return np.asarray(method.calc(*pair, None))[:height, :width]
 
 
 FLOWS: dict[str, Flow] = {"farneback": Farneback(), "opencv": opencv_flow}

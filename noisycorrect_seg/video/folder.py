@@ -60,6 +60,8 @@ class ParsedVideo:
         Why the video could not be read to its end, and where it stopped.
     sizes : dict of int to (int, int)
         Height and width of the frames from each place on where they change.
+    network : str
+        Digest of the network's weights.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class ParsedVideo:
             raise InvalidInputError("the folder of a parsed video", got=f"no {ABOUT} in {folder}", fix="check the path")
         self.recipe, self.rate = recipe_of(about["settings"]), float(about["rate"])
         self.classes = self.recipe.classes
+        self.network = str(about["settings"]["network"])
         self.finished, self.problem = bool(about["finished"]), about["problem"]
         self._count = frames_done(self.folder)
         self.sizes = {int(place): (size[0], size[1]) for place, size in about["sizes"].items()}

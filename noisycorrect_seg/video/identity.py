@@ -189,6 +189,8 @@ class Tracker:
 
 
 def _packed(masks: list[Masks]) -> np.ndarray:
+    if not masks:  # nobody is in the picture
+        return np.zeros((0, 0), np.uint8)
     return np.packbits(np.array(masks, bool).reshape(len(masks), -1), axis=1)
 
 

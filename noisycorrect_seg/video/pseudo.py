@@ -67,6 +67,19 @@ class PseudoMasks:
             raise _no_probs(self.parsed)
         return probs
 
+    def network_probs(self, index: int) -> np.ndarray:
+        """Return its soft mask in the network's frame, float16 (K, h, w).
+
+        Raises
+        ------
+        InvalidInputError
+            If the probabilities were not kept.
+        """
+        probs = self.parsed.network_probs(self.frames[index])
+        if probs is None:
+            raise _no_probs(self.parsed)
+        return probs
+
     def name(self, index: int) -> str:
         """Return the frame's name: the folder's, and its number."""
         return f"{self.parsed.folder.name}-{self.frames[index]:06d}"

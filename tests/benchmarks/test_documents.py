@@ -13,7 +13,7 @@ from benchmarks import clean, crowd, deploy, fading, issues, issues_tables, peop
 from benchmarks.arenas.report import rendered
 from benchmarks.lab import label_study, measurement
 from benchmarks.lab.rows import summarise
-from benchmarks.parsing import mask_report, plan, report
+from benchmarks.parsing import clip, group_picture, mask_report, plan, report
 from benchmarks.soaks.page import page as soak_page
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -49,9 +49,11 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "lip-people": _parsing,
     "lip-ccp": _parsing,
     "people": lambda found: people.page(found["cells"]),
+    "people-picture": group_picture.page,
     "reliability": soak_page,
     "scale": lambda found: scale.page([scale.Found(**row) for row in found["rows"]]),
     "video": lambda found: video.page(found["cells"]),
+    "video-clip": clip.page,
     "speed": _speed,
     "speed-parsing": _speed,
 }
@@ -62,6 +64,12 @@ def test_a_page_is_what_its_file_renders_to(name: str) -> None:
     found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     page = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     assert page.startswith(PAGES[name](found))
+
+
+def test_pictures_of_the_documentation_are_no_more_than_two_megabytes() -> None:
+    pictures = {path for kind in ("png", "gif", "jpg") for path in RESULTS.parent.rglob(f"*.{kind}")}
+    assert RESULTS / "video-clip.gif" in pictures
+    assert [path.name for path in pictures if path.stat().st_size >= 2_000_000] == []
 
 
 def test_every_report_of_the_documentation_is_rendered() -> None:

@@ -1,9 +1,13 @@
 """The benchmark of several people: a small cell, its page, and its parts."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import people
+from benchmarks.parsing import group_picture
 from noisycorrect_seg import SyntheticScenes
 from noisycorrect_seg.inference import Parsing
 
@@ -52,3 +56,23 @@ def test_methods_differ_in_their_boxes(monkeypatch, method):
     assert seen["depth"] == 0.2
     assert ("boxes" in seen) == (method == people.GIVEN)
     assert seen.get("detector") == (None if method == people.GIVEN else "detector")
+
+
+def test_a_picture_shows_some_scenes_and_their_figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(group_picture, "PICTURE", (64, 96))
+    monkeypatch.setattr(group_picture, "CROP", (32, 32))
+    monkeypatch.setattr(group_picture, "SCORED", 2)
+    monkeypatch.setattr(people, "SHOWN_SCENES", 2)
+    sizes = ["--scenes", "4", "--epochs", "3", "--detector-epochs", "1"]
+    words = [*sizes, "--picture", str(tmp_path / "group.png"), "--keep", str(tmp_path / "kept")]
+    assert people.main(words) == 0
+    found = json.loads((tmp_path / "group.json").read_text(encoding="utf-8"))
+    page = (tmp_path / "group.md").read_text(encoding="utf-8")
+    assert page.startswith(group_picture.page(found))
+    assert "(group.png)" in page
+    with Image.open(tmp_path / "group.png") as picture:
+        assert picture.width > 4 * 96
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"crops.pt", "detector.pt"}
+    before = (tmp_path / "group.png").read_bytes()
+    assert people.main(words) == 0  # the kept networks draw the same
+    assert (tmp_path / "group.png").read_bytes() == before

@@ -38,11 +38,25 @@ ATR_IN_LIP = [0, 1, 2, 4, 5, 12, 9, 6, 255, 18, 19, 13, 16, 17, 14, 15, 0, 11]
 LIP_IN_PASCAL = [0, 1, 1, 4, 1, 2, 255, 2, 6, 255, 255, 2, 5, 1, 255, 255, 255, 255, 6, 6]
 PASCAL_IN_LIP = [0, 255, 255, 255, 255, 255, 255]
 LIP_IN_CCP = [0, 3, 1, 16, 4, 5, 7, 6, 11, 9, 7, 15, 8, 2, 2, 2, 2, 2, 12, 12]
+# MHP version 2, ten classes a line.
+MHP_IN_LIP = [
+    0, 1, 1, 13, 2, 14, 15, 14, 15, 255,
+    5, 7, 5, 5, 5, 5, 255, 9, 9, 12,
+    8, 8, 18, 19, 18, 19, 18, 19, 18, 19,
+    16, 17, 16, 17, 7, 6, 255, 10, 255, 1,
+    0, 0, 0, 255, 0, 0, 0, 4, 4, 3,
+    11, 0, 0, 255, 255, 255, 255, 5, 255,
+]  # fmt: skip
+LIP_IN_MHP = [0, 1, 4, 49, 255, 255, 35, 255, 255, 17, 37, 50, 19, 3, 255, 255, 30, 31, 255, 255]
 
 
 @pytest.mark.parametrize(
     ("source", "target", "table"),
     [
+        (KNOWN["mhp"], LIP, MHP_IN_LIP),
+        (LIP, KNOWN["mhp"], LIP_IN_MHP),
+        (KNOWN["mhp-v1"], ATR, [*range(18), 255]),
+        (ATR, KNOWN["mhp-v1"], [*range(18)]),
         (LIP, ATR, LIP_IN_ATR),
         (ATR, LIP, ATR_IN_LIP),
         (LIP, PASCAL, LIP_IN_PASCAL),

@@ -111,6 +111,14 @@ def test_hands_in_poses_drawn_by_hand():
     assert bare.hands[14:18, columns[0] + 2 :].any(1).all()
     clothed = agnostic_mask(picture(34), "upper", classes="lip")
     assert np.array_equal(clothed.hands, picture(34) == 14)
+    mhp, hand = KNOWN["mhp"], np.zeros((60, 70), np.uint8)
+    for number, name in ((13, "Face"), (5, "Tee-shirt"), (14, "Left-arm")):
+        hand[picture(2) == number] = mhp.names.index(name)
+    hand[14:18, 48:56] = mhp.names.index("Left-hand")  # a class of its own: the arm ends in it, and goes whole
+    agnostic = agnostic_mask(hand, "upper", classes="mhp")
+    assert not agnostic.hands.any()
+    assert agnostic.mask[hand == mhp.names.index("Left-arm")].all()
+    assert not agnostic.mask[hand == mhp.names.index("Left-hand")].any()
     gloved = picture(2)
     gloved[14:18, 50:56] = 3
     found = agnostic_mask(gloved, "upper", classes="lip")

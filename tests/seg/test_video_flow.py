@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.datasets import MovingPeople
 from noisycorrect_seg.video.flow import Farneback, checked_flow, enlarged, flow_named, polynomials
 from noisycorrect_seg.video.warping import composed, consistent, warped
 
@@ -138,3 +139,34 @@ def test_opencv_agrees_where_it_is_installed():
     ]
     error = np.hypot(*(flow_named("opencv")(*rgb) - (-3, 2)).transpose(2, 0, 1))[12:-12, 12:-12]
     assert error.mean() < 0.3
+
+
+def test_opencv_follows_drawn_people_about_as_well_as_ours():
+    pytest.importorskip("cv2")
+    film = MovingPeople(20, seed=3, size=(128, 96), classes="people")
+    pairs = [(index, index + 1) for index in (2, 9, 16)]
+
+    def error(flow):
+        """Return the mean endpoint error on people, in pixels."""
+        found = []
+        for a, b in pairs:
+            wrong = flow(film.image(a), film.image(b)) - film.flow(a, b)
+            found.append(np.hypot(*wrong.transpose(2, 0, 1))[film.people(a) > 0].mean())
+        return np.mean(found)
+
+    still = error(lambda first, second: np.zeros((128, 96, 2)))
+    ours, theirs = error(Farneback()), error(flow_named("opencv"))
+    assert theirs < 0.6 * still
+    assert theirs < 1.5 * ours
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 40), (12, 40), (13, 300), (33, 47)])
+def test_opencv_takes_small_frames(shape):
+    """It ends the process with frames of 12 x 40 (5.0.0) unless they are made larger."""
+    pytest.importorskip("cv2")
+    frames = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), np.uint8)
+    flow = flow_named("opencv")(*frames)
+    assert flow.shape == (*shape, 2)
+    assert np.isfinite(flow).all()
+    with pytest.raises(InvalidInputError, match="two frames of one size"):
+        flow_named("opencv")(frames[0], frames[1][:, :0])

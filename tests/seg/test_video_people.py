@@ -121,6 +121,16 @@ def test_a_tracker_goes_on_from_its_state():
     assert other.update(swapped, still) == one.update(swapped, still) == {1: 2, 2: 1}
 
 
+def test_a_tracker_goes_on_where_nobody_was_seen_yet():
+    one, other = Tracker(), Tracker()
+    nobody, someone = np.zeros((6, 12), int), np.zeros((6, 12), int)
+    someone[1:4, 1:4] = 5
+    one.update(nobody, None)
+    other.restore(one.state())
+    assert other.tracks == []
+    assert other.update(someone, torch.zeros(2, 6, 12)) == {5: 1}
+
+
 def test_instances_in_any_form_and_in_none():
     class Found:
         instances = torch.tensor([[0, 3]])

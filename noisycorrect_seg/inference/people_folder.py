@@ -1,0 +1,200 @@
+"""Parsing the photos of a folder that show several people: classes and whose each pixel is, as CIHP has them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from noisycorrect.support.checks import whole_number
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.modules import evaluating
+from noisycorrect.support.progress import samples_progress
+from noisycorrect_seg.inference.calling import as_module
+from noisycorrect_seg.inference.folder import OVERLAY_SUFFIX, FolderReport, made_folder, output_names
+from noisycorrect_seg.inference.images import any_image, image_files
+from noisycorrect_seg.inference.parse import Recipe
+from noisycorrect_seg.inference.people import DEPTH, MARGIN, Detector, checked_tuning, parse_people
+from noisycorrect_seg.inference.running import ahead, on_device
+from noisycorrect_seg.inference.visualise import save_picture
+from noisycorrect_seg.instances.box_file import boxes_of_photo
+from noisycorrect_seg.instances.boxes import Boxes
+
+
+@dataclass
+class PeopleReport(FolderReport):
+    """What became of the photos of a folder, and of the people in them.
+
+    Attributes
+    ----------
+    written : dict of Path to Path
+        Photo -> its mask of classes; whose each pixel is stands beside it, in the folder ``Human_ids``.
+    people : int
+        How many were parsed.
+    nobody : list of Path
+        Photos without a person.
+    left_out : dict of Path to dict of int to str
+        Photo -> the boxes of it that could not be used, by their position, and why.
+    """
+
+    people: int = 0
+    nobody: list[Path] = field(default_factory=list)
+    left_out: dict[Path, dict[int, str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        start, *rest = super().__str__().split(", ")
+        return ", ".join([f"{start}, {self.people} people", *rest])
+
+
+@dataclass(frozen=True)
+class HowPeople:
+    """How people are found and put together: see :func:`~noisycorrect_seg.parse_people`.
+
+    Attributes
+    ----------
+    boxes : dict of str to ndarray, shape (n, 5), or None
+        Of :func:`~noisycorrect_seg.instances.box_file.read_boxes`; else there is a detector.
+    detector : callable, object with ``detect``, or None
+        Finds them.
+    margin, depth, min_score : float
+        As for `parse_people`.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is out of range.
+    """
+
+    boxes: Mapping[str, Boxes] | None = None
+    detector: Detector | Any = None
+    margin: float = MARGIN
+    depth: float = DEPTH
+    min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        checked_tuning(self.margin, self.depth, self.min_score)
+
+    def options(self) -> dict[str, Any]:
+        """Return what `parse_people` is told whatever the picture."""
+        return {"margin": self.margin, "depth": self.depth, "min_score": self.min_score}
+
+
+def parse_people_files(
+    model: nn.Module,
+    paths: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    recipe: Recipe,
+    how: HowPeople,
+    *,
+    device: str | torch.device = "auto",
+    precision: str = "float32",
+    batch_size: int = 8,
+    overlays: bool = False,
+    progress: bool = True,
+) -> PeopleReport:
+    """Parse photos of several people, and write classes and human ids of each as palette and grey PNGs.
+
+    ``photo.jpg`` becomes ``Category_ids/photo.png`` and ``Human_ids/photo.png``, with `overlays` also
+    ``photo-overlay.jpg``. A photo that cannot be read, or whose boxes cannot be used, does not cost the others.
+
+    Parameters
+    ----------
+    model, paths, out, recipe
+        As for :func:`~noisycorrect_seg.inference.parse_files`; of the recipe classes, size, scales and flip.
+    how : HowPeople
+        Where the people are.
+    batch_size : int
+        People in one forward pass.
+
+    Returns
+    -------
+    PeopleReport
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no image, `out` cannot be written, an argument is out of range, or no photo is named in the boxes.
+    """
+    model = as_module(model)
+    whole_number("batch_size", batch_size, least=1)
+    images, others = image_files(paths)
+    _check_named(how.boxes, images)
+    target = made_folder(Path(out), images)
+    report = PeopleReport(skipped=others)
+    names = dict(zip(images, output_names(images), strict=True))
+    with on_device(model, device) as place, evaluating(model), samples_progress(enabled=progress) as bar:
+        task = bar.add_task("parsing", total=len(images))
+        for path, image in zip(images, ahead(_read, images), strict=True):
+            if isinstance(image, str):
+                report.failed[path] = image
+            else:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # nobody, boxes left out: the report says it
+                    found = parse_people(
+                        model,
+                        image,
+                        _boxes(how, path),
+                        how.detector,
+                        classes=recipe.classes,
+                        size=recipe.size,
+                        scales=recipe.scales,
+                        flip=recipe.flip,
+                        batch_size=batch_size,
+                        device=place,
+                        precision=precision,
+                        **how.options(),
+                    )
+                _write(target, names[path], found, image if overlays else None)
+                report.written[path] = target / "Category_ids" / f"{names[path]}.png"
+                report.people += len(found.people)
+                report.nobody += [] if found.people else [path]
+                report.left_out |= {path: found.skipped} if found.skipped else {}
+            bar.advance(task)
+    return report
+
+
+def _check_named(boxes: Mapping[str, Boxes] | None, images: list[Path]) -> None:
+    """Raise an InvalidInputError if a file of boxes is that of other photos."""
+    if boxes is None or any(boxes_of_photo(boxes, path) is not None for path in images):
+        return
+    raise InvalidInputError(
+        f"boxes of {images[0].name}" + (f", or of one of {len(images) - 1} others" if len(images) > 1 else ""),
+        got=f"boxes of {', '.join(list(boxes)[:3])}{', ...' if len(boxes) > 3 else ''}" if boxes else "none",
+        fix="name photos by their files in the boxes",
+    )
+
+
+def _boxes(how: HowPeople, path: Path) -> Boxes | None:
+    """Return a photo's boxes; None if a detector finds them."""
+    if how.boxes is None:
+        return None
+    name = boxes_of_photo(how.boxes, path)
+    return np.zeros((0, 5)) if name is None else how.boxes[name]
+
+
+def _read(path: Path) -> np.ndarray | str:
+    """Return a photo, RGB uint8 (H, W, 3), or why it cannot be read."""
+    try:
+        return any_image(path)
+    except NoisyCorrectError as error:
+        return str(error)
+
+
+def _write(target: Path, name: str, found: Any, image: np.ndarray | None) -> None:
+    try:
+        found.save_pngs(target, name)
+        if image is not None:
+            save_picture(target / f"{name}{OVERLAY_SUFFIX}", found.overlay(image), "JPEG", quality=90)
+    except OSError as error:
+        raise InvalidInputError(
+            f"to write {name} into {target}",
+            got=str(error),
+            fix="free space, or choose another folder; what was written before is whole",
+        ) from error
