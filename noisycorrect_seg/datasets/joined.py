@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import ConcatDataset
+from torch.utils.data import Subset as TorchSubset
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES
 from noisycorrect_seg.datasets.layout import listed
-from noisycorrect_seg.datasets.source import CHANNELS, FileSource, ParsingSource, SourceView, image_file
+from noisycorrect_seg.datasets.source import CHANNELS, FileSource, ParsingSource, SourceView, Subset, image_file
 from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 
@@ -202,13 +204,25 @@ def channels_of(source: Any) -> str:
     return "rgb" if inner is None else channels_of(inner)
 
 
+def positions(subset: TorchSubset[Any], length: int) -> list[int]:
+    """Return where the samples of torch's ``Subset`` lie in what it is a part of, of `length`, counted from 0.
+
+    Examples
+    --------
+    >>> positions(TorchSubset("abc", [2, -3]), 3)
+    [2, 0]
+    """
+    return [int(index) % length if -length <= int(index) < 0 else int(index) for index in subset.indices]
+
+
 def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> ParsingSource:
     """Return the source of what users pass as images without masks.
 
     Parameters
     ----------
     given : ParsingSource, data set with a ``source``, path-like, or sequence
-        A source, whose masks do not count; a folder of images; image files; or arrays (H, W, C).
+        A source, whose masks do not count; a folder of images; image files; or arrays (H, W, C). Also torch's
+        ``Subset`` (:func:`~torch.utils.data.random_split` returns such) or ``ConcatDataset`` of any of these.
     classes : Classes
         The classes that a model gives them.
     channels : str
@@ -219,6 +233,11 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> 
     InvalidInputError
         If it is none of these, or there is no image.
     """
+    if type(given) is TorchSubset:
+        inner = unlabeled_source(given.dataset, classes, channels=channels)
+        return Subset(inner, positions(given, len(inner)))
+    if type(given) is ConcatDataset:
+        return Joined([unlabeled_source(part, classes, channels=channels) for part in given.datasets])
     given = getattr(given, "source", given) if not isinstance(given, ParsingSource) else given
     if isinstance(given, ParsingSource):
         own = Unlabeled(given)
