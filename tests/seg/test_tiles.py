@@ -9,7 +9,16 @@ from squares import Squares
 from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import Classes, Normalisation, ParsingDataset, Tiles, parse_image, parse_scene
+from noisycorrect_seg import (
+    Classes,
+    Normalisation,
+    ParsingDataset,
+    SegmentationMetrics,
+    Tiles,
+    evaluate_source,
+    parse_image,
+    parse_scene,
+)
 from noisycorrect_seg.datasets import Joined, Remapped, SyntheticPeople
 from noisycorrect_seg.geometry.tiles import checked_tiling, starts_along, tile_weights, tiles_of
 from noisycorrect_seg.inputs import RGB, normalisation_named
@@ -197,3 +206,71 @@ def test_images_that_do_not_fit_a_normalisation():
         two.check(np.zeros((2, 2, 3)), "a.tif")
     with pytest.raises(InvalidInputError, match=r"values of 0\.\.255"):
         RGB.check(np.zeros((2, 2, 3), np.uint16), "a.tif")
+
+
+# Figures
+
+
+@pytest.mark.parametrize("boundary_width", [None, 2])
+def test_figures_by_tiles_are_those_of_scenes_parsed_by_tiles(boundary_width):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))  # 3 pixels around
+
+    class Noisy(Scene):
+        def image(self, index):
+            noise = np.random.default_rng(index).integers(0, 60, (*self.shapes[index], 3))
+            return (super().image(index) + noise).astype(np.uint8)
+
+        def mask(self, index):
+            mask = super().mask(index)
+            mask[:2] = 255
+            return mask
+
+    source = Noisy()
+    with torch.no_grad():
+        model[-1].bias += torch.tensor([0.02, 0.0])
+    metrics, at_once = (SegmentationMetrics(2, boundary_width=boundary_width) for _ in range(2))
+    for index in range(len(source)):
+        image = source.image(index)
+        parsed = parse_scene(model, image, classes=LAND, tile=(32, 40), overlap=12, device="cpu")
+        whole = parse_scene(model, image, classes=LAND, tile=image.shape[:2], overlap=0, device="cpu")
+        metrics.update(parsed.labels, source.mask(index))
+        at_once.update(whole.labels, source.mask(index))
+    options = {"boundary_width": boundary_width, "device": "cpu", "progress": False}
+    found = evaluate_source(model, source, tile=(32, 40), overlap=12, batch_size=3, **options)
+    expected = {"images": 3, **metrics.compute()}
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(torch.as_tensor(found[name]), torch.as_tensor(value), rtol=0, atol=0)
+    # No seams: it is the figure of whole scenes, but for pixels that are undecided to the last bit.
+    assert found["pixel_accuracy"] == pytest.approx(at_once.compute()["pixel_accuracy"], abs=1e-3)
+    apart = evaluate_source(model, Tiles(source, (32, 40), overlap=0), size=(32, 40), **options)
+    assert abs(apart["pixel_accuracy"] - found["pixel_accuracy"]) > 1e-4  # what tiles by themselves say
+    assert 0.1 < found["mean_iou"] < 0.95
+
+
+def test_scenes_without_a_mask_and_options_that_mean_nothing_by_tiles():
+    class Bare(Scene):
+        def mask(self, index):
+            return None if index else super().mask(index)
+
+    model = nn.Conv2d(3, 2, 1)
+    assert evaluate_source(model, Bare(), tile=(32, 32), progress=False)["images"] == 1
+    for more in ({"size": (32, 32)}, {"official_centres": True}):
+        with pytest.raises(InvalidInputError, match="tile= without size= and official_centres="):
+            evaluate_source(model, Bare(), tile=(32, 32), **more)
+    with pytest.raises(InvalidInputError, match="an overlap of at most 16"):
+        evaluate_source(model, Bare(), tile=(32, 32), overlap=20)
+
+
+def test_tiles_are_as_large_as_the_network_says():
+    network = nn.Conv2d(3, 2, 3, padding=1)
+    network.classes, network.size = LAND, (24, 32)
+    seen = []
+    network.register_forward_pre_hook(lambda _, crops: seen.append(tuple(crops[0].shape[2:])))
+    parse_scene(network, Scene().image(0))
+    assert set(seen) == {(24, 32)}
+    seen.clear()
+    network.size = None
+    parse_scene(network, Scene().image(0))
+    assert set(seen) == {(512, 512)}
