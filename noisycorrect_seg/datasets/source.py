@@ -149,6 +149,11 @@ class FileSource:
         """Return the sample's name with the suffix of its image file."""
         return f"{self._names[index]}{Path(self._images[index]).suffix}"
 
+    @property
+    def image_paths(self) -> list[Path]:
+        """Where the images lie, one a sample."""
+        return [Path(path) for path in self._images]
+
     def image(self, index: int) -> np.ndarray:
         """Return the image, RGB uint8 (H, W, 3), or as :attr:`channels` says."""
         return read_channels(self._images[index], self.channels, upright=self._placed(index)[1])
