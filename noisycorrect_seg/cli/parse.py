@@ -5,24 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.cli.networks import ONNX_SUFFIX, SOURCES, Subparsers, loaded, size_in
 
 if TYPE_CHECKING:
-    from noisycorrect_seg.ace2p import ACE2P
-    from noisycorrect_seg.classes import Classes
     from noisycorrect_seg.inference import Recipe
-
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 RUNTIMES = ("auto", "torch", "onnx")
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the command ``parse``; an entry point of the group ``noisycorrect.commands``."""
+    """Add the command to those of ``noisycorrect``."""
     parser = subparsers.add_parser(
         "parse",
         help="parse photos and videos of people",
@@ -35,8 +34,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--checkpoint",
         required=True,
         metavar="WEIGHTS",
-        help="a file, ours, the SCHP authors' or of ONNX; a folder of save_pretrained; lip, atr or pascal, which are "
-        "downloaded; or a repository on the Hugging Face hub, owner/name",
+        help=SOURCES,
     )
     parser.add_argument("--official", action="store_true", help="it is the authors' (default: found out)")
     parser.add_argument(
@@ -49,7 +47,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--classes", help="lip, atr, pascal, cihp, ccp or a classes file (default: as the checkpoint says)"
     )
-    parser.add_argument("--size", type=_size, metavar="HxW", help="the network's frame (default: as published)")
+    parser.add_argument("--size", type=size_in, metavar="HxW", help="the network's frame (default: as published)")
     parser.add_argument("--scales", type=_scales, default=(1.0,), metavar="S,S,...", help="average over scales")
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
     parser.add_argument("--convention", default="extractor", help="extractor (default) or evaluator")
@@ -68,21 +66,22 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     """Parse what the options say; return 0, or 1 if some photos could not be read."""
     # Here, so that other commands do not wait for it.
-    from noisycorrect_seg.inference import Recipe, parse_files
+    from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
+    from noisycorrect_seg.inference import parse_files
     from noisycorrect_seg.inference.images import image_files
     from noisycorrect_seg.video.reading import VIDEO_SUFFIXES, opened_video
 
     videos = [path for path in options.photos if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
     options.photos = [path for path in options.photos if path not in videos]
     if options.photos or not videos:
-        image_files(options.photos)  # a wrong path is found before the network is read
+        image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
     for path in videos:
         opened_video(path)
     with tempfile.TemporaryDirectory() as scratch:
-        network, classes, size, known = _network(options, Path(scratch) / "network.onnx")
-        recipe = Recipe(classes, size, options.scales, options.flip, options.convention)
+        network, recipe, known = _network(options, Path(scratch) / "network.onnx")
         if not known:
-            said = f"{options.checkpoint} does not say the size that it was trained on, {size[0]}x{size[1]} was taken"
+            taken = f"{recipe.size[0]}x{recipe.size[1]}"
+            said = f"{options.checkpoint} does not say the size that it was trained on, {taken} was taken"
             print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
         whole = [_video(network, path, recipe, options) for path in videos]
         if not options.photos:
@@ -106,13 +105,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace) -> bool:
     """Parse a video into a folder of its name; return whether it could be read to its end."""
-    import warnings
-
     from noisycorrect_seg.video import parse_video
 
     out = options.out / path.stem
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what is wrong with the video is printed below
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
         parsed = parse_video(
             network,
             path,
@@ -122,6 +119,7 @@ def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace
             scales=recipe.scales,
             flip=recipe.flip,
             convention=recipe.convention,
+            normalisation=recipe.normalisation,
             window=options.window,
             overlay=options.overlay,
             probs=options.probs,
@@ -130,106 +128,38 @@ def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace
             precision=options.precision,
         )
     print(f"{len(parsed)} frames parsed: {out}")
-    if parsed.problem is not None:
-        print(visible(f"noisycorrect: {path}: {parsed.problem}"), file=sys.stderr)
+    for reason in _reasons(said, parsed.problem):
+        print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
     return parsed.problem is None
 
 
-def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Classes, tuple[int, int], bool]:
-    """Return the network that the options name, in the runtime that they name; its classes, frame, if that is known."""
-    from noisycorrect_seg.inference.calling import PUBLISHED_SIZE
+def _reasons(said: Sequence[warnings.WarningMessage], problem: str | None) -> list[str]:
+    """Return what is to be said of a video: what was warned of, and once where it breaks off."""
+    if problem is None:
+        return [str(each.message) for each in said]
+    return [*(str(each.message) for each in said if problem not in str(each.message)), problem]
 
-    is_onnx = options.checkpoint.lower().endswith(".onnx")
+
+def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Recipe, bool]:
+    """Return the network that the options name, in the runtime that they name; how it parses, if its size is known."""
+    from noisycorrect_seg.inference import Recipe
+    from noisycorrect_seg.inference.calling import PUBLISHED_SIZE, shown_to
+
+    is_onnx = options.checkpoint.lower().endswith(ONNX_SUFFIX)
     if is_onnx and options.runtime == "torch":
         raise InvalidInputError(
             "weights of torch with --runtime torch", got=options.checkpoint, fix="leave --runtime out: onnx runs it"
         )
-    load = _load_onnx if is_onnx else load_network
-    network, classes, size = load(options.checkpoint, official=options.official)
-    if options.classes is not None:
-        classes = classes_of(
-            options.classes, len(classes or ()) if network.num_classes is None else network.num_classes
-        )
-    elif classes is None:
-        raise InvalidInputError(
-            f"--classes for a network of {network.num_classes} classes",
-            got="none, and the checkpoint does not say",
-            fix="name a list or a classes file; or save the network with classes= and size=",
-        )
-    frame = options.size or size or PUBLISHED_SIZE
+    found = loaded(options.checkpoint, official=options.official)
+    classes, frame = found.named(options.classes), options.size or found.size or PUBLISHED_SIZE
+    network, shown = found.network, shown_to(found.network, found.normalisation)
     if options.runtime == "onnx" and not is_onnx:
         from noisycorrect_seg.export import export_onnx
 
-        export_onnx(network, frame, exported, classes=classes)
-        network = _load_onnx(str(exported))[0]
-    return network, classes, frame, options.size is not None or size is not None
-
-
-def _load_onnx(path: str, *, official: bool = False) -> tuple[Any, Classes | None, tuple[int, int] | None]:
-    from noisycorrect_seg.deploy import OnnxNetwork
-
-    if official:
-        raise InvalidInputError("--official with weights of torch", got=path, fix="leave --official out")
-    network = OnnxNetwork(path)
-    return network, network.classes, network.size
-
-
-def load_network(source: str | Path, *, official: bool = False) -> tuple[ACE2P, Classes | None, tuple[int, int] | None]:
-    """Return a network with its weights, and its classes and size if they are known.
-
-    Parameters
-    ----------
-    source : str or Path
-        What :meth:`ACE2P.from_pretrained <noisycorrect_seg.ace2p.ACE2P.from_pretrained>` takes.
-    official : bool
-        Take a file for the authors' without looking.
-
-    Raises
-    ------
-    InvalidInputError, CheckpointError
-        If there is no such thing, it is neither ours nor the authors', or damaged.
-    """
-    from noisycorrect_seg.ace2p import ACE2P
-    from noisycorrect_seg.hub import released_for
-
-    if official:
-        network = ACE2P.from_official(source)
-        named = released_for(network.num_classes)
-        return network, None if named is None else named.classes, None if named is None else named.size
-    network = ACE2P.from_pretrained(source)
-    return network, network.classes, network.size
-
-
-def classes_of(named: str, count: int | None) -> Classes:
-    """Return the classes that a user named: a known list, or a classes file.
-
-    Raises
-    ------
-    InvalidInputError
-        If they are unknown, or not as many as the network's.
-
-    Examples
-    --------
-    >>> classes_of("atr", 18).name
-    'atr'
-    """
-    from noisycorrect_seg.datasets.class_file import as_classes
-
-    classes = as_classes(named)
-    if count is not None and len(classes) != count:
-        raise InvalidInputError(
-            f"--classes with {count} classes, as the network has",
-            got=f"{named!r} with {len(classes)}",
-            fix="name the list that the network was trained on",
-        )
-    return classes
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 473x473, height first")
-    return int(height), int(width)
+        export_onnx(network, frame, exported, classes=classes, normalisation=shown)
+        network = loaded(str(exported)).network
+    recipe = Recipe(classes, frame, options.scales, options.flip, options.convention, normalisation=shown)
+    return network, recipe, options.size is not None or found.size is not None
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -22,12 +22,12 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.inference.calling import as_module, meant_by
+from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.inference.visualise import save_picture
-from noisycorrect_seg.inputs import BGR, RGB, Normalisation, normalisation_named
+from noisycorrect_seg.inputs import BGR, RGB, Normalisation
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
 
@@ -70,7 +70,7 @@ def parse_folder(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
-    normalisation: str | Normalisation = "bgr",
+    normalisation: str | Normalisation | None = None,
     device: str | torch.device = "auto",
     precision: str = "float32",
     batch_size: int = 8,
@@ -130,7 +130,7 @@ def parse_folder(
             scales,
             flip,
             convention,
-            normalisation=normalisation_named(normalisation),
+            normalisation=shown_to(as_module(model), normalisation),
         ),
         device=device,
         precision=precision,

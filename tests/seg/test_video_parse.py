@@ -12,7 +12,7 @@ from torch import nn
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import Folder, parse_image
 from noisycorrect_seg.classes import classes_named
-from noisycorrect_seg.cli import _video
+from noisycorrect_seg.cli.parse import _video
 from noisycorrect_seg.datasets import MovingPeople
 from noisycorrect_seg.inference import Recipe
 from noisycorrect_seg.video import Clip, ParsedVideo, parse_frames, parse_video, pseudo_masks
