@@ -136,7 +136,10 @@ class Segmentation:
         if isinstance(given, Tensor) or not isinstance(given, Sequence) or not len(given):
             got = f"{type(given).__name__}"
             raise InvalidInputError(
-                f"{name} labels to be masks", got=got, fix="pass a ParsingDataset, or items with masks (H, W)"
+                f"{name} labels to be masks",
+                got=got,
+                fix="pass a ParsingDataset, of arrays ParsingDataset(Pictures(images, classes, masks), size), Pictures of"
+                " noisycorrect_seg.datasets; or items with masks (H, W)",
             )
         self._adopt(given)
         for own in _class_lists(given):

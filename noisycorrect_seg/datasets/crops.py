@@ -17,7 +17,7 @@ from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.joined import Joined, channels_of, positions, unlabeled_source
-from noisycorrect_seg.datasets.source import Cached, ParsingSource, Subset, image_file
+from noisycorrect_seg.datasets.source import Cached, ParsingSource, Subset, checked_source, image_file
 from noisycorrect_seg.geometry.crops import (
     Augmentation,
     compose,
@@ -377,13 +377,7 @@ def _check(
     rotation_prob: float,
     mirror_prob: float,
 ) -> None:
-    if not isinstance(source, ParsingSource):
-        raise InvalidInputError(
-            "a source with image(i), mask(i), name(i), classes and a length",
-            got=type(source).__name__,
-            fix="see noisycorrect_seg.datasets.ParsingSource",
-        )
-    if not len(source):
+    if not len(checked_source(source)):
         raise InvalidInputError("a source with at least one sample", got="an empty one", fix="check its path")
     checked_size(size)
     if not (0 <= scale_factor < 1 and rotation_factor >= 0 and 0 <= rotation_prob <= 1 and 0 <= mirror_prob <= 1):

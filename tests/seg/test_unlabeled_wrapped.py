@@ -11,8 +11,8 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset, rand
 from noisycorrect import RECIPES, SelfCorrector
 from noisycorrect.data.datasets import as_dataset
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import Folder, ParsingDataset
-from noisycorrect_seg.datasets import Joined, Unlabeled
+from noisycorrect_seg import Folder, Normalisation, ParsingDataset, SyntheticPeople
+from noisycorrect_seg.datasets import Joined, Pictures, Unlabeled
 from noisycorrect_seg.datasets import Subset as SourceSubset
 
 RGB = {"normalisation": "rgb"}
@@ -61,6 +61,7 @@ def unlabeled_forms(folder, more):
         "subset of arrays": Subset(arrays, [3, 0]),
         "subset of an array": Subset(np.stack(arrays), [3, 0]),
         "joined": ConcatDataset([Subset(source, [3]), Subset(arrays, [0])]),
+        "pictures of Pillow's": Subset([Image.fromarray(each) for each in arrays], [3, 0]),
     }
 
 
@@ -120,6 +121,35 @@ def test_what_cannot_be_unlabelled_images_is_refused_in_one_sentence(given):
         with pytest.raises(InvalidInputError, match=r"^expected .*; got .*; to fix: ") as caught:
             corrector.fit(labeled, unlabeled=given)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrap", [lambda source: source, lambda source: Subset(source, [0])])
+def test_a_source_that_is_taken_for_a_data_set_says_how_one_is_made(tmp_path, wrap):
+    (tmp_path / "images").mkdir()
+    Image.fromarray(Blobs().image(0)).save(tmp_path / "images" / "0.png")
+    folder = Folder(images=tmp_path / "images", classes=["background", "blob"], unlabeled="keep")
+    pictures = Pictures([Blobs().image(0)], ["background", "blob"], [Blobs().truth(0)])
+    for source in (folder, pictures, SourceSubset(pictures, [0]), SyntheticPeople(1, size=(32, 32))):
+        corrector = SelfCorrector(nn.Conv2d(3, 2, 1), task="segmentation", num_classes=2, epochs=1)
+        with pytest.raises(InvalidInputError, match=r"a data set of crops; got \w+, a source.*ParsingDataset.source"):
+            corrector.fit(wrap(source))
+
+
+def test_images_and_masks_in_memory_are_a_source():
+    images = [Blobs(dtype=np.uint16).image(index) for index in range(3)]
+    masks = [Blobs().truth(0).astype(np.int64), None, Blobs().truth(2).astype(np.int32)]
+    data = ParsingDataset(
+        Pictures(images, ["ground", "blob"], masks), SIZE, normalisation=Normalisation([1.0] * 3, [2] * 3)
+    )
+    assert [None if mask is None else mask.dtype for mask in data.given] == [np.uint8, None, np.uint8]
+    assert (data[2]["given"].numpy() == masks[2]).all()
+    assert data.sample_names == ["000000", "000001", "000002"]
+    with pytest.raises(InvalidInputError, match="3 masks, one an image; got 2"):
+        Pictures(images, ["ground", "blob"], masks[:2])
+    with pytest.raises(InvalidInputError, match=r"mask values 0\.\.1 or 255; got 7 at index 0"):
+        Pictures(images[:1], ["ground", "blob"], [np.full(SIZE, 7)]).mask(0)
+    with pytest.raises(InvalidInputError, match=r"a source with image\(i\).*Pictures"):
+        SourceSubset([images], [0])
 
 
 def test_data_sets_of_other_crops_are_not_one():
