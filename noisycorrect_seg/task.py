@@ -138,8 +138,8 @@ class Segmentation:
             raise InvalidInputError(
                 f"{name} labels to be masks",
                 got=got,
-                fix="pass a ParsingDataset, of arrays ParsingDataset(Pictures(images, classes, masks), size), Pictures of"
-                " noisycorrect_seg.datasets; or items with masks (H, W)",
+                fix="pass a ParsingDataset, of arrays ParsingDataset(Pictures(images, classes, masks), size), Pictures"
+                " of noisycorrect_seg.datasets; or items with masks (H, W)",
             )
         self._adopt(given)
         for own in _class_lists(given):

@@ -130,7 +130,7 @@ def test_a_source_that_is_taken_for_a_data_set_says_how_one_is_made(tmp_path, wr
     folder = Folder(images=tmp_path / "images", classes=["background", "blob"], unlabeled="keep")
     pictures = Pictures([Blobs().image(0)], ["background", "blob"], [Blobs().truth(0)])
     for source in (folder, pictures, SourceSubset(pictures, [0]), SyntheticPeople(1, size=(32, 32))):
-        corrector = SelfCorrector(nn.Conv2d(3, 2, 1), task="segmentation", num_classes=2, epochs=1)
+        corrector = SelfCorrector(nn.Conv2d(3, 2, 1), task="segmentation", num_classes=2, epochs=2)
         with pytest.raises(InvalidInputError, match=r"a data set of crops; got \w+, a source.*ParsingDataset.source"):
             corrector.fit(wrap(source))
 
