@@ -177,7 +177,7 @@ class MaskLabels(LabelsOfParts):
         raise InvalidInputError(
             "images without masks beside a ParsingDataset, which makes the same crops of them",
             got="unlabeled= beside another data set",
-            fix="train on ParsingDataset(source, size); or put them into your data set without a label, None in `given`",
+            fix="pass ParsingDataset(source, size); or put them into your data set without a label: None in `given`",
         )
 
     @classmethod

@@ -69,21 +69,25 @@ def run(options: argparse.Namespace) -> int:
     from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
     from noisycorrect_seg.inference import parse_files
     from noisycorrect_seg.inference.images import image_files
-    from noisycorrect_seg.video.reading import VIDEO_SUFFIXES, opened_video
+    from noisycorrect_seg.video.reading import VIDEO_SUFFIXES
 
     videos = [path for path in options.photos if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
     options.photos = [path for path in options.photos if path not in videos]
     if options.photos or not videos:
         image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
-    for path in videos:
-        opened_video(path)
+    broken = _broken(videos)
+    if broken and len(broken) == len(videos) and not options.photos:
+        raise next(iter(broken.values()))
+    videos = [path for path in videos if path not in broken]
     with tempfile.TemporaryDirectory() as scratch:
         network, recipe, known = _network(options, Path(scratch) / "network.onnx")
         if not known:
             taken = f"{recipe.size[0]}x{recipe.size[1]}"
             said = f"{options.checkpoint} does not say the size that it was trained on, {taken} was taken"
             print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
-        whole = [_video(network, path, recipe, options) for path in videos]
+        whole = [not broken, *(_video(network, path, recipe, options) for path in videos)]
+        for path, error in broken.items():
+            print(visible(f"noisycorrect: {path}: {error}"), file=sys.stderr)
         if not options.photos:
             return 0 if all(whole) else 1
         report = parse_files(
@@ -101,6 +105,21 @@ def run(options: argparse.Namespace) -> int:
     for path, reason in report.failed.items():
         print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
     return 0 if all(whole) and not report.failed else 1
+
+
+def _broken(videos: Sequence[Path]) -> dict[Path, InvalidInputError]:
+    """Return which videos cannot be opened, and why; one that is not there is a wrong word, and an error."""
+    from noisycorrect_seg.video.reading import opened_video
+
+    found = {}
+    for path in videos:
+        try:
+            opened_video(path)
+        except InvalidInputError as error:
+            if not path.exists():
+                raise
+            found[path] = error
+    return found
 
 
 def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace) -> bool:

@@ -67,7 +67,7 @@ class Folder(FileSource):
         tell them apart.
     classes : Path, str, Classes or sequence of str
         A classes file, the name of a known list such as ``"lip"``, or names. Left out: ``classes.txt`` or
-        ``classes.json`` in `root`, or the names in a file of `colours`.
+        ``classes.json`` in `root`, or the names in `colours`, in their order.
     split : str, optional
         ``"train"`` or ``"val"``; left out: all images.
     unlabeled : str
@@ -281,6 +281,8 @@ def _classes_and_colours(classes: Any, colours: Any, home: Path) -> tuple[Classe
     if is_colour_file(colours):
         names, found = read_colour_file(Path(colours))
         colours = dict(zip(found, names, strict=True))
+    if names is None and isinstance(colours, Mapping) and all(isinstance(each, str) for each in colours.values()):
+        names = None if find_if_any(home, NAMES, kind="file") else list(dict.fromkeys(colours.values()))
     if classes is None:
         classes = find(home, NAMES, kind="file") if names is None else names
     named = as_classes(classes)

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import Folder, parse_image
+from noisycorrect_seg import ACE2P, Folder, parse_image
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.cli.parse import _video
 from noisycorrect_seg.datasets import MovingPeople
@@ -307,3 +308,58 @@ def test_the_command_says_where_a_video_breaks_off(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-700])
     assert _video(MODEL, path, recipe, options) is False
     assert "other.mkv" in capsys.readouterr().err
+
+
+def test_frames_before_a_picture_that_cannot_be_read_are_kept(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for index, frame in enumerate(FRAMES):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+    whole = parse_video(MODEL, tmp_path / "frames", tmp_path / "whole", **OPTIONS)
+    sound = (tmp_path / "frames" / "5.png").read_bytes()
+    (tmp_path / "frames" / "5.png").write_bytes(sound[:60])
+    with pytest.warns(UserWarning, match=r"the pictures in .*frames cannot be read after frame 5: .*5.png"):
+        parsed = parse_video(MODEL, tmp_path / "frames", tmp_path / "out", **OPTIONS)
+    assert len(parsed) == 5
+    assert "5.png" in parsed.problem
+    (tmp_path / "frames" / "5.png").write_bytes(sound)
+    again = parse_video(MODEL, tmp_path / "frames", tmp_path / "out", **OPTIONS)
+    assert len(again) == len(FRAMES)
+    assert again.problem is None
+    assert all((again.mask(index) == whole.mask(index)).all() for index in range(len(FRAMES)))
+    (tmp_path / "frames" / "0.png").write_bytes(b"")
+    with pytest.raises(InvalidInputError, match=r"at least one frame; got none in the pictures in .*0.png"):
+        parse_video(MODEL, tmp_path / "frames", tmp_path / "none", **OPTIONS)
+
+
+def stream_of(path, size, count=8):
+    """Return a stream of frames of noise, height and width, as MPEG-TS, which may be put one after the other."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = (*size, "yuv420p")
+        for index in range(count):
+            pixels = np.random.default_rng(index).integers(0, 255, (*size, 3)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_the_command_goes_on_past_a_video_that_is_none_and_tells_of_other_sizes(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "good.mkv", FRAMES[:3])
+    parts = [stream_of(tmp_path / f"{size}.ts", (size, 48)) for size in (64, 96)]
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))  # as cameras write that are switched over
+    (tmp_path / "cut.mp4").write_bytes(b"no video" * 9)
+    ACE2P(3, backbone="resnet18", width=0.125).save("own.pt", classes=classes_named(["a", "b", "c"]), size=(33, 33))
+    words = ["--checkpoint", "own.pt", "--window", "0", "--device", "cpu"]
+    assert main(["parse", "cut.mp4", "good.mkv", "both.ts", *words]) == 1
+    shown = capsys.readouterr()
+    assert "3 frames parsed: parsed/good" in shown.out
+    assert "noisycorrect: cut.mp4: expected a video file that can be read" in shown.err
+    assert "noisycorrect: both.ts: frame 8 is 96 x 48, those before are 64 x 48 pixels" in shown.err
+    assert not (tmp_path / "parsed" / "cut").exists()
+    assert main(["parse", "cut.mp4", *words]) == 2  # there is nothing else to do
+    assert main(["parse", "gone.mp4", "good.mkv", *words]) == 2
+    assert "no file gone.mp4" in capsys.readouterr().err
