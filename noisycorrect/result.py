@@ -67,6 +67,11 @@ class CorrectionResult:
     task: Task | None = field(default=None, repr=False, compare=False)
     input_record: dict[str, Any] | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        describe = getattr(self.task, "describe", None)
+        if callable(describe):
+            describe(self.model, self)
+
     # ---------------------------------------------------------------- the labels
 
     @door(own=True)

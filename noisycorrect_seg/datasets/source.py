@@ -163,8 +163,8 @@ class FileSource(HasNoItems):
 
     @property
     def image_paths(self) -> list[Path]:
-        """Where the images lie, one a sample."""
-        return [Path(path) for path in self._images]
+        """Where the images lie, absolute, one a sample."""
+        return [Path(path).absolute() for path in self._images]
 
     def image(self, index: int) -> np.ndarray:
         """Return the image, RGB uint8 (H, W, 3), or as :attr:`channels` says."""

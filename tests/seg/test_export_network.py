@@ -128,6 +128,37 @@ def test_a_saved_result_and_a_written_file_are_sources_too(run, files, tmp_path,
     assert OnnxNetwork(tmp_path / "int8.onnx").normalisation == run[2]
 
 
+def test_a_trained_network_says_what_it_was_trained_on(run, tmp_path):
+    folder, source, normalisation, result = run
+    options = {"classes": source.classes, "size": SIZE, "normalisation": normalisation}
+    expected = parse_image(result.model, source.image(0), **options).labels
+    result.save(tmp_path / "saved")
+    for network in (
+        result.model,
+        *(CorrectionResult.load(each).model for each in (folder / "run", tmp_path / "saved")),
+    ):
+        assert (network.classes.names, network.size, network.normalisation) == (
+            source.classes.names,
+            SIZE,
+            normalisation,
+        )
+        assert (parse_image(network, source.image(0)).labels == expected).all()
+    assert not hasattr(result.model[0], "classes")
+
+    class Own(nn.Conv2d):
+        size = property(lambda self: 7)
+        classes = "mine"
+
+    data = ParsingDataset(source, SIZE, normalisation=normalisation)
+    corrector = SelfCorrector(Own(CHANNELS, 2, 1), task="segmentation", num_classes=2, recipe="ce", epochs=1)
+    network = corrector.fit(data).model
+    assert (network.size, network.classes, network.normalisation) == (7, "mine", normalisation)
+    again = SelfCorrector(result.model, task="segmentation", num_classes=2, recipe="ce", epochs=1)
+    smaller = again.fit(ParsingDataset(source, (8, 6), normalisation=Normalisation([0.0] * 4, [1e4] * 4))).model
+    assert (smaller.size, smaller.normalisation.mean) == ((8, 6), (0.0,) * 4)
+    assert result.model.size == SIZE  # the caller's is another
+
+
 def test_a_network_says_itself_what_it_is_shown(run):
     network = nn.Conv2d(CHANNELS, 2, 1)
     network.normalisation = run[2]
