@@ -193,6 +193,12 @@ class CorrectionResult:
             See :func:`noisycorrect.inference.onnx_file.write_onnx`. Masks' networks have a function of their own,
             :func:`noisycorrect_seg.export.export_onnx`.
         """
+        if self.labels.frame is not None:
+            fix = (
+                "noisycorrect_seg.export_onnx(result.model, result.model.size, path); or `noisycorrect export-network`"
+            )
+            got = f"one of labels of the kind {self.labels.kind.name}"
+            raise InvalidInputError("the network of a classifier", got=got, fix=fix)
         write_onnx(self.model, self._inputs_task(), path, example, class_names=self.class_names, opset=opset)
 
     def _inputs_task(self) -> Task:

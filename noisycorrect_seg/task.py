@@ -28,7 +28,7 @@ from noisycorrect_seg.inputs import Normalisation, normalisation_of
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.masks import MOST_CLASSES, ignore_index
-from noisycorrect_seg.outputs import ParsingOutput, as_output, logits_of
+from noisycorrect_seg.outputs import ParsingOutput, as_output
 from noisycorrect_seg.scores import ParsingMetrics
 
 CROP_FIELDS = ("matrix", "mirror", "extent")  # see ParsingDataset
@@ -472,11 +472,13 @@ def _check_ignores(loss: Any, num_classes: int) -> None:
 
 def _check_one_channel(output: Any, num_classes: int) -> None:
     """Raise an InvalidInputError if the one channel of a network holds probabilities, as a Sigmoid returns them."""
-    logits = logits_of(output)
-    if num_classes != 2 or logits.shape[1] != 1:
+    logits = as_output(output, num_classes).final.detach().float()
+    if num_classes != 2 or logits[:, 0].any():  # of one channel the logit of class 0 is 0: see `two_channels`
         return
-    low, high = (float(bound) for bound in logits.detach().float().aminmax())
+    low, high = (float(bound) for bound in logits[:, 1].aminmax())
     if 0 < low < high <= 1:
         raise InvalidInputError(
-            "logits", got="probabilities: all values in (0, 1]", fix="drop the model's last Sigmoid"
+            "logits",
+            got="probabilities: all values in (0, 1]",
+            fix="drop the model's last Sigmoid; without one return two channels",
         )

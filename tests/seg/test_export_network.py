@@ -255,3 +255,8 @@ def test_photos_that_cannot_calibrate_are_named(run, files, tmp_path, capsys):
     words = ["export-network", str(files / "own.onnx"), "--int8", str(tmp_path / "c.onnx"), "--photos"]
     assert main([*words, str(tmp_path / "grey.png"), str(run[0] / "photos")]) == 0
     assert "1 photos were left out of the calibration" in capsys.readouterr().err
+
+
+def test_the_onnx_of_a_classifier_is_not_that_of_masks(run, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"got one of labels of the kind segmentation.*export_onnx"):
+        run[3].to_onnx(tmp_path / "a.onnx", np.zeros((2, CHANNELS, *SIZE), np.float32))

@@ -135,6 +135,10 @@ def test_tiles_are_samples_that_are_put_together_again():
         tiles.image(len(tiles))
 
 
+def test_tiles_of_any_size_have_an_overlap_that_fits():
+    assert [Tiles(Scene(), size).overlap for size in ((512, 512), (48, 64), (8, 8))] == [64, 6, 1]
+
+
 def test_a_data_set_of_tiles_shows_them_at_their_own_size():
     data = ParsingDataset(Tiles(Scene(), (48, 48), overlap=12), (48, 48))
     assert (data[0]["given"].numpy() == data.source.mask(0)).all()
