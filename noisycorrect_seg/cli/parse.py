@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from noisycorrect_seg.inference import Recipe
 
 RUNTIMES = ("auto", "torch", "onnx")
+OWN = (0, 0)  # tiles of the network's own size
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -48,6 +49,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "--classes", help="lip, atr, pascal, cihp, ccp or a classes file (default: as the checkpoint says)"
     )
     parser.add_argument("--size", type=size_in, metavar="HxW", help="the network's frame (default: as published)")
+    parser.add_argument(
+        "--tile",
+        nargs="?",
+        type=size_in,
+        const=OWN,
+        metavar="HxW",
+        help="parse large photos by tiles at full resolution, of the network's own size unless another is named",
+    )
     parser.add_argument("--scales", type=_scales, default=(1.0,), metavar="S,S,...", help="average over scales")
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
     parser.add_argument("--convention", default="extractor", help="extractor (default) or evaluator")
@@ -67,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
     """Parse what the options say; return 0, or 1 if some photos could not be read."""
     # Here, so that other commands do not wait for it.
     from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
+    from noisycorrect_seg.geometry.tiles import checked_tiling
     from noisycorrect_seg.inference import parse_files
     from noisycorrect_seg.inference.images import image_files
     from noisycorrect_seg.video.reading import VIDEO_SUFFIXES
@@ -75,6 +85,11 @@ def run(options: argparse.Namespace) -> int:
     options.photos = [path for path in options.photos if path not in videos]
     if options.photos or not videos:
         image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
+    if options.tile is not None and (videos or options.size is not None):
+        if videos:
+            raise InvalidInputError("photos with --tile", got=f"the video {videos[0]}", fix="leave --tile out")
+        fix = "the network is shown tiles at full resolution: leave one of them out"
+        raise InvalidInputError("--size or --tile", got="both", fix=fix)
     broken = _broken(videos)
     if broken and len(broken) == len(videos) and not options.photos:
         raise next(iter(broken.values()))
@@ -100,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
             batch_size=options.batch_size,
             overlays=options.overlay,
             probs=options.probs,
+            overlap=None if options.tile is None else checked_tiling(recipe.size)[1],
         )
     print(f"{report}: {options.out}")
     for path, reason in report.failed.items():
@@ -170,7 +186,8 @@ def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Recipe, 
             "weights of torch with --runtime torch", got=options.checkpoint, fix="leave --runtime out: onnx runs it"
         )
     found = loaded(options.checkpoint, official=options.official)
-    classes, frame = found.named(options.classes), options.size or found.size or PUBLISHED_SIZE
+    tile = None if options.tile == OWN else options.tile
+    classes, frame = found.named(options.classes), options.size or tile or found.size or PUBLISHED_SIZE
     network, shown = found.network, shown_to(found.network, found.normalisation)
     if options.runtime == "onnx" and not is_onnx:
         from noisycorrect_seg.export import export_onnx
@@ -178,7 +195,7 @@ def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Recipe, 
         export_onnx(network, frame, exported, classes=classes, normalisation=shown)
         network = loaded(str(exported)).network
     recipe = Recipe(classes, frame, options.scales, options.flip, options.convention, normalisation=shown)
-    return network, recipe, options.size is not None or found.size is not None
+    return network, recipe, (options.size or tile or found.size) is not None
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -22,7 +22,7 @@ from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.images import any_image
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
-from noisycorrect_seg.inference.tiles import Tiled
+from noisycorrect_seg.inference.tiles import Tiled, frame_of
 from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.masks import ignore_index
 from noisycorrect_seg.scores import SegmentationMetrics
@@ -107,11 +107,10 @@ def evaluate_source(
     (2, 1.0)
     """
     model = as_module(model)
-    if tile is not None and (size is not None or official_centres):
-        other = "size=" if size is not None else "official_centres="
-        fix = "the network is shown tiles at full resolution: leave it out, or leave tile= out"
-        raise InvalidInputError("tile= without size= and official_centres=", got=other, fix=fix)
-    meant, given = meant_by(model, source.classes, size if tile is None else tile), shown_to(model, normalisation)
+    if tile is not None and official_centres:
+        fix = "those are of the published evaluator, which knows no tiles: leave one of them out"
+        raise InvalidInputError("tile= or official_centres=", got="both", fix=fix)
+    meant, given = meant_by(model, source.classes, frame_of(size, tile)), shown_to(model, normalisation)
     recipe = Recipe(*meant, scales, flip, convention, official_centres, given)
     step = whole_number("batch_size", batch_size, least=1)
     tiled = None if tile is None else Tiled(model, recipe, checked_tiling(tile, overlap)[1], step, precision)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
@@ -99,6 +100,20 @@ def parse_scene(
     ):
         task = bar.add_task("parsing", total=work.count((pixels.shape[0], pixels.shape[1])))
         return work.parse(pixels, place, probs=probs, done=lambda count: bar.advance(task, count))
+
+
+def frame_of(size: Size | None, tile: Size | None) -> Size | None:
+    """Return what a network is shown at a time: a tile, or the frame of a whole image.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is to be both.
+    """
+    if size is not None and tile is not None:
+        fix = "the network is shown tiles at full resolution: leave size= out, or leave tile= out"
+        raise InvalidInputError("size= or tile=", got="both", fix=fix)
+    return size if tile is None else tile
 
 
 @dataclass(frozen=True, eq=False)

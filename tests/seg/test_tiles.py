@@ -5,9 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from squares import Squares
 from torch import nn
 
+from noisycorrect import SelfCorrector
+from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import (
     Classes,
@@ -16,6 +19,7 @@ from noisycorrect_seg import (
     SegmentationMetrics,
     Tiles,
     evaluate_source,
+    parse_folder,
     parse_image,
     parse_scene,
 )
@@ -260,11 +264,48 @@ def test_scenes_without_a_mask_and_options_that_mean_nothing_by_tiles():
 
     model = nn.Conv2d(3, 2, 1)
     assert evaluate_source(model, Bare(), tile=(32, 32), progress=False)["images"] == 1
-    for more in ({"size": (32, 32)}, {"official_centres": True}):
-        with pytest.raises(InvalidInputError, match="tile= without size= and official_centres="):
+    for more, message in (
+        ({"size": (32, 32)}, "size= or tile=; got both"),
+        ({"official_centres": True}, "tile= or off"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
             evaluate_source(model, Bare(), tile=(32, 32), **more)
     with pytest.raises(InvalidInputError, match="an overlap of at most 16"):
         evaluate_source(model, Bare(), tile=(32, 32), overlap=20)
+
+
+def test_a_folder_is_parsed_by_tiles_and_from_the_command_line(tmp_path, capsys):
+    (tmp_path / "scenes").mkdir()
+    for index in range(3):
+        Image.fromarray(Scene().image(index)).save(tmp_path / "scenes" / f"{index}.png")
+    (tmp_path / "scenes" / "3.png").write_bytes(b"none")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))
+    data = ParsingDataset(Tiles(Scene(), (49, 65)), (49, 65))
+    corrector = SelfCorrector(network, task="segmentation", num_classes=2, recipe="ce", epochs=1, batch_size=8)
+    result = corrector.fit(data)
+    result.save(tmp_path / "saved")
+    network = result.model
+    expected = [parse_scene(network, Scene().image(index), device="cpu", probs=True).probs for index in range(3)]
+    options = {"tile": (49, 65), "batch_size": 3, "device": "cpu", "progress": False, "probs": True}
+    with pytest.warns(UserWarning, match="1 images could not be read"):
+        report = parse_folder(network, tmp_path / "scenes", tmp_path / "out", overlays=True, **options)
+    assert len(report.written) == 3
+    words = ["parse", str(tmp_path / "scenes"), "--checkpoint", str(tmp_path / "saved"), "--device", "cpu", "--probs"]
+    assert main([*words, "--out", str(tmp_path / "command"), "--tile"]) == 1
+    assert "3 images parsed, 1 images could not be read" in capsys.readouterr().out
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 1
+    for index in range(3):
+        found = [np.load(tmp_path / name / f"{index}-probs.npz")["probs"] for name in ("out", "command", "whole")]
+        for own in found[:2]:
+            np.testing.assert_allclose(own.astype(np.float32), expected[index], atol=1e-3)  # float16
+        apart = np.abs(found[2].astype(np.float32) - expected[index]).max()
+        assert (apart > 0.02) == (index < 2)  # the third is smaller than a tile
+    assert main([*words, "--out", str(tmp_path / "other"), "--tile", "33x33", "--size", "49x65"]) == 2
+    assert "--size or --tile; got both" in capsys.readouterr().err
+    (tmp_path / "film.mp4").touch()
+    assert main(["parse", str(tmp_path / "film.mp4"), *words[2:], "--tile"]) == 2
+    assert "photos with --tile" in capsys.readouterr().err
 
 
 def test_tiles_are_as_large_as_the_network_says():
