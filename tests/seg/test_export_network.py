@@ -28,6 +28,7 @@ from noisycorrect_seg import (
 from noisycorrect_seg.cli.networks import loaded
 from noisycorrect_seg.inference.calling import shown_to
 from noisycorrect_seg.inputs import BGR, normalisation_of, plain_normalisation
+from noisycorrect_seg.video.folder import digest_of
 
 CHANNELS = 4
 
@@ -71,10 +72,15 @@ def test_files_say_classes_size_and_normalisation(run, files):
         network = OnnxNetwork(files / name)
         assert network.classes.names == ("background", "blob")
         assert (network.size, network.channels, network.num_classes) == (SIZE, CHANNELS, 2)
+        assert digest_of(network) == OnnxNetwork(files / name).digest
         assert network.normalisation == run[2]
         assert shown_to(network) == run[2]
         with pytest.raises(InvalidInputError, match="a normalisation of 4 channels, as the network takes; got 3"):
             parse_image(network, run[1].image(0), normalisation="rgb")
+
+
+def test_files_are_told_apart(files):
+    assert len({digest_of(OnnxNetwork(files / name)) for name in ("own.onnx", "own-int8.onnx")}) == 2
 
 
 def test_files_parse_the_pixels_of_the_network(run, files):

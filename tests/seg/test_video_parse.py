@@ -16,6 +16,7 @@ from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.cli.parse import _video
 from noisycorrect_seg.datasets import MovingPeople
 from noisycorrect_seg.inference import Recipe
+from noisycorrect_seg.inputs import RGB
 from noisycorrect_seg.video import Clip, ParsedVideo, parse_frames, parse_video, pseudo_masks
 from noisycorrect_seg.video.averaging import Averaging, Frame, averaged
 from noisycorrect_seg.video.reading import opened_video
@@ -363,3 +364,24 @@ def test_the_command_goes_on_past_a_video_that_is_none_and_tells_of_other_sizes(
     assert main(["parse", "cut.mp4", *words]) == 2  # there is nothing else to do
     assert main(["parse", "gone.mp4", "good.mkv", *words]) == 2
     assert "no file gone.mp4" in capsys.readouterr().err
+
+
+def test_many_classes_and_other_inputs_are_kept_with_a_video(tmp_path):
+    network = nn.Conv2d(3, 300, 1)
+    with torch.no_grad():
+        network.bias.copy_(torch.where(torch.arange(300) > 280, 9.0, 0.0))
+    options = {**OPTIONS, "classes": [f"class {number}" for number in range(300)]}
+    rgb = parse_video(network, FRAMES[:3], tmp_path / "rgb", normalisation="rgb", **options)
+    assert rgb.mask(0).dtype == np.uint16
+    assert rgb.mask(0).min() > 280
+    assert rgb.recipe.normalisation == RGB
+    expected = parse_frames(network, FRAMES[:3], normalisation="rgb", **without(options, "progress"))
+    assert all((rgb.mask(frame.index) == frame.parsing.labels).all() for frame in expected)
+    network.normalisation = "rgb"  # as it says itself
+    assert len(parse_video(network, FRAMES[:3], tmp_path / "rgb", **options)) == 3
+    with pytest.raises(InvalidInputError, match="normalisation .* there, None now"):
+        parse_video(network, FRAMES[:3], tmp_path / "rgb", normalisation="bgr", **options)
+
+
+def without(options, name):
+    return {key: value for key, value in options.items() if key != name}
