@@ -99,6 +99,11 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
         raise InvalidInputError(
             "a video file, a folder of pictures, or frames", got=type(video).__name__, fix="pass a path or a list"
         )
+    shape = tuple(getattr(video, "shape", ()))
+    if len(shape) == 3 and 3 in (shape[0], shape[2]):  # its rows are no frames
+        raise InvalidInputError(
+            "frames, (N, H, W, 3)", got=f"one picture of shape {shape}", fix="parse_image parses it; or pass [picture]"
+        )
     count = len(video) if isinstance(video, Sized) else None
     return Video((as_frame(frame) for frame in video), USUAL_RATE if rate is None else rate, count, "the frames")
 

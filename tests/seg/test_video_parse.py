@@ -183,6 +183,8 @@ def test_frames_of_another_size_begin_anew(tmp_path):
         ([], "at least one frame; got none"),
         ([np.zeros((4, 5), np.float32)], "float32 of shape"),
         (7, "frames; got int"),
+        (FRAMES[0], "frames, .*; got one picture of shape"),
+        (torch.zeros(3, 32, 40, dtype=torch.uint8), "frames, .*; got one picture of shape"),
         ("missing.mp4", "missing.mp4"),
     ],
 )
