@@ -100,7 +100,8 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
             "a video file, a folder of pictures, or frames", got=type(video).__name__, fix="pass a path or a list"
         )
     shape = tuple(getattr(video, "shape", ()))
-    if len(shape) == 3 and 3 in (shape[0], shape[2]):  # its rows are no frames
+    channels = shape[::2] if isinstance(video, torch.Tensor) else shape[2:]  # where they are in one picture
+    if len(shape) == 3 and 3 in channels:  # its rows are no frames
         raise InvalidInputError(
             "frames, (N, H, W, 3)", got=f"one picture of shape {shape}", fix="parse_image parses it; or pass [picture]"
         )

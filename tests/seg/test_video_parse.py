@@ -193,6 +193,10 @@ def test_what_is_no_video_says_so(tmp_path, video, message):
         parse_video(MODEL, video, tmp_path / "out", **OPTIONS)
 
 
+def test_three_grey_frames_are_no_picture(tmp_path):
+    assert len(parse_video(MODEL, np.stack([frame[..., 0] for frame in FRAMES[:3]]), tmp_path, **OPTIONS)) == 3
+
+
 def test_bad_arguments_say_so(tmp_path):
     for wrong in ({"window": -1}, {"window": (1, 2, 3)}, {"flow": "none"}, {"overlay": "a/b.gif"}, {"batch_size": 0}):
         with pytest.raises(InvalidInputError):
