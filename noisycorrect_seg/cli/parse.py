@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.cli.networks import ONNX_SUFFIX, SOURCES, Subparsers, loaded, size_in
+from noisycorrect_seg.cli.people import check_people, parse_photos_of_people
 
 if TYPE_CHECKING:
     from noisycorrect_seg.inference import Recipe
@@ -57,6 +58,12 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="HxW",
         help="parse large photos by tiles at full resolution, of the network's own size unless another is named",
     )
+    parser.add_argument(
+        "--people",
+        type=Path,
+        metavar="DETECTOR",
+        help="photos show several people, whom a file of PersonDetector.save finds: each is parsed by itself",
+    )
     parser.add_argument("--scales", type=_scales, default=(1.0,), metavar="S,S,...", help="average over scales")
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
     parser.add_argument("--convention", default="extractor", help="extractor (default) or evaluator")
@@ -85,11 +92,7 @@ def run(options: argparse.Namespace) -> int:
     options.photos = [path for path in options.photos if path not in videos]
     if options.photos or not videos:
         image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
-    if options.tile is not None and (videos or options.size is not None):
-        if videos:
-            raise InvalidInputError("photos with --tile", got=f"the video {videos[0]}", fix="leave --tile out")
-        fix = "the network is shown tiles at full resolution: leave one of them out"
-        raise InvalidInputError("--size or --tile", got="both", fix=fix)
+    _check(options, videos)
     broken = _broken(videos)
     if broken and len(broken) == len(videos) and not options.photos:
         raise next(iter(broken.values()))
@@ -105,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
             print(visible(f"noisycorrect: {path}: {error}"), file=sys.stderr)
         if not options.photos:
             return 0 if all(whole) else 1
+        if options.people is not None:
+            return 0 if parse_photos_of_people(network, recipe, options) else 1
         report = parse_files(
             network,
             options.photos,
@@ -121,6 +126,17 @@ def run(options: argparse.Namespace) -> int:
     for path, reason in report.failed.items():
         print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
     return 0 if all(whole) and not report.failed else 1
+
+
+def _check(options: argparse.Namespace, videos: Sequence[Path]) -> None:
+    """Raise an InvalidInputError unless the options fit together."""
+    if options.people is not None:
+        check_people(options, videos)
+    if options.tile is not None and videos:
+        raise InvalidInputError("photos with --tile", got=f"the video {videos[0]}", fix="leave --tile out")
+    if options.tile is not None and options.size is not None:
+        fix = "the network is shown tiles at full resolution: leave one of them out"
+        raise InvalidInputError("--size or --tile", got="both", fix=fix)
 
 
 def _broken(videos: Sequence[Path]) -> dict[Path, InvalidInputError]:

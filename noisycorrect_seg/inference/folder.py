@@ -170,7 +170,7 @@ def parse_files(
     model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
     images, others = image_files(paths, () if recipe.normalisation in (BGR, RGB) else (".npy",))
-    target = _made(Path(out), images)
+    target = made_folder(Path(out), images)
     report = FolderReport(skipped=others)
     if others:
         logger.info("skipped %d files that are no images, such as %s", len(others), others[0].name)
@@ -234,7 +234,8 @@ def _claims(name: str) -> set[str]:
     return {f"{name}{suffix}".casefold() for suffix in (".png", OVERLAY_SUFFIX, PROBS_SUFFIX)}
 
 
-def _made(out: Path, images: Sequence[Path]) -> Path:
+def made_folder(out: Path, images: Sequence[Path]) -> Path:
+    """Return a folder for results, made if there is none; it may be none that images lie in."""
     sources = {path.resolve().parent for path in images}
     if out.resolve() in sources:
         raise InvalidInputError(
