@@ -55,6 +55,8 @@ class CorrectionResult:
         What the classes are called, if the corrector or its task knew.
     task : Task, or None
         What the model's output means.
+    input_record : dict, or None
+        How the data set said that its samples become inputs, in its attribute of this name, as plain JSON values.
     """
 
     model: nn.Module = field(repr=False)
@@ -63,6 +65,12 @@ class CorrectionResult:
     sample_passes: int
     class_names: tuple[str, ...] | None = field(default=None, repr=False)
     task: Task | None = field(default=None, repr=False, compare=False)
+    input_record: dict[str, Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        describe = getattr(self.task, "describe", None)
+        if callable(describe):
+            describe(self.model, self)
 
     # ---------------------------------------------------------------- the labels
 
@@ -185,6 +193,12 @@ class CorrectionResult:
             See :func:`noisycorrect.inference.onnx_file.write_onnx`. Masks' networks have a function of their own,
             :func:`noisycorrect_seg.export.export_onnx`.
         """
+        if self.labels.frame is not None:
+            fix = (
+                "noisycorrect_seg.export_onnx(result.model, result.model.size, path); or `noisycorrect export-network`"
+            )
+            got = f"one of labels of the kind {self.labels.kind.name}"
+            raise InvalidInputError("the network of a classifier", got=got, fix=fix)
         write_onnx(self.model, self._inputs_task(), path, example, class_names=self.class_names, opset=opset)
 
     def _inputs_task(self) -> Task:
@@ -221,7 +235,14 @@ class CorrectionResult:
             the weights.
         """
         write_result(
-            folder, self.model, self.labels, self.history, self.sample_passes, self.class_names, weights=weights
+            folder,
+            self.model,
+            self.labels,
+            self.history,
+            self.sample_passes,
+            self.class_names,
+            weights=weights,
+            input_record=self.input_record,
         )
 
     @classmethod
@@ -259,7 +280,9 @@ class CorrectionResult:
         found = read_result(Path(folder), model)
         if task is None and found.labels.kind.name in TASKS:
             task = TASKS[found.labels.kind.name](found.labels.num_classes)
-        return cls(found.model, found.labels, found.history, found.sample_passes, found.class_names, task)
+        return cls(
+            found.model, found.labels, found.history, found.sample_passes, found.class_names, task, found.input_record
+        )
 
 
 def _named_rows(names: np.ndarray, present: np.ndarray) -> np.ndarray:

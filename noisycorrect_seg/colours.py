@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from noisycorrect_seg.masks import ignore_index
+from noisycorrect_seg.masks import IGNORE_INDEX, WIDE_IGNORE_INDEX
 
 # None is a multiple of 32, as all of VOC's are: no colour of ours is VOC's for another class.
 _LEVELS = (20, 67, 114, 161, 208, 255)
@@ -16,6 +16,8 @@ _LEVELS = (20, 67, 114, 161, 208, 255)
 # people see who do not tell red from green.
 _WARM, _COOL, _CHROMA = (25, 105), (215, 315), 35
 _LIGHTNESS = (35, 92)  # neither black nor white
+_DARKEST = 22  # lightness of a class's colour where there are many
+_FARTHEST = 1000  # colours that are chosen one by one
 
 
 def voc_palette(count: int = 256) -> NDArray[np.uint8]:
@@ -52,9 +54,41 @@ def lab(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
+@functools.cache
+def _spread() -> NDArray[np.uint8]:
+    """Return 65,536 different colours, uint8 (65536, 3), black first: of many classes VOC's are alike to the eye.
+
+    Each of the first thousand is the one of a grid that is farthest in CIELAB from all before it, so that the first K
+    are about as far apart as K colours can be; the others follow in a random order.
+    """
+    levels = np.linspace(0, 255, 16).round().astype(np.uint8)
+    grid = _bright(levels)
+    places = lab(grid).astype(np.float32)
+    nearest = np.linalg.norm(places, axis=1)  # to black
+    first = np.zeros((1 + _FARTHEST, 3), np.uint8)
+    for number in range(1, len(first)):
+        chosen = int(nearest.argmax())
+        first[number] = grid[chosen]
+        nearest = np.minimum(nearest, np.linalg.norm(places - places[chosen], axis=1))
+    rest = _bright(np.linspace(0, 255, 45).round().astype(np.uint8))
+    code, used = (colours.astype(np.int64) @ (1 << 16, 1 << 8, 1) for colours in (rest, first))
+    rest = rest[~np.isin(code, used)]
+    order = np.random.default_rng(0).permutation(len(rest))
+    spread: NDArray[np.uint8] = np.concatenate([first, rest[order]])[: WIDE_IGNORE_INDEX + 1]
+    spread.flags.writeable = False
+    return spread
+
+
+def _bright(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the colours of some levels that are not nearly black, uint8 (n, 3)."""
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    bright: NDArray[np.uint8] = grid[lab(grid)[:, 0] >= _DARKEST]
+    return bright
+
+
 @functools.lru_cache(64)
 def _colours(count: int, sides: tuple[tuple[int, int], ...], background: bool) -> NDArray[np.uint8]:
-    colours = voc_palette(ignore_index(count) + 1)
+    colours = voc_palette() if count <= IGNORE_INDEX else _spread().copy()
     new = [number for pair in sides for number in pair] + [0] * (not background)
     taken = [lab(colours[number]) for number in range(min(count, 256)) if number not in new] + [lab(colours[0])]
     warm, cool, any_hue = _candidates()
@@ -92,12 +126,15 @@ def _candidates() -> tuple[NDArray[np.uint8], ...]:
 
 
 def class_colours(count: int, sides: Iterable[tuple[int, int]] = (), *, background: bool = True) -> NDArray[np.uint8]:
-    """Return colours of all values of a mask, uint8 (256, 3), or (65536, 3): VOC's, but where sides must differ.
+    """Return colours of all values of a mask, uint8 (256, 3), or (65536, 3) of more than 255 classes.
+
+    They are VOC's, but where sides must differ. Of more than 255 classes, whose PNGs hold no palette, they are as far
+    apart as can be: VOC's differ by no more than an eye can see.
 
     Parameters
     ----------
     count : int
-        K classes; what lies behind them is VOC's, so that 255 keeps its colour.
+        K classes; of up to 255, what lies behind them is VOC's, so that 255 keeps its colour.
     sides : iterable of (int, int)
         The left and the right one of each pair: the left becomes warm, the right cool, each as far as can be from the
         colours of all other classes.

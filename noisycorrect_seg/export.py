@@ -27,6 +27,8 @@ from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.hub.folder import plain_classes
 from noisycorrect_seg.inference.averaging import final_logits
+from noisycorrect_seg.inference.calling import shown_to
+from noisycorrect_seg.inputs import Normalisation, plain_normalisation
 from noisycorrect_seg.outputs import logits_of
 
 # torch's ONNX exporter needs both.
@@ -54,18 +56,23 @@ class FinalLogits(nn.Module):
         self.model = model
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Return final logits, (N, K, h, w), for network input (N, 3, H, W)."""
+        """Return final logits, (N, K, h, w), for network input (N, C, H, W)."""
         logits: Tensor = logits_of(self.model(crops))
         return logits
 
 
 @door
 def export_program(
-    model: nn.Module, size: tuple[int, int], path: str | os.PathLike[str], *, batch_size: int = 1
+    model: nn.Module,
+    size: tuple[int, int],
+    path: str | os.PathLike[str],
+    *,
+    batch_size: int = 1,
+    normalisation: str | Normalisation | None = None,
 ) -> torch.export.ExportedProgram:
     """Write a network as torch.export does (``.pt2``), at a fixed size.
 
-    ``torch.export.load(path).module()(crops)`` takes normalised BGR (batch_size, 3, *size) and returns the final logits
+    ``torch.export.load(path).module()(crops)`` takes normalised (batch_size, C, *size) and returns the final logits
     (batch_size, K, h, w); it can be passed to :func:`~noisycorrect_seg.inference.parse_images` as a model. It needs
     torch alone.
 
@@ -80,6 +87,9 @@ def export_program(
         The file, conventionally ``.pt2``; its folder must exist. Replaced atomically.
     batch_size : int
         Images in one call, fixed likewise.
+    normalisation : {"bgr", "rgb"} or Normalisation, optional
+        What the network was trained with: the file has as many channels. Default: what the model says in its attribute
+        ``normalisation``, else ``"bgr"``.
 
     Returns
     -------
@@ -88,7 +98,8 @@ def export_program(
     Raises
     ------
     InvalidInputError
-        If the size is out of range, the model's output is no map of logits, or the file cannot be written.
+        If the size is out of range, the model does not take so many channels, its output is no map of logits, or the
+        file cannot be written.
 
     Examples
     --------
@@ -98,7 +109,7 @@ def export_program(
     >>> torch.export.load(path).module()(torch.zeros(1, 3, 8, 9)).shape
     torch.Size([1, 2, 6, 7])
     """
-    with _prepared(model, size, batch_size) as (network, crops, _):
+    with _prepared(model, size, batch_size, shown_to(model, normalisation)) as (network, crops, _):
         # Not strict is the default of newer versions of torch; strictly, 2.6 cannot trace ACE2P.
         program = torch.export.export(network, (crops,), strict=False)
     content = io.BytesIO()
@@ -119,6 +130,7 @@ def export_onnx(
     batch_size: int | None = None,
     opset: int = 18,
     classes: str | Classes | Sequence[str] | None = None,
+    normalisation: str | Normalisation | None = None,
 ) -> None:
     """Write a network as ONNX, at a fixed size: input ``crops``, output ``logits``; see :func:`export_program`.
 
@@ -137,6 +149,8 @@ def export_onnx(
     classes : str, Classes, or sequence of str, optional
         What the logits mean, for whoever parses with the file: it goes into its metadata. Default: what the model says
         in its attribute ``classes``, if it does.
+    normalisation : {"bgr", "rgb"} or Normalisation, optional
+        As for :func:`export_program`; it goes into the metadata, too, so that the file says what it is to be shown.
 
     Raises
     ------
@@ -156,23 +170,30 @@ def export_onnx(
     if next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32) == torch.bfloat16:
         raise InvalidInputError("weights of float32 or float16", got="bfloat16", fix="export model.float()")
     # Of a single image the exporter would fix the number.
-    with _prepared(model, size, 2 if batch_size is None else batch_size) as (network, crops, count):
-        header = onnx_header(_named(model, classes, count), checked_size(size, least=1))
+    shown = shown_to(model, normalisation)
+    with _prepared(model, size, 2 if batch_size is None else batch_size, shown) as (network, crops, count):
+        header = onnx_header(_named(model, classes, count), checked_size(size, least=1), shown)
         content = _exported_onnx(network, crops, opset, header, any_number=batch_size is None)
         if importlib.util.find_spec("onnxruntime") is not None:
             _check_onnx(network, content, crops, any_number=batch_size is None)
     _write(path, content)
 
 
-def onnx_header(classes: Classes | None, size: tuple[int, int] | None) -> dict[str, str]:
+def onnx_header(
+    classes: Classes | None, size: tuple[int, int] | None, normalisation: Normalisation | None = None
+) -> dict[str, str]:
     """Return what is to stand in an ONNX file's metadata, as :class:`~noisycorrect_seg.deploy.OnnxNetwork` reads it.
 
     Examples
     --------
     >>> onnx_header(Classes("pair", ("a", "b")), (8, 9))
-    {'noisycorrect': '{"classes": ["pair", ["a", "b"], []], "size": [8, 9]}'}
+    {'noisycorrect': '{"classes": ["pair", ["a", "b"], []], "size": [8, 9], "normalisation": null}'}
     """
-    said = {"classes": plain_classes(classes), "size": None if size is None else list(size)}
+    said = {
+        "classes": plain_classes(classes),
+        "size": None if size is None else list(size),
+        "normalisation": plain_normalisation(normalisation),
+    }
     return {ONNX_METADATA: json.dumps(said)}
 
 
@@ -182,7 +203,7 @@ def _named(model: nn.Module, classes: Any, count: int) -> Classes | None:
     if said is None:
         return None
     found = classes_named(said)
-    if len(found) != count:
+    if len(found) != count and (len(found), count) != (2, 1):  # one channel is the logit of class 1
         raise InvalidInputError(
             f"{count} classes, as the network has logits", got=f"{len(found)}", fix="pass the classes= of its training"
         )
@@ -268,15 +289,25 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 @contextmanager
-def _prepared(model: nn.Module, size: tuple[int, int], batch_size: int) -> Iterator[tuple[FinalLogits, Tensor, int]]:
+def _prepared(
+    model: nn.Module, size: tuple[int, int], batch_size: int, normalisation: Normalisation
+) -> Iterator[tuple[FinalLogits, Tensor, int]]:
     """Yield a network in evaluation mode that returns one tensor, an input for it, and its K; check that it runs."""
     height, width = checked_size(size, least=1)
     count = whole_number("batch_size", batch_size, least=1)
     first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    crops = torch.zeros(count, 3, height, width, dtype=first.dtype, device=first.device)
+    channels = normalisation.channels
+    crops = torch.zeros(count, channels, height, width, dtype=first.dtype, device=first.device)
     network = FinalLogits(model)
     with evaluating(network), torch.no_grad():
-        logits = network(crops)
+        try:
+            logits = network(crops)
+        except RuntimeError as error:  # torch's, of shapes that do not fit
+            raise InvalidInputError(
+                f"a network that takes {tuple(crops.shape)}: {count} images of {channels} channels",
+                got=str(error).splitlines()[0],
+                fix="pass the normalisation= that it was trained with, and its size",
+            ) from error
         classes = logits.shape[1] if isinstance(logits, Tensor) and logits.dim() == 4 else 0
         final_logits(logits, count, classes)
         yield network, crops, classes

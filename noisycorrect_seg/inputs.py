@@ -194,3 +194,35 @@ def normalisation_named(normalisation: str | Normalisation) -> Normalisation:
     if isinstance(normalisation, str) and normalisation in NORMALISATIONS:
         return NORMALISATIONS[normalisation]
     raise unknown_name("normalisation", normalisation, NORMALISATIONS)
+
+
+def plain_normalisation(normalisation: Normalisation | None) -> dict[str, Any] | None:
+    """Return a normalisation as plain JSON values.
+
+    Examples
+    --------
+    >>> plain_normalisation(Normalisation([2.0], [0.5]))
+    {'mean': [2.0], 'std': [0.5], 'scale': 1.0, 'reverse': False}
+    """
+    if normalisation is None:
+        return None
+    said = {"mean": list(normalisation.mean), "std": list(normalisation.std)}
+    return {**said, "scale": normalisation.scale, "reverse": normalisation.reverse}
+
+
+def normalisation_of(plain: Any) -> Normalisation | None:
+    """Return the normalisation that :func:`plain_normalisation` wrote.
+
+    Raises
+    ------
+    InvalidInputError, TypeError, KeyError
+        If it wrote something else.
+
+    Examples
+    --------
+    >>> normalisation_of(plain_normalisation(RGB)) == RGB
+    True
+    """
+    if plain is None:
+        return None
+    return Normalisation(plain["mean"], plain["std"], scale=plain["scale"], reverse=plain["reverse"])

@@ -172,6 +172,15 @@ class MaskLabels(LabelsOfParts):
         return digest.hexdigest(), count
 
     @classmethod
+    def no_label(cls, num_classes: int) -> Any:
+        """Raise an InvalidInputError: an image without a mask is one of a data set that knows its crops."""
+        raise InvalidInputError(
+            "images without masks beside a ParsingDataset, which makes the same crops of them",
+            got="unlabeled= beside another data set",
+            fix="pass ParsingDataset(source, size); or put them into your data set without a label: None in `given`",
+        )
+
+    @classmethod
     def checked_frame(cls, frame: Any) -> Size | None:
         """Return height and width of the canonical frame, or raise an InvalidInputError."""
         if frame is None:

@@ -20,10 +20,13 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.kind import LabelReader
 from noisycorrect.labels.regions import RegionView
 from noisycorrect.review.session import Cleaning, Reviewed, read_decisions, read_items, store_items, write_items
+from noisycorrect.support.eight_bits import as_shown
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import opened_picture
 from noisycorrect_seg.classes import is_background, palette_of_names
-from noisycorrect_seg.colours import voc_palette
+from noisycorrect_seg.colours import class_colours
+from noisycorrect_seg.datasets.images import as_picture
+from noisycorrect_seg.datasets.rasters import odd_pixels
 from noisycorrect_seg.masks import ignore_index, ignored_by
 
 LABELS = "labels"
@@ -32,6 +35,7 @@ LEAST_SHARE = 2e-4  # of an image's pixels; smaller differences, mostly along bo
 REST = -1  # the id of all of those
 KEPT = 16  # masks held ready
 OPACITY = 0.55
+LARGEST = 1600  # pixels a side of a picture in the review, as other pictures have them there
 TOUCHING = np.ones((3, 3), bool)  # pixels that touch at a corner are of one region
 
 
@@ -152,7 +156,7 @@ class MaskRegions(RegionView):
     def __init__(self, given: LabelReader, corrected: LabelReader, num_classes: int) -> None:
         self._num_classes = num_classes
         self._nothing = ignore_index(num_classes)
-        self._hidden, self._palette = [0, self._nothing], voc_palette(self._nothing + 1)
+        self._hidden, self._palette = [0, self._nothing], class_colours(num_classes)
         self.colours = self._palette[:num_classes].tolist()
         self._given, self._corrected = given, corrected
         self._lock = threading.Lock()  # HDF5 files are read by one thread at a time
@@ -202,6 +206,11 @@ class MaskRegions(RegionView):
             raise InvalidInputError('a layer "given", "corrected" or "regions"', got=repr(name), fix="reload the page")
         mask = masks.given if name == "given" else masks.corrected
         return _png(np.dstack([self._palette[mask], np.where(self._clear(mask), 0, 255).astype(np.uint8)]))
+
+    def picture(self, image: Path) -> bytes | None:
+        """Return an array or a TIFF of many channels as JPEG; see :class:`~noisycorrect.labels.regions.RegionView`."""
+        pixels = odd_pixels(image)
+        return None if pixels is None else _small(_few(pixels), LARGEST)
 
     def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
         """Return a decision as the journal keeps it; see :class:`~noisycorrect.labels.regions.RegionView`."""
@@ -336,11 +345,21 @@ def _photo(path: Path | None, shape: tuple[int, ...]) -> np.ndarray:
     height, width = shape
     if path is not None:
         try:
+            odd = odd_pixels(path)
+            if odd is not None:
+                return np.asarray(Image.fromarray(_few(odd)).resize((width, height)))
             with opened_picture(path) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB").resize((width, height)))
+                shown = as_shown(ImageOps.exif_transpose(image))
+                return np.asarray(shown.convert("RGB").resize((width, height)))
         except Exception:  # Pillow's decoders raise nearly anything at broken files; the masks can be seen all the same
             pass
     return np.full((height, width, 3), 128, np.uint8)
+
+
+def _few(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels of any channels as a picture, RGB uint8: every n-th of many, which is looked at and no more."""
+    step = max(1, max(pixels.shape[:2]) // (2 * LARGEST))
+    return as_picture(pixels[::step, ::step])
 
 
 def _small(pixels: np.ndarray, side: int) -> bytes:

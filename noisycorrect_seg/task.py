@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,15 +18,17 @@ from noisycorrect.labels.refine import blend
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.modules import unwrap
 from noisycorrect.task import TASKS
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.crops import inside_image, onto_crops, warp_evidence
 from noisycorrect_seg.geometry.maps import resized
+from noisycorrect_seg.inputs import Normalisation, normalisation_of
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.masks import MOST_CLASSES, ignore_index
-from noisycorrect_seg.outputs import ParsingOutput, as_output, logits_of
+from noisycorrect_seg.outputs import ParsingOutput, as_output
 from noisycorrect_seg.scores import ParsingMetrics
 
 CROP_FIELDS = ("matrix", "mirror", "extent")  # see ParsingDataset
@@ -136,7 +139,10 @@ class Segmentation:
         if isinstance(given, Tensor) or not isinstance(given, Sequence) or not len(given):
             got = f"{type(given).__name__}"
             raise InvalidInputError(
-                f"{name} labels to be masks", got=got, fix="pass a ParsingDataset, or items with masks (H, W)"
+                f"{name} labels to be masks",
+                got=got,
+                fix="pass a ParsingDataset, of arrays ParsingDataset(Pictures(images, classes, masks), size), Pictures"
+                " of noisycorrect_seg.datasets; or items with masks (H, W)",
             )
         self._adopt(given)
         for own in _class_lists(given):
@@ -177,6 +183,25 @@ class Segmentation:
             **({} if self.aux_weight == 0.4 else {"aux_weight": self.aux_weight}),
             "loss": _described(self.loss_function),
         }
+
+    def describe(self, model: nn.Module, result: Any) -> None:
+        """Let a result's network say what it was trained on, so that whoever parses with it need not.
+
+        Sets ``classes``, ``size`` and ``normalisation``, which :func:`~noisycorrect_seg.parse_image` and others ask it
+        for; attributes of these names that are something else stay.
+        """
+        network = unwrap(model)
+        names = None if result.class_names is None else list(result.class_names)
+        said = {
+            "classes": self.classes if self._names_known else names and classes_named(names),
+            "size": result.labels.frame,
+            "normalisation": _normalisation_in(result.input_record),
+        }
+        for name, value in said.items():
+            own = getattr(network, name, None)
+            if value is not None and (own is None or type(own) is type(value)):
+                with contextlib.suppress(AttributeError):  # a property of the network's own
+                    setattr(network, name, value)
 
     def forward(self, model: nn.Module, batch: Batch) -> ParsingOutput:
         """Return the model's output for a batch; plain logits count as the parsing branch's."""
@@ -379,6 +404,14 @@ def _some(batch: Batch, rows: Tensor) -> Batch:
 TASKS.register("segmentation", Segmentation)
 
 
+def _normalisation_in(record: Any) -> Normalisation | None:
+    """Return what a result's record says of it; None of a record that somebody else wrote."""
+    try:
+        return normalisation_of(record["normalisation"])
+    except (InvalidInputError, TypeError, LookupError):
+        return None
+
+
 def _class_lists(given: Any) -> list[Classes]:
     """Return the class lists that given masks say they are of: one a data set, where several were joined."""
     parts = getattr(given, "parts", None)
@@ -439,11 +472,13 @@ def _check_ignores(loss: Any, num_classes: int) -> None:
 
 def _check_one_channel(output: Any, num_classes: int) -> None:
     """Raise an InvalidInputError if the one channel of a network holds probabilities, as a Sigmoid returns them."""
-    logits = logits_of(output)
-    if num_classes != 2 or logits.shape[1] != 1:
+    logits = as_output(output, num_classes).final.detach().float()
+    if num_classes != 2 or logits[:, 0].any():  # of one channel the logit of class 0 is 0: see `two_channels`
         return
-    low, high = (float(bound) for bound in logits.detach().float().aminmax())
+    low, high = (float(bound) for bound in logits[:, 1].aminmax())
     if 0 < low < high <= 1:
         raise InvalidInputError(
-            "logits", got="probabilities: all values in (0, 1]", fix="drop the model's last Sigmoid"
+            "logits",
+            got="probabilities: all values in (0, 1]",
+            fix="drop the model's last Sigmoid; without one return two channels",
         )

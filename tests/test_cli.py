@@ -14,6 +14,7 @@ from PIL import Image
 from noisycorrect import RECIPES, Schedule, SelfCorrector, SoftLabelStore, cli
 from noisycorrect.cli import main
 from noisycorrect.review.noise_rate import estimate_store_noise
+from noisycorrect.saved.details import Details
 from noisycorrect_seg import cli as seg_cli
 from noisycorrect_seg import formats  # noqa: F401 - registers PNG and others, installed or not
 from noisycorrect_seg.ace2p import ACE2P
@@ -345,3 +346,18 @@ def test_the_project_declares_both():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"noisycorrect": "noisycorrect.cli:main"}
     assert project["entry-points"][cli.GROUP] == {"parse": "noisycorrect_seg.cli:add_parser"}
+
+
+def test_issues_and_estimates_call_classes_by_the_names_of_the_run(run_dir, tmp_path, capsys):
+    names = ("[bold]cat", "dog", "bird\x1b[2J")
+    Details("classification", 3, names).write(run_dir)
+    assert main(["issues", str(run_dir)]) == 0
+    shown = capsys.readouterr().out
+    rows = [line.replace("│", " ").split() for line in shown.splitlines() if "0." in line]
+    assert [row[:2] for row in rows] == [["1", "bird\\x1b[2J"], ["3", "[bold]cat"]]
+    assert "\x1b[2J" not in shown
+    assert main(["estimate", str(run_dir)]) == 0
+    assert "class 0" not in capsys.readouterr().out
+    Details("classification", 3, None).write(run_dir)
+    assert main(["issues", str(run_dir)]) == 0
+    assert "bold" not in capsys.readouterr().out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from noisycorrect.cli.stores import Subparsers, opened_store
+from noisycorrect.cli.stores import Subparsers, class_names_in, opened_store, verdict_of
 from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect.support.cells import visible
 
@@ -25,5 +25,5 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def _estimate(options: argparse.Namespace) -> int:
     found = estimate_store_noise(opened_store(options.run_dir), level=options.level)
-    print(found.to_json() if options.json else visible(found.verdict()))
+    print(found.to_json() if options.json else visible(verdict_of(found, class_names_in(options.run_dir))))
     return 0

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import sys
 from pathlib import Path
 
 from noisycorrect.cli.stores import Subparsers, opened_store
 from noisycorrect.export import ExportOptions, RunLabels, format_of, read_run_labels
 from noisycorrect.export.formats import FORMATS
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.saved.details import DETAILS
+from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.folders import check_free, new_folder
 
@@ -56,11 +59,26 @@ def _export(options: argparse.Namespace) -> int:
     if name == PLAIN:
         return _plain(opened_store(options.run_dir), options)
     found = format_of(name, labels.kind)
+    for sentence in _unnamed(labels):
+        print(visible(f"noisycorrect: {sentence}"), file=sys.stderr)
     with new_folder(options.out) as inside:
         count = found.write(labels, inside, ExportOptions(options.images, options.suffix, options.background))
     of = f"of generation {labels.generation}" if labels.decided is None else f"({labels.decided} decided)"
     print(f"{count} labels {of} written to {options.out} as {name}")
     return 0
+
+
+def _unnamed(labels: RunLabels) -> list[str]:
+    """Return what to say of names that nobody has given: numbers are written in their place."""
+    missing = "" if (labels.folder / DETAILS).exists() else f": it has no {DETAILS}"
+    said = []
+    if not labels.named:
+        fix = "pass --classes FILE, a name a line, class 0 first"
+        said.append(f"{labels.folder} does not say what its classes are called{missing}; numbers are written: {fix}")
+    if not labels.identified:
+        fix = "pass --names FILE, a name a line, in the order of the data set"
+        said.append(f"{labels.folder} does not say what its samples are called{missing}; they are numbered: {fix}")
+    return said
 
 
 def _default(labels: RunLabels) -> str:

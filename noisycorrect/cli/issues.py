@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from noisycorrect.cli.stores import Subparsers, opened_store
+from noisycorrect.cli.stores import Subparsers, class_names_in, opened_store, verdict_of
 from noisycorrect.labels.findings import LabelReview
 from noisycorrect.review.issues import SCORES, LabelIssue, find_label_issues, review_labels
 from noisycorrect.review.noise_rate import estimate_store_noise
@@ -43,27 +44,34 @@ def _issues(options: argparse.Namespace) -> int:
         print(f"{found}: {options.csv}")
         return 0
     issues = find_label_issues(store, top=options.top, score=options.score)
-    verdict = estimate_store_noise(store).verdict()
+    names = class_names_in(options.run_dir)
+    verdict = verdict_of(estimate_store_noise(store), names)
     print(f"{len(issues)} labels to look at, of {len(store)} (generation {store.generation})")
     print(visible(verdict))
-    Console().print(issue_table(issues, store.kind.parts))
+    Console().print(issue_table(issues, store.kind.parts, names))
     return 0
 
 
-def issue_table(issues: Sequence[LabelIssue], parts: str | None = None) -> Table:
+def issue_table(issues: Sequence[LabelIssue], parts: str | None = None, names: Sequence[str] | None = None) -> Table:
     """Return label issues as a table for a terminal; of labels of many `parts` with the share that is contradicted.
+
+    Classes are numbers, or called by `names`.
 
     Examples
     --------
     >>> issue_table([LabelIssue(index=3, given=1, suggested=0, score=0.25)]).row_count
     1
     """
+
+    def called(number: int) -> str:
+        return str(number) if names is None or not 0 <= number < len(names) else escape(visible(names[number]))
+
     table = Table()
     for heading in ("index", "given", "suggested", "quality", *([parts] if parts else [])):
         table.add_column(heading, justify="right")
     for issue in issues:
         share = [f"{issue.share:.1%}"] if parts else []
-        table.add_row(str(issue.index), str(issue.given), str(issue.suggested), f"{issue.score:.4f}", *share)
+        table.add_row(str(issue.index), called(issue.given), called(issue.suggested), f"{issue.score:.4f}", *share)
     return table
 
 

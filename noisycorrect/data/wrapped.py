@@ -15,7 +15,7 @@ from noisycorrect.support.errors import InvalidInputError
 
 PER_SAMPLE = ("sample_names", "image_files")  # what a data set may say of its samples, beside `given`
 LOOKED_INTO = 100  # longer lists are of values
-PER_SET = ("classes", "num_classes")
+PER_SET = ("classes", "num_classes", "input_record")
 FIX = "pass the data set itself, torch's Subset or ConcatDataset of it, or forward its `given` and `canonical()`"
 
 
@@ -148,6 +148,7 @@ class _Says:
 
     given: Rows
     canonical: Callable[[], Any]
+    with_unlabeled: Callable[[Any], Any]
 
     def _take_over(
         self, parts: Sequence[Any], indices: Sequence[int] | None, again: Callable[[list[Any]], Any]
@@ -156,6 +157,8 @@ class _Says:
             self.given = Rows([part.given for part in parts], indices)
         if all(callable(getattr(part, "canonical", None)) for part in parts):
             self.canonical = _Canonical(parts, again)
+        if all(callable(getattr(part, "with_unlabeled", None)) for part in parts):
+            self.with_unlabeled = _WithUnlabeled(parts, again)
         for name in PER_SAMPLE:
             found: list[Any] = [getattr(part, name, None) for part in parts]
             if all(value is not None for value in found):
@@ -179,15 +182,29 @@ class _Canonical:
 
 
 @final
+class _WithUnlabeled:
+    """Makes the same samples followed by others without labels, if the data sets inside know what these are."""
+
+    def __init__(self, parts: Sequence[Any], again: Callable[[list[Any]], Any]) -> None:
+        self.parts, self.again = list(parts), again
+
+    def __call__(self, unlabeled: Any) -> Any:
+        """Return them; the last of several data sets reads the others, as it reads its own."""
+        return self.again([*self.parts[:-1], self.parts[-1].with_unlabeled(unlabeled)])
+
+
+@final
 class _Again:
     """Selects the same positions of another data set."""
 
-    def __init__(self, indices: Sequence[int]) -> None:
-        self.indices = indices
+    def __init__(self, indices: Sequence[int], length: int) -> None:
+        self.indices, self.length = indices, length
 
     def __call__(self, parts: list[Any]) -> Any:
-        """Return them."""
-        return _Selected(parts[0], self.indices)
+        """Return them, and what the data set has now behind the samples that it had."""
+        more = range(self.length, len(parts[0]))
+        indices = [int(index) % self.length for index in self.indices] if more else self.indices
+        return _Selected(parts[0], [*indices, *more] if more else indices)
 
 
 @final
@@ -196,7 +213,7 @@ class _Selected(Subset[Any], _Says):
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         super().__init__(dataset, indices)
-        self._take_over([dataset], indices, _Again(indices))
+        self._take_over([dataset], indices, _Again(indices, len(dataset)))
 
 
 @final

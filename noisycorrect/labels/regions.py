@@ -51,6 +51,16 @@ class RegionView(ABC):
             If there is no such layer.
         """
 
+    def picture(self, image: Path) -> bytes | None:
+        """Return the picture in a file as JPEG, if it is one that the kind alone can read; None of plain pictures.
+
+        Raises
+        ------
+        InvalidInputError
+            If the file cannot be read.
+        """
+        return None
+
     @abstractmethod
     def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
         """Return a decision about the regions of a sample as the journal keeps it.

@@ -46,6 +46,8 @@ class Details:
         Name of the run that made the labels, which all of its files carry.
     files : dict of str to str, or None
         Digest of each other file of a saved result, by name; those of a run change, and have digests of their own.
+    input_record : dict, or None
+        How the data set says that its samples become inputs, as plain JSON values: its attribute of this name.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Details:
     sample_passes: int | None = None
     run: str | None = None
     files: dict[str, str] | None = None
+    input_record: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         """Write ``details.json``, atomically.
@@ -116,7 +119,7 @@ class Details:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
                 raise TypeError(f"{name} that are no list of names")
-        for name in ("network", "files"):
+        for name in ("network", "files", "input_record"):
             if not isinstance(getattr(self, name), (dict, type(None))):
                 raise TypeError(f"a {name} that is no mapping")
         if not isinstance(self.kind, str) or type(self.num_classes) is not int:

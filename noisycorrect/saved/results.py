@@ -35,6 +35,7 @@ class SavedResult:
     history: list[dict[str, float]]
     sample_passes: int
     class_names: tuple[str, ...] | None
+    input_record: dict[str, Any] | None
 
 
 def write_result(
@@ -46,6 +47,7 @@ def write_result(
     class_names: tuple[str, ...] | None,
     *,
     weights: str,
+    input_record: dict[str, Any] | None = None,
 ) -> None:
     """Write the parts of a result into a new or empty folder, which is there when all of it is."""
     network = network_record(model)
@@ -69,6 +71,7 @@ def write_result(
             sample_passes=sample_passes,
             run=labels.run or None,
             files={written: file_digest(inside / written) for written in (name, HISTORY, f"{LABELS}/{MANIFEST}")},
+            input_record=input_record,
         ).write(inside)
 
 
@@ -125,4 +128,5 @@ def read_result(folder: Path, model: nn.Module | None) -> SavedResult:
     network = dressed(network, state)
     network.train((folder / CHECKPOINT).exists())  # a run's weights are those of training, a result's of evaluation
     load_model_state(unwrap(network), state)
-    return SavedResult(network.eval(), store, history, passes, names)
+    shown = None if details is None else details.input_record
+    return SavedResult(network.eval(), store, history, passes, names, shown)

@@ -474,5 +474,11 @@ class Run(RunState):
         """Return what the run has come to."""
         self.health.at_end(self.model)
         return CorrectionResult(
-            self.model.eval(), self.store, self.history, self.sample_passes, self.class_names, self.task
+            self.model.eval(),
+            self.store,
+            self.history,
+            self.sample_passes,
+            self.class_names,
+            self.task,
+            self.data.input_record,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,12 @@ class RunData:
     clean_labels: Any = None  # as the kind of labels has checked them
     val_clean_labels: Tensor | None = None
     sample_weight: Tensor | None = None  # of the training samples; None: all alike, or items say it themselves
+
+    @property
+    def input_record(self) -> dict[str, Any] | None:
+        """How the training set says that its samples become inputs, as plain JSON values; None if it does not say."""
+        found = getattr(self.train, "input_record", None)
+        return found if isinstance(found, dict) else None
 
     @classmethod
     def make(
@@ -63,10 +70,13 @@ class RunData:
                 canonical = both.canonical()
             train = both
         elif unlabeled is not None:
+            path = isinstance(unlabeled, (str, bytes, os.PathLike))  # a str has a length and items, too
             is_set = hasattr(unlabeled, "__len__") and hasattr(unlabeled, "__getitem__")
-            if not is_set and not is_array(unlabeled):
+            if path or (not is_set and not is_array(unlabeled)):
                 raise InvalidInputError(
-                    "unlabeled to be a map-style data set or an array", got=type(unlabeled).__name__, fix="pass inputs"
+                    "unlabeled to be a map-style data set or an array",
+                    got=f"the path {os.fspath(unlabeled)!r}" if path else type(unlabeled).__name__,
+                    fix="pass inputs: read the files first, or pass a data set that reads them",
                 )
             missing = task.kind.no_label(task.num_classes)
             if canonical is not None and len(canonical) == len(train):

@@ -6,7 +6,7 @@ from noisycorrect_seg.datasets.colours import ColourTable, read_colour_file
 from noisycorrect_seg.datasets.crops import GivenMasks, ParsingDataset, denormalise, normalise
 from noisycorrect_seg.datasets.film import MovingPeople
 from noisycorrect_seg.datasets.folder import Folder
-from noisycorrect_seg.datasets.joined import Joined, Remapped, Unlabeled, unlabeled_source
+from noisycorrect_seg.datasets.joined import Joined, Pictures, Remapped, Unlabeled, unlabeled_source
 from noisycorrect_seg.datasets.mhp import MHP
 from noisycorrect_seg.datasets.named import source_named
 from noisycorrect_seg.datasets.person_crops import CorrectedPeople, PersonCrops, put_back
@@ -38,6 +38,7 @@ __all__ = [
     "ParsingSource",
     "PascalPersonPart",
     "PersonCrops",
+    "Pictures",
     "Remapped",
     "SourceView",
     "Subset",

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import Subset as TorchSubset
 
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets.joined import Joined, channels_of, unlabeled_source
-from noisycorrect_seg.datasets.source import Cached, ParsingSource, image_file
+from noisycorrect_seg.datasets.joined import Joined, channels_of, positions, unlabeled_source
+from noisycorrect_seg.datasets.source import Cached, ParsingSource, Subset, checked_source, image_file
 from noisycorrect_seg.geometry.crops import (
     Augmentation,
     compose,
@@ -29,7 +30,7 @@ from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.maps import checked_size, winners
 from noisycorrect_seg.geometry.refined import evidence_on_mask
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
-from noisycorrect_seg.inputs import BGR, Normalisation, normalisation_named
+from noisycorrect_seg.inputs import BGR, Normalisation, normalisation_named, plain_normalisation
 from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 
@@ -181,6 +182,56 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         self.normalisation = normalisation_named(normalisation)
         self.given = GivenMasks(self.source, self.size)
 
+    @classmethod
+    def of(cls, data: Any) -> ParsingDataset:
+        """Return torch's ``Subset`` or ``ConcatDataset`` of such data sets as one, with all that one can do.
+
+        Parameters
+        ----------
+        data : ParsingDataset, Subset, or ConcatDataset
+            Also a part of :func:`~torch.utils.data.random_split`, and wrappers of wrappers. Data sets that are joined
+            have the same crops: size, augmentation, normalisation.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is something else, or joined data sets differ in their crops or classes.
+
+        Examples
+        --------
+        >>> from torch.utils.data import random_split
+        >>> from noisycorrect_seg.datasets import SyntheticPeople
+        >>> data = ParsingDataset(SyntheticPeople(5, size=(32, 32)), (32, 32))
+        >>> part = ParsingDataset.of(random_split(data, [3, 2])[0])
+        >>> len(part), len(part.with_unlabeled([np.zeros((40, 30, 3), np.uint8)]))
+        (3, 4)
+        """
+        if type(data) is TorchSubset:
+            inner = cls.of(data.dataset)
+            return inner._of(Subset(inner.source, positions(data, len(inner))))
+        if type(data) is ConcatDataset:
+            parts = [cls.of(part) for part in data.datasets]
+            differing = next((part for part in parts if part._crops != parts[0]._crops), None)
+            if differing is not None:
+                raise InvalidInputError(
+                    f"data sets of the same crops, {parts[0]._crops}",
+                    got=f"{differing._crops}",
+                    fix="join the sources: ParsingDataset(Joined([first, second]), size), Joined of"
+                    " noisycorrect_seg.datasets",
+                )
+            return parts[0]._of(Joined([part.source for part in parts]))
+        if isinstance(data, ParsingDataset):
+            return data
+        raise InvalidInputError(
+            "a ParsingDataset, or torch's Subset or ConcatDataset of some",
+            got=type(data).__name__,
+            fix="pass the data set that was trained on",
+        )
+
+    @property
+    def _crops(self) -> tuple[Any, ...]:
+        return self.size, self.augment, *self.strengths.values(), self.normalisation
+
     @property
     def classes(self) -> Classes:
         """The source's classes."""
@@ -203,8 +254,8 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         Parameters
         ----------
         unlabeled : path-like, ParsingSource, ParsingDataset, or sequence
-            See :func:`noisycorrect_seg.datasets.unlabeled_source`: a folder of images, image files, arrays, or a source
-            whose masks do not count.
+            See :func:`noisycorrect_seg.datasets.unlabeled_source`: a folder of images, image files, arrays, a source
+            whose masks do not count, or torch's ``Subset`` or ``ConcatDataset`` of these.
 
         Examples
         --------
@@ -239,7 +290,10 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
             If the labels are those of other samples.
         """
         if len(labels) != len(self):
-            fix = "of a run with unlabeled=, ask the data set that with_unlabeled returns"
+            fix = (
+                "of a run with unlabeled=, ask the data set that with_unlabeled returns; of a run on torch's Subset or"
+                " ConcatDataset, ParsingDataset.of it"
+            )
             raise InvalidInputError(f"labels of {len(self)} samples", got=str(len(labels)), fix=fix)
         if self.source.mask(index) is not None:
             corrected: np.ndarray = labels.labels(index)[0]
@@ -249,6 +303,11 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
             return np.full(shape, ignore_index(self.num_classes), mask_dtype(self.num_classes))
         found = winners(evidence_on_mask(maps, shape, self.size)[None])[0].numpy()
         return found.astype(mask_dtype(self.num_classes))
+
+    @property
+    def input_record(self) -> dict[str, Any]:
+        """What a network trained on these crops is shown, as plain JSON values; a run keeps it with its names."""
+        return {"size": list(self.size), "normalisation": plain_normalisation(self.normalisation)}
 
     def _of(self, source: ParsingSource) -> ParsingDataset:
         same = copy.copy(self)
@@ -318,13 +377,7 @@ def _check(
     rotation_prob: float,
     mirror_prob: float,
 ) -> None:
-    if not isinstance(source, ParsingSource):
-        raise InvalidInputError(
-            "a source with image(i), mask(i), name(i), classes and a length",
-            got=type(source).__name__,
-            fix="see noisycorrect_seg.datasets.ParsingSource",
-        )
-    if not len(source):
+    if not len(checked_source(source)):
         raise InvalidInputError("a source with at least one sample", got="an empty one", fix="check its path")
     checked_size(size)
     if not (0 <= scale_factor < 1 and rotation_factor >= 0 and 0 <= rotation_prob <= 1 and 0 <= mirror_prob <= 1):

@@ -11,6 +11,7 @@ from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets.source import HasNoItems
 from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.noise import MaskNoise, parse, realistic
 
@@ -29,7 +30,7 @@ class Drawn(NamedTuple):
     instances: NDArray[np.int32] | None = None
 
 
-class DrawnSource:
+class DrawnSource(HasNoItems):
     """The base of the drawn sources: a `ParsingSource` that says how its samples are drawn in :meth:`_drawn_sample`.
 
     Parameters

@@ -21,7 +21,6 @@ from noisycorrect_seg.datasets.layout import (
     Listing,
     checked_split,
     divided,
-    find,
     find_if_any,
     left_out,
     listed,
@@ -67,7 +66,7 @@ class Folder(FileSource):
         tell them apart.
     classes : Path, str, Classes or sequence of str
         A classes file, the name of a known list such as ``"lip"``, or names. Left out: ``classes.txt`` or
-        ``classes.json`` in `root`, or the names in a file of `colours`.
+        ``classes.json`` in `root`, or the names in `colours`, in their order.
     split : str, optional
         ``"train"`` or ``"val"``; left out: all images.
     unlabeled : str
@@ -281,8 +280,16 @@ def _classes_and_colours(classes: Any, colours: Any, home: Path) -> tuple[Classe
     if is_colour_file(colours):
         names, found = read_colour_file(Path(colours))
         colours = dict(zip(found, names, strict=True))
+    if names is None and isinstance(colours, Mapping) and all(isinstance(each, str) for each in colours.values()):
+        names = None if find_if_any(home, NAMES, kind="file") else list(dict.fromkeys(colours.values()))
     if classes is None:
-        classes = find(home, NAMES, kind="file") if names is None else names
+        classes = find_if_any(home, NAMES, kind="file") if names is None else names
+        if classes is None:
+            raise InvalidInputError(
+                f"classes=, or the file {' or '.join(NAMES)}",
+                got=f"neither, and none of them below {home}",
+                fix='pass classes=["background", "road", ...] in the order of their numbers',
+            )
     named = as_classes(classes)
     return named, None if colours is None else ColourTable.of(colours, named)
 
@@ -305,7 +312,8 @@ def _place(home: Path, given: Path | str | None, kind: str, split: str | None) -
                 f"a folder of {split} {kind}", got=f"only {other}", fix="add it, or leave split out"
             )
     if not whole.is_dir():
-        raise InvalidInputError(f"a folder of {kind}", got=f"no folder {whole}", fix=f"pass root= or {kind}=")
+        fix = f"pass root= or {kind}=; where one folder holds images and masks, mask_suffix= tells them apart"
+        raise InvalidInputError(f"a folder of {kind}", got=f"no folder {whole}", fix=fix)
     return whole, False
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from noisycorrect.support.eight_bits import stretched
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.untrusted import check_regular, picture_formats
 from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
@@ -150,6 +151,22 @@ def rgb_pixels(image: Image.Image, *, upright: bool) -> np.ndarray:
         image = image.convert("RGBA")  # Pillow warns about the direct way
     pixels = image.convert("RGB")
     return np.array(pixels if turn is None else pixels.transpose(turn))
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """Return an image of any channels as a picture to look at, RGB uint8 (H, W, 3).
+
+    Of 1 or 2 channels the first, grey; of more the first three. Others than uint8 are stretched, all channels alike, so
+    that the 2nd and the 98th percentile become black and white.
+
+    Examples
+    --------
+    >>> as_picture(np.array([[[0.0], [1.0], [2.0]]]))[0, :, 0].tolist()
+    [0, 128, 255]
+    """
+    shown = image if image.ndim == 3 else image[:, :, None]
+    shown = shown[:, :, :3] if shown.shape[2] >= 3 else np.repeat(shown[:, :, :1], 3, axis=2)
+    return stretched(shown)
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -10,13 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+from torch.utils.data import ConcatDataset
+from torch.utils.data import Subset as TorchSubset
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES
+from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, rgb_pixels
 from noisycorrect_seg.datasets.layout import listed
-from noisycorrect_seg.datasets.source import CHANNELS, FileSource, ParsingSource, SourceView, image_file
-from noisycorrect_seg.masks import ignore_index, mask_dtype
+from noisycorrect_seg.datasets.source import (
+    CHANNELS,
+    FileSource,
+    HasNoItems,
+    ParsingSource,
+    SourceView,
+    Subset,
+    image_file,
+)
+from noisycorrect_seg.masks import checked_mask, ignore_index, mask_dtype
 
 
 class Remapped(SourceView):
@@ -150,25 +161,42 @@ class Unlabeled(SourceView):
         return None
 
 
-class Pictures:
-    """Images in memory, without masks.
+class Pictures(HasNoItems):
+    """Images in memory, with or without masks.
 
     Parameters
     ----------
     images : sequence of ndarray, shape (H, W), (H, W, 3) or (H, W, C)
-        Of any sizes.
-    classes : Classes
-        The classes that a model gives them.
+        Of any sizes; RGB of uint8, or what a :class:`~noisycorrect_seg.Normalisation` takes.
+    classes : str, Classes, or sequence of str
+        K classes.
+    masks : sequence of ndarray of int, shape (H, W), or None, optional
+        0..K-1, 255 (65535 of more than 255 classes) where nothing is known; None of an image without one. Default: of
+        none.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are more or fewer masks than images, or the classes are unknown; when a mask is read, if it is none of
+        these classes.
 
     Examples
     --------
-    >>> pictures = Pictures([np.zeros((4, 5, 3), np.uint8)], Classes("own", ("a", "b")))
-    >>> pictures.name(0), pictures.mask(0)
-    ('unlabeled_000000', None)
+    >>> image, mask = np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), np.int64)
+    >>> pictures = Pictures([image, image], ["ground", "field"], [mask, None])
+    >>> pictures.name(0), pictures.mask(0).dtype, pictures.mask(1)
+    ('000000', dtype('uint8'), None)
     """
 
-    def __init__(self, images: Sequence[np.ndarray], classes: Classes) -> None:
-        self.images, self.classes = images, classes
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        classes: str | Classes | Sequence[str],
+        masks: Sequence[np.ndarray | None] | None = None,
+    ) -> None:
+        if masks is not None and len(masks) != len(images):
+            raise InvalidInputError(f"{len(images)} masks, one an image", got=str(len(masks)), fix="None is no mask")
+        self.images, self.classes, self.masks = images, classes_named(classes), masks
 
     def __len__(self) -> int:
         return len(self.images)
@@ -178,12 +206,13 @@ class Pictures:
         return np.array(self.images[index])
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Return None."""
-        return None
+        """Return its given mask, uint8 or uint16 (H, W), or None."""
+        mask = None if self.masks is None else self.masks[index]
+        return None if mask is None else checked_mask(mask, len(self.classes), index)
 
     def name(self, index: int) -> str:
         """Return a name made of the position."""
-        return f"unlabeled_{index:06}"
+        return f"{'unlabeled_' * (self.masks is None)}{index:06}"
 
 
 def channels_of(source: Any) -> str:
@@ -202,13 +231,25 @@ def channels_of(source: Any) -> str:
     return "rgb" if inner is None else channels_of(inner)
 
 
+def positions(subset: TorchSubset[Any], length: int) -> list[int]:
+    """Return where the samples of torch's ``Subset`` lie in what it is a part of, of `length`, counted from 0.
+
+    Examples
+    --------
+    >>> positions(TorchSubset("abc", [2, -3]), 3)
+    [2, 0]
+    """
+    return [int(index) % length if -length <= int(index) < 0 else int(index) for index in subset.indices]
+
+
 def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> ParsingSource:
     """Return the source of what users pass as images without masks.
 
     Parameters
     ----------
     given : ParsingSource, data set with a ``source``, path-like, or sequence
-        A source, whose masks do not count; a folder of images; image files; or arrays (H, W, C).
+        A source, whose masks do not count; a folder of images; image files; PIL images; or arrays (H, W, C). Also
+        torch's ``Subset`` (:func:`~torch.utils.data.random_split` returns such) or ``ConcatDataset`` of any of these.
     classes : Classes
         The classes that a model gives them.
     channels : str
@@ -219,6 +260,11 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> 
     InvalidInputError
         If it is none of these, or there is no image.
     """
+    if type(given) is TorchSubset:
+        inner = unlabeled_source(given.dataset, classes, channels=channels)
+        return Subset(inner, positions(given, len(inner)))
+    if type(given) is ConcatDataset:
+        return Joined([unlabeled_source(part, classes, channels=channels) for part in given.datasets])
     given = getattr(given, "source", given) if not isinstance(given, ParsingSource) else given
     if isinstance(given, ParsingSource):
         own = Unlabeled(given)
@@ -238,10 +284,14 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> 
     if items and all(isinstance(each, (str, os.PathLike)) for each in items):
         paths = [Path(each) for each in items]
         return FileSource(classes, [path.stem for path in paths], paths, [None] * len(paths), channels=channels)
+    if items and all(isinstance(each, Image.Image) for each in items):
+        items = [rgb_pixels(each, upright=True) if channels == "rgb" else np.array(each) for each in items]
     if items and all(isinstance(each, np.ndarray) and each.ndim in (2, 3) for each in items):
         return Pictures(items, classes)
     raise InvalidInputError(
-        "images without masks: a folder, files, arrays (H, W, C), a source or a data set of one",
-        got=f"{type(given).__name__}{' of nothing' if items == [] else ''}",
-        fix='pass unlabeled="folder/of/images"',
+        "images without masks: a folder, files, PIL images, arrays (H, W, C), a source or a data set of one",
+        got=f"{type(given).__name__} of {type(items[0]).__name__ if items else 'nothing'}"
+        if isinstance(given, (Sequence, np.ndarray))
+        else type(given).__name__,
+        fix='pass unlabeled="folder/of/images"; of tensors (C, H, W) arrays: image.permute(1, 2, 0).numpy()',
     )

@@ -13,7 +13,7 @@ from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.progress import samples_progress
-from noisycorrect_seg.datasets.source import ParsingSource, SourceView, instances_of
+from noisycorrect_seg.datasets.source import HasNoItems, ParsingSource, SourceView, instances_of
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.instances.boxes import Window, boxes_of, checked_margin, window_around
 from noisycorrect_seg.instances.merging import Claim, merged
@@ -38,7 +38,7 @@ class Place(NamedTuple):
     window: Window
 
 
-class PersonCrops:
+class PersonCrops(HasNoItems):
     """The people of a source's pictures, each in a crop of their own: a `ParsingSource`.
 
     A crop is the box around a person's pixels with a margin, as :func:`~noisycorrect_seg.parse_people` cuts it. In its

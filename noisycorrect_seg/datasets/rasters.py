@@ -83,6 +83,19 @@ def raster_shape(path: Path | str) -> tuple[int, int] | None:
     return shape[axes.index("Y")], shape[axes.index("X")]
 
 
+def odd_pixels(path: Path | str) -> np.ndarray | None:
+    """Return the pixels, (H, W) or (H, W, C), of a file that is no plain picture: an array, or TIFF of many channels.
+
+    None of one that Pillow reads whole.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`array_pixels` and :func:`raster_pixels`.
+    """
+    return array_pixels(path) if str(path).lower().endswith(ARRAY_SUFFIX) else raster_pixels(path)
+
+
 def _series(path: Path | str, read: Callable[[Any], Any]) -> tuple[Any, str] | None:
     """Return what `read` returns of a TIFF's first series, and its axes; None if Pillow reads all of the file."""
     if not str(path).lower().endswith(TIFF_SUFFIXES) or _pillow_reads_all(path):

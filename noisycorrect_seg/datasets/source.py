@@ -57,6 +57,18 @@ class InstanceSource(ParsingSource, Protocol):
         ...
 
 
+class HasNoItems:
+    """What is no data set for training says so, when it is taken for one: also inside torch's ``Subset``."""
+
+    def __getitem__(self, index: Any) -> Any:
+        """Raise an InvalidInputError that says how a data set is made."""
+        raise InvalidInputError(
+            "a data set of crops",
+            got=f"{type(self).__name__}, a source: it has images, not items",
+            fix="pass ParsingDataset(source, size); torch's Subset and ConcatDataset are made of that",
+        )
+
+
 def instances_of(source: ParsingSource, index: int) -> np.ndarray:
     """Return whose each pixel of a sample is, int32 (H, W).
 
@@ -76,7 +88,7 @@ def instances_of(source: ParsingSource, index: int) -> np.ndarray:
     return found
 
 
-class FileSource:
+class FileSource(HasNoItems):
     """Images and masks in files, decoded when they are asked for; the readers of this folder are made from it.
 
     A file is checked when it is read: damaged or cut-off files, masks of another size than their image and values out
@@ -148,6 +160,11 @@ class FileSource:
     def image_file(self, index: int) -> str:
         """Return the sample's name with the suffix of its image file."""
         return f"{self._names[index]}{Path(self._images[index]).suffix}"
+
+    @property
+    def image_paths(self) -> list[Path]:
+        """Where the images lie, absolute, one a sample."""
+        return [Path(path).absolute() for path in self._images]
 
     def image(self, index: int) -> np.ndarray:
         """Return the image, RGB uint8 (H, W, 3), or as :attr:`channels` says."""
@@ -239,7 +256,18 @@ def image_file(source: ParsingSource, index: int) -> str | None:
     return None if named is None else named(index)
 
 
-class SourceView:
+def checked_source(source: Any) -> ParsingSource:
+    """Return a source, or raise an InvalidInputError that says what one is."""
+    if isinstance(source, ParsingSource):
+        return source
+    raise InvalidInputError(
+        "a source with image(i), mask(i), name(i), classes and a length",
+        got=type(source).__name__,
+        fix="see noisycorrect_seg.datasets.ParsingSource; of images and masks in memory pass Pictures",
+    )
+
+
+class SourceView(HasNoItems):
     """A source that passes on what another one has; the base of those that change a part of it.
 
     Parameters
@@ -263,7 +291,7 @@ class SourceView:
     """
 
     def __init__(self, source: ParsingSource) -> None:
-        self.source = source
+        self.source = checked_source(source)
         self.classes = source.classes
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.datasets.source import ParsingSource, SourceView
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.geometry.tiles import Tile, checked_tiling, tile_weights, tiles_of
 from noisycorrect_seg.masks import ignore_index, mask_dtype
 
@@ -32,8 +33,8 @@ class Tiles(SourceView):
         Images of any sizes, kept as ``.source``. Each is read once at the beginning, for its size.
     size : (int, int)
         Height and width of a tile; the crops of a data set of tiles are best of the same size.
-    overlap : int
-        What neighbouring tiles share at least, in pixels; at most half of a tile.
+    overlap : int, optional
+        What neighbouring tiles share at least, in pixels; at most half of a tile. Default: an eighth.
 
     Raises
     ------
@@ -48,9 +49,9 @@ class Tiles(SourceView):
     (4, 'train_000000_y32_x0', (64, 64, 3))
     """
 
-    def __init__(self, source: ParsingSource, size: Size = (512, 512), *, overlap: int = 64) -> None:
+    def __init__(self, source: ParsingSource, size: Size = (512, 512), *, overlap: int | None = None) -> None:
         super().__init__(source)
-        self.size, self.overlap = checked_tiling(size, overlap)
+        self.size, self.overlap = checked_tiling(size, min(checked_size(size)) // 8 if overlap is None else overlap)
         self.shapes = [_shape_of(source, index) for index in range(len(source))]
         self._tiles = [tiles_of(shape, self.size, self.overlap) for shape in self.shapes]
         self._ends = list(accumulate(len(tiles) for tiles in self._tiles))

@@ -18,13 +18,13 @@ from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 from noisycorrect.support.files import replace_atomically
+from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
 from noisycorrect_seg.deploy.runtime import OnnxNetwork, needed
 from noisycorrect_seg.export import onnx_header
-from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.inference.calling import PUBLISHED_SIZE, parts_for
+from noisycorrect_seg.inference.calling import PUBLISHED_SIZE, parts_for, shown_to
 from noisycorrect_seg.inference.images import image_files
 from noisycorrect_seg.inference.parse import canonical_crops
-from noisycorrect_seg.inputs import BGR
+from noisycorrect_seg.inputs import BGR, RGB, Normalisation
 
 COMPARED = 8  # photos on which both networks are compared
 
@@ -67,6 +67,7 @@ def quantize_onnx(
     *,
     most: int = 64,
     reduce_range: bool = False,
+    normalisation: str | Normalisation | None = None,
 ) -> Quantized:
     """Write an ONNX network as one of 8-bit whole numbers (INT8), a quarter of the size.
 
@@ -87,6 +88,9 @@ def quantize_onnx(
     reduce_range : bool
         Use 7 bits for weights: on processors with AVX2 or AVX-512 but without VNNI (Intel before 2019) sums of 8-bit
         products may overflow.
+    normalisation : {"bgr", "rgb"} or Normalisation, optional
+        How values become the network's input. Default: what the file says, else ``"bgr"``. Of one for other images than
+        RGB of 8 bits, photos are what :func:`~noisycorrect_seg.parse_image` takes then.
 
     Returns
     -------
@@ -101,7 +105,8 @@ def quantize_onnx(
     """
     needed()
     network = OnnxNetwork(source)
-    crops = _calibration_crops(photos, network.size or PUBLISHED_SIZE, whole_number("most", most, least=1))
+    network.normalisation = shown_to(network, normalisation)
+    crops = _calibration_crops(photos, network, whole_number("most", most, least=1))
     with tempfile.TemporaryDirectory() as scratch:
         quantized = Path(scratch) / "quantized.onnx"
         _quantize(network, Path(source), quantized, crops, reduce_range=reduce_range)
@@ -116,14 +121,15 @@ def quantize_onnx(
     return Quantized(Path(path), len(crops), Path(source).stat().st_size, len(content), equal)
 
 
-def _calibration_crops(photos: Any, size: Size, most: int) -> np.ndarray:
-    """Return photos in the network's frame, uint8 (n, *size, 3); those that cannot be read are left out, and named."""
-    found = list(_photos(photos))
+def _calibration_crops(photos: Any, network: OnnxNetwork, most: int) -> np.ndarray:
+    """Return photos in the network's frame, (n, *size, C); those that cannot be read are left out, and named."""
+    size, shown = network.size or PUBLISHED_SIZE, shown_to(network)
+    found = list(_photos(photos, () if shown in (BGR, RGB) else (ARRAY_SUFFIX,)))
     chosen = np.unique(np.linspace(0, len(found) - 1, most).round().astype(int)).tolist() if found else []
     crops, failed = [], {}
     for photo in map(found.__getitem__, chosen):
         try:
-            crops.append(canonical_crops([photo], size)[0])
+            crops.append(canonical_crops([photo], size, shown)[0])
         except NoisyCorrectError as error:
             failed[str(photo)[:200]] = str(error)
     if not crops:
@@ -138,13 +144,13 @@ def _calibration_crops(photos: Any, size: Size, most: int) -> np.ndarray:
     return np.concatenate(crops)
 
 
-def _photos(photos: Any) -> Iterator[Any]:
+def _photos(photos: Any, more: Sequence[str]) -> Iterator[Any]:
     several = isinstance(photos, Sequence) and not isinstance(photos, str)
     for photo in photos if several else [photos]:
         if isinstance(photo, (str, os.PathLike)):
             if Path(photo).is_dir() and not any(Path(photo).iterdir()):
                 continue
-            yield from image_files([photo])[0]
+            yield from image_files([photo], more)[0]
         else:
             yield photo
 
@@ -175,7 +181,7 @@ def _quantize(network: OnnxNetwork, source: Path, target: Path, crops: np.ndarra
         try:
             logging.getLogger().setLevel(logging.ERROR)  # it logs to the root
             quant_pre_process(source, folded, skip_symbolic_shape=True)
-            batches = (part for crop in crops for part in parts_for(network, BGR(torch.from_numpy(crop[None]))))
+            batches = (part for crop in crops for part in _inputs(network, crop))
             quantization.quantize_static(
                 folded,
                 target,
@@ -190,7 +196,7 @@ def _quantize(network: OnnxNetwork, source: Path, target: Path, crops: np.ndarra
         finally:
             logging.getLogger().setLevel(level)
     model = onnx.load(target)
-    onnx.helper.set_model_props(model, onnx_header(network.classes, network.size))
+    onnx.helper.set_model_props(model, onnx_header(network.classes, network.size, shown_to(network)))
     onnx.save(model, target)
 
 
@@ -211,11 +217,21 @@ def _left_as_they_are(model: Any) -> list[str]:
     return found
 
 
+def _inputs(network: OnnxNetwork, crop: np.ndarray) -> list[torch.Tensor]:
+    """Return one crop as the network takes it."""
+    return parts_for(network, shown_to(network)(torch.from_numpy(crop[None])))
+
+
+def _classes(network: OnnxNetwork, part: torch.Tensor) -> torch.Tensor:
+    """Return the most probable classes of a part's first image, (h, w); of one channel a Sigmoid's two."""
+    logits: torch.Tensor = network(part)[0]
+    return logits.argmax(0) if len(logits) > 1 else logits[0] > 0
+
+
 @torch.no_grad()
 def _equal_pixels(one: OnnxNetwork, other: OnnxNetwork, crops: np.ndarray) -> float:
     equal = []
     for crop in crops:
-        parts = parts_for(one, BGR(torch.from_numpy(crop[None])))
-        first, second = (network(parts[0])[0].argmax(0) for network in (one, other))
+        first, second = (_classes(network, _inputs(one, crop)[0]) for network in (one, other))
         equal.append((first == second).float().mean().item())
     return float(np.mean(equal))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.door import door
-from noisycorrect.support.errors import NonFiniteLossError
+from noisycorrect.support.errors import InvalidInputError, NonFiniteLossError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.engine import resolve_device
@@ -111,6 +111,9 @@ def train_detector(
         detector = PersonDetector(size, width=width)
     detector.to(where).train()
     boxes = [boxes_of(instances_of(pictures, index))[1] for index in range(len(pictures))]
+    if not any(len(each) for each in boxes):
+        fix = "instance maps are 0 where a pixel is nobody's, and count people from 1"
+        raise InvalidInputError(f"people in {len(pictures)} pictures", got="none", fix=fix)
     rng = np.random.default_rng(derived_seed(seed, "detector's pictures"))
     batches = max(1, len(pictures) // step)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=max(rate, 1e-12), weight_decay=1e-4)

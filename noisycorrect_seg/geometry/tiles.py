@@ -30,8 +30,8 @@ class Tile(NamedTuple):
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
-def checked_tiling(size: Size, overlap: int) -> tuple[Size, int]:
-    """Return size and overlap of tiles as whole numbers.
+def checked_tiling(size: Size, overlap: int | None = None) -> tuple[Size, int]:
+    """Return size and overlap of tiles as whole numbers; an overlap that is None is a quarter of the shorter side.
 
     Raises
     ------
@@ -40,10 +40,11 @@ def checked_tiling(size: Size, overlap: int) -> tuple[Size, int]:
 
     Examples
     --------
-    >>> checked_tiling((64, 96), 16)
-    ((64, 96), 16)
+    >>> checked_tiling((64, 96), 8), checked_tiling((64, 96))
+    (((64, 96), 8), ((64, 96), 16))
     """
-    size, overlap = checked_size(size), whole_number("overlap", overlap, least=0)
+    size = checked_size(size)
+    overlap = min(size) // 4 if overlap is None else whole_number("overlap", overlap, least=0)
     if 2 * overlap > min(size):
         fix = "a quarter of a tile is common"
         raise InvalidInputError(f"an overlap of at most {min(size) // 2}, half a tile", got=str(overlap), fix=fix)

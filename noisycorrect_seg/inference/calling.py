@@ -12,6 +12,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import unwrap
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.inputs import Normalisation, normalisation_named
 
 PUBLISHED_SIZE = (473, 473)  # of the network for LIP, whose classes are the usual ones
 
@@ -47,7 +48,9 @@ def as_module(model: Any) -> Any:
     return model.module() if isinstance(model, torch.export.ExportedProgram) else model
 
 
-def meant_by(model: Any, classes: Any = None, size: Size | None = None) -> tuple[Classes, Size]:
+def meant_by(
+    model: Any, classes: Any = None, size: Size | None = None, *, otherwise: Size = PUBLISHED_SIZE
+) -> tuple[Classes, Size]:
     """Return classes and size: as asked for, else what the network says of itself, else those of LIP.
 
     A network says it by attributes ``classes``, :class:`~noisycorrect_seg.classes.Classes`, and ``size``, (height,
@@ -70,8 +73,43 @@ def meant_by(model: Any, classes: Any = None, size: Size | None = None) -> tuple
         elif fixed.height is not None and fixed.width is not None:
             size = fixed.height, fixed.width
         else:
-            size = PUBLISHED_SIZE
+            size = otherwise
     return classes_named(classes), size
+
+
+def shown_to(model: Any, normalisation: str | Normalisation | None = None) -> Normalisation:
+    """Return how values become a network's input: as asked for, else as it says of itself, else as A-CE2P takes it.
+
+    A network says it by an attribute ``normalisation``; one in an ONNX file has it in its file, and its number of
+    channels as ``channels``.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is of another number of channels than the network is known to take.
+
+    Examples
+    --------
+    >>> layer = nn.Conv2d(1, 2, 1)
+    >>> shown_to(layer).channels
+    3
+    >>> layer.normalisation = Normalisation([9000.0], [2000.0])
+    >>> shown_to(layer).channels, shown_to(layer, "rgb").channels
+    (1, 3)
+    """
+    inner = unwrap(model) if isinstance(model, nn.Module) else model
+    own = getattr(inner, "normalisation", None)
+    if normalisation is None:
+        normalisation = own if isinstance(own, (str, Normalisation)) else "bgr"
+    found = normalisation_named(normalisation)
+    channels = getattr(inner, "channels", None)
+    if isinstance(channels, int) and found.channels != channels:
+        raise InvalidInputError(
+            f"a normalisation of {channels} channel{'s' * (channels != 1)}, as the network takes",
+            got=f"{found.channels}",
+            fix="pass normalisation=Normalisation(mean, std) of its training, or export it with one",
+        )
+    return found
 
 
 def fixed_input(model: Any) -> FixedInput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +17,13 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.inference.calling import as_module, meant_by
-from noisycorrect_seg.inference.parse import Recipe, canonical_crops, parse_crops
+from noisycorrect_seg.geometry.tiles import checked_tiling
+from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
+from noisycorrect_seg.inference.images import any_image
+from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
-from noisycorrect_seg.inputs import Normalisation, normalisation_named
+from noisycorrect_seg.inference.tiles import Tiled, frame_of
+from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.masks import ignore_index
 from noisycorrect_seg.scores import SegmentationMetrics
 
@@ -36,9 +39,11 @@ def evaluate_source(
     source: ParsingSource,
     *,
     size: Size | None = None,
+    tile: Size | None = None,
+    overlap: int | None = None,
     convention: str = "evaluator",
     official_centres: bool = False,
-    normalisation: str | Normalisation = "bgr",
+    normalisation: str | Normalisation | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     boundary_width: float | None = None,
@@ -58,13 +63,19 @@ def evaluate_source(
         See :func:`~noisycorrect_seg.inference.parse_image`, as for all arguments that are not named here.
     source : ParsingSource
         Images without a mask are left out.
+    tile : (int, int), optional
+        Height and width of a tile: each image is parsed by tiles at full resolution, as
+        :func:`~noisycorrect_seg.parse_scene` does, instead of whole in one frame of `size`. The source has the scenes
+        themselves, not :class:`~noisycorrect_seg.Tiles` of them.
+    overlap : int, optional
+        What neighbouring tiles share at least, in pixels; at most half of a tile. Default: a quarter.
     convention : {"evaluator", "extractor"}
         The published figures were measured in the first, without `flip` unless they say so, and with
-        `official_centres`.
+        `official_centres`. Of tiles there are no two: their probabilities are averaged.
     boundary_width : int or float, optional
         Also compute Boundary IoU; see :class:`~noisycorrect_seg.scores.SegmentationMetrics`.
     batch_size : int
-        Images in one forward pass; with `flip` their mirrors come on top.
+        Images, or tiles, in one forward pass; with `flip` their mirrors come on top.
     progress : bool
         Show a bar on a terminal.
 
@@ -76,7 +87,8 @@ def evaluate_source(
     Raises
     ------
     InvalidInputError
-        If an argument is out of range, or an image and its mask differ in size (the message names them).
+        If an argument is out of range or has no meaning beside `tile`, or an image and its mask differ in size (the
+        message names them).
 
     Examples
     --------
@@ -95,30 +107,44 @@ def evaluate_source(
     (2, 1.0)
     """
     model = as_module(model)
-    meant, given = meant_by(model, source.classes, size), normalisation_named(normalisation)
+    if tile is not None and official_centres:
+        fix = "those are of the published evaluator, which knows no tiles: leave one of them out"
+        raise InvalidInputError("tile= or official_centres=", got="both", fix=fix)
+    meant, given = meant_by(model, source.classes, frame_of(size, tile)), shown_to(model, normalisation)
     recipe = Recipe(*meant, scales, flip, convention, official_centres, given)
     step = whole_number("batch_size", batch_size, least=1)
+    tiled = None if tile is None else Tiled(model, recipe, checked_tiling(tile, overlap)[1], step, precision)
     number = len(source.classes)
     metrics = SegmentationMetrics(number, ignore_index(number), boundary_width=boundary_width)
     mine = list(distributed.shard(len(source)))
     batches = [mine[start : start + step] for start in range(0, len(mine), step)]
     count = 0
 
-    def run() -> None:
+    def compare(parsings: Iterable[Parsing], masks: Sequence[np.ndarray]) -> None:
         nonlocal count
+        for parsing, mask in zip(parsings, masks, strict=True):
+            metrics.update(_wide(parsing.labels), _wide(mask))
+        count += len(masks)
+
+    def run() -> None:
         with (
             on_device(model, device) as place,
             evaluating(model),
             samples_progress(enabled=progress and distributed.is_main()) as bar,
         ):
             task = bar.add_task("evaluating", total=len(mine))
+            if tiled is not None:
+                for row in mine:  # one scene at a time: they are large
+                    found = _pair(source, row)
+                    if found is not None:
+                        compare([tiled.parse(any_image(found[0], given), place)], found[1:])
+                    bar.advance(task)
+                return
             for batch, loaded in zip(batches, ahead(lambda rows: _load(source, rows, recipe), batches), strict=True):
                 shapes = [(mask.shape[0], mask.shape[1]) for mask in loaded.masks]
                 if shapes:
                     parsed = parse_crops(model, loaded.crops, shapes, recipe, device=place, precision=precision)
-                    for parsing, mask in zip(parsed, loaded.masks, strict=True):
-                        metrics.update(_wide(parsing.labels), _wide(mask))
-                count += len(shapes)
+                    compare(parsed, loaded.masks)
                 bar.advance(task, len(batch))
 
     distributed.gather_results(run)  # no rank waits for one that failed
@@ -133,18 +159,21 @@ def _wide(mask: np.ndarray) -> np.ndarray:
 
 
 def _load(source: ParsingSource, rows: Sequence[int], recipe: Recipe) -> _Loaded:
-    images, masks = [], []
-    for row in rows:
-        mask = source.mask(row)
-        if mask is None:
-            continue
-        image = source.image(row)
-        if image.shape[:2] != mask.shape:
-            raise InvalidInputError(
-                f"a mask of the image's size {image.shape[:2]}",
-                got=f"{mask.shape} of {source.name(row)!r}",
-                fix="replace the image or its mask",
-            )
-        images.append(image)
-        masks.append(mask)
+    pairs = [pair for pair in (_pair(source, row) for row in rows) if pair is not None]
+    images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
     return _Loaded(canonical_crops(images, recipe.size, recipe.normalisation)[0], masks)
+
+
+def _pair(source: ParsingSource, row: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return an image and its mask; None of an image without one."""
+    mask = source.mask(row)
+    if mask is None:
+        return None
+    image = source.image(row)
+    if image.shape[:2] != mask.shape:
+        raise InvalidInputError(
+            f"a mask of the image's size {image.shape[:2]}",
+            got=f"{mask.shape} of {source.name(row)!r}",
+            fix="replace the image or its mask",
+        )
+    return image, mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +22,14 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.inference.calling import as_module, meant_by
+from noisycorrect_seg.geometry.tiles import checked_tiling
+from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.images import any_image, image_files
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
+from noisycorrect_seg.inference.tiles import Tiled, frame_of
 from noisycorrect_seg.inference.visualise import save_picture
-from noisycorrect_seg.inputs import BGR, RGB, Normalisation, normalisation_named
+from noisycorrect_seg.inputs import BGR, RGB, Normalisation
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
 
@@ -67,10 +69,12 @@ def parse_folder(
     *,
     classes: str | Classes | Sequence[str] | None = None,
     size: Size | None = None,
+    tile: Size | None = None,
+    overlap: int | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
-    normalisation: str | Normalisation = "bgr",
+    normalisation: str | Normalisation | None = None,
     device: str | torch.device = "auto",
     precision: str = "float32",
     batch_size: int = 8,
@@ -90,8 +94,11 @@ def parse_folder(
     folder, out : path-like
         Where images are, and where masks go: another folder, made if there is none. ``photo.jpg`` becomes
         ``photo.png``; where two images would share a name, ``photo.jpg.png``. Files of those names are replaced.
+    tile, overlap
+        Parse images by tiles at full resolution, as :func:`~noisycorrect_seg.parse_scene` does, instead of whole in one
+        frame of `size`; see :func:`~noisycorrect_seg.evaluate_source`.
     batch_size : int
-        Images in one forward pass; with `flip` their mirrors come on top.
+        Images, or tiles, in one forward pass; with `flip` their mirrors come on top.
     overlays : bool
         Write ``photo-overlay.jpg``, too.
     probs : bool
@@ -121,17 +128,14 @@ def parse_folder(
     """
     if not Path(folder).is_dir():
         raise InvalidInputError(f"a folder at {folder}", got="none", fix="parse_image takes a single photo")
+    model = as_module(model)
+    meant = meant_by(model, classes, frame_of(size, tile))
     report = parse_files(
         model,
         [folder],
         out,
-        Recipe(
-            *meant_by(as_module(model), classes, size),
-            scales,
-            flip,
-            convention,
-            normalisation=normalisation_named(normalisation),
-        ),
+        Recipe(*meant, scales, flip, convention, normalisation=shown_to(model, normalisation)),
+        overlap=None if tile is None else checked_tiling(tile, overlap)[1],
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -157,8 +161,12 @@ def parse_files(
     overlays: bool = False,
     probs: bool = False,
     progress: bool = True,
+    overlap: int | None = None,
 ) -> FolderReport:
-    """Parse photos and the images of folders into one folder; see :func:`parse_folder`, which warns of failed ones."""
+    """Parse photos and the images of folders into one folder; see :func:`parse_folder`, which warns of failed ones.
+
+    With an `overlap` each is parsed by tiles of the recipe's size.
+    """
     model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
     images, others = image_files(paths, () if recipe.normalisation in (BGR, RGB) else (".npy",))
@@ -167,15 +175,24 @@ def parse_files(
     if others:
         logger.info("skipped %d files that are no images, such as %s", len(others), others[0].name)
     names = dict(zip(images, output_names(images), strict=True))
-    batches = [images[start : start + step] for start in range(0, len(images), step)]
+    tiled = None if overlap is None else Tiled(model, recipe, overlap, step, precision)
+    at_once = step if tiled is None else 1  # scenes are large
+    batches = [images[start : start + at_once] for start in range(0, len(images), at_once)]
+
+    def parsed(read: _Read, place: torch.device) -> Iterator[Parsing]:
+        if tiled is not None:
+            return (tiled.parse(image, place, probs=probs) for image in read.images)
+        shapes = [(image.shape[0], image.shape[1]) for image in read.images]
+        return parse_crops(model, read.crops, shapes, recipe, device=place, precision=precision, probs=probs)
+
     with on_device(model, device) as place, evaluating(model), samples_progress(enabled=progress) as bar:
         task = bar.add_task("parsing", total=len(images))
-        for batch, read in zip(batches, ahead(lambda batch: _read(batch, recipe), batches), strict=True):
+        for batch, read in zip(
+            batches, ahead(lambda batch: _read(batch, recipe, crop=tiled is None), batches), strict=True
+        ):
             report.failed |= read.failed
             if read.paths:
-                shapes = [(image.shape[0], image.shape[1]) for image in read.images]
-                parsed = parse_crops(model, read.crops, shapes, recipe, device=place, precision=precision, probs=probs)
-                for path, image, parsing in zip(read.paths, read.images, parsed, strict=True):
+                for path, image, parsing in zip(read.paths, read.images, parsed(read, place), strict=True):
                     stem = target / names[path]
                     _write(stem, parsing, image if overlays else None)
                     report.written[path] = stem.with_name(stem.name + ".png")
@@ -238,7 +255,7 @@ class _Read(NamedTuple):
     failed: dict[Path, str]
 
 
-def _read(batch: Sequence[Path], recipe: Recipe) -> _Read:
+def _read(batch: Sequence[Path], recipe: Recipe, *, crop: bool) -> _Read:
     paths, images, failed = [], [], {}
     for path in batch:
         try:
@@ -246,7 +263,8 @@ def _read(batch: Sequence[Path], recipe: Recipe) -> _Read:
             paths.append(path)
         except NoisyCorrectError as error:
             failed[path] = str(error)
-    return _Read(paths, images, canonical_crops(images, recipe.size, recipe.normalisation)[0], failed)
+    crops, _ = canonical_crops(images if crop else [], recipe.size, recipe.normalisation)
+    return _Read(paths, images, crops, failed)
 
 
 def _write(stem: Path, parsing: Parsing, image: np.ndarray | None) -> None:

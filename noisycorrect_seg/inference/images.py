@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from noisycorrect.support.eight_bits import is_deep
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, read_channels, read_image, rgb_pixels
-from noisycorrect_seg.inputs import BGR, RGB, Normalisation
+from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, as_picture, read_channels, read_image, rgb_pixels
+from noisycorrect_seg.inputs import BGR, NUMBERS, RGB, Normalisation
 
 
 def any_image(image: Any, normalisation: Normalisation = BGR) -> np.ndarray:
@@ -47,6 +48,12 @@ def any_image(image: Any, normalisation: Normalisation = BGR) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image), upright=True)
     if isinstance(image, Image.Image):
+        if is_deep(image):  # converted, all above 255 would be white
+            raise InvalidInputError(
+                "an image of 8 bits a channel",
+                got=f"a PIL image of mode {image.mode}",
+                fix="convert it to 8 bits, or pass normalisation=, a Normalisation of what the network was trained on",
+            )
         return rgb_pixels(image, upright=True)
     if not isinstance(image, np.ndarray):
         raise InvalidInputError(
@@ -77,25 +84,31 @@ def _channels(image: Any, normalisation: Normalisation) -> np.ndarray:
     return normalisation.check(image, name)
 
 
-def as_picture(image: np.ndarray) -> np.ndarray:
-    """Return an image of any channels as a picture to look at, RGB uint8 (H, W, 3).
+def picture_of(image: Any) -> np.ndarray:
+    """Return an image of any kind as a picture to look at, RGB uint8 (H, W, 3).
 
-    Of 1 or 2 channels the first, grey; of more the first three. Others than uint8 are stretched so that the 2nd and
-    the 98th percentile become black and white.
+    Parameters
+    ----------
+    image : path-like, PIL.Image.Image, or ndarray
+        RGB of 8 bits comes back as :func:`any_image` returns it, others as :func:`as_picture` does.
 
     Examples
     --------
-    >>> as_picture(np.array([[[0.0], [1.0], [2.0]]]))[0, :, 0].tolist()
-    [0, 128, 255]
+    >>> picture_of(np.array([[0, 9000]], np.uint16)).tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
     """
-    shown = image if image.ndim == 3 else image[:, :, None]
-    shown = shown[:, :, :3] if shown.shape[2] >= 3 else np.repeat(shown[:, :, :1], 3, axis=2)
-    if shown.dtype == np.uint8:
-        return shown
-    low, high = (float(each) for each in np.percentile(shown, (2, 98)))
-    stretched = (shown.astype(np.float64) - low) / max(high - low, 1e-12) * 255
-    picture: np.ndarray = np.floor(stretched.clip(0, 255) + 0.5).astype(np.uint8)
-    return picture
+    if isinstance(image, Image.Image) and is_deep(image):
+        image = np.asarray(image)
+    if isinstance(image, np.ndarray):
+        plain = image.dtype == np.uint8 and image.shape[2:] in ((), (3,))
+        other = not plain and image.ndim in (2, 3) and image.dtype.kind in NUMBERS
+        return as_picture(image) if other else any_image(image)
+    try:
+        return any_image(image)
+    except InvalidInputError:
+        if not isinstance(image, (str, os.PathLike)):
+            raise
+    return as_picture(read_channels(Path(image), "stored", upright=True))
 
 
 def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = ()) -> tuple[list[Path], list[Path]]:

@@ -20,12 +20,12 @@ from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.maps import checked_size, winners
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
 from noisycorrect_seg.inference.averaging import averaged_logits, checked_scales
-from noisycorrect_seg.inference.calling import as_module, meant_by
+from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.frames import labels_on_image, probs_on_image, way_back
-from noisycorrect_seg.inference.images import any_image, as_picture
+from noisycorrect_seg.inference.images import any_image, picture_of
 from noisycorrect_seg.inference.running import forward_context, on_device
 from noisycorrect_seg.inference.visualise import overlay, save_mask
-from noisycorrect_seg.inputs import BGR, Normalisation, normalisation_named
+from noisycorrect_seg.inputs import BGR, Normalisation
 from noisycorrect_seg.masks import mask_dtype
 
 if TYPE_CHECKING:
@@ -70,15 +70,13 @@ class Parsing:
         ----------
         image : path-like, PIL.Image.Image, or ndarray
             The image that was parsed; of other channels than RGB, see
-            :func:`noisycorrect_seg.inference.images.as_picture`.
+            :func:`noisycorrect_seg.inference.images.picture_of`.
         alpha : float
             Weight of the colours, in [0, 1].
         """
         from PIL import Image
 
-        odd = isinstance(image, np.ndarray) and (image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)))
-        pixels = as_picture(image) if odd else any_image(image)
-        return Image.fromarray(overlay(pixels, self.labels, self.classes, alpha))
+        return Image.fromarray(overlay(picture_of(image), self.labels, self.classes, alpha))
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def parse_image(
     flip: bool = False,
     convention: str = "extractor",
     official_centres: bool = False,
-    normalisation: str | Normalisation = "bgr",
+    normalisation: str | Normalisation | None = None,
     device: str | torch.device = "auto",
     precision: str = "float32",
     probs: bool = False,
@@ -171,8 +169,9 @@ def parse_image(
         :func:`~noisycorrect_seg.inference.frames.way_back`. For comparing with published figures only.
     device : str or torch.device
         See :func:`~noisycorrect_seg.inference.running.on_device`.
-    normalisation : {"bgr", "rgb"} or Normalisation
-        How values become the network's input, as in training; see :class:`~noisycorrect_seg.ParsingDataset`.
+    normalisation : {"bgr", "rgb"} or Normalisation, optional
+        How values become the network's input, as in training; see :class:`~noisycorrect_seg.ParsingDataset`. Default:
+        what the model says in its attribute ``normalisation``, else ``"bgr"``.
     precision : {"float32", "bfloat16", "float16", "auto"}
         What the model computes in.
     probs : bool
@@ -196,7 +195,7 @@ def parse_image(
     ((40, 31), (2, 40, 31))
     """
     model = as_module(model)
-    meant, given = meant_by(model, classes, size), normalisation_named(normalisation)
+    meant, given = meant_by(model, classes, size), shown_to(model, normalisation)
     recipe = Recipe(*meant, scales, flip, convention, official_centres, given)
     (parsing,) = parse_images(model, [image], recipe, device=device, precision=precision, probs=probs)
     return parsing

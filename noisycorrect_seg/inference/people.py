@@ -19,12 +19,13 @@ from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
-from noisycorrect_seg.inference.calling import as_module, meant_by
+from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.frames import foreground_on_image, labels_on_image, probs_on_image, way_back
-from noisycorrect_seg.inference.images import any_image
+from noisycorrect_seg.inference.images import any_image, picture_of
 from noisycorrect_seg.inference.parse import Recipe, canonical_crops, crop_logits
 from noisycorrect_seg.inference.running import forward_context, on_device
 from noisycorrect_seg.inference.visualise import overlay, save_mask, save_picture
+from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.instances.boxes import (
     Boxes,
     Window,
@@ -172,7 +173,7 @@ class PeopleParsing:
         """
         from PIL import Image
 
-        shown = overlay(any_image(image), self.classes, self.class_list, alpha)
+        shown = overlay(picture_of(image), self.classes, self.class_list, alpha)
         shown[_outlines(self.instances)] = OUTLINE
         return Image.fromarray(shown)
 
@@ -189,6 +190,7 @@ def parse_people(
     size: Size | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    normalisation: str | Normalisation | None = None,
     margin: float = MARGIN,
     depth: float = DEPTH,
     min_score: float = 0.0,
@@ -213,8 +215,8 @@ def parse_people(
     Parameters
     ----------
     model : nn.Module
-        See :func:`~noisycorrect_seg.parse_image`, as for `image`, `classes`, `size`, `scales`, `flip`, `device` and
-        `precision`.
+        See :func:`~noisycorrect_seg.parse_image`, as for `image`, `classes`, `size`, `scales`, `flip`,
+        `normalisation`, `device` and `precision`.
     boxes : array-like, shape (n, 4) or (n, 5), optional
         Left, top, right and bottom edge of each person in the image's pixels, and a score in [0, 1] behind; cut at the
         image's edges.
@@ -253,9 +255,9 @@ def parse_people(
     >>> found.instances.shape, [person.index for person in found.people]
     ((40, 60), [0, 1])
     """
-    pixels = any_image(image)
     model = as_module(model)
-    recipe = Recipe(*meant_by(model, classes, size), scales, flip)
+    recipe = Recipe(*meant_by(model, classes, size), scales, flip, normalisation=shown_to(model, normalisation))
+    pixels = any_image(image, recipe.normalisation)
     margin, weight, least = checked_tuning(margin, depth, min_score)
     step = whole_number("batch_size", batch_size, least=1)
     found, ranks = _boxes(pixels, boxes, scores, detector)

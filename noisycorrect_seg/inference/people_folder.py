@@ -131,7 +131,7 @@ def parse_people_files(
     names = dict(zip(images, output_names(images), strict=True))
     with on_device(model, device) as place, evaluating(model), samples_progress(enabled=progress) as bar:
         task = bar.add_task("parsing", total=len(images))
-        for path, image in zip(images, ahead(_read, images), strict=True):
+        for path, image in zip(images, ahead(lambda path: _read(path, recipe), images), strict=True):
             if isinstance(image, str):
                 report.failed[path] = image
             else:
@@ -146,6 +146,7 @@ def parse_people_files(
                         size=recipe.size,
                         scales=recipe.scales,
                         flip=recipe.flip,
+                        normalisation=recipe.normalisation,
                         batch_size=batch_size,
                         device=place,
                         precision=precision,
@@ -179,10 +180,10 @@ def _boxes(how: HowPeople, path: Path) -> Boxes | None:
     return np.zeros((0, 5)) if name is None else how.boxes[name]
 
 
-def _read(path: Path) -> np.ndarray | str:
-    """Return a photo, RGB uint8 (H, W, 3), or why it cannot be read."""
+def _read(path: Path, recipe: Recipe) -> np.ndarray | str:
+    """Return a photo (H, W, 3), or (H, W, N) of a network of N channels, or why it cannot be read."""
     try:
-        return any_image(path)
+        return any_image(path, recipe.normalisation)
     except NoisyCorrectError as error:
         return str(error)
 

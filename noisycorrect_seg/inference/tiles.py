@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,22 @@ from torch import Tensor, nn
 
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
+from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
-from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.tiles import Tile, checked_tiling, tile_weights, tiles_of, weights_along
 from noisycorrect_seg.inference.averaging import averaged_logits
-from noisycorrect_seg.inference.calling import as_module
+from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.frames import probs_on_image
 from noisycorrect_seg.inference.images import any_image
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops
 from noisycorrect_seg.inference.running import ahead, forward_context, on_device
-from noisycorrect_seg.inputs import Normalisation, normalisation_named
+from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.masks import mask_dtype
+
+TILE = (512, 512)
 
 
 @door
@@ -31,12 +35,12 @@ def parse_scene(
     model: nn.Module,
     image: Any,
     *,
-    classes: str | Classes | Sequence[str],
-    tile: Size = (512, 512),
-    overlap: int = 128,
+    classes: str | Classes | Sequence[str] | None = None,
+    tile: Size | None = None,
+    overlap: int | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
-    normalisation: str | Normalisation = "bgr",
+    normalisation: str | Normalisation | None = None,
     batch_size: int = 4,
     device: str | torch.device = "auto",
     precision: str = "float32",
@@ -54,12 +58,13 @@ def parse_scene(
     ----------
     model, image, scales, flip, normalisation, device, precision
         See :func:`~noisycorrect_seg.parse_image`.
-    classes : str, Classes, or sequence of str
-        K of them.
-    tile : (int, int)
-        Height and width of a tile: the network's input, as it was trained with.
-    overlap : int
-        What neighbouring tiles share at least, in pixels; at most half of a tile.
+    classes : str, Classes, or sequence of str, optional
+        K of them. Default: what the model says in its attribute ``classes``, else LIP's.
+    tile : (int, int), optional
+        Height and width of a tile: the network's input, as it was trained with. Default: what the model says in its
+        attribute ``size``, or was exported at, else 512 x 512.
+    overlap : int, optional
+        What neighbouring tiles share at least, in pixels; at most half of a tile. Default: a quarter.
     batch_size : int
         Tiles in one forward pass; with `flip` their mirrors come on top.
     probs : bool
@@ -82,30 +87,89 @@ def parse_scene(
     >>> parse_scene(nn.Conv2d(3, 2, 1), scene, classes=["land", "water"], tile=(64, 64), overlap=16).labels.shape
     (90, 150)
     """
-    model, (size, overlap) = as_module(model), checked_tiling(tile, overlap)
-    recipe = Recipe(classes_named(classes), size, scales, flip, normalisation=normalisation_named(normalisation))
-    step = whole_number("batch_size", batch_size, least=1)
+    model = as_module(model)
+    named, size = meant_by(model, classes, tile, otherwise=TILE)
+    size, overlap = checked_tiling(size, overlap)
+    recipe = Recipe(named, size, scales, flip, normalisation=shown_to(model, normalisation))
+    work = Tiled(model, recipe, overlap, whole_number("batch_size", batch_size, least=1), precision)
     pixels = any_image(image, recipe.normalisation)
-    shape = pixels.shape[0], pixels.shape[1]
-    tiles = tiles_of(shape, size, overlap)
-    scene = _Scene(shape, tiles, recipe.classes, overlap, probs=probs)
-    batches = [tiles[start : start + step] for start in range(0, len(tiles), step)]
-
-    def crops_of(batch: Sequence[Tile]) -> np.ndarray:
-        return canonical_crops([pixels[each.rows, each.columns] for each in batch], size, recipe.normalisation)[0]
-
     with (
         on_device(model, device) as place,
         evaluating(model),
         samples_progress(enabled=progress) as bar,
     ):
-        task = bar.add_task("parsing", total=len(tiles))
+        task = bar.add_task("parsing", total=work.count((pixels.shape[0], pixels.shape[1])))
+        return work.parse(pixels, place, probs=probs, done=lambda count: bar.advance(task, count))
+
+
+def frame_of(size: Size | None, tile: Size | None) -> Size | None:
+    """Return what a network is shown at a time: a tile, or the frame of a whole image.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is to be both.
+    """
+    if size is not None and tile is not None:
+        fix = "the network is shown tiles at full resolution: leave size= out, or leave tile= out"
+        raise InvalidInputError("size= or tile=", got="both", fix=fix)
+    return size if tile is None else tile
+
+
+@dataclass(frozen=True, eq=False)
+class Tiled:
+    """How scenes are parsed tile by tile, with a model that is in place and in evaluation mode.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The network.
+    recipe : Recipe
+        Its size is that of a tile.
+    overlap : int
+        What neighbouring tiles share at least, in pixels.
+    step : int
+        Tiles in one forward pass.
+    precision : str
+        What the model computes in.
+    """
+
+    model: nn.Module
+    recipe: Recipe
+    overlap: int
+    step: int
+    precision: str = "float32"
+
+    def count(self, shape: Size) -> int:
+        """Return how many tiles a scene has."""
+        return len(tiles_of(shape, self.recipe.size, self.overlap))
+
+    def parse(
+        self,
+        pixels: np.ndarray,
+        device: torch.device,
+        *,
+        probs: bool = False,
+        done: Callable[[int], None] | None = None,
+    ) -> Parsing:
+        """Parse a scene (H, W, C), as its normalisation takes it; `done` is told of each batch of tiles."""
+        recipe, shape = self.recipe, (pixels.shape[0], pixels.shape[1])
+        tiles = tiles_of(shape, recipe.size, self.overlap)
+        scene = _Scene(shape, tiles, recipe.classes, self.overlap, probs=probs)
+        batches = [tiles[start : start + self.step] for start in range(0, len(tiles), self.step)]
+
+        def crops_of(batch: Sequence[Tile]) -> np.ndarray:
+            shown = [pixels[each.rows, each.columns] for each in batch]
+            return canonical_crops(shown, recipe.size, recipe.normalisation)[0]
+
         for batch, crops in zip(batches, ahead(crops_of, batches), strict=True):
-            for each, found in zip(batch, _probs(model, crops, batch, recipe, place, precision), strict=True):
-                scene.add(each, found)
-            bar.advance(task, len(batch))
-    scene.finish(shape[0])
-    return Parsing(scene.labels, scene.probs, recipe.classes)
+            found = _probs(self.model, crops, batch, recipe, device, self.precision)
+            for each, own in zip(batch, found, strict=True):
+                scene.add(each, own)
+            if done is not None:
+                done(len(batch))
+        scene.finish(shape[0])
+        return Parsing(scene.labels, scene.probs, recipe.classes)
 
 
 def _probs(

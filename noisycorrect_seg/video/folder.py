@@ -20,6 +20,8 @@ from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import opened, read_image, read_mask
 from noisycorrect_seg.inference.parse import Parsing, Recipe, on_image
 from noisycorrect_seg.inference.visualise import save_mask, save_picture
+from noisycorrect_seg.inputs import BGR, normalisation_of, plain_normalisation
+from noisycorrect_seg.masks import IGNORE_INDEX, mask_dtype
 from noisycorrect_seg.video.averaging import log_probs
 
 ABOUT, MASKS, PEOPLE, PROBS, IMAGES = "video.json", "masks", "people", "probs", "images"
@@ -102,8 +104,10 @@ class ParsedVideo:
         return (self[index] for index in range(len(self)))
 
     def mask(self, index: int) -> np.ndarray:
-        """Return a frame's classes, uint8 (H, W)."""
-        return read_mask(self._file(MASKS, index, ".png"), indices=True)
+        """Return a frame's classes, uint8 (H, W), or uint16 of more than 255 classes."""
+        number = len(self.classes)
+        found = read_mask(self._file(MASKS, index, ".png"), indices=True, wide=number > IGNORE_INDEX)
+        return found.astype(mask_dtype(number), copy=False)
 
     def people(self, index: int) -> np.ndarray:
         """Return who is where in a frame, uint16 (H, W): 0 nobody."""
@@ -276,6 +280,8 @@ def settings_of(recipe: Recipe, model: nn.Module, more: Mapping[str, Any]) -> di
         "convention": recipe.convention,
         "official_centres": recipe.official_centres,
         "network": digest_of(model),
+        # Folders of earlier versions say nothing of it.
+        "normalisation": None if recipe.normalisation == BGR else plain_normalisation(recipe.normalisation),
         **more,
     }
 
@@ -292,11 +298,15 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
         settings["flip"],
         settings["convention"],
         settings["official_centres"],
+        normalisation_of(settings.get("normalisation")) or BGR,
     )
 
 
 def digest_of(model: nn.Module) -> str:
-    """Return a digest of a network's weights and statistics."""
+    """Return a digest of a network's weights and statistics; one that is run from a file has its own."""
+    own = getattr(model, "digest", None)
+    if isinstance(own, str):
+        return own
     digest = hashlib.sha256()
     for name, values in sorted(model.state_dict().items()):
         if isinstance(values, torch.Tensor):

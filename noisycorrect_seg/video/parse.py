@@ -23,10 +23,11 @@ from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.warp import warp_mask
-from noisycorrect_seg.inference.calling import as_module, meant_by
+from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, crop_logits, on_image
 from noisycorrect_seg.inference.running import on_device
 from noisycorrect_seg.inference.visualise import overlay as painted
+from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.video.averaging import Averaging, Frame, averaged, log_probs
 from noisycorrect_seg.video.flow import Flow
 from noisycorrect_seg.video.folder import ParsedVideo, VideoFolder, settings_of
@@ -75,7 +76,7 @@ class _Work:
     def frames(self, images: Iterator[Numbered]) -> Iterator[Frame]:
         """Yield frames with the model's probabilities, a batch at a time."""
         while batch := list(itertools.islice(images, self.batch)):
-            crops, _ = canonical_crops([image for _, image in batch], self.recipe.size)
+            crops, _ = canonical_crops([image for _, image in batch], self.recipe.size, self.recipe.normalisation)
             logits = crop_logits(self.model, crops, self.recipe, device=self.device, precision=self.precision)
             for (index, image), crop, each in zip(batch, crops, logits, strict=True):
                 yield Frame(index, image, crop, each.softmax(0))
@@ -106,6 +107,7 @@ def parse_video(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
+    normalisation: str | Normalisation | None = None,
     window: int | tuple[int, int] = 3,
     flow: str | Flow = "farneback",
     instances: Callable[[np.ndarray], Any] | None = None,
@@ -183,7 +185,9 @@ def parse_video(
     (ParsedVideo(5 frames), (30, 40))
     """
     model = as_module(model)
-    recipe = Recipe(*meant_by(model, classes, size), scales, flip, convention)
+    recipe = Recipe(
+        *meant_by(model, classes, size), scales, flip, convention, normalisation=shown_to(model, normalisation)
+    )
     averaging = averaging_of(window, flow)
     batch = whole_number("batch_size", batch_size, least=1)
     found = _begun(opened_video(video, rate))
@@ -233,6 +237,7 @@ def parse_frames(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     convention: str = "extractor",
+    normalisation: str | Normalisation | None = None,
     window: int | tuple[int, int] = 3,
     flow: str | Flow = "farneback",
     instances: Callable[[np.ndarray], Any] | None = None,
@@ -266,7 +271,9 @@ def parse_frames(
     [(0, (30, 40)), (1, (30, 40)), (2, (30, 40))]
     """
     model = as_module(model)
-    recipe = Recipe(*meant_by(model, classes, size), scales, flip, convention)
+    recipe = Recipe(
+        *meant_by(model, classes, size), scales, flip, convention, normalisation=shown_to(model, normalisation)
+    )
     averaging, batch = averaging_of(window, flow), whole_number("batch_size", batch_size, least=1)
 
     def found() -> Iterator[ParsedFrame]:

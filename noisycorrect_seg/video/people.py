@@ -41,6 +41,7 @@ class PeopleOfFrames:
             size=recipe.size,
             scales=recipe.scales,
             flip=recipe.flip,
+            normalisation=recipe.normalisation,
             device=self.device,
             precision=self.precision,
             **self.how.options(),

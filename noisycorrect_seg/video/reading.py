@@ -99,6 +99,12 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
         raise InvalidInputError(
             "a video file, a folder of pictures, or frames", got=type(video).__name__, fix="pass a path or a list"
         )
+    shape = tuple(getattr(video, "shape", ()))
+    channels = shape[::2] if isinstance(video, torch.Tensor) else shape[2:]  # where they are in one picture
+    if len(shape) == 3 and 3 in channels:  # its rows are no frames
+        raise InvalidInputError(
+            "frames, (N, H, W, 3)", got=f"one picture of shape {shape}", fix="parse_image parses it; or pass [picture]"
+        )
     count = len(video) if isinstance(video, Sized) else None
     return Video((as_frame(frame) for frame in video), USUAL_RATE if rate is None else rate, count, "the frames")
 
@@ -123,7 +129,26 @@ def _of_folder(folder: Path, rate: float | None) -> Video:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
     if not files:
         raise InvalidInputError(f"pictures in {folder}", got="none", fix="name a video file, or a folder of its frames")
-    return Video(map(as_frame, files), USUAL_RATE if rate is None else rate, len(files), str(folder))
+    return _until_damage(
+        Video(map(as_frame, files), USUAL_RATE if rate is None else rate, len(files), f"the pictures in {folder}")
+    )
+
+
+def _until_damage(video: Video) -> Video:
+    """Return a video that ends before a picture that cannot be read, which then stands in its `problem`."""
+    pictures = video.frames
+
+    def frames() -> Iterator[np.ndarray]:
+        done = 0
+        try:
+            for picture in pictures:
+                yield picture
+                done += 1
+        except InvalidInputError as error:
+            video.problem = f"cannot be read after frame {done}: {error}"
+
+    video.frames = frames()
+    return video
 
 
 def _of_pictures(path: Path) -> Video:
@@ -137,7 +162,7 @@ def _of_pictures(path: Path) -> Video:
             for each in ImageSequence.Iterator(image):
                 yield rgb_pixels(each.copy(), upright=False)
 
-    return Video(frames(), 1000 / duration if duration > 0 else USUAL_RATE, count, str(path))
+    return _until_damage(Video(frames(), 1000 / duration if duration > 0 else USUAL_RATE, count, str(path)))
 
 
 def pyav() -> Any:

@@ -133,12 +133,12 @@ def test_photos_on_the_command_line(files, tmp_path, capsys):
 
 
 def test_weights_of_torch_run_as_onnx(files, tmp_path, monkeypatch):
-    from noisycorrect_seg import cli
+    from noisycorrect_seg.cli import networks
 
     # The exporter takes seconds, and has made this file of the same network.
     monkeypatch.setattr(export, "_exported_onnx", lambda *args, **options: (files / "any.onnx").read_bytes())
 
-    monkeypatch.setattr(cli, "load_network", lambda source, official: (_numbered(TwoLayers()), EIGHT, SIZE))
+    monkeypatch.setattr(networks, "load_network", lambda source, official: (_numbered(TwoLayers()), EIGHT, SIZE))
     mask = random_mask((12, 8), 3)
     Image.fromarray(coloured(mask)).save(tmp_path / "a.png")
     ran = []

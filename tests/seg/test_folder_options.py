@@ -95,6 +95,13 @@ def test_masks_of_colours(tmp_path, form):
     folder = Folder(tmp_path, classes=classes, colours=given[form])
     assert folder.classes.names == tuple(NAMES)
     assert (folder.mask(0) == mask).all()
+    if form == "names":  # and they are the classes, where nothing else says what these are
+        assert Folder(tmp_path, colours=dict(list(COLOURS.items())[:3])).classes.names == tuple(NAMES)
+        (tmp_path / "classes.txt").write_text("\n".join(reversed(NAMES)))
+        assert Folder(tmp_path, colours=dict(list(COLOURS.items())[:3])).classes.names == tuple(reversed(NAMES))
+    elif form == "numbers":
+        with pytest.raises(InvalidInputError, match=r"the file classes.txt"):
+            Folder(tmp_path, colours=given[form])
 
 
 def test_a_colour_that_is_ignored_and_palettes_by_what_they_show(tmp_path):

@@ -176,16 +176,24 @@ def test_label_studio_accepts_the_tasks(run_dir, tmp_path):
                 assert getattr(config, f"validate_{kind}")(each)
 
 
-def test_without_names_positions_and_numbers(run_dir, tmp_path):
+def test_without_names_positions_and_numbers(run_dir, tmp_path, capsys):
+    export(run_dir, tmp_path / "said")
+    assert capsys.readouterr().err == ""
     (run_dir / "details.json").unlink()
     export(run_dir, tmp_path / "png")
+    warned = capsys.readouterr().err.splitlines()
+    for line, what, word in zip(warned, ("classes", "samples"), ("--classes", "--names"), strict=True):
+        assert line.startswith(f"noisycorrect: {run_dir} does not say what its {what} are called: it has no details")
+        assert f"pass {word} FILE, a name a line" in line
     assert {path.name for path in (tmp_path / "png").iterdir()} == {f"{number:06}.png" for number in range(4)}
     export(run_dir, tmp_path / "coco", "--format", "coco", "--suffix", ".png")
     content = json.loads((tmp_path / "coco" / "annotations.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in content["images"]] == [f"{number:06}.png" for number in range(4)]
     assert [category["name"] for category in content["categories"]] == ["1", "2", "3"]
     (tmp_path / "classes.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    capsys.readouterr()
     export(run_dir, tmp_path / "named", "--format", "coco", "--classes", str(tmp_path / "classes.txt"))
+    assert "--names" in capsys.readouterr().err
     content = json.loads((tmp_path / "named" / "annotations.json").read_text(encoding="utf-8"))
     assert [category["name"] for category in content["categories"]] == list(NAMES[1:])
 

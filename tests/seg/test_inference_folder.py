@@ -1,6 +1,9 @@
 """A folder of photos becomes a folder of masks, whatever lies in it."""
 
 import logging
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,8 @@ from PIL import Image
 from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.inference import Recipe, parse_files, parse_folder
+from noisycorrect_seg import Folder
+from noisycorrect_seg.inference import Recipe, parse_files, parse_folder, parse_image, parse_people, parse_scene
 from noisycorrect_seg.inference.folder import _claims, output_names
 
 SIZE = (128, 128)
@@ -158,3 +162,39 @@ def test_a_mask_that_cannot_be_written_is_named(photos, tmp_path):
     with pytest.raises(InvalidInputError, match=r"to write a into .*out; got .*directory"):
         parse_folder(ReadsColours(), folder, tmp_path / "out", classes=EIGHT, size=SIZE)
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def bomb(path, width=60_000, height=60_000):
+    """Write a PNG of a few bytes whose header promises far more pixels than memory holds."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(100))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+
+
+def test_an_image_bomb_is_named_and_costs_no_memory_and_no_other_photo(tmp_path):
+    (tmp_path / "photos").mkdir()
+    mask = random_mask((20, 25))
+    Image.fromarray(coloured(mask)).save(tmp_path / "photos" / "a.png")
+    bomb(tmp_path / "photos" / "bomb.png")
+    message = r"an image of at most [\d,]+ pixels; got .*bomb.png: .*3600000000 pixels.*; to fix: scale it down"
+    tracemalloc.start()
+    for parse in (lambda path: parse_image(ReadsColours(), path, classes=EIGHT, size=SIZE),
+                  lambda path: parse_people(ReadsColours(), path, [[0, 0, 9, 9]], classes=EIGHT, size=SIZE),
+                  lambda path: parse_scene(ReadsColours(), path, classes=EIGHT, tile=SIZE)):  # fmt: skip
+        with pytest.raises(InvalidInputError, match=message):
+            parse(tmp_path / "photos" / "bomb.png")
+    with pytest.warns(UserWarning, match="1 images could not be read, such as .*bomb.png"):
+        report = parse_folder(ReadsColours(), tmp_path / "photos", tmp_path / "out", classes=EIGHT, size=SIZE)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    assert np.array_equal(read(tmp_path / "out" / "a.png"), mask)
+    assert [path.name for path in report.failed] == ["bomb.png"]
+    # The same of masks: the file is named when it is read, and nothing is trained.
+    bomb(tmp_path / "out" / "a.png")
+    folder = Folder(images=tmp_path / "photos", masks=tmp_path / "out", classes=EIGHT, unlabeled="skip", values={})
+    with pytest.raises(InvalidInputError, match=r"an image of at most .*out/a.png"):
+        folder.mask(0)

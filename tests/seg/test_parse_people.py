@@ -6,9 +6,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.ace2p import ACE2P
+from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.datasets import CIHP
+from noisycorrect_seg.detection import PersonDetector
 from noisycorrect_seg.inference import parse_image, parse_people
 from noisycorrect_seg.instances.boxes import boxes_of, window_around
 
@@ -260,3 +263,38 @@ def test_what_is_saved_is_read_as_cihp(tmp_path):
     source = CIHP(tmp_path)
     assert np.array_equal(source.mask(0), found.classes)
     assert np.array_equal(source.instances(0), found.instances)
+
+
+def test_the_command_parses_photos_of_nobody_of_many_and_of_bombs(tmp_path, capsys, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    for name in ("nobody", "fifty", "outside"):
+        Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"none")
+    boxes = iter([
+        [[index % 10 * 5, 0, index % 10 * 5 + 9, 40, 0.9] for index in range(50)],  # in the order of the names
+        np.zeros((0, 5)),
+        [[100, 0, 120, 40, 0.9], [5, 0, 30, 40, 0.9]],
+    ])  # fmt: skip
+    monkeypatch.setattr(PersonDetector, "detect", lambda self, image: next(boxes))
+    PersonDetector((64, 96)).save(tmp_path / "detector.pt")
+    network = ACE2P(3, backbone="resnet18", width=0.125)
+    network.save(tmp_path / "own.pt", classes=classes_named(["background", "top", "legs"]), size=(33, 33))
+    words = ["parse", str(tmp_path / "photos"), "--checkpoint", str(tmp_path / "own.pt"), "--device", "cpu",
+             "--detector", str(tmp_path / "detector.pt"), "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main([*words, "--overlay"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == f"3 images parsed, 51 people, 1 images could not be read: {tmp_path / 'out'}\n"
+    assert f"{tmp_path / 'photos' / 'broken.png'}: expected an image file that can be read" in shown.err
+    assert f"{tmp_path / 'photos' / 'nobody.png'}: nobody: no box" in shown.err
+    assert "outside.png: box 0 lies outside" in shown.err
+    assert "fifty.png" not in shown.err
+    for kind in ("Category_ids", "Human_ids"):
+        assert sorted(path.name for path in (tmp_path / "out" / kind).iterdir()) == [
+            "fifty.png", "nobody.png", "outside.png"
+        ]  # fmt: skip
+        assert not np.asarray(Image.open(tmp_path / "out" / kind / "nobody.png")).any()
+    assert (tmp_path / "out" / "outside-overlay.jpg").exists()
+    assert main([*words, "--tile"]) == 2
+    assert "expected --boxes or --detector without --tile; got both" in capsys.readouterr().err
+    assert main([*words[:7], str(tmp_path / "gone.pt")]) == 2
+    assert "gone.pt" in capsys.readouterr().err

@@ -202,7 +202,7 @@ def test_folders_that_are_none(tmp_path):
     with pytest.raises(InvalidInputError, match="a folder of images; got no folder .*nowhere/images"):
         Folder(tmp_path / "nowhere")
     people(tmp_path, classes=False)
-    with pytest.raises(InvalidInputError, match=r"the file classes\.txt or classes\.json; got none of them"):
+    with pytest.raises(InvalidInputError, match=r"classes=, or the file classes\.txt or classes\.json; got neither"):
         Folder(tmp_path)
     with pytest.raises(InvalidInputError, match="a known way with unlabelled images; got 'drop'"):
         Folder(tmp_path, classes="lip", unlabeled="drop")

@@ -10,8 +10,9 @@ from torch import nn
 
 from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import PersonDetector, cli, parse_people
+from noisycorrect_seg import PersonDetector, parse_people
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.cli import networks
 from noisycorrect_seg.instances.box_file import read_boxes
 from noisycorrect_seg.video import Clip, ParsedVideo
 from noisycorrect_seg.video.reading import opened_video
@@ -48,7 +49,7 @@ def coloured(labels):
 @pytest.fixture
 def words(tmp_path, monkeypatch):
     """Return the words of a command that parses two photos, with a network that reads colours."""
-    monkeypatch.setattr(cli, "load_network", lambda source, official: (Reads(), SIDES, SIZE))
+    monkeypatch.setattr(networks, "load_network", lambda source, official: (Reads(), SIDES, SIZE))
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, labels in LABELS.items():

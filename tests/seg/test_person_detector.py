@@ -130,6 +130,13 @@ def test_it_is_small():
     assert sum(parameter.numel() for parameter in PersonDetector().parameters()) * 4 < 300_000
 
 
+class Nobody(SyntheticScenes):
+    """Pictures in which no pixel is said to be anybody's."""
+
+    def instances(self, index):
+        return np.zeros((32, 32), np.int32)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -137,6 +144,7 @@ def test_it_is_small():
         (lambda: PersonDetector(threshold=1.0), "threshold"),
         (lambda: train_detector(SyntheticPeople(2, size=(32, 32)), progress=False), "whose each pixel is"),
         (lambda: train_detector(epochs=0), "epochs"),
+        (lambda: train_detector(Nobody(2, size=(32, 32)), progress=False), "people in 2 pictures; got none"),
     ],
 )
 def test_wrong_arguments(make, message):

@@ -140,6 +140,10 @@ def test_a_sigmoid_too_many_is_found():
     task.check_output(torch.randn(2, 1, *SIZE), batch)
     with pytest.raises(InvalidInputError, match="Sigmoid"):
         task.check_output(torch.rand(2, 1, *SIZE) * 0.9 + 0.05, batch)
+    network = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.Sigmoid())
+    corrector = SelfCorrector(network, task="segmentation", num_classes=2, epochs=2)
+    with pytest.raises(InvalidInputError, match=r"probabilities: all values in \(0, 1\]; to fix: drop .* Sigmoid"):
+        corrector.fit(ParsingDataset(Blobs(), SIZE, normalisation="rgb"))
 
 
 @pytest.mark.parametrize("output", [[torch.zeros(1, 2, 3, 3)], {"masks": 1}, 3, None, SimpleNamespace(masks=1)])

@@ -5,11 +5,24 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from squares import Squares
 from torch import nn
 
+from noisycorrect import SelfCorrector
+from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import Classes, Normalisation, ParsingDataset, Tiles, parse_image, parse_scene
+from noisycorrect_seg import (
+    Classes,
+    Normalisation,
+    ParsingDataset,
+    SegmentationMetrics,
+    Tiles,
+    evaluate_source,
+    parse_folder,
+    parse_image,
+    parse_scene,
+)
 from noisycorrect_seg.datasets import Joined, Remapped, SyntheticPeople
 from noisycorrect_seg.geometry.tiles import checked_tiling, starts_along, tile_weights, tiles_of
 from noisycorrect_seg.inputs import RGB, normalisation_named
@@ -126,6 +139,10 @@ def test_tiles_are_samples_that_are_put_together_again():
         tiles.image(len(tiles))
 
 
+def test_tiles_of_any_size_have_an_overlap_that_fits():
+    assert [Tiles(Scene(), size).overlap for size in ((512, 512), (48, 64), (8, 8))] == [64, 6, 1]
+
+
 def test_a_data_set_of_tiles_shows_them_at_their_own_size():
     data = ParsingDataset(Tiles(Scene(), (48, 48), overlap=12), (48, 48))
     assert (data[0]["given"].numpy() == data.source.mask(0)).all()
@@ -197,3 +214,108 @@ def test_images_that_do_not_fit_a_normalisation():
         two.check(np.zeros((2, 2, 3)), "a.tif")
     with pytest.raises(InvalidInputError, match=r"values of 0\.\.255"):
         RGB.check(np.zeros((2, 2, 3), np.uint16), "a.tif")
+
+
+# Figures
+
+
+@pytest.mark.parametrize("boundary_width", [None, 2])
+def test_figures_by_tiles_are_those_of_scenes_parsed_by_tiles(boundary_width):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))  # 3 pixels around
+
+    class Noisy(Scene):
+        def image(self, index):
+            noise = np.random.default_rng(index).integers(0, 60, (*self.shapes[index], 3))
+            return (super().image(index) + noise).astype(np.uint8)
+
+        def mask(self, index):
+            mask = super().mask(index)
+            mask[:2] = 255
+            return mask
+
+    source = Noisy()
+    with torch.no_grad():
+        model[-1].bias += torch.tensor([0.02, 0.0])
+    metrics, at_once = (SegmentationMetrics(2, boundary_width=boundary_width) for _ in range(2))
+    for index in range(len(source)):
+        image = source.image(index)
+        parsed = parse_scene(model, image, classes=LAND, tile=(32, 40), overlap=12, device="cpu")
+        whole = parse_scene(model, image, classes=LAND, tile=image.shape[:2], overlap=0, device="cpu")
+        metrics.update(parsed.labels, source.mask(index))
+        at_once.update(whole.labels, source.mask(index))
+    options = {"boundary_width": boundary_width, "device": "cpu", "progress": False}
+    found = evaluate_source(model, source, tile=(32, 40), overlap=12, batch_size=3, **options)
+    expected = {"images": 3, **metrics.compute()}
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(torch.as_tensor(found[name]), torch.as_tensor(value), rtol=0, atol=0)
+    # No seams: it is the figure of whole scenes, but for pixels that are undecided to the last bit.
+    assert found["pixel_accuracy"] == pytest.approx(at_once.compute()["pixel_accuracy"], abs=1e-3)
+    apart = evaluate_source(model, Tiles(source, (32, 40), overlap=0), size=(32, 40), **options)
+    assert abs(apart["pixel_accuracy"] - found["pixel_accuracy"]) > 1e-4  # what tiles by themselves say
+    assert 0.1 < found["mean_iou"] < 0.95
+
+
+def test_scenes_without_a_mask_and_options_that_mean_nothing_by_tiles():
+    class Bare(Scene):
+        def mask(self, index):
+            return None if index else super().mask(index)
+
+    model = nn.Conv2d(3, 2, 1)
+    assert evaluate_source(model, Bare(), tile=(32, 32), progress=False)["images"] == 1
+    for more, message in (
+        ({"size": (32, 32)}, "size= or tile=; got both"),
+        ({"official_centres": True}, "tile= or off"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            evaluate_source(model, Bare(), tile=(32, 32), **more)
+    with pytest.raises(InvalidInputError, match="an overlap of at most 16"):
+        evaluate_source(model, Bare(), tile=(32, 32), overlap=20)
+
+
+def test_a_folder_is_parsed_by_tiles_and_from_the_command_line(tmp_path, capsys):
+    (tmp_path / "scenes").mkdir()
+    for index in range(3):
+        Image.fromarray(Scene().image(index)).save(tmp_path / "scenes" / f"{index}.png")
+    (tmp_path / "scenes" / "3.png").write_bytes(b"none")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))
+    data = ParsingDataset(Tiles(Scene(), (49, 65)), (49, 65))
+    corrector = SelfCorrector(network, task="segmentation", num_classes=2, recipe="ce", epochs=1, batch_size=8)
+    result = corrector.fit(data)
+    result.save(tmp_path / "saved")
+    network = result.model
+    expected = [parse_scene(network, Scene().image(index), device="cpu", probs=True).probs for index in range(3)]
+    options = {"tile": (49, 65), "batch_size": 3, "device": "cpu", "progress": False, "probs": True}
+    with pytest.warns(UserWarning, match="1 images could not be read"):
+        report = parse_folder(network, tmp_path / "scenes", tmp_path / "out", overlays=True, **options)
+    assert len(report.written) == 3
+    words = ["parse", str(tmp_path / "scenes"), "--checkpoint", str(tmp_path / "saved"), "--device", "cpu", "--probs"]
+    assert main([*words, "--out", str(tmp_path / "command"), "--tile"]) == 1
+    assert "3 images parsed, 1 images could not be read" in capsys.readouterr().out
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 1
+    for index in range(3):
+        found = [np.load(tmp_path / name / f"{index}-probs.npz")["probs"] for name in ("out", "command", "whole")]
+        for own in found[:2]:
+            np.testing.assert_allclose(own.astype(np.float32), expected[index], atol=1e-3)  # float16
+        apart = np.abs(found[2].astype(np.float32) - expected[index]).max()
+        assert (apart > 0.02) == (index < 2)  # the third is smaller than a tile
+    assert main([*words, "--out", str(tmp_path / "other"), "--tile", "33x33", "--size", "49x65"]) == 2
+    assert "--size or --tile; got both" in capsys.readouterr().err
+    (tmp_path / "film.mp4").touch()
+    assert main(["parse", str(tmp_path / "film.mp4"), *words[2:], "--tile"]) == 2
+    assert "photos with --tile" in capsys.readouterr().err
+
+
+def test_tiles_are_as_large_as_the_network_says():
+    network = nn.Conv2d(3, 2, 3, padding=1)
+    network.classes, network.size = LAND, (24, 32)
+    seen = []
+    network.register_forward_pre_hook(lambda _, crops: seen.append(tuple(crops[0].shape[2:])))
+    parse_scene(network, Scene().image(0))
+    assert set(seen) == {(24, 32)}
+    seen.clear()
+    network.size = None
+    parse_scene(network, Scene().image(0))
+    assert set(seen) == {(512, 512)}

@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import Folder, parse_image
+from noisycorrect_seg import ACE2P, Folder, parse_image
 from noisycorrect_seg.classes import classes_named
-from noisycorrect_seg.cli import _video
+from noisycorrect_seg.cli.parse import _video
 from noisycorrect_seg.datasets import MovingPeople
 from noisycorrect_seg.inference import Recipe
+from noisycorrect_seg.inputs import RGB
 from noisycorrect_seg.video import Clip, ParsedVideo, parse_frames, parse_video, pseudo_masks
 from noisycorrect_seg.video.averaging import Averaging, Frame, averaged
 from noisycorrect_seg.video.reading import opened_video
@@ -181,12 +183,18 @@ def test_frames_of_another_size_begin_anew(tmp_path):
         ([], "at least one frame; got none"),
         ([np.zeros((4, 5), np.float32)], "float32 of shape"),
         (7, "frames; got int"),
+        (FRAMES[0], "frames, .*; got one picture of shape"),
+        (torch.zeros(3, 32, 40, dtype=torch.uint8), "frames, .*; got one picture of shape"),
         ("missing.mp4", "missing.mp4"),
     ],
 )
 def test_what_is_no_video_says_so(tmp_path, video, message):
     with pytest.raises((InvalidInputError, FileNotFoundError), match=message):
         parse_video(MODEL, video, tmp_path / "out", **OPTIONS)
+
+
+def test_three_grey_frames_are_no_picture(tmp_path):
+    assert len(parse_video(MODEL, np.stack([frame[..., 0] for frame in FRAMES[:3]]), tmp_path, **OPTIONS)) == 3
 
 
 def test_bad_arguments_say_so(tmp_path):
@@ -307,3 +315,79 @@ def test_the_command_says_where_a_video_breaks_off(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-700])
     assert _video(MODEL, path, recipe, options) is False
     assert "other.mkv" in capsys.readouterr().err
+
+
+def test_frames_before_a_picture_that_cannot_be_read_are_kept(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for index, frame in enumerate(FRAMES):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+    whole = parse_video(MODEL, tmp_path / "frames", tmp_path / "whole", **OPTIONS)
+    sound = (tmp_path / "frames" / "5.png").read_bytes()
+    (tmp_path / "frames" / "5.png").write_bytes(sound[:60])
+    with pytest.warns(UserWarning, match=r"the pictures in .*frames cannot be read after frame 5: .*5.png"):
+        parsed = parse_video(MODEL, tmp_path / "frames", tmp_path / "out", **OPTIONS)
+    assert len(parsed) == 5
+    assert "5.png" in parsed.problem
+    (tmp_path / "frames" / "5.png").write_bytes(sound)
+    again = parse_video(MODEL, tmp_path / "frames", tmp_path / "out", **OPTIONS)
+    assert len(again) == len(FRAMES)
+    assert again.problem is None
+    assert all((again.mask(index) == whole.mask(index)).all() for index in range(len(FRAMES)))
+    (tmp_path / "frames" / "0.png").write_bytes(b"")
+    with pytest.raises(InvalidInputError, match=r"at least one frame; got none in the pictures in .*0.png"):
+        parse_video(MODEL, tmp_path / "frames", tmp_path / "none", **OPTIONS)
+
+
+def stream_of(path, size, count=8):
+    """Return a stream of frames of noise, height and width, as MPEG-TS, which may be put one after the other."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = (*size, "yuv420p")
+        for index in range(count):
+            pixels = np.random.default_rng(index).integers(0, 255, (*size, 3)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_the_command_goes_on_past_a_video_that_is_none_and_tells_of_other_sizes(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "good.mkv", FRAMES[:3])
+    parts = [stream_of(tmp_path / f"{size}.ts", (size, 48)) for size in (64, 96)]
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))  # as cameras write that are switched over
+    (tmp_path / "cut.mp4").write_bytes(b"no video" * 9)
+    ACE2P(3, backbone="resnet18", width=0.125).save("own.pt", classes=classes_named(["a", "b", "c"]), size=(33, 33))
+    words = ["--checkpoint", "own.pt", "--window", "0", "--device", "cpu"]
+    assert main(["parse", "cut.mp4", "good.mkv", "both.ts", *words]) == 1
+    shown = capsys.readouterr()
+    assert "3 frames parsed: parsed/good" in shown.out
+    assert "noisycorrect: cut.mp4: expected a video file that can be read" in shown.err
+    assert "noisycorrect: both.ts: frame 8 is 96 x 48, those before are 64 x 48 pixels" in shown.err
+    assert not (tmp_path / "parsed" / "cut").exists()
+    assert main(["parse", "cut.mp4", *words]) == 2  # there is nothing else to do
+    assert main(["parse", "gone.mp4", "good.mkv", *words]) == 2
+    assert "no file gone.mp4" in capsys.readouterr().err
+
+
+def test_many_classes_and_other_inputs_are_kept_with_a_video(tmp_path):
+    network = nn.Conv2d(3, 300, 1)
+    with torch.no_grad():
+        network.bias.copy_(torch.where(torch.arange(300) > 280, 9.0, 0.0))
+    options = {**OPTIONS, "classes": [f"class {number}" for number in range(300)]}
+    rgb = parse_video(network, FRAMES[:3], tmp_path / "rgb", normalisation="rgb", **options)
+    assert rgb.mask(0).dtype == np.uint16
+    assert rgb.mask(0).min() > 280
+    assert rgb.recipe.normalisation == RGB
+    expected = parse_frames(network, FRAMES[:3], normalisation="rgb", **without(options, "progress"))
+    assert all((rgb.mask(frame.index) == frame.parsing.labels).all() for frame in expected)
+    network.normalisation = "rgb"  # as it says itself
+    assert len(parse_video(network, FRAMES[:3], tmp_path / "rgb", **options)) == 3
+    with pytest.raises(InvalidInputError, match="normalisation .* there, None now"):
+        parse_video(network, FRAMES[:3], tmp_path / "rgb", normalisation="bgr", **options)
+
+
+def without(options, name):
+    return {key: value for key, value in options.items() if key != name}

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from noisycorrect.support.eight_bits import as_shown
 from noisycorrect.support.untrusted import opened_picture
 
 SIDE = 192
@@ -30,7 +31,7 @@ def thumbnail(path: Path, *, side: int = SIDE) -> tuple[str | None, str]:
     try:
         with opened_picture(path) as image:
             image.draft("RGB", (2 * side, 2 * side))
-            small = ImageOps.exif_transpose(image)
+            small = as_shown(ImageOps.exif_transpose(image))
             small.thumbnail((side, side))
             return data_uri(small), ""
     except Exception:  # Pillow's decoders raise nearly anything at broken files; the page must be made all the same

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from noisycorrect.support.eight_bits import as_shown
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import check_regular, opened_picture
 
@@ -16,6 +17,8 @@ PLAIN_BYTES = 4 * 2**20  # files up to this are sent as they are
 
 def shown_picture(path: Path) -> tuple[str, bytes]:
     """Return a picture's media type and bytes: as it is if small and of a browser's format, else made smaller.
+
+    Grey pictures of 16 bits are stretched: a browser shows their upper 8, of most cameras and scanners all black.
 
     Raises
     ------
@@ -41,9 +44,14 @@ def shown_picture(path: Path) -> tuple[str, bytes]:
     kind = next((kind for start, kind in SHOWN.items() if content.startswith(start)), None)
     if kind is None and content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         kind = "image/webp"
-    if kind is not None and len(content) <= PLAIN_BYTES:
+    if kind is not None and len(content) <= PLAIN_BYTES and not _is_grey16(content):
         return kind, content
     return _converted(path, content, kind)
+
+
+def _is_grey16(content: bytes) -> bool:
+    """Return whether a file is a PNG of one channel of 16 bits: so says its IHDR chunk, which comes first."""
+    return content.startswith(b"\x89PNG") and content[24:26] == b"\x10\x00"
 
 
 def _converted(path: Path, content: bytes, kind: str | None) -> tuple[str, bytes]:
@@ -58,7 +66,7 @@ def _converted(path: Path, content: bytes, kind: str | None) -> tuple[str, bytes
         # Threads share the filters of warnings, so none is set here.
         with opened_picture(io.BytesIO(content)) as image:
             image.draft("RGB", (2 * LARGEST, 2 * LARGEST))
-            small = ImageOps.exif_transpose(image)
+            small = as_shown(ImageOps.exif_transpose(image))
             small.thumbnail((LARGEST, LARGEST))
             out = io.BytesIO()
             small.convert("RGB").save(out, "JPEG", quality=88)

@@ -212,9 +212,11 @@ def read_header(folder: Path) -> Cleaning:
     """Return the content of ``cleaning.json``; see :func:`read_items` for the errors."""
     path = folder / HEADER
     if not path.is_file():
-        raise StoreError(
-            f"a cleaning run in {folder}", got=f"no {HEADER}", fix="pass the folder that `noisycorrect clean` wrote"
+        fix = (
+            "pass the folder that `noisycorrect clean` wrote; of a SelfCorrector's run write_items makes one, of masks"
+            " write_mask_items"
         )
+        raise StoreError(f"a cleaning run in {folder}", got=f"no {HEADER}", fix=fix)
     try:
         values = parsed_json(path.read_text(encoding="utf-8"))
         version = values["version"]

@@ -1,0 +1,136 @@
+"""The review of masks of many classes, over pictures that no browser shows as they are."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from cleaning_runs import items_of, write_run
+from PIL import Image
+from test_review_server import served
+
+from noisycorrect import SoftLabelStore
+from noisycorrect.cli import main
+from noisycorrect.review.report.thumbnails import thumbnail
+from noisycorrect_seg.colours import lab
+from noisycorrect_seg.datasets.images import read_mask
+from noisycorrect_seg.sessions import write_mask_items
+
+NAMES = ["background", *(f"class {number}" for number in range(1, 300))]
+SHAPE = (32, 48)
+
+
+def scene(channels, dtype):
+    """Return an image that is bright on the left half, in few of the values that its dtype has; infrared is the 4th."""
+    rng = np.random.default_rng(channels)
+    light = np.where(np.arange(SHAPE[1]) < SHAPE[1] // 2, 6_000.0, 2_000.0)[None, :, None]
+    image = light * np.linspace(1.0, 0.5, channels) + rng.normal(0, 50, (*SHAPE, channels))
+    image[..., 3:] = 0 if dtype != np.float32 else np.nan  # never shown
+    return image.astype(dtype)
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run of 300 classes over images of several kinds: class 290 is given where the evidence says 257 and 1."""
+    given = np.zeros(SHAPE, np.uint16)
+    given[4:14, 4:14], given[18:28, 30:40], given[0, 0] = 290, 290, 65535
+    evidence = torch.zeros(1, 300, *SHAPE)
+    evidence[:, 0] = 1
+    for number, rows, columns in ((257, slice(4, 14), slice(4, 14)), (1, slice(18, 28), slice(30, 40))):
+        evidence[:, 0, rows, columns] = 0
+        evidence[:, number, rows, columns] = 1
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.fromarray(scene(1, np.uint16)[..., 0]).save(pictures / "grey.png")
+    Image.fromarray(scene(1, np.uint16)[..., 0]).save(pictures / "grey.tif")
+    np.save(pictures / "five.npy", scene(5, np.uint16))
+    np.save(pictures / "float.npy", scene(6, np.float32))
+    names = ["grey.png", "grey.tif", "five.npy", "float.npy"]
+    tifffile = pytest.importorskip("tifffile", reason="needs tifffile")
+    tifffile.imwrite(pictures / "five.tif", scene(5, np.uint16), photometric="minisblack", planarconfig="contig")
+    names.append("five.tif")
+    count = len(names)
+    store = SoftLabelStore.create(tmp_path / "run" / "labels", [given] * count, 300, kind="segmentation")
+    with store.new_generation(trust=torch.full((count,), 0.1)) as writer:
+        for index in range(count):
+            writer.write([index], evidence)
+    paths = [pictures / name for name in names]
+    write_mask_items(tmp_path / "run", NAMES, ids=[name.replace(".", "-") for name in names], images=paths)
+    return tmp_path / "run"
+
+
+def test_pictures_are_stretched_and_have_three_channels(run_dir):
+    with served(run_dir) as client:
+        for at in range(5):
+            answer, content = client.ask(f"picture/{at}")
+            assert (answer.status, answer.getheader("Content-Type")) == (200, "image/jpeg"), at
+            with Image.open(io.BytesIO(content)) as picture:
+                pixels = np.asarray(picture.convert("RGB")).astype(int)
+            assert pixels.shape == (*SHAPE, 3)
+            left, right = pixels[:, :20].mean((0, 1)), pixels[:, -20:].mean((0, 1))
+            assert left[0] > 225, at
+            assert (left - right > (80 if at > 1 else 200)).all(), at
+            assert (np.ptp(left) < 2) == (at < 2)  # grey, or the first three of its channels
+
+
+def test_panels_of_a_report_and_thumbnails_are_stretched_too(run_dir):
+    store = SoftLabelStore.open(run_dir / "labels")
+    view = store.kind.region_view(store.given, store.labels)
+    pictures = run_dir.parent / "pictures"
+    for name in ("grey.png", "five.npy", "five.tif"):
+        with Image.open(io.BytesIO(view.panels(0, pictures / name, side=48)[0][1])) as image:
+            assert image.getpixel((1, 30))[0] - image.getpixel((46, 2))[0] > 120
+    uri, _ = thumbnail(pictures / "grey.png")
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+        assert image.getpixel((2, 2))[0] - image.getpixel((45, 2))[0] > 200
+
+
+def test_colours_of_300_classes_are_told_apart(run_dir):
+    with served(run_dir) as client:
+        colours = np.array(client.json("api/run")[1]["colours"], np.uint8)
+        with Image.open(io.BytesIO(client.ask("layer/0/given")[1])) as picture:
+            layer = np.asarray(picture)
+        with Image.open(io.BytesIO(client.ask("layer/0/corrected")[1])) as picture:
+            corrected = np.asarray(picture)
+    assert layer[5, 5].tolist() == [*colours[290], 255]
+    assert corrected[5, 5].tolist() == [*colours[257], 255]
+    assert corrected[20, 35].tolist() == [*colours[1], 255]
+    assert layer[0, 0, 3] == layer[2, 2, 3] == 0
+    apart = np.linalg.norm(lab(colours)[:, None] - lab(colours)[None], axis=2)
+    apart[np.diag_indices(300)] = np.inf
+    assert apart.min() > 5  # about twice what people can see
+    assert lab(colours[1:])[:, 0].min() > 20  # none is taken for the background
+
+
+def test_decisions_land_in_the_export(run_dir, tmp_path, capsys):
+    with served(run_dir) as client:
+        (item,) = client.json("api/items?at=0")[1]["items"]
+        assert item["given"] == "class 290"
+        regions = {region["suggested"]: region["id"] for region in item["regions"]["regions"]}
+        assert set(regions) == {1, 257}
+        chosen = {"accepted": [regions[257]], "rejected": [regions[1]]}
+        assert client.decide(0, "accept", regions=chosen)[0] == 200
+        assert client.decide(1, "keep")[0] == 200
+    assert main(["export", str(run_dir), str(tmp_path / "out")]) == 0
+    assert "5 labels (2 decided)" in capsys.readouterr().out
+    found = [read_mask(tmp_path / "out" / f"{name}.png", wide=True) for name in ("grey-png", "grey-tif", "five-npy")]
+    assert [(mask[5, 5], mask[20, 35], mask[0, 0]) for mask in found] == [
+        (257, 290, 65535), (290, 290, 65535), (257, 1, 65535)
+    ]  # fmt: skip
+    assert (tmp_path / "out" / "classes.txt").read_text().splitlines() == NAMES
+
+
+def test_a_damaged_array_is_said_and_a_plain_review_shows_16_bits(run_dir, tmp_path):
+    (run_dir.parent / "pictures" / "five.npy").write_bytes(b"no array")
+    with served(run_dir) as client:
+        status, said = client.json("picture/2")
+        assert status == 404
+        assert "an array of numbers (.npy)" in said["error"]
+    grey = str(run_dir.parent / "pictures" / "grey.png")
+    write_run(tmp_path / "plain", items_of(image=[grey] * 12), kind="image")
+    with served(tmp_path / "plain") as client:
+        answer, content = client.ask("picture/0")
+        assert answer.getheader("Content-Type") == "image/jpeg"
+        with Image.open(io.BytesIO(content)) as picture:
+            assert picture.getpixel((2, 2))[0] - picture.getpixel((45, 2))[0] > 200
