@@ -50,9 +50,16 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage while tests are found: nearly all that is made stays."""
+    """Look for garbage among what tests make, not among all that is imported: each look takes most of a second."""
     gc.disable()
     try:
         return (yield)
     finally:
+        # Hypothesis asks the collector who holds a random generator, and is told of none that is frozen: of those of
+        # other packages when it is imported, of its own with the first property.
+        if "hypothesis" in sys.modules:
+            from hypothesis import given, strategies
+
+            given(strategies.none())(lambda nothing: None)()
+            gc.freeze()
         gc.enable()
