@@ -343,7 +343,7 @@ def end_workers(loader: Any) -> None:
     Those of a loader that the garbage collector finds in a circle are waited for in vain, five seconds each, before
     torch kills them: the queue that would tell them to end is gone by then.
     """
-    iterator = getattr(loader, "_iterator", None)
+    iterator: Any = getattr(loader, "_iterator", None)
     if hasattr(iterator, "_shutdown_workers"):
         iterator._shutdown_workers()
         loader._iterator = None
