@@ -90,6 +90,7 @@ def test_masks_are_ranked_beside_cleanlab(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_recalibration_errors_in_the_table_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CONTRASTS", 300)
     monkeypatch.setattr(engine, "paired", lambda measured, reference, repeats: (measured(), reference(), 1.0))
     notes = [row.note for row in engine.measure_recalibration(tmp_path, 1)]
     errors = [float(note.split("variance ")[1].split(",")[0]) for note in notes]
