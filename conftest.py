@@ -22,7 +22,7 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MEMORY = Path("/dev/shm")
-NEEDED = 8 * 2**30  # bytes; a run of all tests takes a small part of it
+NEEDED = 8 * 2**30  # bytes that must be free there, else the disk is used
 OURS = "noisycorrect-tests-"
 
 
