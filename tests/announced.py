@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from noisycorrect.support import register as module
 from noisycorrect.support.register import Register
 
 
@@ -19,7 +20,5 @@ def announce(monkeypatch: pytest.MonkeyPatch, register: Register[Any], **things:
     monkeypatch.setitem(sys.modules, package.__name__, package)
     monkeypatch.setattr(register, "_things", dict(register._things))
     entries = [importlib.metadata.EntryPoint(name, f"their_package:{name}", register.group) for name in things]
-    real = importlib.metadata.entry_points
-    monkeypatch.setattr(
-        importlib.metadata, "entry_points", lambda *, group: entries if group == register.group else real(group=group)
-    )
+    real = module.announced
+    monkeypatch.setattr(module, "announced", lambda group: entries if group == register.group else real(group))

@@ -1,4 +1,4 @@
-"""Run a function in several gloo processes on this machine: `from spawn import run_processes`."""
+"""Processes that start at once, and several in a gloo group: `from spawn import run_processes, run_script`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import datetime as dt
 import multiprocessing
 import os
 import pickle
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,51 @@ def fork_server() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     return context
+
+
+def run_script(
+    code: str, *words: str, paths: Sequence[Path] = (), timeout: float = 120.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as `python -c` does, in a process of :func:`fork_server`: it need not import torch again.
+
+    Not for what shall be seen of an interpreter's beginning or end: the modules of the server are imported, and there
+    is no tearing down.
+
+    Parameters
+    ----------
+    code : str
+        The program.
+    *words : str
+        Its arguments.
+    paths : sequence of Path
+        Folders that it finds modules and packages in before all others.
+    timeout : float
+        Seconds after which it is ended.
+
+    Returns
+    -------
+    subprocess.CompletedProcess
+        Exit status, negative if a signal ended it, and what it wrote.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        process = fork_server().Process(target=_script, args=(code, words, list(map(str, paths)), folder))
+        process.start()
+        process.join(timeout)
+        process.kill()  # nothing is left of it to end, unless it took too long
+        process.join()
+        said = [(Path(folder) / name).read_text() for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess(words, process.exitcode or 0, *said)
+
+
+def _script(code: str, words: tuple[str, ...], paths: list[str], folder: str) -> None:
+    torch.set_num_threads(1)
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        stream.flush()
+        with (Path(folder) / name).open("w") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    sys.argv = ["-c", *words]
+    sys.path[:0] = paths
+    exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})
 
 
 def run_processes(

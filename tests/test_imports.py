@@ -64,11 +64,19 @@ FLOOR = {
 SOURCES = [path for package in ROOMS for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+def statements(node):
+    """Yield the statements within a node, not what they are made of: most of a tree is."""
+    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for inside in getattr(node, part, ()):
+            yield inside
+            yield from statements(inside)
+
+
 def imports(path):
     """Return (module, whether at the top of the file) of every absolute import."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = set(tree.body)
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             for alias in node.names:
@@ -99,6 +107,17 @@ def test_imports_run_one_way(path):
             assert other == inside or FLOOR[other] < FLOOR[inside], f"{inside} imports {other}"
         elif name in ("noisycorrect", "noisycorrect_seg", "benchmarks", "tests") or at_top:
             assert name in FOREIGN[package] | set(sys.stdlib_module_names), f"{path} imports {module}"
+
+
+def test_no_statement_is_overlooked():
+    code = (
+        "try:\n a\nexcept B:\n b\nelse:\n c\nfinally:\n d\n"
+        "match x:\n case 1:\n  with y:\n   e\nfor z in y:\n f\nelse:\n g\n"
+        "class A:\n async def b():\n  while 1:\n   h\n  else:\n   i\nif j:\n k\nelif l:\n m\nelse:\n n"
+    )
+    tree = ast.parse(code)
+    names = [node.value.id for node in statements(tree) if isinstance(node, ast.Expr)]
+    assert names == list("abcdefghikmn")
 
 
 def test_every_room_exists():
@@ -149,7 +168,7 @@ def test_comparisons_are_never_thrown_away():
     """A bare `torch.equal(a, b)` asserts nothing."""
     names = {"allclose", "isclose", "array_equal", "equal", "exists", "is_file"}
     for path in [*(ROOT / "tests").rglob("*.py"), *SOURCES]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Expr):
                 continue
             call = node.value

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from spawn import run_script
 
-ROOT = Path(__file__).parents[1]
 MODULE = """
 import dataclasses
 from typing import ClassVar
@@ -109,20 +106,12 @@ def toy(tmp_path: Path) -> Path:
     return folder
 
 
-def run(code: str, *paths: Path, argument: Path) -> str:
-    search = os.pathsep.join(map(str, (*paths, ROOT)))
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(argument)],
-        env={**os.environ, "PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run(code: str, toy: Path, argument: Path) -> str:
+    done = run_script(code, str(argument), paths=[toy])
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
 
 def test_a_package_that_is_only_installed_is_used_by_name(toy: Path, tmp_path: Path) -> None:
-    assert run(USE, toy, argument=tmp_path / "labels") == "used"
-    assert run(OPEN, toy, argument=tmp_path / "labels") == "toykind"
+    assert run(USE, toy, tmp_path / "labels") == "used"
+    assert run(OPEN, toy, tmp_path / "labels") == "toykind"

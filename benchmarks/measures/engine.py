@@ -26,6 +26,7 @@ from noisycorrect.data.batches import LabelView, ShardedBatches, make_loader
 from noisycorrect.data.datasets import ArrayDataset
 
 ROWS, MAPS, PHOTOS = 50_000, 96, 4096  # labels that are stored: class labels, maps, those of photos
+CONTRASTS = 1000  # images of unlike contrast that statistics are made of
 MAP_SHAPE = (20, 119, 119)  # classes and output resolution of A-CE2P at 473 x 473
 
 
@@ -72,9 +73,9 @@ def _true_variances(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 def measure_recalibration(folder: Path, repeats: int) -> list[Measurement]:
     """Measure recalibration, fast and exact, against torch's update_bn: time, and error of the variances."""
-    images, _ = _images(1000)
-    images = images * torch.linspace(0.2, 3, 1000).reshape(-1, 1, 1, 1)  # samples of unlike contrast
-    order = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+    images, _ = _images(CONTRASTS)
+    images = images * torch.linspace(0.2, 3, CONTRASTS).reshape(-1, 1, 1, 1)
+    order = torch.randperm(CONTRASTS, generator=torch.Generator().manual_seed(0))
     batches = list(torch.split(images[order], 64))  # an uneven last batch
     rows = []
     truth = _true_variances(_cnn(), images)
@@ -87,7 +88,7 @@ def measure_recalibration(folder: Path, repeats: int) -> list[Measurement]:
             repeats,
         )
         note = f"largest relative error of a variance {_error(model, truth):.1e}, update_bn {error_of_update:.1e}"
-        reference = "torch update_bn, 6 layers, 1,000 images"
+        reference = f"torch update_bn, 6 layers, {CONTRASTS:,} images"
         rows.append(Measurement(f"BatchNorm recalibration, {method}", reference, *times[:2], "s", times[2], None, note))
     return rows
 

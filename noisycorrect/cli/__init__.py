@@ -11,6 +11,7 @@ from noisycorrect.cli import check, clean, estimate, export, issues, predict, re
 from noisycorrect.cli.stores import Subparsers
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import NoisyCorrectError
+from noisycorrect.support.register import announced
 
 # An entry point of this group is a function ``add_parser(subparsers)`` that adds a command; the parser's default `run`
 # is a function of the parsed options that returns an exit status. The core never imports the packages behind them.
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in (clean, predict, estimate, issues, report, review, export, check):
         command.add_parser(subparsers)
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in sorted(announced(GROUP), key=lambda entry: entry.name):
         try:
             add_parser: Callable[[Subparsers], None] = entry.load()
         except ImportError as error:

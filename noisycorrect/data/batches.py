@@ -337,6 +337,18 @@ def make_loader(
     )
 
 
+def end_workers(loader: Any) -> None:
+    """End the workers that a DataLoader keeps from one pass to the next, if it has any.
+
+    Those of a loader that the garbage collector finds in a circle are waited for in vain, five seconds each, before
+    torch kills them: the queue that would tell them to end is gone by then.
+    """
+    iterator: Any = getattr(loader, "_iterator", None)
+    if hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
+        loader._iterator = None
+
+
 class _Pass(IterableDataset[Any]):
     """The batches of one pass over a streaming set."""
 

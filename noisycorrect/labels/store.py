@@ -374,15 +374,16 @@ class SoftLabelStore(ReadableLabels):
     def _accumulator(self, number: int) -> Callable[[np.ndarray, Tensor], Tensor]:
         def accumulate(indices: np.ndarray, probs: Tensor) -> Tensor:
             reader = self._reader(number - 1)
-            past = probs if reader is None else reader.evidence(indices)
-            if past.shape != probs.shape:
+            shape = probs.shape if reader is None else (len(indices), *reader.shape[1:])
+            if shape != probs.shape:
                 raise InvalidInputError(
-                    f"predictions of shape {tuple(past.shape)}, as in generation {number - 1}",
+                    f"predictions of shape {tuple(shape)}, as in generation {number - 1}",
                     got=str(tuple(probs.shape)),
                     fix="predict in one canonical frame throughout a run",
                 )
             if self._manifest.evidence == "training":
                 return probs
+            past = probs if reader is None else reader.evidence(indices)
             if self._manifest.evidence == "mean":
                 return mean_evidence(past, probs, number - 1)
             return exponential_evidence(past, probs, number - 1, self._manifest.momentum)

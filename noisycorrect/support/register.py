@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 T = TypeVar("T")
+
+
+def announced(group: str) -> tuple[EntryPoint, ...]:
+    """Return what installed packages announce under a group of entry points.
+
+    Examples
+    --------
+    >>> announced("noisycorrect.nothing")
+    ()
+    """
+    return _announced(group, tuple(map(_changed, sys.path)))
+
+
+def _changed(folder: str) -> tuple[str, int]:
+    """Return a folder that packages are installed in, and when one was installed last."""
+    try:
+        return folder, Path(folder).stat().st_mtime_ns
+    except OSError:
+        return folder, 0
+
+
+@functools.lru_cache(maxsize=32)
+def _announced(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    # The metadata of all that is installed is read: tens of milliseconds, more than a small run takes.
+    return tuple(importlib.metadata.entry_points(group=group))
 
 
 class Register(Mapping[str, T], Generic[T]):
@@ -113,8 +142,8 @@ class Register(Mapping[str, T], Generic[T]):
     def __repr__(self) -> str:
         return f"<register of {self.group}: {', '.join(self)}>"
 
-    def _announced(self) -> dict[str, importlib.metadata.EntryPoint]:
-        return {entry.name: entry for entry in importlib.metadata.entry_points(group=self.group)}
+    def _announced(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in announced(self.group)}
 
 
 def import_folder(package: str, path: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch.utils.data import DataLoader
 
-from noisycorrect.data.batches import Batch, LabelView, ShardedBatches, StreamLoader, make_loader
+from noisycorrect.data.batches import Batch, LabelView, ShardedBatches, StreamLoader, end_workers, make_loader
 from noisycorrect.data.datasets import MapStyleDataset
 from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
@@ -78,6 +78,10 @@ class RunLoaders:
         self._train_view.set_epoch(epoch)
         self.train_batches.set_epoch(epoch)
         return self._train
+
+    def close(self) -> None:
+        """End the workers that read training batches."""
+        end_workers(self._train)
 
     def check_lengths(self) -> None:
         """Raise an InvalidInputError if a data set has another length than at the start of the run."""

@@ -78,7 +78,9 @@ def open_run(
     if run_dir is None:
         if resume in (True, LAST_WHOLE) or distributed.world_size() > 1:
             raise InvalidInputError("a run_dir", got="None", fix="pass run_dir= to SelfCorrector, one for all ranks")
-        yield made(standardized(known=False), store=_new_store(None, engine, recipe, data))
+        run = made(standardized(known=False), store=_new_store(None, engine, recipe, data))
+        with contextlib.closing(run.loaders):
+            yield run
         return
     checkpoint = run_dir / CHECKPOINT
     if resume is True and not checkpoint.exists() and not (run_dir / PREVIOUS).exists():
@@ -106,6 +108,7 @@ def open_run(
             if content is not None:
                 check_same_run(run_dir, store, run=content.get("run"), generation=None, details=earlier)
         run = made(standardized(known=found), store=store)
+        stack.enter_context(contextlib.closing(run.loaders))
         if run.class_names is None and earlier is not None:
             run.class_names = earlier.class_names
         if distributed.is_main():

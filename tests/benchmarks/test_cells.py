@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from spawn import fork_server
 
 from benchmarks.lab import cells as cells_module
 from benchmarks.lab.cells import (
@@ -62,6 +63,13 @@ def slowly(log: Path, seconds: float, cell: Cell) -> dict[str, Any]:
 
 def die(cell: Cell) -> dict[str, Any]:
     os._exit(3)
+
+
+@pytest.fixture
+def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers start as quickly as they can; with an interrupt they start as in a study."""
+    context = fork_server()
+    monkeypatch.setattr(cells_module.multiprocessing, "get_context", lambda _: context)
 
 
 @pytest.fixture
@@ -132,6 +140,7 @@ def test_a_file_that_is_damaged_or_of_another_configuration_is_computed_again(
     assert read_cell(tmp_path, Cell()) is not None
 
 
+@pytest.mark.usefixtures("quick_start")
 def test_two_workers_share_cells_and_cores_and_report_failures_at_the_end(tmp_path: Path, log: Path) -> None:
     cells = [Cell(method="broken"), *grid(4)]
     with pytest.raises(CellsFailedError, match=r"1 of 5 cells failed: digits-broken.*ArithmeticError: no good") as info:
@@ -145,6 +154,7 @@ def test_two_workers_share_cells_and_cores_and_report_failures_at_the_end(tmp_pa
     assert runs_by_seed(log) == [0, 0, 1, 2, 3]
 
 
+@pytest.mark.usefixtures("quick_start")
 def test_a_worker_that_dies_is_reported_with_its_cells(tmp_path: Path) -> None:
     with pytest.raises(CellsFailedError, match="BrokenProcessPool") as info:
         run_cells(grid(2), die, tmp_path, processes=2)
@@ -166,7 +176,7 @@ if __name__ == "__main__":
 
 
 def start_study(tmp_path: Path, log: Path, **settings: Any) -> subprocess.Popen[str]:
-    paths = [str(ROOT), str(Path(__file__).parent)]
+    paths = [str(ROOT), str(Path(__file__).parent), str(Path(__file__).parents[1])]
     script = tmp_path / "study.py"
     script.write_text(STUDY.format(paths=paths, log=str(log), folder=str(tmp_path / "study"), **settings))
     return subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
@@ -181,10 +191,13 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="claims and signals are those of Unix")
 def test_two_programs_on_one_folder_share_the_cells(tmp_path: Path, log: Path) -> None:
-    studies = [start_study(tmp_path, log, seconds=0.4, cells=6, processes=1) for _ in range(2)]
+    run = functools.partial(slowly, log, 0.4)
+    studies = [fork_server().Process(target=run_cells, args=(grid(6), run, tmp_path / "study", 1)) for _ in range(2)]
     for study in studies:
-        _, errors = study.communicate(timeout=60)
-        assert study.returncode == 0, errors
+        study.start()
+    for study in studies:
+        study.join(60)
+        assert study.exitcode == 0
     assert runs_by_seed(log) == list(range(6))
     assert len(list((tmp_path / "study").iterdir())) == 6
 

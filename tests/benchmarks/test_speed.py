@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks import speed
-from benchmarks.measures import doubted, engine, losses, mask_issues
+from benchmarks.measures import doubted, engine, imports, losses, mask_issues
 from benchmarks.measures.steps import correction_run, end_cycle, train_epoch
 from noisycorrect import Classification, SoftLabelStore, find_label_issues
 from noisycorrect.data.datasets import ArrayDataset
@@ -26,6 +27,8 @@ def test_rows_are_measured_and_written(
 ) -> None:
     for name, count in (("ROWS", 500), ("MAPS", 4), ("PHOTOS", 256)):
         monkeypatch.setattr(engine, name, count)
+    # A second start of an interpreter is one more figure, and nothing else.
+    monkeypatch.setattr(imports, "_seconds", functools.cache(imports._seconds))
     words = ["--rows", "import,loader,store", "--repeats", "1", "--out", str(tmp_path), "--stem", "speed"]
     assert speed.main(words) == 0
     rows = json.loads((tmp_path / "speed.json").read_text())["rows"]
@@ -87,6 +90,7 @@ def test_masks_are_ranked_beside_cleanlab(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_recalibration_errors_in_the_table_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CONTRASTS", 300)
     monkeypatch.setattr(engine, "paired", lambda measured, reference, repeats: (measured(), reference(), 1.0))
     notes = [row.note for row in engine.measure_recalibration(tmp_path, 1)]
     errors = [float(note.split("variance ")[1].split(",")[0]) for note in notes]

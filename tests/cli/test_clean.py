@@ -5,19 +5,20 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from spawn import fork_server
 
 from noisycorrect.cli import main
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.result import CorrectionResult
 from noisycorrect.review.session import Decision, Journal, read_items
+from noisycorrect.support.checkpoint import load_checkpoint
 from noisycorrect.tables.networks import vector_network
+from noisycorrect.training.run import Run
 
 FRUIT, CARS = ["apple", "pear", "plum", "cherry"], ["wheel", "engine", "brake", "motor"]
 WRONG = (3, 8, 21, 40)
@@ -166,18 +167,27 @@ def test_our_cells_are_no_formulas_and_their_columns_get_free_names(tmp_path):
     assert read_items(tmp_path / "run")[0].classes == ("-5", "=cmd()")
 
 
+def killed_after(epoch, words):
+    torch.set_num_threads(1)
+    save = Run.save
+
+    def saved(run, **more):
+        save(run, **more)
+        if run.epoch == epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Run.save = saved
+    main(words)
+
+
 def test_a_killed_run_goes_on(table, tmp_path):
     out = tmp_path / "run"
-    words = ["clean", str(table), "--label", "label", "--text", "text", "--epochs", "40"]
-    code = "from noisycorrect.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen([sys.executable, "-c", code, *words, "--out", str(out)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoint.pt").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    words = ["clean", str(table), "--label", "label", "--text", "text", "--epochs", "10"]
+    process = fork_server().Process(target=killed_after, args=(4, [*words, "--out", str(out)]))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    assert load_checkpoint(out / "checkpoint.pt")["epoch"] == 4
     assert not (out / "cleaned.csv").exists()
     assert main([*words, "--out", str(out)]) == 0
     assert main([*words, "--out", str(tmp_path / "other")]) == 0

@@ -1,5 +1,6 @@
 """Every form in which people have data, and what a run notices about it."""
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,15 @@ def test_with_workers_the_main_process_reads_nothing():
     corrector(num_workers=2, recipe=SHORT.replace(schedule=Schedule(1, 1, 2))).fit(train, val)
     assert not train.opened
     assert not val.opened
+
+
+def test_workers_end_with_the_run():
+    inputs, given, _ = blobs(60)
+    before, during = set(multiprocessing.active_children()), []
+    note = AfterEpoch(lambda run: during.append(len(set(multiprocessing.active_children()) - before)))
+    corrector(num_workers=2, callbacks=[note], recipe=ONE_EPOCH).fit(Records(inputs, given, "pair"))
+    assert max(during) == 2
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_canonical_samples_in_another_order_are_noticed():

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
@@ -10,6 +9,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import torch
+from spawn import run_script
 from tiny_runs import blobs, corrector
 
 from noisycorrect import InvalidInputError, SoftLabelStore
@@ -200,8 +200,7 @@ def test_what_cannot_be_exported(cleaning, tmp_path, capsys, monkeypatch):
 
 def test_an_export_that_is_killed_leaves_nothing_that_looks_like_one(cleaning, tmp_path):
     script = f"""
-        import os, signal, sys
-        sys.path[:0] = {sys.path!r}
+        import os, signal
         from noisycorrect.export import table
         from noisycorrect.cli import main
         rows = table._rows
@@ -213,8 +212,7 @@ def test_an_export_that_is_killed_leaves_nothing_that_looks_like_one(cleaning, t
         table._rows = half
         main(["export", {str(cleaning)!r}, {str(tmp_path / "out")!r}])
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=300)
-    assert done.returncode == -9
+    assert run_script(textwrap.dedent(script)).returncode == -9
     assert not (tmp_path / "out").exists()
     (left,) = (path for path in tmp_path.iterdir() if path.name != "run")
     assert (left.name[:5], left.suffix) == (".out.", ".part")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from makers import KINDS, SAMPLES, advance, expected_evidence, make_store, prediction, tolerance
+from spawn import fork_server
 from torch.utils.data import DataLoader, Dataset
 
 from noisycorrect.labels import SoftLabelStore
@@ -45,16 +46,13 @@ def assert_epoch(loader: DataLoader[Any], store: SoftLabelStore, expected: np.nd
 
 
 @pytest.mark.parametrize(
-    ("kind", "method"), [("classification", "fork"), ("segmentation", "fork"), ("segmentation", "spawn")]
+    ("kind", "method"), [("classification", "fork"), ("segmentation", "fork"), ("segmentation", "forkserver")]
 )
 def test_persistent_workers_follow_the_generations(kind: str, method: str, tmp_path: Path) -> None:
     store = make_store(tmp_path / "labels", kind)
+    context = fork_server() if method == "forkserver" else multiprocessing.get_context(method)
     loader = DataLoader(
-        Reading(store),
-        batch_size=2,
-        num_workers=2,
-        persistent_workers=True,
-        multiprocessing_context=multiprocessing.get_context(method),
+        Reading(store), batch_size=2, num_workers=2, persistent_workers=True, multiprocessing_context=context
     )
     assert_epoch(loader, store, None)
     for number in (1, 2):

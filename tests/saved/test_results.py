@@ -1,13 +1,12 @@
 """Results saved, and loaded again: from saved results of all formats and from run folders in all states."""
 
 import json
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
 import torch
+from spawn import run_script
 from tiny_runs import ONLINE, PLAIN, SHORT, Kill, Records, blobs, corrector, network
 from torch import nn
 
@@ -262,8 +261,7 @@ def test_names_are_kept_when_a_run_goes_on_without_them(tmp_path):
 def test_a_save_that_is_killed_leaves_no_folder(tmp_path):
     """Killed when all but the details are written."""
     script = f"""
-        import os, signal, sys
-        sys.path[:0] = {sys.path!r}
+        import os, signal
         from noisycorrect.saved import results
         from tiny_runs import blobs, corrector
         inputs, given, _ = blobs(60)
@@ -271,8 +269,7 @@ def test_a_save_that_is_killed_leaves_no_folder(tmp_path):
         results.Details.write = lambda self, folder: os.kill(os.getpid(), signal.SIGKILL)
         result.save({str(tmp_path / "saved")!r})
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=300)
-    assert done.returncode == -9
+    assert run_script(textwrap.dedent(script)).returncode == -9
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".saved.")
     assert left.name.endswith(".part")

@@ -126,6 +126,19 @@ def test_equal_seeds_train_equal_detectors_and_touch_nothing():
     assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
 
+def test_without_pictures_of_ones_own_200_are_drawn(monkeypatch):
+    asked_for = []
+
+    def few(count, seed):
+        asked_for.append((count, seed))
+        return SyntheticScenes(2, seed=seed, size=SIZE)
+
+    monkeypatch.setattr("noisycorrect_seg.detection.training.SyntheticScenes", few)
+    detector = train_detector(epochs=1, batch_size=2, size=SIZE, width=2, seed=3, progress=False)
+    assert asked_for == [(200, 3)]
+    assert detector.size == SIZE
+
+
 def test_it_is_small():
     assert sum(parameter.numel() for parameter in PersonDetector().parameters()) * 4 < 300_000
 

@@ -4,30 +4,29 @@ import json
 import os
 import signal
 import stat
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from spawn import fork_server, run_script
 
 from noisycorrect.support import files
 from noisycorrect.support.errors import RunInUseError
 from noisycorrect.support.files import replace_atomically, write_json
 from noisycorrect.support.locks import locked
 
-HOLDER = """
-import os, sys, time
-from noisycorrect.support.locks import locked
-with locked(sys.argv[1]):
-    if os.fork() == 0:  # as a DataLoader's worker: outlives the holder
-        os.close(1)
+
+def hold(folder: Path, pipe: Any) -> None:
+    with locked(folder):
+        worker = os.fork()  # as a DataLoader's: outlives the holder
+        if worker == 0:
+            time.sleep(60)
+            os._exit(0)
+        pipe.send(worker)
         time.sleep(60)
-        os._exit(0)
-    print("held", flush=True)
-    time.sleep(60)
-"""
+
+
 WRITER = """
 import random, os, signal, sys, time
 from pathlib import Path
@@ -107,35 +106,31 @@ def test_what_json_cannot_hold_is_refused_and_the_old_file_stays(tmp_path: Path,
 
 
 def test_kill_9_leaves_one_whole_version(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WRITER, str(tmp_path / "a")], capture_output=True, text=True, timeout=100, check=False
-    )
+    done = run_script(WRITER, str(tmp_path / "a"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "whole\n", "")
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "held\n"
-            with (
-                pytest.raises(RunInUseError, match=f"a lock held by process {holder.pid}; to fix: wait"),
-                locked(tmp_path),
-            ):
-                pytest.fail("two processes hold the lock")
-        finally:
-            children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
-            holder.send_signal(signal.SIGKILL)
-            holder.wait()
+    ours, theirs = fork_server().Pipe()
+    holder = fork_server().Process(target=hold, args=(tmp_path, theirs))
+    holder.start()
+    assert ours.poll(60)
+    worker = ours.recv()
+    try:
+        with (
+            pytest.raises(RunInUseError, match=f"a lock held by process {holder.pid}; to fix: wait"),
+            locked(tmp_path),
+        ):
+            pytest.fail("two processes hold the lock")
+        holder.kill()
+        holder.join()
         began = time.monotonic()
-        try:
-            with locked(tmp_path):  # although the worker lives on
-                assert (tmp_path / "lock").read_text() == str(os.getpid())
-            assert time.monotonic() - began < 1
-            assert children
-        finally:
-            for child in children:
-                os.kill(int(child), signal.SIGKILL)
+        with locked(tmp_path):  # although the worker lives on
+            assert (tmp_path / "lock").read_text() == str(os.getpid())
+        assert time.monotonic() - began < 1
+    finally:
+        holder.kill()
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_the_lock_ends_with_the_block_even_on_an_exception(tmp_path: Path) -> None:

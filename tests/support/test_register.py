@@ -22,7 +22,7 @@ def announced(monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.metadata.EntryPoint("theirs", "math:pi", GROUP),
         importlib.metadata.EntryPoint("broken", "a_package_that_is_not_there:THING", GROUP),
     ]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: entries if group == GROUP else [])
+    monkeypatch.setattr("noisycorrect.support.register.announced", lambda group: entries if group == GROUP else [])
 
 
 def test_things_of_other_packages_are_found_by_name(announced: None) -> None:
@@ -42,6 +42,19 @@ def test_only_what_is_asked_for_is_imported(announced: None) -> None:
         things["their"]
     with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
         things["broken"]
+
+
+def test_what_is_installed_meanwhile_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    things: Register[float] = Register("thing", group=GROUP)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert list(things) == []
+    information = tmp_path / "theirs-0.1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 0.1\n")
+    (information / "entry_points.txt").write_text(f"[{GROUP}]\ntheirs = math:pi\n")
+    assert list(things) == ["theirs"]
+    monkeypatch.undo()
+    assert list(things) == []
 
 
 def test_a_name_has_one_owner() -> None:

@@ -224,12 +224,13 @@ def test_a_second_writer_is_refused_and_breaks_nothing(tmp_path):
 
 
 SIGNALLED = """
-import os, signal, sys
+import gc, os, signal, sys
 from pathlib import Path
 import numpy as np, torch
 from noisycorrect import SoftLabelStore
 import noisycorrect_seg
 torch.set_num_threads(1)
+gc.freeze()  # what is imported is no garbage, also when a child ends
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
 # Python itself loses an exception in the callback of a weak reference, which may run at any moment: one presses again.
 lost = sys.__unraisablehook__

@@ -31,7 +31,7 @@ from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.run import Run
 
 COUNT, CLASSES, KILLS = 120, 4, 10
-LONG = RECIPES["paper"].replace(schedule=Schedule(init_epochs=6, cycles=6, cycle_epochs=2))
+LONG = RECIPES["paper"].replace(schedule=Schedule(init_epochs=4, cycles=4, cycle_epochs=2))
 SHORT = LONG.replace(schedule=Schedule(init_epochs=1, cycles=1, cycle_epochs=1))
 
 
@@ -94,7 +94,7 @@ def test_killed_at_ten_random_moments(tmp_path, reference):
     fit(tmp_path / "timed")
     longest = max(0.5, time.perf_counter() - began)  # of this machine, now
     kills, runs, died_after = 0, 0, set()
-    while kills < KILLS:
+    while kills < KILLS or (len(died_after) < 5 and kills < 5 * KILLS):  # a busy machine gets nowhere between two
         run_dir = tmp_path / str(runs)
         started = context.Event()
         process = context.Process(target=fit_when_ready, args=(started, run_dir))
@@ -224,7 +224,7 @@ def test_labels_without_their_checkpoint_are_kept(tmp_path):
     (tmp_path / "checkpoint.pt").unlink()
     (tmp_path / "checkpoint.previous.pt").unlink()
     before = {path.name: path.read_bytes() for path in (tmp_path / "labels").iterdir()}
-    with pytest.raises(CheckpointError, match="none, and labels of generation 6.*the labels are untouched"):
+    with pytest.raises(CheckpointError, match="none, and labels of generation 4.*the labels are untouched"):
         fit(tmp_path)
     assert {path.name: path.read_bytes() for path in (tmp_path / "labels").iterdir()} == before
 
@@ -240,7 +240,7 @@ def test_a_run_that_died_before_its_first_checkpoint_may_have_new_settings(tmp_p
     (tmp_path / ".checkpoint.pt.1-0123abcd.part").write_bytes(b"left by a kill")
     (tmp_path / ".thesis.tex.part").write_bytes(b"somebody else's")
     result = fit(tmp_path, recipe=LONG.replace(correction=AtCycleEnd(momentum=0.7, keep=None)), resume=False)
-    assert result.labels.generations == (0, 1, 2, 3, 4, 5, 6)
+    assert result.labels.generations == (0, 1, 2, 3, 4)
     assert [path.name for path in tmp_path.glob(".*.part")] == [".thesis.tex.part"]
 
 
@@ -278,8 +278,8 @@ def test_two_processes_on_one_folder(tmp_path):
 def test_generations_stay_by_choice(tmp_path):
     fit(tmp_path / "two")
     fit(tmp_path / "all", recipe=LONG.replace(correction=AtCycleEnd(keep=None)))
-    assert SoftLabelStore.open(tmp_path / "two" / "labels").generations == (0, 5, 6)
-    assert SoftLabelStore.open(tmp_path / "all" / "labels").generations == (0, 1, 2, 3, 4, 5, 6)
+    assert SoftLabelStore.open(tmp_path / "two" / "labels").generations == (0, 3, 4)
+    assert SoftLabelStore.open(tmp_path / "all" / "labels").generations == (0, 1, 2, 3, 4)
 
 
 def test_how_many_generations_stay_may_change_on_resume(tmp_path, monkeypatch):
@@ -287,7 +287,7 @@ def test_how_many_generations_stay_may_change_on_resume(tmp_path, monkeypatch):
 
     def dying(self, *args):
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == 4:
             raise KeyboardInterrupt
         original(self, *args)
 
@@ -296,4 +296,4 @@ def test_how_many_generations_stay_may_change_on_resume(tmp_path, monkeypatch):
         fit(tmp_path)
     monkeypatch.undo()
     resumed = fit(tmp_path, recipe=LONG.replace(correction=AtCycleEnd(keep=None)))
-    assert resumed.labels.generations == (0, 3, 4, 5, 6)
+    assert resumed.labels.generations == (0, 2, 3, 4)

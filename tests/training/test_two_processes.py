@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from shared import once
 from spawn import run_processes
 from tiny_runs import ONLINE, QUIET, Kill
 from torch import nn
@@ -150,13 +151,18 @@ def everything(folder):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("ranks")
+def made(tmp_path_factory):
+    return once(tmp_path_factory, "ranks", lambda folder: run_processes(everything, 2, folder, folder, timeout=300))
 
 
 @pytest.fixture(scope="module")
-def both(folder):
-    return run_processes(everything, 2, folder, folder, timeout=300)
+def folder(made):
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def both(made):
+    return made[1]
 
 
 @pytest.mark.parametrize("name", EQUAL)
