@@ -101,7 +101,8 @@ def _columns(rows: Sequence[Row]) -> list[Column[Row]]:
 
 
 def _milliseconds(batch: str, row: Row) -> str:
-    return f"{row.milliseconds[batch]:.3g}"
+    value = row.milliseconds[batch]
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _speed_up(base: Row, batch: str, row: Row) -> str:
