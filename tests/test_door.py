@@ -265,6 +265,7 @@ CALLS = {
         "model": Parser(), "frames": [np.zeros((16, 16, 3), np.uint8)], "classes": "lip", "size": (16, 16),
         "window": 1, "batch_size": 1, "device": "cpu"}),
     "pseudo_masks": (ns.pseudo_masks, lambda: {"parsed": None, "confidence": 0.5, "every": 1}),
+    "SoftPseudoMasks": (ns.SoftPseudoMasks, lambda: {"source": None, "momentum": None, "trust": "paper", "keep": 2}),
     "OnnxNetwork": (ns.OnnxNetwork, lambda: {"path": "no such file.onnx", "threads": 1}),
     "quantize_onnx": (ns.quantize_onnx, lambda: {
         "source": "no such file.onnx", "path": "a.onnx", "photos": [], "most": 4, "reduce_range": False}),
