@@ -42,7 +42,8 @@ TITLE = "A crowd table, cleaned"
 SCORE = "label_accuracy"
 METRICS = {
     "label_accuracy": "labels right",
-    "label_rarest": "rarest class",
+    "label_rarest": "rarest class: found",
+    "label_rarest_precision": "rarest class: right",
     "label_balanced": "labels, balanced",
     "auroc": "detection AUROC",
     "average_precision": "detection AP",
@@ -238,9 +239,13 @@ def score(folder: Path, out: Path) -> dict[str, float]:
 def _right(name: str, found: Array, clean: Array) -> dict[str, float]:
     names, counts = np.unique(clean, return_counts=True)
     recall = np.array([(found[clean == each] == each).mean() for each in names])
+    rarest = names[counts.argmin()]
     return {
         f"{name}_accuracy": float((found == clean).mean()),
         f"{name}_rarest": float(recall[counts.argmin()]),
+        f"{name}_rarest_precision": float((clean[found == rarest] == rarest).mean())
+        if (found == rarest).any()
+        else 0.0,
         f"{name}_balanced": float(recall.mean()),
     }
 
@@ -279,9 +284,9 @@ def page(records: Sequence[Record]) -> str:
     about = (
         "Labels of the rows that somebody labelled, how well low quality finds wrong majority votes, and a model's"
         " classes of clean rows that nobody labelled: mean and standard deviation over seeds, in %. The rarest class is"
-        " that of the clean labels. `balanced` is logistic regression with balanced class weights; `twice` learns from"
-        " the consensus once more. Seconds of one processor core, from starting Python to the written files; the"
-        " machine had other work."
+        " that of the clean labels: how many of its rows are found, and how many of those said to be of it are."
+        " `balanced` is logistic regression with balanced class weights; `twice` learns from the consensus once more."
+        " Seconds of one processor core, from starting Python to the written files; the machine had other work."
     )
     return markdown(f"# {TITLE}", about, _grid(rows))
 

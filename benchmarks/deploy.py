@@ -57,7 +57,8 @@ def measure(settings: Mapping[str, int]) -> list[Row]:
             assert full.size is not None
             with tempfile.TemporaryDirectory() as folder:
                 runtimes = in_runtimes(full, photos[:FULL_CALIBRATION], Path(folder), settings["threads"])
-                rows += measured(FULL, runtimes, crops_of(val, full.size, 1), BATCHES[:1], settings["repeats"])
+                crops = crops_of(val, full.size, max(BATCHES))
+                rows += measured(FULL, runtimes, crops, BATCHES, settings["repeats"])
         return rows
     finally:
         torch.set_num_threads(before)

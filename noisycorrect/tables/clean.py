@@ -28,7 +28,7 @@ from noisycorrect.tables.loading import Loaded, Request, load
 from noisycorrect.tables.networks import picture_network, vector_network
 from noisycorrect.tables.opening import open_source
 from noisycorrect.tables.pictures import PictureArray, SmallPictures, folder_of, picture_paths, relative_to
-from noisycorrect.tables.settings import Settings, enter_folder
+from noisycorrect.tables.settings import Settings, enter_folder, left_if_refused
 from noisycorrect.tables.source import Source
 from noisycorrect.tables.writing import CLEANED, ISSUES, Findings, items, write_cleaned, write_issues
 
@@ -103,13 +103,19 @@ def clean(
     say(f"{loaded.count:,} rows, {len(loaded.classes)} classes: {_counted(loaded)}")
     choice = _choice(settings, source, loaded)
     say.notes(choice.notes)
+    known = _known(settings, loaded)
     if enter_folder(folder, settings):
         say(f"going on with the run in {folder}")
-    known = _known(settings, loaded)
-    inputs = _inputs(settings, source, loaded, choice, folder, say)
+        inputs = _inputs(settings, source, loaded, choice, folder, say)
+    else:
+        with left_if_refused(folder):
+            inputs = _inputs(settings, source, loaded, choice, folder, say)
     evidence, trained, figures = _learn(settings, loaded, known, inputs, folder, say)
     noise = evidence.noise(loaded.given[inputs.place])
-    findings = _findings(loaded, known, inputs.place, evidence, np.isnan(noise.class_rates))
+    # Evidence has seen votes; of one label a row, in a class whose rate is unknown, nobody can say which is wrong.
+    unknown = np.isnan(noise.class_rates) & (loaded.votes is None)
+    findings = _findings(loaded, known, inputs.place, evidence, unknown)
+    say.notes(_left(loaded, unknown))
     # What is told to be looked at is what the files list.
     noise = replace(noise, names=loaded.classes, contradicted=int(findings.is_issue.sum()))
     figures |= _figures(settings, loaded, noise, evidence, inputs, version, time.perf_counter() - start)
@@ -323,6 +329,19 @@ def _findings(
     own[known[place] != UNLABELED] = (known == given)[place][known[place] != UNLABELED]
     quality[place] = np.where(given[place] == UNLABELED, np.nan, own)
     return Findings(loaded.classes, given, labels, quality, (labels != given) & (given != UNLABELED))
+
+
+def _left(loaded: Loaded, unknown: np.ndarray) -> list[str]:
+    """Return what is to be told of classes whose labels stay as given."""
+    named = [
+        loaded.classes[code] for code in np.flatnonzero(unknown[: len(loaded.classes)]) if (loaded.given == code).any()
+    ]
+    if not named:
+        return []
+    return [
+        f"labels of {', '.join(named)} stay as they are: how many are wrong cannot be told; label_quality says which"
+        " are improbable"
+    ]
 
 
 def _figures(

@@ -107,6 +107,9 @@ def load(source: Source, request: Request, progress: Callable[[int], None] | Non
     for name, option in request.columns:
         find_column(name, source.columns, option)
     special = {label, named, *people, *OUR_COLUMNS}
+    if label in OUR_COLUMNS and not request.columns:
+        fix = "name them, without the column that held the labels before: it would tell them"
+        raise InvalidInputError("--text, --features or --images for a table cleaned before", got="none", fix=fix)
     wanted = [name for name, _ in request.columns] or [name for name in source.columns if name not in special]
     needed = list(dict.fromkeys([*([label] if label else []), *people, *([named] if named else []), *wanted]))
     read = _read(source, needed, progress)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,20 @@ def enter_folder(folder: Path, settings: Settings) -> bool:
         raise InvalidInputError(f"a folder that can be written: {folder}", got=str(error), fix=fix) from error
     _compare(folder, asdict(settings))
     return True
+
+
+@contextlib.contextmanager
+def left_if_refused(folder: Path) -> Iterator[None]:
+    """Take a new run folder away again if what the run was asked for is refused: nothing was computed yet."""
+    try:
+        yield
+    except InvalidInputError:
+        (folder / SETTINGS).unlink(missing_ok=True)
+        for made in folder.glob("pictures.*"):
+            made.unlink()
+        with contextlib.suppress(OSError):  # somebody else's files, or the lock of this run
+            folder.rmdir()
+        raise
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

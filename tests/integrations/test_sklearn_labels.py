@@ -102,3 +102,9 @@ def test_what_is_refused(labels, message):
 def test_refusals_are_ours():
     with pytest.raises(InvalidInputError, match="one class"):
         NamedLabels.of([1, 1])
+
+
+def test_one_hot_rows_are_no_annotators():
+    with pytest.raises(InvalidInputError, match=r"one-hot rows, it seems; to fix: pass y.argmax\(1\)"):
+        NamedLabels.of(np.eye(3, dtype=int)[[0, 1, 2, 1, 0]])
+    assert NamedLabels.of(np.array([[0, 1, 1], [1, 1, 1]])).annotators == (0, 1, 2)

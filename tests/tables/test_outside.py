@@ -1,5 +1,6 @@
 """Tables from elsewhere: what they name, and what they say on a terminal; classes of which nothing is known."""
 
+import csv
 import json
 import os
 
@@ -80,3 +81,41 @@ def test_labels_of_a_class_whose_rate_is_unknown_stay_as_given(tmp_path):
     decided = nobody.copy()
     decided[0] = 2
     assert _findings(loaded, decided, place, evidence, np.array([True, False, False])).labels[0] == 2
+
+
+def test_a_table_with_votes_is_corrected_in_classes_of_unknown_rate_too(tmp_path):
+    """The posterior has seen the votes; a class that the features alone do not know is no reason to leave them."""
+    rng = np.random.default_rng(0)
+    words = {"ham": "lunch meet noon", "spam": "cheap pills offer", "eel": "river mud net"}
+    rows = ["text,annotator_1,annotator_2,annotator_3"]
+    for name, count in (("ham", 150), ("spam", 60), ("eel", 8)):
+        for _ in range(count):
+            voted = [name if rng.random() < 0.8 else str(rng.choice(list(words))) for _ in range(3)]
+            rows.append(f"{' '.join(rng.choice(words[name].split(), 3))},{','.join(voted)}")
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "run"
+    assert (
+        main(["clean", str(tmp_path / "t.csv"), "--text", "text", "--annotators", "annotator_*", "--out", str(out)])
+        == 0
+    )
+    with (out / "cleaned.csv").open(newline="") as file:
+        written = [row["corrected_label"] for row in csv.DictReader(file)]
+    with np.load(out / "evidence.npz") as file:
+        assert written == [("eel", "ham", "spam")[code] for code in file["labels"]]
+
+
+def test_a_run_that_is_refused_leaves_no_folder_that_blocks_the_next(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"{('cat', 'dog')[n % 2]} word,{'ab'[n % 2]}\n" for n in range(40))
+    )
+    command = ["clean", str(tmp_path / "t.csv"), "--label", "label", "--out", str(tmp_path / "o")]
+    assert main([*command, "--images", "text"]) == 2
+    assert not (tmp_path / "o" / "clean.json").exists()
+    assert main([*command, "--text", "text", "--epochs", "2"]) == 0
+
+
+def test_a_table_that_was_cleaned_does_not_learn_from_its_former_labels(tmp_path, capsys):
+    rows = "".join(f"{n % 7},{'ab'[n % 2]},{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "t.csv").write_text("size,label,corrected_label\n" + rows)
+    assert main(["clean", str(tmp_path / "t.csv"), "--label", "corrected_label", "--out", str(tmp_path / "o")]) == 2
+    assert "for a table cleaned before; got none; to fix: name them" in capsys.readouterr().err

@@ -90,6 +90,9 @@ class NamedLabels:
             raise InvalidInputError("labels of at least two classes", got=f"one class: {classes[0]!r}", fix=fix)
         codes = np.full(array.shape, UNLABELED, np.int64)
         codes[known] = found
+        if array.ndim == 2 and array.shape[1] > 2 and known.all() and len(classes) == 2 and (codes.sum(1) == 1).all():
+            fix = "pass y.argmax(1), one class a sample; columns are annotators here"
+            raise InvalidInputError("labels of annotators, one column each", got="one-hot rows, it seems", fix=fix)
         names = getattr(labels, "columns", None)
         who = () if array.ndim == 1 else tuple(range(array.shape[1])) if names is None else tuple(names)
         return cls(codes, classes, who)
