@@ -56,15 +56,15 @@ def test_issues_as_a_file(run_dir, tmp_path, capsys):
     assert "2 labels to look at" in capsys.readouterr().out
     with (tmp_path / "issues.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows[1] == {
+    assert rows[0] == {
         "index": "1", "given_label": "2", "predicted_label": "0", "label_quality": "0.100000", "is_label_issue": "True"
     }  # fmt: skip
-    assert [row["index"] for row in rows] == ["0", "1", "2", "3"]
-    assert [row["is_label_issue"] for row in rows] == ["False", "True", "False", "True"]
+    assert [row["index"] for row in rows] == ["1", "3", "2", "0"], "the worst first"
+    assert [row["is_label_issue"] for row in rows] == ["True", "True", "False", "False"]
     assert main(["issues", str(run_dir), "--score", "margin", "--csv", str(tmp_path / "issues.csv")]) == 0
     with (tmp_path / "issues.csv").open(newline="") as file:
         margins = [float(row["label_quality"]) for row in csv.DictReader(file)]
-    np.testing.assert_allclose(margins, [0.9, 0.15, 0.8, 0.45], atol=1e-6)
+    np.testing.assert_allclose(margins, [0.15, 0.45, 0.8, 0.9], atol=1e-6)
 
 
 def test_issues_of_masks_as_a_file_have_the_share_of_pixels(tmp_path, capsys):
@@ -78,8 +78,8 @@ def test_issues_of_masks_as_a_file_have_the_share_of_pixels(tmp_path, capsys):
     assert "1 labels to look at, of 4 (generation 1)" in capsys.readouterr().out
     with (tmp_path / "issues.csv").open(newline="") as file:
         rows = [list(row.values()) for row in csv.DictReader(file)]
-    assert [row[:3] for row in rows] == [["0", "0", "0"], ["2", "1", "2"], ["3", "-1", "-1"]]
-    assert [row[4:] for row in rows] == [["False", "0.000000"], ["True", "0.666667"], ["False", "0.000000"]]
+    assert [row[:3] for row in rows] == [["2", "1", "2"], ["0", "0", "0"], ["3", "-1", "-1"]]
+    assert [row[4:] for row in rows] == [["True", "0.666667"], ["False", "0.000000"], ["False", "0.000000"]]
 
 
 def test_the_verdict_stands_above_the_table(run_dir, capsys):

@@ -86,6 +86,15 @@ def test_a_table_is_cleaned_and_its_model_used(table, tmp_path, capsys):
     columns = vector_network(len(json.loads((out / "model.json").read_text())["features"][0]["words"]), 2, 0)
     assert len(CorrectionResult.load(out, columns).labels) == 80
 
+    assert main(["issues", str(out), "--csv", str(tmp_path / "all.csv")]) == 0
+    listed = read(tmp_path / "all.csv")
+    assert len(listed) == 80
+    assert [row["id"] for row in listed[:4]] == [row["id"] for row in issues], "as the other file has them"
+    assert {row["given_label"] for row in listed} == {"car", "fruit"}
+    for command in ("issues", "estimate"):
+        assert main([command, str(out)]) == 0
+        assert header.figures["noise"]["verdict"] in capsys.readouterr().out, "as the report has it"
+
     new = tmp_path / "new.csv"
     new.write_text("text,label\nwheel and brake,car\npear plum,fruit\n", encoding="utf-8")
     assert main(["predict", str(out), str(new)]) == 0
