@@ -9,7 +9,7 @@ import numpy as np
 
 from noisycorrect.support.arrays import is_missing
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.tables.columns import Column, as_number, judge_column
+from noisycorrect.tables.columns import COMMA, WITH_COMMA, Column, as_number, judge_column
 from noisycorrect.tables.features import Block, CategoryBlock, Features, NumberBlock, TextBlock
 
 
@@ -84,6 +84,10 @@ def choose(
 def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
     """Return what a named column is read as, and what to tell."""
     found = judge_column(cells)
+    if found.why == WITH_COMMA:
+        got = next(cell for cell in cells if COMMA.fullmatch(cell.strip()))
+        fix = "write a decimal point and no thousands separator (pandas reads such a file with decimal=',')"
+        raise InvalidInputError(f"numbers in {name}", got=repr(got), fix=fix)
     if found.kind != "text" and _numbers(cells):
         wrong = [cell for cell in cells if not is_missing(cell, words=True) and np.isnan(as_number(cell))]
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -16,6 +17,9 @@ MOSTLY = 0.9  # share of a column's values that must be of a type for the column
 TEXT_WORDS = 3.0  # mean words a cell from which on it is a text
 MOST_CATEGORIES = 50
 _SAMPLE = 2000
+# 3,605 is 3605 to some people and 3.605 to others, so nobody's reading is guessed.
+COMMA = re.compile(r"[+-]?\d+(?:[.' \u00a0]\d{3})*,\d+|[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+WITH_COMMA = "numbers with a comma: write them with a decimal point and no thousands separator"
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,27 @@ def judge_column(cells: Sequence[str]) -> Column:
         known = [number for number in numbers if not math.isnan(number)]
         counted = distinct == len(cells) and all(number == int(number) for number in known)
         return Column("other", "a whole number a row, each once") if counted and len(cells) > 20 else Column("number")
+    if with_commas(said):
+        return Column("other", WITH_COMMA)
     if np.mean([len(cell.split()) for cell in said]) >= TEXT_WORDS:
         return Column("text")
     if distinct <= min(MOST_CATEGORIES, max(2, len(cells) // 2)):
         return Column("category")
     return Column("other", f"{distinct:,} different values")
+
+
+def with_commas(cells: Sequence[str]) -> bool:
+    """Return whether most of a column's cells are numbers with a decimal comma or with separated thousands.
+
+    Examples
+    --------
+    >>> with_commas(["3,605", "-1,964", "12"]), with_commas(["1.234,5"]), with_commas(["a, b", "3"])
+    (True, True, False)
+    """
+    said = [cell.strip() for cell in cells if not is_missing(cell, words=True)]
+    commas = sum(COMMA.fullmatch(cell) is not None for cell in said)
+    numbers = sum(not math.isnan(as_number(cell)) for cell in said)
+    return commas > 0 and commas + numbers >= MOSTLY * len(said)
 
 
 def numbers_of(cells: Sequence[str]) -> np.ndarray:

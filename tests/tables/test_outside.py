@@ -119,3 +119,13 @@ def test_a_table_that_was_cleaned_does_not_learn_from_its_former_labels(tmp_path
     (tmp_path / "t.csv").write_text("size,label,corrected_label\n" + rows)
     assert main(["clean", str(tmp_path / "t.csv"), "--label", "corrected_label", "--out", str(tmp_path / "o")]) == 2
     assert "for a table cleaned before; got none; to fix: name them" in capsys.readouterr().err
+
+
+def test_numbers_with_a_comma_are_not_lost_without_a_word(tmp_path, capsys):
+    rows = "".join(f"{n},{n * 7 % 100:02d};{'cat' if n % 2 else 'dog'} word;{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "t.csv").write_text("size;text;label\n" + rows)
+    command = ["clean", str(tmp_path / "t.csv"), "--label", "label", "--epochs", "2"]
+    assert main([*command, "--out", str(tmp_path / "o")]) == 0
+    assert "not learning from size (numbers with a comma: write them with a decimal point" in capsys.readouterr().err
+    assert main([*command, "--features", "size", "--out", str(tmp_path / "p")]) == 2
+    assert "expected numbers in size; got '0,00'; to fix: write a decimal point" in capsys.readouterr().err
