@@ -23,9 +23,11 @@ from noisycorrect_seg.inference.visualise import save_mask, save_picture
 from noisycorrect_seg.inputs import BGR, normalisation_of, plain_normalisation
 from noisycorrect_seg.masks import IGNORE_INDEX, mask_dtype
 from noisycorrect_seg.video.averaging import log_probs
+from noisycorrect_seg.video.record import FrameRecord, other_video
 
 ABOUT, MASKS, PEOPLE, PROBS, IMAGES = "video.json", "masks", "people", "probs", "images"
 TRACKER = "tracker-{:06d}.npz"
+FRAMES = "frames.digests"
 FORMAT = 1
 
 
@@ -37,6 +39,7 @@ class ParsedVideo:
 
         parsed/
             video.json            what was parsed, and how
+            frames.digests        of which frames, 16 bytes each: what a run that goes on is compared with
             masks/000000.png      palette PNGs, a frame each
             people/000000.png     who is where, 16-bit: 0 nobody, 1 the first person, ...
             probs/000000.npz      class probabilities in the network's frame, float16, if they were asked for
@@ -162,6 +165,10 @@ class VideoFolder:
     ----------
     done : int
         How many frames are there.
+    record : FrameRecord
+        Which frames were read.
+    finished : bool
+        Whether the results are those of a whole video.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], rate: float, *, resume: bool) -> None:
@@ -173,6 +180,7 @@ class VideoFolder:
         except OSError as error:
             raise InvalidInputError(f"to write into {folder}", got=str(error), fix="choose another folder") from error
         about = _about(folder)
+        self.record = FrameRecord(folder / FRAMES)
         if about is None and any((folder / MASKS).iterdir()):
             raise InvalidInputError(
                 f"an empty folder, or one of a parsed video, at {folder}",
@@ -184,7 +192,9 @@ class VideoFolder:
         elif about is not None:
             _compare(about["settings"], self.settings, folder)
             self.sizes = about["sizes"]
-        self.done = frames_done(folder)
+            if not len(self.record) and frames_done(folder):
+                raise other_video(folder, f"no {FRAMES} that says of which frames they are")
+        self.done = self._done()
         if about is not None and about["problem"] is not None:
             self._forget(int(self.settings["averaging"]["after"]))
         self.finished = resume and about is not None and about["finished"] and about["problem"] is None
@@ -195,6 +205,12 @@ class VideoFolder:
         """Write what is known of the run."""
         about = {"format": FORMAT, "settings": self.settings, "rate": self.rate, "sizes": self.sizes}
         write_json(self.folder / ABOUT, about | {"finished": finished, "problem": problem})
+
+    def reopen(self) -> None:
+        """Go on with a finished video to which frames came."""
+        self._forget(int(self.settings["averaging"]["after"]))
+        self.finished = False
+        self.note(finished=False)
 
     def write(
         self, index: int, parsing: Parsing, people: np.ndarray, probs: np.ndarray | None, image: np.ndarray | None
@@ -249,10 +265,13 @@ class VideoFolder:
             np.savez_compressed(file, **named)
 
     def _forget(self, count: int) -> None:
-        """Remove the last masks of a video that broke off: frames that may come now would have counted in them."""
+        """Remove the last masks of a video that goes on after its end: frames that come would have counted in them."""
         for index in range(max(0, self.done - count), self.done):
             (self.folder / MASKS / f"{index:06d}.png").unlink(missing_ok=True)
-        self.done = frames_done(self.folder)
+        self.done = self._done()
+
+    def _done(self) -> int:
+        return min(frames_done(self.folder), len(self.record))
 
     def _remove(self) -> None:
         """Remove a parsed video's files, and nothing else."""
@@ -260,6 +279,7 @@ class VideoFolder:
         for kind, suffix in ((MASKS, "png"), (PEOPLE, "png"), (PROBS, "npz"), (IMAGES, "png")):
             for path in (self.folder / kind).glob(f"[0-9]*.{suffix}"):
                 path.unlink()
+        self.record.forget()
         self.tidy()
 
 
@@ -334,8 +354,4 @@ def _about(folder: Path) -> Any:
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     for name, value in now.items():
         if before.get(name) != value:
-            raise InvalidInputError(
-                f"{folder} to hold results of the same video and settings",
-                got=f"{name} {before.get(name)!r} there, {value!r} now",
-                fix="choose another folder, or replace what is there with resume=False",
-            )
+            raise other_video(folder, f"{name} {before.get(name)!r} there, {value!r} now")

@@ -136,7 +136,8 @@ def parse_video(
     video : path-like, or iterable
         A video file (PyAV, the extra ``video``; GIF, WebP and animated PNG by Pillow), a folder of pictures in order of
         their names, or frames: paths, PIL images, uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W) or
-        (H, W, 3). To go on, a call must be given the same frames from the first on.
+        (H, W, 3). To go on, a call must be given the same frames from the first on; others are refused. If frames came
+        to a video that was finished, the call goes on with them.
     out : path-like
         The folder of the results, made if there is none; see :class:`~noisycorrect_seg.video.ParsedVideo`.
     window : int or (int, int)
@@ -157,7 +158,7 @@ def parse_video(
     rate : float, optional
         Frames a second of the overlay. Default: the file's, else 25.
     resume : bool
-        Go on with what is in `out`. False replaces it.
+        Go on with what is in `out`, whose frames are compared with the video's. False replaces it.
     batch_size : int
         Frames in one forward pass; with `flip` their mirrors come on top.
     progress : bool
@@ -199,10 +200,12 @@ def parse_video(
         "first frame": hashlib.sha256(first.tobytes()).hexdigest()[:16],
     }
     found.frames = itertools.chain([first], found.frames)
+    clip = _clip_path(Path(out), overlay)  # before anything there is replaced
     store = VideoFolder(Path(out), settings_of(recipe, model, more), found.rate, resume=resume)
-    clip = _clip_path(store.folder, overlay)
-    if store.finished and (clip is None or clip.exists()):
-        return ParsedVideo(store.folder)
+    if store.finished:
+        if _is_whole(found, store, clip, recipe.classes):
+            return ParsedVideo(store.folder)
+        found = _from_the_start(video, rate, store)
     with (
         on_device(model, device) as place,
         evaluating(model),
@@ -337,19 +340,59 @@ def _new_frames(
             start = done = store.done = 0  # identities cannot go on: all again
         else:
             work.tracker.restore(state)
-    images = _images(found.frames, store, done, start, work.recipe.classes, film)
+    images = _images(found, store, done, start, work.recipe.classes, film)
     for frame, mean, back in work.averaged(images):
         if frame.index >= done:
             yield work.found(frame, mean, back), mean
 
 
+class _GrownError(Exception):
+    """A video has frames after those that were the whole of it."""
+
+
+def _is_whole(found: Video, store: VideoFolder, clip: Path | None, classes: Classes) -> bool:
+    """Return whether a video's frames are those of finished results, and no more; its film is made if it is not there.
+
+    An InvalidInputError if they are others, or fewer.
+    """
+    parsed, count = ParsedVideo(store.folder), 0
+    missing = clip is not None and not clip.exists()
+    try:
+        with Clip(clip, found.rate) if clip is not None and missing else contextlib.nullcontext() as film:
+            for count, image in enumerate(found.frames, 1):
+                if count > store.done:
+                    raise _GrownError
+                store.record.read(count - 1, image)
+                if film is not None:
+                    film.add(painted(image, parsed.mask(count - 1), classes))
+            store.record.ended(count, found.problem)
+    except _GrownError:
+        return False
+    return True
+
+
+def _from_the_start(video: Any, rate: float | None, store: VideoFolder) -> Video:
+    """Return a video that has grown, opened once more, to go on with in a folder that is not finished any more."""
+    if isinstance(video, Iterator):
+        raise InvalidInputError(
+            f"the {store.done} frames that were parsed as the whole video",
+            got="an iterator that yields more",
+            fix="pass a list, a file or a folder to go on after them, or replace what is there with resume=False",
+        )
+    store.reopen()
+    return opened_video(video, rate)
+
+
 def _images(
-    frames: Iterator[np.ndarray], store: VideoFolder, done: int, start: int, classes: Classes, film: Clip | None
+    found: Video, store: VideoFolder, done: int, start: int, classes: Classes, film: Clip | None
 ) -> Iterator[Numbered]:
     """Yield frames from `start` on, numbered; those done go into the film as they are passed."""
     last: Size | None = None
     parsed = ParsedVideo(store.folder) if done and film is not None else None
-    for index, image in enumerate(frames):
+    count = 0
+    for index, image in enumerate(found.frames):
+        count = index + 1
+        store.record.read(index, image)
         shape = image.shape[0], image.shape[1]
         if shape != last:
             if last is not None and len(store.sizes) == 1:
@@ -364,3 +407,4 @@ def _images(
             film.add(painted(image, parsed.mask(index), classes))
         if index >= start:
             yield index, image
+    store.record.ended(count, found.problem)

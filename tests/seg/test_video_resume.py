@@ -1,0 +1,109 @@
+"""Going on with a video: what is the same video, and what is not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.datasets import MovingPeople
+from noisycorrect_seg.video import ParsedVideo, parse_video
+
+FILM = MovingPeople(9, seed=1, size=(32, 40), people=2, classes="people")
+FRAMES = [FILM.image(index) for index in range(len(FILM))]
+
+
+class Noisy(nn.Module):
+    """A network that is unsure: three classes by colour, at full resolution, the same for equal inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            self.conv.bias.zero_()
+            self.conv.weight.copy_(torch.randn(self.conv.weight.shape, generator=generator))
+
+    def forward(self, images):
+        return self.conv(images)
+
+
+MODEL = Noisy()
+OPTIONS = {
+    "classes": ["a", "b", "c"],
+    "size": (32, 32),
+    "batch_size": 2,
+    "window": 2,
+    "progress": False,
+    "device": "cpu",
+}
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in (".png", ".npz")
+    }
+
+
+BLACK = np.zeros_like(FRAMES[0])
+
+
+@pytest.mark.parametrize("stops", [None, 6])
+def test_another_video_that_begins_alike_is_refused(tmp_path, stops):
+    def breaking():
+        yield from [BLACK, *FRAMES[:stops]]
+        raise KeyboardInterrupt
+
+    if stops is None:
+        parse_video(MODEL, [BLACK, *FRAMES[:6]], tmp_path, **OPTIONS)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            parse_video(MODEL, breaking(), tmp_path, **OPTIONS)
+    before = files_of(tmp_path)
+    assert before
+    other = [BLACK, *FRAMES[:5], BLACK]  # its last one alone: it counted in the averages of those before
+    with pytest.raises(InvalidInputError, match="same video and settings; got frame 6, which is another .* resume=Fal"):
+        parse_video(MODEL, other, tmp_path, **OPTIONS)
+    assert {name: files_of(tmp_path)[name] for name in before} == before
+    with pytest.raises(InvalidInputError, match="got 3 frames where 7 were read before"):
+        parse_video(MODEL, other[:3], tmp_path, **OPTIONS)
+    anew = parse_video(MODEL, other, tmp_path, resume=False, **OPTIONS)
+    alone = parse_video(MODEL, other, tmp_path / "alone", **OPTIONS)
+    assert all((anew.mask(index) == alone.mask(index)).all() for index in range(7))
+
+
+def people_in(frame):
+    return FILM.people(next(index for index, each in enumerate(FRAMES) if (each == frame).all()))
+
+
+@pytest.mark.parametrize("more", [{}, {"instances": people_in, "overlay": "film.gif"}])
+def test_a_video_that_has_grown_goes_on(tmp_path, more):
+    options = OPTIONS | more
+    parse_video(MODEL, FRAMES[:4], tmp_path / "parts", **options)
+    with pytest.raises(InvalidInputError, match="the 4 frames that were parsed as the whole video; got an iterator"):
+        parse_video(MODEL, iter(FRAMES), tmp_path / "parts", **options)
+    grown = parse_video(MODEL, FRAMES, tmp_path / "parts", **options)
+    assert grown.finished
+    assert len(grown) == len(FRAMES)
+    parse_video(MODEL, FRAMES, tmp_path / "whole", **options)
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+    if more:
+        assert (tmp_path / "parts" / "film.gif").read_bytes() == (tmp_path / "whole" / "film.gif").read_bytes()
+
+
+def test_an_overlay_is_made_of_a_finished_video_without_the_network(tmp_path):
+    parse_video(MODEL, FRAMES[:3], tmp_path / "one", overlay="film.gif", **OPTIONS)
+    parse_video(MODEL, FRAMES[:3], tmp_path / "other", **OPTIONS)
+    parse_video(MODEL, iter(FRAMES[:3]), tmp_path / "other", overlay="film.gif", **OPTIONS)
+    assert (tmp_path / "one" / "film.gif").read_bytes() == (tmp_path / "other" / "film.gif").read_bytes()
+
+
+def test_results_that_do_not_say_of_which_frames_they_are_are_refused(tmp_path):
+    parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS)
+    (tmp_path / "frames.digests").unlink()
+    with pytest.raises(InvalidInputError, match=r"no frames\.digests that says of which frames they are"):
+        parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS)
+    assert len(ParsedVideo(tmp_path)) == 3
+    assert len(parse_video(MODEL, FRAMES[:3], tmp_path, resume=False, **OPTIONS)) == 3
