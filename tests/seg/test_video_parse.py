@@ -13,7 +13,7 @@ from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import ACE2P, Folder, parse_image
 from noisycorrect_seg.classes import classes_named
-from noisycorrect_seg.cli.parse import _video
+from noisycorrect_seg.cli.videos import parsed_video
 from noisycorrect_seg.datasets import MovingPeople
 from noisycorrect_seg.inference import Recipe
 from noisycorrect_seg.inputs import RGB
@@ -309,11 +309,11 @@ def test_the_command_says_where_a_video_breaks_off(tmp_path, capsys):
         out=tmp_path / "out", window=1, overlay=False, probs=False, batch_size=4, device="cpu", precision="float32"
     )
     recipe = Recipe(classes_named(["a", "b", "c"]), (32, 32))
-    assert _video(MODEL, path, recipe, options)
+    assert parsed_video(MODEL, path, path.stem, recipe, options)
     assert "9 frames parsed" in capsys.readouterr().out
     path = path.rename(tmp_path / "other.mkv")
     path.write_bytes(path.read_bytes()[:-700])
-    assert _video(MODEL, path, recipe, options) is False
+    assert parsed_video(MODEL, path, path.stem, recipe, options) is False
     assert "other.mkv" in capsys.readouterr().err
 
 
