@@ -135,9 +135,9 @@ def parse_video(
         See :func:`~noisycorrect_seg.parse_image`, as for all arguments that are not named here.
     video : path-like, or iterable
         A video file (PyAV, the extra ``video``; GIF, WebP and animated PNG by Pillow), a folder of pictures in order of
-        their names, or frames: paths, PIL images, uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W) or
-        (H, W, 3). To go on, a call must be given the same frames from the first on; others are refused. If frames came
-        to a video that was finished, the call goes on with them.
+        the numbers in their names (frame2.png before frame10.png), or frames: paths, PIL images, uint8 arrays (H, W, 3)
+        or (H, W), uint8 tensors (3, H, W) or (H, W, 3). To go on, a call must be given the same frames from the first
+        on; others are refused. If frames came to a video that was finished, the call goes on with them.
     out : path-like
         The folder of the results, made if there is none; see :class:`~noisycorrect_seg.video.ParsedVideo`.
     window : int or (int, int)

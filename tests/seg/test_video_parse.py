@@ -1,6 +1,7 @@
 """Parsing videos: averages, files, resuming, memory, damage."""
 
 import json
+import os
 import weakref
 
 import numpy as np
@@ -216,6 +217,17 @@ def test_tensors_folders_and_gifs_are_videos(tmp_path):
     gif = opened_video(tmp_path / "film.gif")
     assert (gif.count, gif.rate) == (3, 20)
     assert [frame.shape for frame in gif.frames] == [(32, 40, 3)] * 3
+
+
+def test_the_pictures_of_a_folder_come_in_order_of_their_numbers(tmp_path):
+    names = ["frame1.png", "frame2.png", "frame02b.png", "frame9.png", "frame10.png", "frame11.png"]
+    for level, name in enumerate(names):
+        Image.fromarray(np.full((4, 6, 3), level, np.uint8)).save(tmp_path / name)
+    (tmp_path / "frame3.png").mkdir()
+    os.mkfifo(tmp_path / "frame4.png")  # to open it would wait for ever
+    video = opened_video(tmp_path)
+    assert video.count == len(names)
+    assert [int(frame[0, 0, 0]) for frame in video.frames] == list(range(len(names)))
 
 
 def written(path, frames, **options):
