@@ -24,6 +24,7 @@ from noisycorrect_seg.inputs import BGR, normalisation_of, plain_normalisation
 from noisycorrect_seg.masks import IGNORE_INDEX, mask_dtype
 from noisycorrect_seg.video.averaging import log_probs
 from noisycorrect_seg.video.record import FrameRecord, other_video
+from noisycorrect_seg.video.spelling import UNTOLD
 
 ABOUT, MASKS, PEOPLE, PROBS, IMAGES = "video.json", "masks", "people", "probs", "images"
 TRACKER = "tracker-{:06d}.npz"
@@ -190,6 +191,8 @@ class VideoFolder:
         if not resume:
             self._remove()
         elif about is not None:
+            if frames_done(folder):
+                _check_told(self.settings, folder)
             _compare(about["settings"], self.settings, folder)
             self.sizes = about["sizes"]
             if not len(self.record) and frames_done(folder):
@@ -349,6 +352,18 @@ def _about(folder: Path) -> Any:
         raise InvalidInputError(
             f"the {ABOUT} of a parsed video", got=f"{path}: {error}", fix="parse into another folder"
         ) from error
+
+
+def _check_told(settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise unless it can be told whether functions are those that results are of."""
+    for name, function in (("instances", settings["instances"]), ("flow", settings["averaging"]["flow"])):
+        if function is not None and function.startswith(UNTOLD):
+            raise InvalidInputError(
+                f"to know whether {folder} holds results of the same {name}",
+                got=f"{name}={function.removeprefix(UNTOLD)}, which may be another one by that name",
+                fix="pass a function of a module, or an object with a string as its digest; "
+                "or replace what is there with resume=False",
+            )
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -33,6 +33,7 @@ from noisycorrect_seg.video.flow import Flow
 from noisycorrect_seg.video.folder import ParsedVideo, VideoFolder, settings_of
 from noisycorrect_seg.video.identity import Instances, Tracker, instance_map, renumbered
 from noisycorrect_seg.video.reading import Video, as_frame, opened_video
+from noisycorrect_seg.video.spelling import spelled
 from noisycorrect_seg.video.writing import Clip, usual_name
 
 Numbered = tuple[int, np.ndarray]
@@ -158,7 +159,10 @@ def parse_video(
     rate : float, optional
         Frames a second of the overlay. Default: the file's, else 25.
     resume : bool
-        Go on with what is in `out`, whose frames are compared with the video's. False replaces it.
+        Go on with what is in `out`, whose frames are compared with the video's. False replaces it. `instances` and
+        `flow` are compared by their names and modules; a lambda, a function within a function or an object cannot be
+        told from another, and is refused where there is something to go on with, unless a string as its attribute
+        ``digest`` says which it is.
     batch_size : int
         Frames in one forward pass; with `flip` their mirrors come on top.
     progress : bool
@@ -195,7 +199,7 @@ def parse_video(
     first = next(found.frames)
     more = {
         "averaging": averaging.spelled(),
-        "instances": None if instances is None else getattr(instances, "__qualname__", type(instances).__name__),
+        "instances": None if instances is None else spelled(instances),
         "kept": [name for name, kept in (("images", images), ("probs", probs)) if kept],
         "first frame": hashlib.sha256(first.tobytes()).hexdigest()[:16],
     }

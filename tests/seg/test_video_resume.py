@@ -1,5 +1,7 @@
 """Going on with a video: what is the same video, and what is not."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +109,71 @@ def test_results_that_do_not_say_of_which_frames_they_are_are_refused(tmp_path):
         parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS)
     assert len(ParsedVideo(tmp_path)) == 3
     assert len(parse_video(MODEL, FRAMES[:3], tmp_path, resume=False, **OPTIONS)) == 3
+
+
+def nobody(frame, size=1):
+    return np.zeros(frame.shape[:2], int)
+
+
+def still(one, other):
+    return np.zeros((*one.shape[:2], 2))
+
+
+def refused_forms():
+    def within(*frames):
+        return nobody(frames[0])
+
+    class Detector:
+        def __call__(self, frame):
+            return nobody(frame)
+
+        def find(self, frame):
+            return nobody(frame)
+
+    return [
+        lambda frame: nobody(frame),
+        within,
+        functools.partial(within),
+        functools.partial(nobody, size=np.ones(3)),
+        Detector(),
+        Detector().find,
+    ]
+
+
+@pytest.mark.parametrize("form", range(6))
+def test_a_detector_that_may_be_another_one_is_refused(tmp_path, form):
+    parse_video(MODEL, FRAMES[:2], tmp_path, instances=refused_forms()[form], **OPTIONS)
+    with pytest.raises(InvalidInputError, match=r"of the same instances; got instances=.* resume=False"):
+        parse_video(MODEL, FRAMES[:2], tmp_path, instances=refused_forms()[form], **OPTIONS)
+
+
+def test_a_flow_that_may_be_another_one_is_refused_and_a_named_one_is_known(tmp_path):
+    options = {**OPTIONS, "window": 1}
+    parse_video(MODEL, FRAMES[:2], tmp_path, flow=lambda one, other: still(one, other), **options)
+    with pytest.raises(InvalidInputError, match="got flow=.*<lambda>, which may be another one by that name"):
+        parse_video(MODEL, FRAMES[:2], tmp_path, flow=lambda one, other: 0 * still(one, other), **options)
+    for again in (False, True):
+        parse_video(MODEL, FRAMES[:2], tmp_path, flow=still, resume=again, **options)
+
+
+class Told:
+    def __init__(self, digest):
+        self.digest = digest
+
+    def __call__(self, frame):
+        return nobody(frame)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (nobody, people_in),
+        (functools.partial(nobody, size=2), functools.partial(nobody, size=3)),
+        (Told("a"), Told("b")),
+    ],
+)
+def test_a_detector_that_can_be_told_is_compared(tmp_path, one, other):
+    parse_video(MODEL, FRAMES[:2], tmp_path, instances=one, **OPTIONS)
+    assert len(parse_video(MODEL, FRAMES[:2], tmp_path, instances=one, **OPTIONS)) == 2
+    with pytest.raises(InvalidInputError, match=r"instances .* there, .* now"):
+        parse_video(MODEL, FRAMES[:2], tmp_path, instances=other, **OPTIONS)
