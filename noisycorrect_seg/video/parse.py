@@ -32,9 +32,9 @@ from noisycorrect_seg.video.averaging import Averaging, Frame, averaged, log_pro
 from noisycorrect_seg.video.flow import Flow
 from noisycorrect_seg.video.folder import ParsedVideo, VideoFolder, settings_of
 from noisycorrect_seg.video.identity import Instances, Tracker, instance_map, renumbered
-from noisycorrect_seg.video.reading import Video, as_frame, opened_video
+from noisycorrect_seg.video.reading import Video, as_frame, opened_video, pyav
 from noisycorrect_seg.video.spelling import spelled
-from noisycorrect_seg.video.writing import Clip, usual_name
+from noisycorrect_seg.video.writing import Clip, kind_of, usual_name
 
 Numbered = tuple[int, np.ndarray]
 
@@ -324,8 +324,10 @@ def _clip_path(folder: Path, overlay: bool | str) -> Path | None:
     if not overlay:
         return None
     name = overlay if isinstance(overlay, str) else usual_name()
-    if Path(name).name != name or not Path(name).suffix:
+    if Path(name).name != name:
         raise InvalidInputError("overlay=True, or a file name such as 'overlay.gif'", got=repr(overlay))
+    if kind_of(name) != "gif":
+        pyav()
     return folder / name
 
 

@@ -204,6 +204,15 @@ def test_bad_arguments_say_so(tmp_path):
             parse_video(MODEL, FRAMES[:2], tmp_path / "out", **{**OPTIONS, **wrong})
 
 
+@pytest.mark.parametrize("name", ["x.png", "x.xyz", "overlay", ".gif", "masks.tar"])
+def test_an_overlay_of_no_kind_of_video_is_refused_before_anything_is_replaced(tmp_path, name):
+    parse_video(MODEL, FRAMES[:2], tmp_path, **OPTIONS)
+    before = files_of(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"a video that ends in \.gif, \.mp4, .*; got '"):
+        parse_video(MODEL, FRAMES[:2], tmp_path, overlay=name, resume=False, **OPTIONS)
+    assert files_of(tmp_path) == before
+
+
 def test_tensors_folders_and_gifs_are_videos(tmp_path):
     (tmp_path / "frames").mkdir()
     for index, frame in enumerate(FRAMES[:3]):
