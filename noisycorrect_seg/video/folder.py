@@ -25,6 +25,7 @@ from noisycorrect_seg.masks import IGNORE_INDEX, mask_dtype
 from noisycorrect_seg.video.averaging import log_probs
 from noisycorrect_seg.video.record import FrameRecord, other_video
 from noisycorrect_seg.video.spelling import UNTOLD
+from noisycorrect_seg.video.writing import USUAL_OVERLAYS, kind_of
 
 ABOUT, MASKS, PEOPLE, PROBS, IMAGES = "video.json", "masks", "people", "probs", "images"
 TRACKER = "tracker-{:06d}.npz"
@@ -175,6 +176,7 @@ class VideoFolder:
     def __init__(self, folder: Path, settings: Mapping[str, Any], rate: float, *, resume: bool) -> None:
         self.folder, self.settings, self.rate = folder, dict(settings), rate
         self.sizes: dict[str, list[int]] = {}
+        self.overlays: list[str] = []
         try:
             for kind in (MASKS, PEOPLE):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -188,6 +190,7 @@ class VideoFolder:
                 got="other masks",
                 fix="choose another folder",
             )
+        self.overlays = [] if about is None else about["overlays"]
         if not resume:
             self._remove()
         elif about is not None:
@@ -207,10 +210,18 @@ class VideoFolder:
     def note(self, *, finished: bool, problem: str | None = None) -> None:
         """Write what is known of the run."""
         about = {"format": FORMAT, "settings": self.settings, "rate": self.rate, "sizes": self.sizes}
-        write_json(self.folder / ABOUT, about | {"finished": finished, "problem": problem})
+        about |= {"overlays": self.overlays, "finished": finished, "problem": problem}
+        write_json(self.folder / ABOUT, about)
+
+    def note_overlay(self, name: str) -> None:
+        """Write that there will be a film of a name."""
+        if name not in self.overlays:
+            self.overlays.append(name)
+            self.note(finished=self.finished)
 
     def reopen(self) -> None:
-        """Go on with a finished video to which frames came."""
+        """Go on with a finished video to which frames came; films of the frames before would lack them."""
+        self._remove_overlays()
         self._forget(int(self.settings["averaging"]["after"]))
         self.finished = False
         self.note(finished=False)
@@ -283,7 +294,13 @@ class VideoFolder:
             for path in (self.folder / kind).glob(f"[0-9]*.{suffix}"):
                 path.unlink()
         self.record.forget()
+        self._remove_overlays()
         self.tidy()
+
+    def _remove_overlays(self) -> None:
+        for name in (*USUAL_OVERLAYS, *self.overlays):
+            (self.folder / name).unlink(missing_ok=True)
+        self.overlays = []
 
 
 def frames_done(folder: Path) -> int:
@@ -347,7 +364,10 @@ def _about(folder: Path) -> Any:
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}")
         recipe_of(about["settings"])
-        return {name: about[name] for name in ("settings", "rate", "finished", "problem", "sizes")}
+        found = {name: about[name] for name in ("settings", "rate", "finished", "problem", "sizes")}
+        # Earlier versions did not say them. None but names in the folder are ours.
+        found["overlays"] = [name for name in about.get("overlays", []) if Path(name).name == name and kind_of(name)]
+        return found
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InvalidInputError(
             f"the {ABOUT} of a parsed video", got=f"{path}: {error}", fix="parse into another folder"

@@ -207,9 +207,13 @@ def parse_video(
     clip = _clip_path(Path(out), overlay)  # before anything there is replaced
     store = VideoFolder(Path(out), settings_of(recipe, model, more), found.rate, resume=resume)
     if store.finished:
+        if clip is not None:
+            store.note_overlay(clip.name)
         if _is_whole(found, store, clip, recipe.classes):
             return ParsedVideo(store.folder)
         found = _from_the_start(video, rate, store)
+    if clip is not None:
+        store.note_overlay(clip.name)
     with (
         on_device(model, device) as place,
         evaluating(model),

@@ -26,6 +26,7 @@ KINDS = {
     ".avi": "avi",
     ".webm": "webm",
 }
+USUAL_OVERLAYS = ("overlay.mp4", "overlay.gif")
 COLOURS = 64  # of a GIF's pictures
 
 
@@ -154,8 +155,9 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def usual_name() -> str:
     """Return what an overlay's file is called: a video if PyAV is there, else a GIF."""
+    film, picture = USUAL_OVERLAYS
     try:
         pyav()
     except InvalidInputError:
-        return "overlay.gif"
-    return "overlay.mp4"
+        return picture
+    return film

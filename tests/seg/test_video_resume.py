@@ -1,6 +1,7 @@
 """Going on with a video: what is the same video, and what is not."""
 
 import functools
+import json
 
 import numpy as np
 import pytest
@@ -177,3 +178,20 @@ def test_a_detector_that_can_be_told_is_compared(tmp_path, one, other):
     assert len(parse_video(MODEL, FRAMES[:2], tmp_path, instances=one, **OPTIONS)) == 2
     with pytest.raises(InvalidInputError, match=r"instances .* there, .* now"):
         parse_video(MODEL, FRAMES[:2], tmp_path, instances=other, **OPTIONS)
+
+
+def test_films_of_replaced_masks_go_with_them(tmp_path):
+    parse_video(MODEL, FRAMES[:3], tmp_path, overlay="film.gif", **OPTIONS)
+    parse_video(MODEL, FRAMES[:3], tmp_path, overlay="overlay.gif", **OPTIONS)
+    (tmp_path / "mine.gif").touch()
+    about = json.loads((tmp_path / "video.json").read_text())
+    assert about["finished"]
+    outside = tmp_path.parent / "outside.gif"
+    outside.touch()
+    (tmp_path / "video.json").write_text(json.dumps(about | {"overlays": [*about["overlays"], "../outside.gif"]}))
+    parse_video(MODEL, FRAMES[3:5], tmp_path, resume=False, **OPTIONS)
+    assert [path.name for path in tmp_path.glob("*.gif")] == ["mine.gif"]
+    assert outside.exists()
+    parse_video(MODEL, FRAMES[3:5], tmp_path, overlay="film.gif", **OPTIONS)
+    parse_video(MODEL, FRAMES[3:6], tmp_path, **OPTIONS)  # it has grown
+    assert [path.name for path in tmp_path.glob("*.gif")] == ["mine.gif"]
