@@ -69,6 +69,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--window", type=int, default=3, metavar="N", help="frames before and after that count (default: %(default)s)"
     )
+    parser.add_argument(
+        "--no-resume",
+        action="store_false",
+        dest="resume",
+        help="parse videos anew: what is in their folders is replaced (default: what is there is gone on with)",
+    )
     add_people_options(parser)
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", default="float32", help="float32 (default), bfloat16, float16, auto")
@@ -100,11 +106,11 @@ def run(options: argparse.Namespace) -> int:
             taken = f"{recipe.size[0]}x{recipe.size[1]}"
             said = f"{options.checkpoint} does not say the size that it was trained on, {taken} was taken"
             print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
-        whole = [not broken, *(parsed_video(network, path, names[path], recipe, options, how) for path in videos)]
+        whole = [parsed_video(network, path, names[path], recipe, options, how, broken) for path in videos]
         for path, error in broken.items():
             print(visible(f"noisycorrect: {path}: {error}"), file=sys.stderr)
         if not options.photos:
-            return 0 if all(whole) else 1
+            return 2 if len(broken) == len(names) else int(bool(broken) or not all(whole))
         shared: dict[str, Any] = {
             "device": options.device,
             "precision": options.precision,
@@ -122,11 +128,15 @@ def run(options: argparse.Namespace) -> int:
     print(f"{report}: {options.out}")
     for line in said_of(report):
         print(visible(f"noisycorrect: {line}"), file=sys.stderr)
-    return 0 if all(whole) and not report.failed and not getattr(report, "left_out", None) else 1
+    return 0 if all(whole) and not broken and not report.failed and not getattr(report, "left_out", None) else 1
 
 
 def _check(options: argparse.Namespace, videos: Sequence[Path]) -> None:
     """Raise an InvalidInputError unless the options fit together."""
+    from noisycorrect_seg.video.parse import averaging_of
+
+    if videos:
+        averaging_of(options.window, "farneback")
     if options.tile is not None and videos:
         raise InvalidInputError("photos with --tile", got=f"the video {videos[0]}", fix="leave --tile out")
     if options.tile is not None and options.size is not None:

@@ -54,37 +54,59 @@ def broken_among(videos: Sequence[Path]) -> dict[Path, InvalidInputError]:
 
 
 def parsed_video(
-    network: Any, path: Path, name: str, recipe: Recipe, options: argparse.Namespace, how: HowPeople | None = None
+    network: Any,
+    path: Path,
+    name: str,
+    recipe: Recipe,
+    options: argparse.Namespace,
+    how: HowPeople | None,
+    broken: dict[Path, InvalidInputError],
 ) -> bool:
-    """Parse a video into a folder of a name; return whether it could be read to its end."""
+    """Parse a video into a folder of a name; return whether it could be read to its end.
+
+    One that cannot be parsed there is put among the broken ones, and costs the others nothing.
+    """
     from noisycorrect_seg.video import parse_video
     from noisycorrect_seg.video.people import PeopleOfFrames
 
     out = options.out / name
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", UserWarning)
-        parsed = parse_video(
-            network,
-            path,
-            out,
-            classes=recipe.classes,
-            size=recipe.size,
-            scales=recipe.scales,
-            flip=recipe.flip,
-            convention=recipe.convention,
-            normalisation=recipe.normalisation,
-            window=options.window,
-            instances=None if how is None else PeopleOfFrames(network, recipe, how, options.device, options.precision),
-            overlay=options.overlay,
-            probs=options.probs,
-            batch_size=options.batch_size,
-            device=options.device,
-            precision=options.precision,
-        )
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", UserWarning)
+            parsed = parse_video(
+                network,
+                path,
+                out,
+                resume=options.resume,
+                classes=recipe.classes,
+                size=recipe.size,
+                scales=recipe.scales,
+                flip=recipe.flip,
+                convention=recipe.convention,
+                normalisation=recipe.normalisation,
+                window=options.window,
+                instances=None
+                if how is None
+                else PeopleOfFrames(network, recipe, how, options.device, options.precision),
+                overlay=options.overlay,
+                probs=options.probs,
+                batch_size=options.batch_size,
+                device=options.device,
+                precision=options.precision,
+            )
+    except InvalidInputError as error:
+        broken[path] = _for_the_command(error)
+        return False
     print(f"{len(parsed)} frames parsed: {out}")
     for reason in _reasons(said, parsed.problem):
         print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
     return parsed.problem is None
+
+
+def _for_the_command(error: InvalidInputError) -> InvalidInputError:
+    """Return an error whose advice names options of the command instead of arguments."""
+    said = str(error).replace("choose another folder", "choose another folder with --out")
+    return InvalidInputError(said.replace("resume=False", "--no-resume"))
 
 
 def _reasons(said: Sequence[warnings.WarningMessage], problem: str | None) -> list[str]:

@@ -327,14 +327,21 @@ def test_the_command_says_where_a_video_breaks_off(tmp_path, capsys):
 
     path = written(tmp_path / "film.mkv", FRAMES)
     options = SimpleNamespace(
-        out=tmp_path / "out", window=1, overlay=False, probs=False, batch_size=4, device="cpu", precision="float32"
+        out=tmp_path / "out",
+        window=1,
+        overlay=False,
+        probs=False,
+        batch_size=4,
+        device="cpu",
+        precision="float32",
+        resume=True,
     )
     recipe = Recipe(classes_named(["a", "b", "c"]), (32, 32))
-    assert parsed_video(MODEL, path, path.stem, recipe, options)
+    assert parsed_video(MODEL, path, path.stem, recipe, options, None, {})
     assert "9 frames parsed" in capsys.readouterr().out
     path = path.rename(tmp_path / "other.mkv")
     path.write_bytes(path.read_bytes()[:-700])
-    assert parsed_video(MODEL, path, path.stem, recipe, options) is False
+    assert parsed_video(MODEL, path, path.stem, recipe, options, None, {}) is False
     assert "other.mkv" in capsys.readouterr().err
 
 
