@@ -31,7 +31,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "frame, into a folder of its name, averaged along the motion. With --boxes or --detector photos show several "
         "people, each is parsed in a crop of their own, and Human_ids/ says whose each pixel is. Photos that cannot be "
         "read, boxes that cannot be used and videos that are cut off are named at the end, and the exit status is 1. A "
-        "video that was interrupted goes on.",
+        "video that was interrupted goes on. Animations (GIF, WebP, PNG) are videos, and with --frames folders are.",
     )
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER_OR_VIDEO")
     parser.add_argument(
@@ -70,6 +70,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "--window", type=int, default=3, metavar="N", help="frames before and after that count (default: %(default)s)"
     )
     parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="each folder is a video: its pictures are frames, in order of the numbers in their names",
+    )
+    parser.add_argument(
         "--no-resume",
         action="store_false",
         dest="resume",
@@ -91,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     from noisycorrect_seg.inference.images import image_files
     from noisycorrect_seg.inference.people_folder import parse_people_files
 
-    videos, options.photos = without_videos(options.photos)
+    videos, options.photos = without_videos(options.photos, frames=options.frames)
     if options.photos or not videos:
         image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
     how = people_of(options, videos)

@@ -17,25 +17,41 @@ if TYPE_CHECKING:
     from noisycorrect_seg.inference.people_folder import HowPeople
 
 
-def without_videos(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the videos among paths, each once, and the others."""
-    from noisycorrect_seg.video.reading import VIDEO_SUFFIXES
-
+def without_videos(paths: Sequence[Path], *, frames: bool = False) -> tuple[list[Path], list[Path]]:
+    """Return the videos among paths, each once, and the others; with `frames` a folder is a video."""
     videos: dict[Path, Path] = {}
     others = []
     for path in paths:
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
+        if (frames and path.is_dir()) or (not path.is_dir() and _is_video(path)):
             videos.setdefault(path.resolve(), path)
         else:
             others.append(path)
+    if frames and not any(path.is_dir() for path in videos):
+        raise InvalidInputError("a folder with --frames", got="none", fix="name a folder of frames, or leave it out")
     return list(videos.values()), others
+
+
+def _is_video(path: Path) -> bool:
+    """Return whether a file is a video by its suffix, or an animation by what is in it."""
+    from noisycorrect_seg.datasets.images import opened
+    from noisycorrect_seg.video.reading import ANIMATED, VIDEO_SUFFIXES
+
+    suffix = path.suffix.lower()
+    if suffix not in ANIMATED:
+        return suffix in VIDEO_SUFFIXES
+    try:
+        with opened(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except InvalidInputError:  # said of it as of a photo
+        return False
 
 
 def folders_of(videos: Sequence[Path]) -> dict[Path, str]:
     """Return the name of each video's folder, all different, as those of photos' results are."""
     from noisycorrect_seg.inference.folder import output_names
 
-    return dict(zip(videos, output_names(videos), strict=True))
+    named = [path.resolve() if path.is_dir() else path for path in videos]  # "." has no name
+    return dict(zip(videos, output_names(named), strict=True))
 
 
 def broken_among(videos: Sequence[Path]) -> dict[Path, InvalidInputError]:

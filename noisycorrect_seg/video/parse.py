@@ -195,6 +195,7 @@ def parse_video(
     )
     averaging = averaging_of(window, flow)
     batch = whole_number("batch_size", batch_size, least=1)
+    _check_apart(video, Path(out))
     found = _begun(opened_video(video, rate))
     first = next(found.frames)
     more = {
@@ -310,6 +311,14 @@ def averaging_of(window: int | tuple[int, int], flow: str | Flow) -> Averaging:
         return Averaging(*window, flow=flow)
     number = whole_number("window", window, least=0)
     return Averaging(number, number, flow=flow)
+
+
+def _check_apart(video: Any, out: Path) -> None:
+    """Raise if results would lie among the frames, as an overlay would be one next time."""
+    if isinstance(video, (str, os.PathLike)) and Path(video).is_dir() and Path(video).resolve() == out.resolve():
+        raise InvalidInputError(
+            "a folder of its own for results", got=f"{out}, where the frames are", fix="name another"
+        )
 
 
 def _begun(found: Video) -> Video:

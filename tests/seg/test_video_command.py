@@ -9,6 +9,7 @@ from noisycorrect_seg import ACE2P
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.datasets import MovingPeople
 from noisycorrect_seg.video import Clip, ParsedVideo
+from noisycorrect_seg.video.record import digest_of_frame
 
 FILM = MovingPeople(4, seed=1, size=(32, 40), people=2, classes="people")
 FRAMES = [FILM.image(index) for index in range(len(FILM))]
@@ -75,3 +76,37 @@ def test_a_window_that_is_none_is_found_before_anything_is_parsed(place, capsys)
     assert main(["parse", "walk.mp4", "0.jpg", *WORDS[:2], "--window", "-1"]) == 2
     assert "window" in capsys.readouterr().err
     assert not (place / "parsed").exists()
+
+
+def test_animations_and_folders_of_frames_are_videos(place, capsys):
+    written(place / "clip.gif", FRAMES)
+    pictures = [Image.fromarray(frame) for frame in FRAMES[:3]]
+    pictures[0].save(place / "moving.webp", save_all=True, append_images=pictures[1:], lossless=True)
+    pictures[0].save(place / "still.gif")
+    (place / "walk").mkdir()
+    for number, picture in zip((1, 2, 10), pictures, strict=True):
+        picture.save(place / "walk" / f"frame{number}.png")
+    assert main(["parse", "clip.gif", "moving.webp", "still.gif", "walk", "--frames", *WORDS]) == 0
+    shown = capsys.readouterr()
+    assert "1 images parsed" in shown.out or "1 image parsed" in shown.out
+    assert (place / "parsed" / "still.png").exists()
+    assert {name: len(ParsedVideo(place / "parsed" / name)) for name in ("clip", "moving", "walk")} == {
+        "clip": 4,
+        "moving": 3,
+        "walk": 3,
+    }
+    digests = (place / "parsed" / "walk" / "frames.digests").read_bytes()
+    assert digests == b"".join(digest_of_frame(frame) for frame in FRAMES[:3])
+
+
+def test_a_folder_without_frames_holds_photos(place, capsys):
+    (place / "walk").mkdir()
+    for number in range(2):
+        Image.fromarray(FRAMES[number]).save(place / "walk" / f"{number}.png")
+    assert main(["parse", "walk", *WORDS]) == 0
+    assert sorted(path.name for path in (place / "parsed").iterdir()) == ["0.png", "1.png"]
+    assert main(["parse", "walk/0.png", "--frames", *WORDS]) == 2
+    assert "expected a folder with --frames; got none" in capsys.readouterr().err
+    assert main(["parse", "walk", "--frames", "--out", ".", *WORDS]) == 2  # ./walk: among the frames
+    assert "a folder of its own for results" in capsys.readouterr().err
+    assert sorted(path.name for path in (place / "walk").iterdir()) == ["0.png", "1.png"]
