@@ -201,28 +201,37 @@ class VideoFolder:
             if not len(self.record) and frames_done(folder):
                 raise other_video(folder, f"no {FRAMES} that says of which frames they are")
         self.done = self._done()
-        if about is not None and about["problem"] is not None:
-            self._forget(int(self.settings["averaging"]["after"]))
-        self.finished = resume and about is not None and about["finished"] and about["problem"] is None
-        if not self.finished:
+        self.problem: str | None = None
+        self._said_finished = False
+        self.finished = False
+        if not resume or about is None:
             self.note(finished=False)
+            return
+        self.problem, self._said_finished = about["problem"], about["finished"]
+        self.finished = self._said_finished and self.problem is None
+        if self.problem is not None:
+            # Frames that may come now would have counted in the last masks. They stay until others take their place.
+            self.done = max(0, self.done - int(self.settings["averaging"]["after"]))
 
-    def note(self, *, finished: bool, problem: str | None = None) -> None:
+    def note(self, *, finished: bool) -> None:
         """Write what is known of the run."""
+        self._said_finished = finished
         about = {"format": FORMAT, "settings": self.settings, "rate": self.rate, "sizes": self.sizes}
-        about |= {"overlays": self.overlays, "finished": finished, "problem": problem}
+        about |= {"overlays": self.overlays, "finished": finished, "problem": self.problem}
         write_json(self.folder / ABOUT, about)
 
     def note_overlay(self, name: str) -> None:
         """Write that there will be a film of a name."""
         if name not in self.overlays:
             self.overlays.append(name)
-            self.note(finished=self.finished)
+            self.note(finished=self._said_finished)
 
     def reopen(self) -> None:
         """Go on with a finished video to which frames came; films of the frames before would lack them."""
-        self._remove_overlays()
-        self._forget(int(self.settings["averaging"]["after"]))
+        self.remove_overlays()
+        for index in range(max(0, self.done - int(self.settings["averaging"]["after"])), self.done):
+            (self.folder / MASKS / f"{index:06d}.png").unlink(missing_ok=True)  # the frames that came count in them
+        self.done = self._done()
         self.finished = False
         self.note(finished=False)
 
@@ -231,6 +240,8 @@ class VideoFolder:
     ) -> None:
         """Write a frame's results, the mask last."""
         name = f"{index:06d}"
+        if self._said_finished:
+            self.note(finished=False)
         try:
             if probs is not None:
                 self._arrays(PROBS, f"{name}.npz", {"probs": probs.astype(np.float16)})
@@ -278,12 +289,6 @@ class VideoFolder:
         with replace_atomically(self.folder / kind / name) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **named)
 
-    def _forget(self, count: int) -> None:
-        """Remove the last masks of a video that goes on after its end: frames that come would have counted in them."""
-        for index in range(max(0, self.done - count), self.done):
-            (self.folder / MASKS / f"{index:06d}.png").unlink(missing_ok=True)
-        self.done = self._done()
-
     def _done(self) -> int:
         return min(frames_done(self.folder), len(self.record))
 
@@ -294,13 +299,14 @@ class VideoFolder:
             for path in (self.folder / kind).glob(f"[0-9]*.{suffix}"):
                 path.unlink()
         self.record.forget()
-        self._remove_overlays()
+        self.remove_overlays()
         self.tidy()
 
-    def _remove_overlays(self) -> None:
-        for name in (*USUAL_OVERLAYS, *self.overlays):
+    def remove_overlays(self, *, but: Path | None = None) -> None:
+        """Remove films of what the masks were before."""
+        for name in {*USUAL_OVERLAYS, *self.overlays} - {but and but.name}:
             (self.folder / name).unlink(missing_ok=True)
-        self.overlays = []
+        self.overlays = [] if but is None else [but.name]
 
 
 def frames_done(folder: Path) -> int:

@@ -231,7 +231,10 @@ def parse_video(
             if film is not None:
                 film.add(painted(parsed.image, parsed.parsing.labels, recipe.classes))
             bar.advance(task)
-    store.note(finished=True, problem=found.problem)
+    if store.record.grown:
+        store.remove_overlays(but=clip)
+    store.problem = found.problem
+    store.note(finished=True)
     if found.problem is None:
         store.tidy()
     else:
@@ -398,8 +401,12 @@ def _from_the_start(video: Any, rate: float | None, store: VideoFolder) -> Video
             got="an iterator that yields more",
             fix="pass a list, a file or a folder to go on after them, or replace what is there with resume=False",
         )
+    found = _begun(opened_video(video, rate))
+    first = next(found.frames)
+    store.record.read(0, first)  # what can be gone through only once has begun elsewhere
+    found.frames = itertools.chain([first], found.frames)
     store.reopen()
-    return opened_video(video, rate)
+    return found
 
 
 def _images(
@@ -419,8 +426,9 @@ def _images(
                     f"frame {index} is {shape[0]} x {shape[1]}, those before are {last[0]} x {last[1]} pixels: "
                     "averages begin anew where the size changes, and masks have their frames' sizes"
                 )
-            store.sizes[str(index)] = list(shape)
-            store.note(finished=False)
+            if store.sizes.get(str(index)) != list(shape):
+                store.sizes[str(index)] = list(shape)
+                store.note(finished=False)
             last = shape
         if film is not None and parsed is not None and index < done:
             film.add(painted(image, parsed.mask(index), classes))

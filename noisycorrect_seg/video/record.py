@@ -58,6 +58,11 @@ class FrameRecord:
                 file.write(digest)
             self._count += 1
 
+    @property
+    def grown(self) -> bool:
+        """Whether frames were read that were not before."""
+        return self._count > len(self._known) // WIDTH
+
     def ended(self, count: int, problem: str | None) -> None:
         """Raise an InvalidInputError if a video ends before the frames that were read of it."""
         if count < self._count:

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
@@ -195,3 +196,43 @@ def test_films_of_replaced_masks_go_with_them(tmp_path):
     parse_video(MODEL, FRAMES[3:5], tmp_path, overlay="film.gif", **OPTIONS)
     parse_video(MODEL, FRAMES[3:6], tmp_path, **OPTIONS)  # it has grown
     assert [path.name for path in tmp_path.glob("*.gif")] == ["mine.gif"]
+
+
+def folder_of(folder, damaged):
+    folder.mkdir()
+    for index, frame in enumerate(FRAMES):
+        Image.fromarray(frame).save(folder / f"{index}.png")
+    (folder / f"{damaged}.png").write_bytes(b"damaged")
+    return folder
+
+
+def test_a_refused_video_costs_one_that_was_cut_off_nothing(tmp_path):
+    with pytest.warns(UserWarning, match="cannot be read after frame 6"):
+        parse_video(MODEL, folder_of(tmp_path / "frames", 6), tmp_path / "out", overlay="film.gif", **OPTIONS)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    with pytest.raises(InvalidInputError, match="frame 1, which is another"):
+        parse_video(MODEL, [FRAMES[0], BLACK, *FRAMES[2:]], tmp_path / "out", **OPTIONS)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    Image.fromarray(FRAMES[6]).save(tmp_path / "frames" / "6.png")
+
+    whole = parse_video(MODEL, FRAMES, tmp_path / "whole", **OPTIONS)
+    found = parse_video(MODEL, tmp_path / "frames", tmp_path / "out", **OPTIONS)
+    assert (found.finished, found.problem, len(found)) == (True, None, len(FRAMES))
+    assert files_of(found.folder) == files_of(whole.folder)
+    assert not (tmp_path / "out" / "film.gif").exists()  # of six frames
+
+
+def test_a_mended_video_that_is_killed_goes_on_once_more(tmp_path):
+    def frames(until, stop):
+        yield from FRAMES[:until]
+        raise stop
+
+    with pytest.warns(UserWarning, match="cannot be read after frame 5"):
+        parse_video(MODEL, folder_of(tmp_path / "frames", 5), tmp_path / "out", **OPTIONS)
+    for until in (6, 8):
+        with pytest.raises(KeyboardInterrupt):
+            parse_video(MODEL, frames(until, KeyboardInterrupt), tmp_path / "out", **OPTIONS)
+        assert ParsedVideo(tmp_path / "out").mask(4).shape == FRAMES[0].shape[:2]
+    parse_video(MODEL, FRAMES, tmp_path / "out", **OPTIONS)
+    parse_video(MODEL, FRAMES, tmp_path / "whole", **OPTIONS)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
