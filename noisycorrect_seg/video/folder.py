@@ -304,8 +304,9 @@ class VideoFolder:
 
     def remove_overlays(self, *, but: Path | None = None) -> None:
         """Remove films of what the masks were before."""
-        for name in {*USUAL_OVERLAYS, *self.overlays} - {but and but.name}:
-            (self.folder / name).unlink(missing_ok=True)
+        for name in self.overlays:
+            if but is None or name != but.name:
+                (self.folder / name).unlink(missing_ok=True)
         self.overlays = [] if but is None else [but.name]
 
 
@@ -372,7 +373,8 @@ def _about(folder: Path) -> Any:
         recipe_of(about["settings"])
         found = {name: about[name] for name in ("settings", "rate", "finished", "problem", "sizes")}
         # Earlier versions did not say them. None but names in the folder are ours.
-        found["overlays"] = [name for name in about.get("overlays", []) if Path(name).name == name and kind_of(name)]
+        said = about.get("overlays", USUAL_OVERLAYS)
+        found["overlays"] = [name for name in said if Path(name).name == name and kind_of(name)]
         return found
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InvalidInputError(

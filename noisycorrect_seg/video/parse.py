@@ -33,6 +33,7 @@ from noisycorrect_seg.video.flow import Flow
 from noisycorrect_seg.video.folder import ParsedVideo, VideoFolder, settings_of
 from noisycorrect_seg.video.identity import Instances, Tracker, instance_map, renumbered
 from noisycorrect_seg.video.reading import Video, as_frame, opened_video, pyav
+from noisycorrect_seg.video.same import begun, check_apart, from_the_start, is_whole
 from noisycorrect_seg.video.spelling import spelled
 from noisycorrect_seg.video.writing import Clip, kind_of, usual_name
 
@@ -195,8 +196,8 @@ def parse_video(
     )
     averaging = averaging_of(window, flow)
     batch = whole_number("batch_size", batch_size, least=1)
-    _check_apart(video, Path(out))
-    found = _begun(opened_video(video, rate))
+    check_apart(video, Path(out))
+    found = begun(opened_video(video, rate))
     first = next(found.frames)
     more = {
         "averaging": averaging.spelled(),
@@ -210,9 +211,9 @@ def parse_video(
     if store.finished:
         if clip is not None:
             store.note_overlay(clip.name)
-        if _is_whole(found, store, clip, recipe.classes):
+        if is_whole(found, store, clip, recipe.classes):
             return ParsedVideo(store.folder)
-        found = _from_the_start(video, rate, store)
+        found = from_the_start(video, rate, store)
     if clip is not None:
         store.note_overlay(clip.name)
     with (
@@ -316,26 +317,6 @@ def averaging_of(window: int | tuple[int, int], flow: str | Flow) -> Averaging:
     return Averaging(number, number, flow=flow)
 
 
-def _check_apart(video: Any, out: Path) -> None:
-    """Raise if results would lie among the frames, as an overlay would be one next time."""
-    if isinstance(video, (str, os.PathLike)) and Path(video).is_dir() and Path(video).resolve() == out.resolve():
-        raise InvalidInputError(
-            "a folder of its own for results", got=f"{out}, where the frames are", fix="name another"
-        )
-
-
-def _begun(found: Video) -> Video:
-    """Return a video whose first frame is known to be there."""
-    first = next(found.frames, None)
-    if first is None:
-        reason = f": {found.problem}" if found.problem else ""
-        raise InvalidInputError(
-            "at least one frame", got=f"none in {found.name}{reason}", fix="look at the video in a player"
-        )
-    found.frames = itertools.chain([first], found.frames)
-    return found
-
-
 def _clip_path(folder: Path, overlay: bool | str) -> Path | None:
     if not overlay:
         return None
@@ -366,47 +347,6 @@ def _new_frames(
     for frame, mean, back in work.averaged(images):
         if frame.index >= done:
             yield work.found(frame, mean, back), mean
-
-
-class _GrownError(Exception):
-    """A video has frames after those that were the whole of it."""
-
-
-def _is_whole(found: Video, store: VideoFolder, clip: Path | None, classes: Classes) -> bool:
-    """Return whether a video's frames are those of finished results, and no more; its film is made if it is not there.
-
-    An InvalidInputError if they are others, or fewer.
-    """
-    parsed, count = ParsedVideo(store.folder), 0
-    missing = clip is not None and not clip.exists()
-    try:
-        with Clip(clip, found.rate) if clip is not None and missing else contextlib.nullcontext() as film:
-            for count, image in enumerate(found.frames, 1):
-                if count > store.done:
-                    raise _GrownError
-                store.record.read(count - 1, image)
-                if film is not None:
-                    film.add(painted(image, parsed.mask(count - 1), classes))
-            store.record.ended(count, found.problem)
-    except _GrownError:
-        return False
-    return True
-
-
-def _from_the_start(video: Any, rate: float | None, store: VideoFolder) -> Video:
-    """Return a video that has grown, opened once more, to go on with in a folder that is not finished any more."""
-    if isinstance(video, Iterator):
-        raise InvalidInputError(
-            f"the {store.done} frames that were parsed as the whole video",
-            got="an iterator that yields more",
-            fix="pass a list, a file or a folder to go on after them, or replace what is there with resume=False",
-        )
-    found = _begun(opened_video(video, rate))
-    first = next(found.frames)
-    store.record.read(0, first)  # what can be gone through only once has begun elsewhere
-    found.frames = itertools.chain([first], found.frames)
-    store.reopen()
-    return found
 
 
 def _images(

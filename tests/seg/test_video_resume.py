@@ -97,6 +97,21 @@ def test_a_video_that_has_grown_goes_on(tmp_path, more):
         assert (tmp_path / "parts" / "film.gif").read_bytes() == (tmp_path / "whole" / "film.gif").read_bytes()
 
 
+def test_what_can_be_gone_through_once_costs_nothing_when_it_has_grown(tmp_path):
+    class Once:
+        def __init__(self, frames):
+            self.frames = iter(frames)
+
+        def __iter__(self):
+            return self.frames
+
+    parse_video(MODEL, Once(FRAMES[:4]), tmp_path, **OPTIONS)
+    with pytest.raises(InvalidInputError, match="frame 0, which is another"):
+        parse_video(MODEL, Once(FRAMES), tmp_path, **OPTIONS)
+    assert len(ParsedVideo(tmp_path)) == 4
+    assert ParsedVideo(tmp_path).finished
+
+
 def test_an_overlay_is_made_of_a_finished_video_without_the_network(tmp_path):
     parse_video(MODEL, FRAMES[:3], tmp_path / "one", overlay="film.gif", **OPTIONS)
     parse_video(MODEL, FRAMES[:3], tmp_path / "other", **OPTIONS)
@@ -179,6 +194,23 @@ def test_a_detector_that_can_be_told_is_compared(tmp_path, one, other):
     assert len(parse_video(MODEL, FRAMES[:2], tmp_path, instances=one, **OPTIONS)) == 2
     with pytest.raises(InvalidInputError, match=r"instances .* there, .* now"):
         parse_video(MODEL, FRAMES[:2], tmp_path, instances=other, **OPTIONS)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_film_that_lay_there_before_is_somebody_elses(tmp_path, resume):
+    (tmp_path / "overlay.gif").touch()
+    parse_video(MODEL, FRAMES[:2], tmp_path, resume=resume, **OPTIONS)
+    parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS)
+    assert (tmp_path / "overlay.gif").exists()
+
+
+def test_films_of_earlier_versions_are_replaced_too(tmp_path):
+    parse_video(MODEL, FRAMES[:2], tmp_path, overlay="overlay.gif", **OPTIONS)
+    about = json.loads((tmp_path / "video.json").read_text())
+    del about["overlays"]
+    (tmp_path / "video.json").write_text(json.dumps(about))
+    parse_video(MODEL, FRAMES[:2], tmp_path, resume=False, **OPTIONS)
+    assert not (tmp_path / "overlay.gif").exists()
 
 
 def test_films_of_replaced_masks_go_with_them(tmp_path):
