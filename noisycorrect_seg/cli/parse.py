@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,10 @@ from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.cli.networks import ONNX_SUFFIX, SOURCES, Subparsers, loaded, size_in
 from noisycorrect_seg.cli.people import add_people_options, people_of, said_of
+from noisycorrect_seg.cli.videos import broken_among, folders_of, parsed_video, without_videos
 
 if TYPE_CHECKING:
     from noisycorrect_seg.inference import FolderReport, Recipe
-    from noisycorrect_seg.inference.people_folder import HowPeople
 
 RUNTIMES = ("auto", "torch", "onnx")
 OWN = (0, 0)  # tiles of the network's own size
@@ -32,7 +31,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "frame, into a folder of its name, averaged along the motion. With --boxes or --detector photos show several "
         "people, each is parsed in a crop of their own, and Human_ids/ says whose each pixel is. Photos that cannot be "
         "read, boxes that cannot be used and videos that are cut off are named at the end, and the exit status is 1. A "
-        "video that was interrupted goes on.",
+        "video that was interrupted goes on. Animations (GIF, WebP, PNG) are videos, and with --frames folders are.",
     )
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER_OR_VIDEO")
     parser.add_argument(
@@ -70,6 +69,17 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--window", type=int, default=3, metavar="N", help="frames before and after that count (default: %(default)s)"
     )
+    parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="each folder is a video: its pictures are frames, in order of the numbers in their names",
+    )
+    parser.add_argument(
+        "--no-resume",
+        action="store_false",
+        dest="resume",
+        help="parse videos anew: what is in their folders is replaced (default: what is there is gone on with)",
+    )
     add_people_options(parser)
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", default="float32", help="float32 (default), bfloat16, float16, auto")
@@ -85,15 +95,13 @@ def run(options: argparse.Namespace) -> int:
     from noisycorrect_seg.inference import parse_files
     from noisycorrect_seg.inference.images import image_files
     from noisycorrect_seg.inference.people_folder import parse_people_files
-    from noisycorrect_seg.video.reading import VIDEO_SUFFIXES
 
-    videos = [path for path in options.photos if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
-    options.photos = [path for path in options.photos if path not in videos]
+    videos, options.photos = without_videos(options.photos, frames=options.frames)
     if options.photos or not videos:
         image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
     how = people_of(options, videos)
     _check(options, videos)
-    broken = _broken(videos)
+    broken, names = broken_among(videos), folders_of(videos)
     if broken and len(broken) == len(videos) and not options.photos:
         raise next(iter(broken.values()))
     videos = [path for path in videos if path not in broken]
@@ -103,11 +111,11 @@ def run(options: argparse.Namespace) -> int:
             taken = f"{recipe.size[0]}x{recipe.size[1]}"
             said = f"{options.checkpoint} does not say the size that it was trained on, {taken} was taken"
             print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
-        whole = [not broken, *(_video(network, path, recipe, options, how) for path in videos)]
+        whole = [parsed_video(network, path, names[path], recipe, options, how, broken) for path in videos]
         for path, error in broken.items():
             print(visible(f"noisycorrect: {path}: {error}"), file=sys.stderr)
         if not options.photos:
-            return 0 if all(whole) else 1
+            return 2 if len(broken) == len(names) else int(bool(broken) or not all(whole))
         shared: dict[str, Any] = {
             "device": options.device,
             "precision": options.precision,
@@ -125,70 +133,20 @@ def run(options: argparse.Namespace) -> int:
     print(f"{report}: {options.out}")
     for line in said_of(report):
         print(visible(f"noisycorrect: {line}"), file=sys.stderr)
-    return 0 if all(whole) and not report.failed and not getattr(report, "left_out", None) else 1
+    return 0 if all(whole) and not broken and not report.failed and not getattr(report, "left_out", None) else 1
 
 
 def _check(options: argparse.Namespace, videos: Sequence[Path]) -> None:
     """Raise an InvalidInputError unless the options fit together."""
+    from noisycorrect_seg.video.parse import averaging_of
+
+    if videos:
+        averaging_of(options.window, "farneback")
     if options.tile is not None and videos:
         raise InvalidInputError("photos with --tile", got=f"the video {videos[0]}", fix="leave --tile out")
     if options.tile is not None and options.size is not None:
         fix = "the network is shown tiles at full resolution: leave one of them out"
         raise InvalidInputError("--size or --tile", got="both", fix=fix)
-
-
-def _broken(videos: Sequence[Path]) -> dict[Path, InvalidInputError]:
-    """Return which videos cannot be opened, and why; one that is not there is a wrong word, and an error."""
-    from noisycorrect_seg.video.reading import opened_video
-
-    found = {}
-    for path in videos:
-        try:
-            opened_video(path)
-        except InvalidInputError as error:
-            if not path.exists():
-                raise
-            found[path] = error
-    return found
-
-
-def _video(network: Any, path: Path, recipe: Recipe, options: argparse.Namespace, how: HowPeople | None = None) -> bool:
-    """Parse a video into a folder of its name; return whether it could be read to its end."""
-    from noisycorrect_seg.video import parse_video
-    from noisycorrect_seg.video.people import PeopleOfFrames
-
-    out = options.out / path.stem
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", UserWarning)
-        parsed = parse_video(
-            network,
-            path,
-            out,
-            classes=recipe.classes,
-            size=recipe.size,
-            scales=recipe.scales,
-            flip=recipe.flip,
-            convention=recipe.convention,
-            normalisation=recipe.normalisation,
-            window=options.window,
-            instances=None if how is None else PeopleOfFrames(network, recipe, how, options.device, options.precision),
-            overlay=options.overlay,
-            probs=options.probs,
-            batch_size=options.batch_size,
-            device=options.device,
-            precision=options.precision,
-        )
-    print(f"{len(parsed)} frames parsed: {out}")
-    for reason in _reasons(said, parsed.problem):
-        print(visible(f"noisycorrect: {path}: {reason}"), file=sys.stderr)
-    return parsed.problem is None
-
-
-def _reasons(said: Sequence[warnings.WarningMessage], problem: str | None) -> list[str]:
-    """Return what is to be said of a video: what was warned of, and once where it breaks off."""
-    if problem is None:
-        return [str(each.message) for each in said]
-    return [*(str(each.message) for each in said if problem not in str(each.message)), problem]
 
 
 def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Recipe, bool]:

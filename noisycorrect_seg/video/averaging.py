@@ -15,6 +15,7 @@ from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.video.flow import Flow, checked_flow, enlarged, flow_named
+from noisycorrect_seg.video.spelling import spelled
 from noisycorrect_seg.video.warping import composed, consistent, likeness, warped
 
 LEAST_PROBABILITY = 1e-7  # so that logarithms are finite
@@ -114,8 +115,8 @@ class Averaging:
         return self.before + 1 + self.after
 
     def spelled(self) -> dict[str, object]:
-        """Return the settings as plain values; of a callable the name."""
-        flow = self.flow if isinstance(self.flow, str) else getattr(self.flow, "__qualname__", repr(self.flow))
+        """Return the settings as plain values; of a callable its spelling."""
+        flow = self.flow if isinstance(self.flow, str) else spelled(self.flow)
         return {"before": self.before, "after": self.after, "decay": self.decay, "flow": flow, "longest": self.longest}
 
 

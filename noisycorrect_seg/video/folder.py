@@ -23,9 +23,13 @@ from noisycorrect_seg.inference.visualise import save_mask, save_picture
 from noisycorrect_seg.inputs import BGR, normalisation_of, plain_normalisation
 from noisycorrect_seg.masks import IGNORE_INDEX, mask_dtype
 from noisycorrect_seg.video.averaging import log_probs
+from noisycorrect_seg.video.record import FrameRecord, other_video
+from noisycorrect_seg.video.spelling import UNTOLD
+from noisycorrect_seg.video.writing import USUAL_OVERLAYS, kind_of
 
 ABOUT, MASKS, PEOPLE, PROBS, IMAGES = "video.json", "masks", "people", "probs", "images"
 TRACKER = "tracker-{:06d}.npz"
+FRAMES = "frames.digests"
 FORMAT = 1
 
 
@@ -37,6 +41,7 @@ class ParsedVideo:
 
         parsed/
             video.json            what was parsed, and how
+            frames.digests        of which frames, 16 bytes each: what a run that goes on is compared with
             masks/000000.png      palette PNGs, a frame each
             people/000000.png     who is where, 16-bit: 0 nobody, 1 the first person, ...
             probs/000000.npz      class probabilities in the network's frame, float16, if they were asked for
@@ -162,45 +167,81 @@ class VideoFolder:
     ----------
     done : int
         How many frames are there.
+    record : FrameRecord
+        Which frames were read.
+    finished : bool
+        Whether the results are those of a whole video.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], rate: float, *, resume: bool) -> None:
         self.folder, self.settings, self.rate = folder, dict(settings), rate
         self.sizes: dict[str, list[int]] = {}
+        self.overlays: list[str] = []
         try:
             for kind in (MASKS, PEOPLE):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInputError(f"to write into {folder}", got=str(error), fix="choose another folder") from error
         about = _about(folder)
+        self.record = FrameRecord(folder / FRAMES)
         if about is None and any((folder / MASKS).iterdir()):
             raise InvalidInputError(
                 f"an empty folder, or one of a parsed video, at {folder}",
                 got="other masks",
                 fix="choose another folder",
             )
+        self.overlays = [] if about is None else about["overlays"]
         if not resume:
             self._remove()
         elif about is not None:
+            if frames_done(folder):
+                _check_told(self.settings, folder)
             _compare(about["settings"], self.settings, folder)
             self.sizes = about["sizes"]
-        self.done = frames_done(folder)
-        if about is not None and about["problem"] is not None:
-            self._forget(int(self.settings["averaging"]["after"]))
-        self.finished = resume and about is not None and about["finished"] and about["problem"] is None
-        if not self.finished:
+            if not len(self.record) and frames_done(folder):
+                raise other_video(folder, f"no {FRAMES} that says of which frames they are")
+        self.done = self._done()
+        self.problem: str | None = None
+        self._said_finished = False
+        self.finished = False
+        if not resume or about is None:
             self.note(finished=False)
+            return
+        self.problem, self._said_finished = about["problem"], about["finished"]
+        self.finished = self._said_finished and self.problem is None
+        if self.problem is not None:
+            # Frames that may come now would have counted in the last masks. They stay until others take their place.
+            self.done = max(0, self.done - int(self.settings["averaging"]["after"]))
 
-    def note(self, *, finished: bool, problem: str | None = None) -> None:
+    def note(self, *, finished: bool) -> None:
         """Write what is known of the run."""
+        self._said_finished = finished
         about = {"format": FORMAT, "settings": self.settings, "rate": self.rate, "sizes": self.sizes}
-        write_json(self.folder / ABOUT, about | {"finished": finished, "problem": problem})
+        about |= {"overlays": self.overlays, "finished": finished, "problem": self.problem}
+        write_json(self.folder / ABOUT, about)
+
+    def note_overlay(self, name: str) -> None:
+        """Write that there will be a film of a name."""
+        if name not in self.overlays:
+            self.overlays.append(name)
+            self.note(finished=self._said_finished)
+
+    def reopen(self) -> None:
+        """Go on with a finished video to which frames came; films of the frames before would lack them."""
+        self.remove_overlays()
+        for index in range(max(0, self.done - int(self.settings["averaging"]["after"])), self.done):
+            (self.folder / MASKS / f"{index:06d}.png").unlink(missing_ok=True)  # the frames that came count in them
+        self.done = self._done()
+        self.finished = False
+        self.note(finished=False)
 
     def write(
         self, index: int, parsing: Parsing, people: np.ndarray, probs: np.ndarray | None, image: np.ndarray | None
     ) -> None:
         """Write a frame's results, the mask last."""
         name = f"{index:06d}"
+        if self._said_finished:
+            self.note(finished=False)
         try:
             if probs is not None:
                 self._arrays(PROBS, f"{name}.npz", {"probs": probs.astype(np.float16)})
@@ -248,11 +289,8 @@ class VideoFolder:
         with replace_atomically(self.folder / kind / name) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **named)
 
-    def _forget(self, count: int) -> None:
-        """Remove the last masks of a video that broke off: frames that may come now would have counted in them."""
-        for index in range(max(0, self.done - count), self.done):
-            (self.folder / MASKS / f"{index:06d}.png").unlink(missing_ok=True)
-        self.done = frames_done(self.folder)
+    def _done(self) -> int:
+        return min(frames_done(self.folder), len(self.record))
 
     def _remove(self) -> None:
         """Remove a parsed video's files, and nothing else."""
@@ -260,7 +298,16 @@ class VideoFolder:
         for kind, suffix in ((MASKS, "png"), (PEOPLE, "png"), (PROBS, "npz"), (IMAGES, "png")):
             for path in (self.folder / kind).glob(f"[0-9]*.{suffix}"):
                 path.unlink()
+        self.record.forget()
+        self.remove_overlays()
         self.tidy()
+
+    def remove_overlays(self, *, but: Path | None = None) -> None:
+        """Remove films of what the masks were before."""
+        for name in self.overlays:
+            if but is None or name != but.name:
+                (self.folder / name).unlink(missing_ok=True)
+        self.overlays = [] if but is None else [but.name]
 
 
 def frames_done(folder: Path) -> int:
@@ -324,18 +371,30 @@ def _about(folder: Path) -> Any:
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}")
         recipe_of(about["settings"])
-        return {name: about[name] for name in ("settings", "rate", "finished", "problem", "sizes")}
+        found = {name: about[name] for name in ("settings", "rate", "finished", "problem", "sizes")}
+        # Earlier versions did not say them. None but names in the folder are ours.
+        said = about.get("overlays", USUAL_OVERLAYS)
+        found["overlays"] = [name for name in said if Path(name).name == name and kind_of(name)]
+        return found
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InvalidInputError(
             f"the {ABOUT} of a parsed video", got=f"{path}: {error}", fix="parse into another folder"
         ) from error
 
 
+def _check_told(settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise unless it can be told whether functions are those that results are of."""
+    for name, function in (("instances", settings["instances"]), ("flow", settings["averaging"]["flow"])):
+        if function is not None and function.startswith(UNTOLD):
+            raise InvalidInputError(
+                f"to know whether {folder} holds results of the same {name}",
+                got=f"{name}={function.removeprefix(UNTOLD)}, which may be another one by that name",
+                fix="pass a function of a module, or an object with a string as its digest; "
+                "or replace what is there with resume=False",
+            )
+
+
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     for name, value in now.items():
         if before.get(name) != value:
-            raise InvalidInputError(
-                f"{folder} to hold results of the same video and settings",
-                got=f"{name} {before.get(name)!r} there, {value!r} now",
-                fix="choose another folder, or replace what is there with resume=False",
-            )
+            raise other_video(folder, f"{name} {before.get(name)!r} there, {value!r} now")

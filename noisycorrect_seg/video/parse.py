@@ -32,8 +32,10 @@ from noisycorrect_seg.video.averaging import Averaging, Frame, averaged, log_pro
 from noisycorrect_seg.video.flow import Flow
 from noisycorrect_seg.video.folder import ParsedVideo, VideoFolder, settings_of
 from noisycorrect_seg.video.identity import Instances, Tracker, instance_map, renumbered
-from noisycorrect_seg.video.reading import Video, as_frame, opened_video
-from noisycorrect_seg.video.writing import Clip, usual_name
+from noisycorrect_seg.video.reading import Video, as_frame, opened_video, pyav
+from noisycorrect_seg.video.same import begun, check_apart, from_the_start, is_whole
+from noisycorrect_seg.video.spelling import spelled
+from noisycorrect_seg.video.writing import Clip, kind_of, usual_name
 
 Numbered = tuple[int, np.ndarray]
 
@@ -135,8 +137,9 @@ def parse_video(
         See :func:`~noisycorrect_seg.parse_image`, as for all arguments that are not named here.
     video : path-like, or iterable
         A video file (PyAV, the extra ``video``; GIF, WebP and animated PNG by Pillow), a folder of pictures in order of
-        their names, or frames: paths, PIL images, uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W) or
-        (H, W, 3). To go on, a call must be given the same frames from the first on.
+        the numbers in their names (frame2.png before frame10.png), or frames: paths, PIL images, uint8 arrays (H, W, 3)
+        or (H, W), uint8 tensors (3, H, W) or (H, W, 3). To go on, a call must be given the same frames from the first
+        on; others are refused. If frames came to a video that was finished, the call goes on with them.
     out : path-like
         The folder of the results, made if there is none; see :class:`~noisycorrect_seg.video.ParsedVideo`.
     window : int or (int, int)
@@ -157,7 +160,10 @@ def parse_video(
     rate : float, optional
         Frames a second of the overlay. Default: the file's, else 25.
     resume : bool
-        Go on with what is in `out`. False replaces it.
+        Go on with what is in `out`, whose frames are compared with the video's. False replaces it. `instances` and
+        `flow` are compared by their names and modules; a lambda, a function within a function or an object cannot be
+        told from another, and is refused where there is something to go on with, unless a string as its attribute
+        ``digest`` says which it is.
     batch_size : int
         Frames in one forward pass; with `flip` their mirrors come on top.
     progress : bool
@@ -190,19 +196,26 @@ def parse_video(
     )
     averaging = averaging_of(window, flow)
     batch = whole_number("batch_size", batch_size, least=1)
-    found = _begun(opened_video(video, rate))
+    check_apart(video, Path(out))
+    found = begun(opened_video(video, rate))
     first = next(found.frames)
     more = {
         "averaging": averaging.spelled(),
-        "instances": None if instances is None else getattr(instances, "__qualname__", type(instances).__name__),
+        "instances": None if instances is None else spelled(instances),
         "kept": [name for name, kept in (("images", images), ("probs", probs)) if kept],
         "first frame": hashlib.sha256(first.tobytes()).hexdigest()[:16],
     }
     found.frames = itertools.chain([first], found.frames)
+    clip = _clip_path(Path(out), overlay)  # before anything there is replaced
     store = VideoFolder(Path(out), settings_of(recipe, model, more), found.rate, resume=resume)
-    clip = _clip_path(store.folder, overlay)
-    if store.finished and (clip is None or clip.exists()):
-        return ParsedVideo(store.folder)
+    if store.finished:
+        if clip is not None:
+            store.note_overlay(clip.name)
+        if is_whole(found, store, clip, recipe.classes):
+            return ParsedVideo(store.folder)
+        found = from_the_start(video, rate, store)
+    if clip is not None:
+        store.note_overlay(clip.name)
     with (
         on_device(model, device) as place,
         evaluating(model),
@@ -219,7 +232,10 @@ def parse_video(
             if film is not None:
                 film.add(painted(parsed.image, parsed.parsing.labels, recipe.classes))
             bar.advance(task)
-    store.note(finished=True, problem=found.problem)
+    if store.record.grown:
+        store.remove_overlays(but=clip)
+    store.problem = found.problem
+    store.note(finished=True)
     if found.problem is None:
         store.tidy()
     else:
@@ -301,24 +317,14 @@ def averaging_of(window: int | tuple[int, int], flow: str | Flow) -> Averaging:
     return Averaging(number, number, flow=flow)
 
 
-def _begun(found: Video) -> Video:
-    """Return a video whose first frame is known to be there."""
-    first = next(found.frames, None)
-    if first is None:
-        reason = f": {found.problem}" if found.problem else ""
-        raise InvalidInputError(
-            "at least one frame", got=f"none in {found.name}{reason}", fix="look at the video in a player"
-        )
-    found.frames = itertools.chain([first], found.frames)
-    return found
-
-
 def _clip_path(folder: Path, overlay: bool | str) -> Path | None:
     if not overlay:
         return None
     name = overlay if isinstance(overlay, str) else usual_name()
-    if Path(name).name != name or not Path(name).suffix:
+    if Path(name).name != name:
         raise InvalidInputError("overlay=True, or a file name such as 'overlay.gif'", got=repr(overlay))
+    if kind_of(name) != "gif":
+        pyav()
     return folder / name
 
 
@@ -337,19 +343,22 @@ def _new_frames(
             start = done = store.done = 0  # identities cannot go on: all again
         else:
             work.tracker.restore(state)
-    images = _images(found.frames, store, done, start, work.recipe.classes, film)
+    images = _images(found, store, done, start, work.recipe.classes, film)
     for frame, mean, back in work.averaged(images):
         if frame.index >= done:
             yield work.found(frame, mean, back), mean
 
 
 def _images(
-    frames: Iterator[np.ndarray], store: VideoFolder, done: int, start: int, classes: Classes, film: Clip | None
+    found: Video, store: VideoFolder, done: int, start: int, classes: Classes, film: Clip | None
 ) -> Iterator[Numbered]:
     """Yield frames from `start` on, numbered; those done go into the film as they are passed."""
     last: Size | None = None
     parsed = ParsedVideo(store.folder) if done and film is not None else None
-    for index, image in enumerate(frames):
+    count = 0
+    for index, image in enumerate(found.frames):
+        count = index + 1
+        store.record.read(index, image)
         shape = image.shape[0], image.shape[1]
         if shape != last:
             if last is not None and len(store.sizes) == 1:
@@ -357,10 +366,12 @@ def _images(
                     f"frame {index} is {shape[0]} x {shape[1]}, those before are {last[0]} x {last[1]} pixels: "
                     "averages begin anew where the size changes, and masks have their frames' sizes"
                 )
-            store.sizes[str(index)] = list(shape)
-            store.note(finished=False)
+            if store.sizes.get(str(index)) != list(shape):
+                store.sizes[str(index)] = list(shape)
+                store.note(finished=False)
             last = shape
         if film is not None and parsed is not None and index < done:
             film.add(painted(image, parsed.mask(index), classes))
         if index >= start:
             yield index, image
+    store.record.ended(count, found.problem)

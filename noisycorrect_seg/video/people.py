@@ -28,7 +28,7 @@ class PeopleOfFrames:
         self.device, self.precision = device, precision
         assert isinstance(how.detector, PersonDetector)
         # What a video that is resumed compares: another detector finds other people.
-        self.__qualname__ = f"parse_people {digest_of(how.detector)} {how.detector.config} {how.options()}"
+        self.digest = f"{digest_of(how.detector)} {how.detector.config} {how.options()}"
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Return whose each pixel is, int32 (H, W)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -71,8 +72,9 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
     Parameters
     ----------
     video : path-like, or iterable
-        A video file (by PyAV; GIF, WebP and animated PNG by Pillow), a folder of pictures in the order of their names,
-        or frames: paths, PIL images, uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W) or (H, W, 3).
+        A video file (by PyAV; GIF, WebP and animated PNG by Pillow), a folder of pictures in the order of the numbers
+        in their names (frame2.png before frame10.png), or frames: paths, PIL images, uint8 arrays (H, W, 3) or (H, W),
+        uint8 tensors (3, H, W) or (H, W, 3).
     rate : float, optional
         Frames a second, instead of what the file says.
 
@@ -126,12 +128,31 @@ def as_frame(frame: Any) -> np.ndarray:
 
 
 def _of_folder(folder: Path, rate: float | None) -> Video:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
+    files = sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()
+        ),
+        key=lambda path: natural(path.name),
+    )
     if not files:
         raise InvalidInputError(f"pictures in {folder}", got="none", fix="name a video file, or a folder of its frames")
     return _until_damage(
         Video(map(as_frame, files), USUAL_RATE if rate is None else rate, len(files), f"the pictures in {folder}")
     )
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Return what names are sorted by so that the numbers in them count as numbers.
+
+    Examples
+    --------
+    >>> sorted(["frame10.png", "frame2.png", "frame1.png", "a.png"], key=natural)
+    ['a.png', 'frame1.png', 'frame2.png', 'frame10.png']
+    """
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
 def _until_damage(video: Video) -> Video:

@@ -17,6 +17,16 @@ from noisycorrect.support.files import aside, publish
 from noisycorrect_seg.video.reading import pyav
 
 ENCODERS = ("libx264", "libopenh264", "mpeg4")  # whichever PyAV was built with
+KINDS = {
+    ".gif": "gif",
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".avi": "avi",
+    ".webm": "webm",
+}
+USUAL_OVERLAYS = ("overlay.mp4", "overlay.gif")
 COLOURS = 64  # of a GIF's pictures
 
 
@@ -37,7 +47,7 @@ class Clip:
     Raises
     ------
     InvalidInputError
-        If PyAV is needed and missing, or has no encoder for such a file.
+        If the suffix is of no such file, or PyAV is needed and missing, or has no encoder for it.
 
     Examples
     --------
@@ -53,10 +63,11 @@ class Clip:
 
     def __init__(self, path: str | os.PathLike[str], rate: float) -> None:
         self.path, self.rate = Path(path), rate
+        self._kind = kind_of(self.path.name)
         self._temporary = aside(self.path)
         self._sink: Generator[None, np.ndarray | None, None] | None = None
         self._size: tuple[int, int] | None = None
-        self._gif = self.path.suffix.lower() == ".gif"
+        self._gif = self._kind == "gif"
         if not self._gif:
             pyav()
 
@@ -96,18 +107,31 @@ class Clip:
     def _file_sink(self, size: tuple[int, int]) -> Generator[None, np.ndarray | None, None]:
         av = pyav()
         height, width = (side - side % 2 or 2 for side in size)  # the colours of 4:2:0 take pixels by twos
-        kind = {".mkv": "matroska", ".avi": "avi", ".mov": "mov", ".webm": "webm"}.get(self.path.suffix.lower(), "mp4")
-        names = ("libvpx-vp9",) if kind == "webm" else ENCODERS
+        names = ("libvpx-vp9",) if self._kind == "webm" else ENCODERS
         known = [name for name in names if name in av.codecs_available]
         if not known:
             raise InvalidInputError(f"an encoder: {', '.join(names)}", got="none in PyAV", fix="write a .gif")
-        with av.open(str(self._temporary), "w", format=kind) as container:
+        with av.open(str(self._temporary), "w", format=self._kind) as container:
             stream = container.add_stream(known[0], rate=Fraction(self.rate).limit_denominator(1001))
             stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
             while (picture := (yield)) is not None:
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
+
+
+def kind_of(name: str) -> str:
+    """Return what kind of video is written under a name; an InvalidInputError if its suffix says none.
+
+    Examples
+    --------
+    >>> kind_of("overlay.MKV")
+    'matroska'
+    """
+    kind = KINDS.get(Path(name).suffix.lower())
+    if kind is None:
+        raise InvalidInputError(f"a name of a video that ends in {', '.join(KINDS)}", got=repr(name), fix="rename it")
+    return kind
 
 
 def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -131,8 +155,9 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def usual_name() -> str:
     """Return what an overlay's file is called: a video if PyAV is there, else a GIF."""
+    film, picture = USUAL_OVERLAYS
     try:
         pyav()
     except InvalidInputError:
-        return "overlay.gif"
-    return "overlay.mp4"
+        return picture
+    return film
