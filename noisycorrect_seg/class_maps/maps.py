@@ -17,7 +17,7 @@ from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.class_maps.concepts import CONCEPTS, LISTS, concepts_of
 from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 Probs = TypeVar("Probs", NDArray[Any], Tensor)
 Changes = Mapping[str, str | Sequence[str]]
@@ -71,9 +71,13 @@ class ClassMap:
         object.__setattr__(self, "shares", shares)
 
     @functools.cached_property
-    def table(self) -> NDArray[np.uint8]:
-        """The class that each index becomes, uint8 (256,); 255 of undecided classes and from K on."""
-        table = np.full(256, IGNORE_INDEX, np.uint8)
+    def table(self) -> NDArray[Any]:
+        """The class that each index becomes, uint8 (256,); 255 of undecided classes and from K on.
+
+        (65536,) of a source of more than 255 classes; uint16 and 65535 of a target of more.
+        """
+        most = len(self.target)
+        table = np.full(ignore_index(len(self.source)) + 1, ignore_index(most), mask_dtype(most))
         decided = (self.shares > 0).sum(1) == 1
         table[: len(self.source)][decided] = self.shares.argmax(1)[decided]
         return table
@@ -106,13 +110,13 @@ class ClassMap:
             if (table == number).any()
         }
 
-    def apply(self, mask: Any) -> NDArray[np.uint8]:
+    def apply(self, mask: Any) -> NDArray[Any]:
         """Return a mask in the classes of the target.
 
         Parameters
         ----------
         mask : array-like of int, shape (H, W)
-            0..K-1, or 255, which stays.
+            0..K-1, or 255 (65535 of more than 255 classes) where nothing is known, which stays so.
 
         Raises
         ------
@@ -264,8 +268,8 @@ def _known(names: Iterable[str], classes: Classes) -> None:
             raise unknown_name(f"class of {classes.name!r}", name, classes.names)
 
 
-def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
-    """Return a mask as uint8 (H, W), or raise an InvalidInputError that names the class list.
+def mask_of(mask: Any, classes: Classes) -> NDArray[Any]:
+    """Return a mask as uint8 (H, W), uint16 of more than 255 classes; or raise an InvalidInputError naming the list.
 
     Examples
     --------
@@ -279,12 +283,13 @@ def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
             got=f"{array.dtype} of shape {array.shape}",
             fix="pass class indices, not colours or probabilities",
         )
-    wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
+    nothing = ignore_index(len(classes))
+    wrong = array[(array != nothing) & ((array < 0) | (array >= len(classes)))]
     if len(wrong):
         fitting = [name for name in LISTS if wrong.min() >= 0 and wrong.max() < len(KNOWN[name])]
         raise InvalidInputError(
-            f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {IGNORE_INDEX}",
+            f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {nothing}",
             got=str(wrong[0]),
             fix=f"did you mean classes {' or '.join(map(repr, fitting))}?" if fitting else "pass class indices",
         )
-    return array.astype(np.uint8)
+    return array.astype(mask_dtype(len(classes)))

@@ -17,7 +17,7 @@ from noisycorrect_seg.datasets.source import HasNoItems, ParsingSource, SourceVi
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.instances.boxes import Window, boxes_of, checked_margin, window_around
 from noisycorrect_seg.instances.merging import Claim, merged
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 
 class Place(NamedTuple):
@@ -121,14 +121,19 @@ class PersonCrops(HasNoItems):
         return self.source.image(place.picture)[place.window.slices].copy()
 
     def mask(self, index: int) -> np.ndarray:
-        """Return the person's mask in the crop, uint8 (h, w): other people are background, nobody's parts ignored."""
+        """Return the person's mask in the crop, (h, w): other people are background, nobody's parts ignored.
+
+        uint8, or uint16 of more than 255 classes.
+        """
         place = self.places[index]
         mask = self.source.mask(place.picture)
         assert mask is not None
         instances = instances_of(self.source, place.picture)[place.window.slices]
-        own = mask[place.window.slices].copy()
-        own[(instances > 0) & (instances != place.number) & (own != IGNORE_INDEX)] = 0
-        own[(instances == 0) & (own > 0)] = IGNORE_INDEX
+        number = len(self.classes)
+        nothing = ignore_index(number)
+        own = mask[place.window.slices].astype(np.promote_types(mask.dtype, mask_dtype(number)))
+        own[(instances > 0) & (instances != place.number) & (own != nothing)] = 0
+        own[(instances == 0) & (own > 0)] = nothing
         return own
 
     def name(self, index: int) -> str:
@@ -175,7 +180,7 @@ class CorrectedPeople(SourceView):
       the refined one, so a person's given pixel changes hands only where the evidence of two crops says so); of equal
       ones to its given person, then to the one with the lower number;
     - it becomes background where no crop claims it and a crop shows it;
-    - it stays as given where no crop shows it, where the given label is 255, and where a part is nobody's.
+    - it stays as given where no crop shows it, where the given label is ignored, and where a part is nobody's.
 
     Whose an ignored pixel is stays, too. Crops are read and put together when a mask is asked for.
 
@@ -198,7 +203,7 @@ class CorrectedPeople(SourceView):
         self._kept: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Return the corrected mask, uint8 (H, W); None where there was none."""
+        """Return the corrected mask, uint8 or uint16 (H, W); None where there was none."""
         return None if self.source.mask(index) is None else self._picture(index)[0].copy()
 
     def instances(self, index: int) -> np.ndarray:
@@ -218,7 +223,7 @@ class CorrectedPeople(SourceView):
 
 def assembled(
     given: np.ndarray, instances: np.ndarray, places: Sequence[Place], refined: Any
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Put refined masks of a picture's crops together; the rules are those of :class:`CorrectedPeople`.
 
     Parameters
@@ -232,7 +237,7 @@ def assembled(
 
     Returns
     -------
-    mask : ndarray, shape (H, W), uint8
+    mask : ndarray, shape (H, W), uint8, or uint16 of more than 255 classes
     instances : ndarray, shape (H, W), int32
 
     Examples
@@ -255,8 +260,11 @@ def assembled(
                 theirs = (instances[place.window.slices] == place.number) == own
                 yield Claim(place.window, np.where(theirs, probs[0], np.uint8(0)), probs[1])
 
-    kept = [(probs.argmax(0).astype(np.uint8), 1 - probs[0]) for probs in refined]
+    kept, nothing = [], -1  # without crops all stays
+    for probs in refined:
+        nothing = ignore_index(len(probs))
+        kept.append((probs.argmax(0).astype(mask_dtype(len(probs))), 1 - probs[0]))
     winners, mask, _ = merged(shape, claims())
     whose = np.array(numbers, np.int32)[winners]
-    stays = ~shown | (given == IGNORE_INDEX) | ((instances == 0) & (given > 0))
+    stays = ~shown | (given == nothing) | ((instances == 0) & (given > 0))
     return np.where(stays, given, mask), np.where(stays, instances, whose).astype(np.int32)

@@ -256,3 +256,17 @@ def test_maps_that_do_not_fit_together():
     for shares in (np.eye(3), np.array([[1, 0], [0.5, 0.4]]), np.array([[2, -1], [0, 1]])):
         with pytest.raises(InvalidInputError, match="each row with sum 1"):
             ClassMap(two, two, shares)
+
+
+def test_lists_of_more_than_255_classes():
+    many = Classes("many", tuple(f"c{number}" for number in range(300)))
+    few = Classes("few", ("a", "b"))
+    mapping = class_map(many, few, {name: "b" if name == "c255" else "a" for name in many.names})
+    assert mapping.apply([[0, 255, 299, 65535]]).tolist() == [[0, 1, 0, 255]]
+    back = class_map(few, many, {"a": "c255", "b": ["c3", "c299"]})
+    wide = back.apply([[0, 1, 255]])
+    assert wide.dtype == np.uint16
+    assert wide.tolist() == [[255, 65535, 65535]]
+    assert translate([[255, 299, 65535]], many, few, dict.fromkeys(many.names, "a")).mask.tolist() == [[0, 0, 255]]
+    with pytest.raises(InvalidInputError, match=r"0\.\.299, or 65535; got 300"):
+        mapping.apply([[300]])
