@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import Folder
 from noisycorrect_seg.inference import Recipe, parse_files, parse_folder, parse_image, parse_people, parse_scene
 from noisycorrect_seg.inference.folder import _claims, output_names
+from noisycorrect_seg.inference.images import image_files
 
 SIZE = (128, 128)
 
@@ -198,3 +200,30 @@ def test_an_image_bomb_is_named_and_costs_no_memory_and_no_other_photo(tmp_path)
     folder = Folder(images=tmp_path / "photos", masks=tmp_path / "out", classes=EIGHT, unlabeled="skip", values={})
     with pytest.raises(InvalidInputError, match=r"an image of at most .*out/a.png"):
         folder.mask(0)
+
+
+def one_folder(home, count=3):
+    home.mkdir()
+    for index in range(count):
+        Image.fromarray(np.full((8, 8, 3), 40 * index, np.uint8)).save(home / f"{index:03d}.png")
+        Image.fromarray(np.full((8, 8), index % 2, np.uint8)).save(home / f"{index:03d}_mask.png")
+    return home
+
+
+def test_masks_beside_photos_are_not_parsed_without_a_word(tmp_path):
+    both = one_folder(tmp_path / "scans")
+    said = r"3 of 6 photos are named as another one with '_mask' behind, such as .*000_mask\.png.*To fix: move masks"
+    with pytest.warns(UserWarning, match=said):
+        assert len(parse_folder(ReadsColours(), both, tmp_path / "out", classes=EIGHT, size=SIZE).written) == 6
+    with pytest.warns(UserWarning, match=said):
+        assert len(image_files(sorted(both.iterdir()))[0]) == 6
+    for name in ("1.png", "10.png", "2.png", "20.png", "a.png", "a (1).png", "b_mask.png"):
+        (tmp_path / name).touch()
+    assert len(image_files([tmp_path])[0]) == 7  # without a warning
+
+
+def test_the_command_says_it_before_the_network_is_read(tmp_path, capsys):
+    both = one_folder(tmp_path / "scans")
+    with pytest.warns(UserWarning, match="'_mask' behind"):
+        assert main(["parse", str(both), "--checkpoint", str(tmp_path / "none.pt"), "--out", str(tmp_path / "out")])
+    assert "none.pt" in capsys.readouterr().err
