@@ -16,7 +16,7 @@ from noisycorrect.support.arrays import as_array
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.class_maps.concepts import CONCEPTS, LISTS, concepts_of
-from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
+from noisycorrect_seg.classes import KNOWN, Classes, classes_named, known_list, spelling_of
 from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 Probs = TypeVar("Probs", NDArray[Any], Tensor)
@@ -178,7 +178,7 @@ class ClassMap:
         >>> both.undecided  # coats were kept apart, dresses and skirts are one class again
         {}
         """
-        if other.source != self.target:
+        if other.source.names != self.target.names:
             raise InvalidInputError(
                 f"a map from {self.target.name!r}", got=f"one from {other.source.name!r}", fix="exchange the two maps"
             )
@@ -199,8 +199,8 @@ def class_map(
     """Return the map from one class list to another.
 
     Those of ``"lip"``, ``"cihp"``, ``"atr"``, ``"pascal"``, ``"ccp"``, ``"mhp"``, ``"mhp-v1"`` and ``"people"`` follow
-    from one table, which docs/tryon.md shows. In other lists classes of the same name belong together, whatever their
-    case and separators; the others have to stand in `changes`.
+    from one table, which docs/tryon.md shows; so do lists of the same names as one of these. In other lists classes of
+    the same name belong together, whatever their case and separators; the others have to stand in `changes`.
 
     Parameters
     ----------
@@ -224,9 +224,10 @@ def class_map(
     """
     one, other = classes_named(source), classes_named(target)
     changed = _checked(changes, one, other)
+    tables = known_list(one), known_list(other)
     shares = np.zeros((len(one), len(other)))
     for row, name in zip(shares, one.names, strict=True):
-        held = changed.get(name) or _held(name, one, other)
+        held = changed.get(name) or _held(name, one, other, *tables)
         if not held:
             raise InvalidInputError(
                 f"a class of {other.name!r} for each class of {one.name!r}",
@@ -237,13 +238,20 @@ def class_map(
     return ClassMap(one, other, shares)
 
 
-def _held(name: str, one: Classes, other: Classes) -> list[str]:
-    """Return the classes of a list that hold what a class of another is, by the table or by their names."""
-    if one == other:
+def _held(name: str, one: Classes, other: Classes, known: Classes | None, target: Classes | None) -> list[str]:
+    """Return the classes of a list that hold what a class of another is, by the table or by their names.
+
+    `known` and `target` are the lists of the table that these two are, if they are.
+    """
+    number = one.names.index(name)
+    if one.names == other.names:
         return [name]
-    if all(each.name in LISTS and KNOWN[each.name] == each for each in (one, other)):
-        holders = (holder for concept in concepts_of(one.name, name) for holder in CONCEPTS[concept][other.name])
-        return list(dict.fromkeys(holder.name for holder in holders))
+    if known is not None and known is target:
+        return [other.names[number]]
+    if known is not None and target is not None:
+        concepts = concepts_of(known.name, known.names[number])
+        holders = (holder for concept in concepts for holder in CONCEPTS[concept][target.name])
+        return list(dict.fromkeys(other.names[target.names.index(holder.name)] for holder in holders))
     return [each for each in other.names if spelling_of(each) == spelling_of(name)]
 
 

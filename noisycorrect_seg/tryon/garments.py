@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.class_maps.concepts import concepts_of
 from noisycorrect_seg.class_maps.maps import mask_of
-from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
+from noisycorrect_seg.classes import KNOWN, Classes, classes_named, known_list, spelling_of
 from noisycorrect_seg.inference import Parsing
 
 Mask = NDArray[np.uint8]
@@ -80,11 +80,12 @@ def chosen(mask: Any, classes: str | Classes | Sequence[str] | None) -> tuple[Ma
         raise InvalidInputError(
             "classes of the mask", got="none", fix="pass classes='lip', or what parse_image returns"
         )
-    known = classes_named(classes)
-    if KNOWN.get(known.name) != known:
+    given = classes_named(classes)
+    known = known_list(given)
+    if known is None:
         raise InvalidInputError(
             f"a mask in the classes {', '.join(map(repr, KNOWN))}",
-            got=f"the list {known.name!r}",
+            got=f"the list {given.name!r}",
             fix='translate it first: translate(mask, classes, "lip", changes={...}).mask',
         )
     return mask_of(mask, known), known, probs

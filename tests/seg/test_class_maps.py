@@ -270,3 +270,17 @@ def test_lists_of_more_than_255_classes():
     assert translate([[255, 299, 65535]], many, few, dict.fromkeys(many.names, "a")).mask.tolist() == [[0, 0, 255]]
     with pytest.raises(InvalidInputError, match=r"0\.\.299, or 65535; got 300"):
         mapping.apply([[300]])
+
+
+def test_a_list_of_the_same_names_is_that_list_whatever_it_is_called():
+    for names in (LIP.names, tuple(name.lower().replace("-", "_") for name in LIP.names)):
+        own = classes_named(list(names))
+        assert own.name == "own"
+        assert class_map(own, "atr").table.tolist() == class_map("lip", "atr").table.tolist()
+        assert class_map("atr", own).shares.tolist() == class_map("atr", "lip").shares.tolist()
+        assert class_map(own, "lip").table[:20].tolist() == list(range(20))
+    chained = class_map("atr", list(LIP.names)).then(class_map("lip", "people"))
+    assert chained.shares.tolist() == class_map("atr", "lip").then(class_map("lip", "people")).shares.tolist()
+    assert translate([[5, 19]], list(LIP.names), "atr").mask.tolist() == [[4, 10]]
+    with pytest.raises(InvalidInputError, match="none for 'Hat'"):
+        class_map(Classes("lip", ("Background", "Hat")), ["Background", "Top"])

@@ -13,7 +13,7 @@ from scipy import ndimage
 from benchmarks.parsing.tryon import hand_scores, with_hands
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import Parsing, SyntheticPeople, translate
-from noisycorrect_seg.classes import ATR, CCP, KNOWN, LIP, PASCAL, PEOPLE, Classes
+from noisycorrect_seg.classes import ATR, CCP, KNOWN, LIP, PASCAL, PEOPLE, Classes, classes_named
 from noisycorrect_seg.tryon import GARMENTS, agnostic_mask, cut_out
 
 PEOPLE_DRAWN = SyntheticPeople(24, size=(96, 72), seed=3)
@@ -322,6 +322,16 @@ def test_masks_of_another_list():
     own = Classes("lip", ("background", "shirt"))
     with pytest.raises(InvalidInputError, match=r"got the list 'lip'; to fix: translate it first"):
         agnostic_mask(np.ones((2, 2), np.uint8), "upper", classes=own)
+
+
+def test_ones_own_network_of_lips_names_is_as_good_as_lip():
+    mask, own = MASKS[0], classes_named(list(LIP.names))
+    right = cut_out(PEOPLE_DRAWN.image(0), mask, "upper", classes="lip")
+    for classes in (own, Classes("mine", LIP.names)):
+        found = cut_out(PEOPLE_DRAWN.image(0), Parsing(mask, None, classes), "upper")
+        assert np.array_equal(found.rgba, right.rgba)
+        agnostic = agnostic_mask(mask, "upper", classes=classes)
+        assert np.array_equal(agnostic.mask, agnostic_mask(mask, "upper", classes="lip").mask)
 
 
 def test_photos_and_probabilities_of_another_size():
