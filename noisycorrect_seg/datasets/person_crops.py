@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -143,7 +144,10 @@ class PersonCrops(HasNoItems):
 
     def of_picture(self, picture: int) -> list[int]:
         """Return the positions of a picture's crops."""
-        return [index for index, place in enumerate(self.places) if place.picture == picture]
+        first, end = (
+            side(self.places, picture, key=lambda place: place.picture) for side in (bisect_left, bisect_right)
+        )
+        return list(range(first, end))
 
 
 @door(own=True)
@@ -197,9 +201,6 @@ class CorrectedPeople(SourceView):
             )
         super().__init__(crops.source)
         self.crops, self.labels, self.generation = crops, labels, generation
-        self._of_picture: dict[int, list[int]] = {}
-        for index, place in enumerate(crops.places):
-            self._of_picture.setdefault(place.picture, []).append(index)
         self._kept: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def mask(self, index: int) -> np.ndarray | None:
@@ -212,7 +213,7 @@ class CorrectedPeople(SourceView):
 
     def _picture(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if self._kept is None or self._kept[0] != index:
-            rows = self._of_picture.get(index, [])
+            rows = self.crops.of_picture(index)
             refined = (self.labels.refined(row, generation=self.generation)[0].numpy() for row in rows)
             given = self.source.mask(index)
             assert given is not None
