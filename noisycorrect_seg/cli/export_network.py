@@ -54,9 +54,7 @@ def run(options: argparse.Namespace) -> int:
         from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
         from noisycorrect_seg.inference.images import image_files
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # said when they are read
-            image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
+        image_files(options.photos, (ARRAY_SUFFIX,))  # a wrong path is found before the network is read
     found = loaded(options.weights, official=options.official)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(options.weights)

@@ -14,10 +14,10 @@ from PIL import Image
 from torch.utils.data import ConcatDataset
 from torch.utils.data import Subset as TorchSubset
 
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, rgb_pixels
-from noisycorrect_seg.datasets.layout import listed, warn_of_masks
+from noisycorrect_seg.datasets.layout import listed, seeming_masks
 from noisycorrect_seg.datasets.source import (
     CHANNELS,
     FileSource,
@@ -302,7 +302,9 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb", mas
             fix = f"images end in {' '.join(suffixes)}"
             fix += f", and not in {mask_suffix!r}, as the masks of the labelled ones" if mask_suffix else ""
             raise InvalidInputError(f"images in {os.fspath(given)}", got="none", fix=fix)
-        warn_of_masks(files.values(), "move masks into a folder of their own, or pass a list of the images")
+        said = seeming_masks(files.values(), "move masks into a folder of their own, or pass a list of the images")
+        if said is not None:
+            warn_caller(said)
         names, paths = list(files), list(files.values())
         return FileSource(classes, names, paths, [None] * len(names), channels=channels)
     items = list(given) if isinstance(given, (Sequence, np.ndarray)) else []

@@ -241,17 +241,24 @@ def suffix_of_half(stems: Iterable[str]) -> str | None:
     return end if 2 * count >= len(known) > 0 and (count > 1 or not end[:1].isalnum()) and end else None
 
 
-def warn_of_masks(paths: Iterable[Path], fix: str) -> None:
-    """Warn if at least half of what is taken for photos seems to be their masks."""
-    stems = {str(path.with_suffix("")): path for path in paths}
+def seeming_masks(photos: Iterable[Path], fix: str) -> str | None:
+    """Return a message if at least half of what is taken for photos seems to be their masks.
+
+    Examples
+    --------
+    >>> print(seeming_masks([Path("a.jpg"), Path("a_mask.png")], "move them away"))
+    1 of 2 photos are named as another one with '_mask' behind, such as a_mask.png, and seem to be masks; they are
+    taken for photos. To fix: move them away
+    """
+    stems = {str(path.with_suffix("")): path for path in photos}
     end = suffix_of_half(stems)
-    if end is not None:
-        found = [path for stem, path in stems.items() if stem.endswith(end) and stem.removesuffix(end) in stems]
-        warn_caller(
-            f"{len(found):,} of {len(stems):,} photos are named as another one with {end!r} behind, such as"
-            f" {found[0]}, and seem to be masks; they are taken for photos. To fix: {fix}",
-            UserWarning,
-        )
+    if end is None:
+        return None
+    found = [path for stem, path in stems.items() if stem.endswith(end) and stem.removesuffix(end) in stems]
+    return (
+        f"{len(found):,} of {len(stems):,} photos are named as another one with {end!r} behind, such as {found[0]}, and"
+        f" seem to be masks; they are taken for photos. To fix: {fix}"
+    )
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str | None:

@@ -19,6 +19,7 @@ from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 from noisycorrect.support.files import replace_atomically
+from noisycorrect_seg.datasets.layout import seeming_masks
 from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.deploy.runtime import OnnxNetwork, needed
@@ -128,6 +129,10 @@ def _calibration_crops(photos: Any, network: OnnxNetwork, most: int) -> np.ndarr
     """Return photos in the network's frame, (n, *size, C); those that cannot be read are left out, and named."""
     size, shown = network.size or PUBLISHED_SIZE, shown_to(network)
     found = list(_photos(photos, () if shown in (BGR, RGB) else (ARRAY_SUFFIX,)))
+    files = [name for name, _ in found if isinstance(name, Path)]
+    said = seeming_masks(files, "move masks into a folder of their own, or pass the photos alone")
+    if said is not None:
+        warn_caller(said)
     chosen = np.unique(np.linspace(0, len(found) - 1, most).round().astype(int)).tolist() if found else []
     crops, failed = [], {}
     for name, read in map(found.__getitem__, chosen):

@@ -13,7 +13,6 @@ from PIL import Image
 from noisycorrect.support.eight_bits import is_deep
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, as_picture, read_channels, read_image, rgb_pixels
-from noisycorrect_seg.datasets.layout import warn_of_masks
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.inputs import BGR, NUMBERS, RGB, Normalisation
 
@@ -128,7 +127,7 @@ def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (
     ----------
     paths : iterable of path-like
         A file is taken whatever its name, and only once. Of a folder, the files with an image's suffix are taken, by
-        name; hidden files and folders inside it are not. There is a warning if half of all seem to be masks of others.
+        name; hidden files and folders inside it are not.
     more : sequence of str
         Further suffixes of images.
 
@@ -167,5 +166,4 @@ def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (
             got=f"none, and {len(others)} other files",
             fix=f"images end in {', '.join(IMAGE_SUFFIXES)}",
         )
-    warn_of_masks(images, "move masks into a folder of their own, or name the photos alone")
     return list(dict.fromkeys(images)), list(dict.fromkeys(others))

@@ -229,3 +229,8 @@ def test_ranges_are_measured_on_what_was_trained_on_too(files, tmp_path):
         assert (tmp_path / f"{number}.onnx").read_bytes() == whole
     with pytest.raises(InvalidInputError, match=r"got Folder; to fix: pass one of its images, source\.image\(0\)"):
         parse_image(OnnxNetwork(files / "any.onnx"), folder)
+    Image.fromarray(masks[0]).save(tmp_path / "images" / "0_mask.png")
+    for number in range(1, 5):
+        (tmp_path / "images" / f"{number}.png").unlink()
+    with pytest.warns(UserWarning, match="1 of 2 photos are named as another one with '_mask' behind"):
+        quantize_onnx(files / "any.onnx", tmp_path / "x.onnx", sorted((tmp_path / "images").iterdir()))
