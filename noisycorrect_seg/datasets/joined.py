@@ -244,7 +244,7 @@ def mask_suffix_of(source: Any) -> str:
     if isinstance(own, str):
         return own
     inner = getattr(source, "source", None)
-    several = [*getattr(source, "sources", ())] if inner is None else [inner]
+    several = getattr(source, "sources", None) or ([] if inner is None else [inner])
     return next(filter(None, map(mask_suffix_of, several)), "")
 
 

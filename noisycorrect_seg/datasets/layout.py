@@ -225,7 +225,7 @@ def warn_of_left_out(counts: Mapping[str, int], used: int, where: Path | str) ->
 def suffix_of_half(stems: Iterable[str]) -> str | None:
     """Return what at least half of some names have behind another one's, so that they may be masks; None if nothing.
 
-    It has a letter in it: copies are numbered. What a single name has begins with none.
+    It has a letter in it, for copies are numbered; that of a single name does not begin with one.
 
     Examples
     --------

@@ -169,7 +169,8 @@ def test_the_masks_of_a_folder_of_both_are_no_unlabelled_images(tmp_path):
     source = Folder(tmp_path, classes=["ground", "blob"], mask_suffix="_mask")
     data = ParsingDataset(source, SIZE, **RGB)
     part = as_dataset(Subset(data, [2, 0]), "train")
-    for labeled, count in ((data, 3), (part, 2)):
+    joined = ParsingDataset(Joined([Pictures([np.zeros((8, 8, 3), np.uint8)], source.classes), source]), SIZE, **RGB)
+    for labeled, count in ((data, 3), (part, 2), (joined, 4)):
         whole = labeled.with_unlabeled(tmp_path)
         assert whole.sample_names[count:] == ["0", "1", "2"]
     with pytest.warns(UserWarning, match=r"3 of 6 photos .* '_mask' behind"):
