@@ -271,4 +271,22 @@ _NAMES = {
     "people": "background, hat, hair, face, top, coat, trousers, dress, arms, legs, shoes",
 }
 KNOWN = {name: named_classes(name, names.split(", ")) for name, names in _NAMES.items()}
+
+
+def known_list(classes: Classes) -> Classes | None:
+    """Return the list with a name that has the same classes in the same order, whatever it is called; None if none has.
+
+    Case and separators of the names do not count.
+
+    Examples
+    --------
+    >>> known_list(named_classes("own", ["background", *KNOWN["lip"].names[1:]])).name
+    'lip'
+    >>> known_list(named_classes("lip", ["background", "shirt"]))
+    """
+    fitting = [each for each in KNOWN.values() if len(each) == len(classes)]
+    spellings = [spelling_of(name) for name in classes.names] if fitting else []
+    return next((each for each in fitting if [spelling_of(name) for name in each.names] == spellings), None)
+
+
 LIP, ATR, PASCAL, CCP, PEOPLE = (KNOWN[name] for name in ("lip", "atr", "pascal", "ccp", "people"))

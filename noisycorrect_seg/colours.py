@@ -23,6 +23,9 @@ _FARTHEST = 1000  # colours that are chosen one by one
 def voc_palette(count: int = 256) -> NDArray[np.uint8]:
     """Return the Pascal VOC colour map, uint8 (count, 3): an index's bits dealt out to red, green and blue in turn.
 
+    From the VOC development kit's ``VOClabelcolormap``: the three lowest bits of a number become the highest of the
+    three colours, and so on. LIP's masks and most others have it.
+
     Examples
     --------
     >>> voc_palette(4).tolist()

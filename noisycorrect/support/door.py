@@ -28,6 +28,8 @@ C = TypeVar("C", bound=type)
 RAW = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RuntimeError, AssertionError)
 
 
+_BOUND = ("self", "cls")  # what a method is called on
+
 # What other libraries call the same.
 _SYNONYMS: Mapping[str, str] = {
     "learning_rate": "lr", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs", "preset": "recipe",
@@ -137,7 +139,7 @@ def wrong_argument(
     """
     signature, name = inspect.signature(function), _name(function)
     names = [each for each, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    names = [each for each in names if each != "self"]
+    names = [each for each in names if each not in _BOUND]
     free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     unknown = [] if free else [each for each in named if each not in names]
     if unknown:
@@ -154,7 +156,7 @@ def wrong_argument(
     for each, value in bound.arguments.items():
         kinds = _alternatives(signature.parameters[each].annotation, getattr(function, "__globals__", {}))
         plain = signature.parameters[each].kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-        if each != "self" and plain and kinds and not any(accepts(value) for _, accepts in kinds):
+        if each not in _BOUND and plain and kinds and not any(accepts(value) for _, accepts in kinds):
             wanted = " or ".join(dict.fromkeys(what for what, _ in kinds))
             return InvalidInputError(f"{each} of {name} to be {wanted}", got=described(value), fix=f"see help({name})")
     return None

@@ -93,6 +93,18 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+def what_was_got(error: NoisyCorrectError) -> str:
+    """Return what an error says was got, to be quoted in another one: two fixes in one message are none.
+
+    Examples
+    --------
+    >>> what_was_got(InvalidInputError("labels in 0..9", got="11 at index 3", fix="raise num_classes to 12"))
+    '11 at index 3'
+    """
+    found = str(error).partition("; to fix: ")[0]
+    return found.partition("; got ")[2] or found
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:
     """Return the error for a name that is not among the known ones, with the nearest one as a suggestion.
 

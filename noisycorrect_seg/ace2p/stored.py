@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.support.checkpoint import check_stored, filled_model
+from noisycorrect.support.door import door
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import official
 from noisycorrect_seg.ace2p.weights import KIND, is_ours, read_own, read_weights, write_own
@@ -49,6 +50,7 @@ class StoredNetwork(nn.Module):
     def config(self) -> dict[str, Any]:
         """The arguments that build this architecture anew: ``ACE2P(**network.config)``."""
 
+    @door
     def save(
         self, path: str | os.PathLike[str], *, classes: Classes | None = None, size: tuple[int, int] | None = None
     ) -> None:
@@ -74,11 +76,13 @@ class StoredNetwork(nn.Module):
         write_own(Path(path), self.config, self.state_dict(), self._details(classes, size))
 
     @staticmethod
+    @door
     def details(path: str | os.PathLike[str]) -> tuple[Classes | None, tuple[int, int] | None]:
         """Return the classes and the size that :meth:`save` was told; None for what it was not."""
         return _said(read_own(Path(path)), Path(path))
 
     @classmethod
+    @door
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return the network that :meth:`save` wrote, on the CPU, in evaluation mode.
 
@@ -99,6 +103,7 @@ class StoredNetwork(nn.Module):
         return network
 
     @classmethod
+    @door
     def from_pretrained(
         cls,
         source: str | os.PathLike[str],
@@ -165,6 +170,7 @@ class StoredNetwork(nn.Module):
             return cls.load(found.weights)
         return filled_model(cls, found.config, read_own(found.weights).get("state"))
 
+    @door
     def save_pretrained(
         self,
         folder: str | os.PathLike[str],
@@ -197,6 +203,7 @@ class StoredNetwork(nn.Module):
         said = {"data": data, "licence": licence, "metrics": metrics, "notes": notes}
         self._write_folder(Path(folder), Path(folder).resolve().name, None, named, size or self.size, said)
 
+    @door
     def push(
         self,
         repo: str,

@@ -16,8 +16,8 @@ from noisycorrect.support.arrays import as_array
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.class_maps.concepts import CONCEPTS, LISTS, concepts_of
-from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.classes import KNOWN, Classes, classes_named, known_list, spelling_of
+from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 Probs = TypeVar("Probs", NDArray[Any], Tensor)
 Changes = Mapping[str, str | Sequence[str]]
@@ -71,9 +71,13 @@ class ClassMap:
         object.__setattr__(self, "shares", shares)
 
     @functools.cached_property
-    def table(self) -> NDArray[np.uint8]:
-        """The class that each index becomes, uint8 (256,); 255 of undecided classes and from K on."""
-        table = np.full(256, IGNORE_INDEX, np.uint8)
+    def table(self) -> NDArray[Any]:
+        """The class that each index becomes, uint8 (256,); 255 of undecided classes and from K on.
+
+        (65536,) of a source of more than 255 classes; uint16 and 65535 of a target of more.
+        """
+        most = len(self.target)
+        table = np.full(ignore_index(len(self.source)) + 1, ignore_index(most), mask_dtype(most))
         decided = (self.shares > 0).sum(1) == 1
         table[: len(self.source)][decided] = self.shares.argmax(1)[decided]
         return table
@@ -106,13 +110,13 @@ class ClassMap:
             if (table == number).any()
         }
 
-    def apply(self, mask: Any) -> NDArray[np.uint8]:
+    def apply(self, mask: Any) -> NDArray[Any]:
         """Return a mask in the classes of the target.
 
         Parameters
         ----------
         mask : array-like of int, shape (H, W)
-            0..K-1, or 255, which stays.
+            0..K-1, or 255 (65535 of more than 255 classes) where nothing is known, which stays so.
 
         Raises
         ------
@@ -174,7 +178,7 @@ class ClassMap:
         >>> both.undecided  # coats were kept apart, dresses and skirts are one class again
         {}
         """
-        if other.source != self.target:
+        if other.source.names != self.target.names:
             raise InvalidInputError(
                 f"a map from {self.target.name!r}", got=f"one from {other.source.name!r}", fix="exchange the two maps"
             )
@@ -195,8 +199,8 @@ def class_map(
     """Return the map from one class list to another.
 
     Those of ``"lip"``, ``"cihp"``, ``"atr"``, ``"pascal"``, ``"ccp"``, ``"mhp"``, ``"mhp-v1"`` and ``"people"`` follow
-    from one table, which docs/tryon.md shows. In other lists classes of the same name belong together, whatever their
-    case and separators; the others have to stand in `changes`.
+    from one table, which docs/tryon.md shows; so do lists of the same names as one of these. In other lists classes of
+    the same name belong together, whatever their case and separators; the others have to stand in `changes`.
 
     Parameters
     ----------
@@ -220,9 +224,10 @@ def class_map(
     """
     one, other = classes_named(source), classes_named(target)
     changed = _checked(changes, one, other)
+    tables = known_list(one), known_list(other)
     shares = np.zeros((len(one), len(other)))
     for row, name in zip(shares, one.names, strict=True):
-        held = changed.get(name) or _held(name, one, other)
+        held = changed.get(name) or _held(name, one, other, *tables)
         if not held:
             raise InvalidInputError(
                 f"a class of {other.name!r} for each class of {one.name!r}",
@@ -233,13 +238,20 @@ def class_map(
     return ClassMap(one, other, shares)
 
 
-def _held(name: str, one: Classes, other: Classes) -> list[str]:
-    """Return the classes of a list that hold what a class of another is, by the table or by their names."""
-    if one == other:
+def _held(name: str, one: Classes, other: Classes, known: Classes | None, target: Classes | None) -> list[str]:
+    """Return the classes of a list that hold what a class of another is, by the table or by their names.
+
+    `known` and `target` are the lists of the table that these two are, if they are.
+    """
+    number = one.names.index(name)
+    if one.names == other.names:
         return [name]
-    if all(each.name in LISTS and KNOWN[each.name] == each for each in (one, other)):
-        holders = (holder for concept in concepts_of(one.name, name) for holder in CONCEPTS[concept][other.name])
-        return list(dict.fromkeys(holder.name for holder in holders))
+    if known is not None and known is target:
+        return [other.names[number]]
+    if known is not None and target is not None:
+        concepts = concepts_of(known.name, known.names[number])
+        holders = (holder for concept in concepts for holder in CONCEPTS[concept][target.name])
+        return list(dict.fromkeys(other.names[target.names.index(holder.name)] for holder in holders))
     return [each for each in other.names if spelling_of(each) == spelling_of(name)]
 
 
@@ -264,8 +276,8 @@ def _known(names: Iterable[str], classes: Classes) -> None:
             raise unknown_name(f"class of {classes.name!r}", name, classes.names)
 
 
-def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
-    """Return a mask as uint8 (H, W), or raise an InvalidInputError that names the class list.
+def mask_of(mask: Any, classes: Classes) -> NDArray[Any]:
+    """Return a mask as uint8 (H, W), uint16 of more than 255 classes; or raise an InvalidInputError naming the list.
 
     Examples
     --------
@@ -279,12 +291,13 @@ def mask_of(mask: Any, classes: Classes) -> NDArray[np.uint8]:
             got=f"{array.dtype} of shape {array.shape}",
             fix="pass class indices, not colours or probabilities",
         )
-    wrong = array[(array != IGNORE_INDEX) & ((array < 0) | (array >= len(classes)))]
+    nothing = ignore_index(len(classes))
+    wrong = array[(array != nothing) & ((array < 0) | (array >= len(classes)))]
     if len(wrong):
         fitting = [name for name in LISTS if wrong.min() >= 0 and wrong.max() < len(KNOWN[name])]
         raise InvalidInputError(
-            f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {IGNORE_INDEX}",
+            f"a mask of the classes {classes.name!r}: 0..{len(classes) - 1}, or {nothing}",
             got=str(wrong[0]),
             fix=f"did you mean classes {' or '.join(map(repr, fitting))}?" if fitting else "pass class indices",
         )
-    return array.astype(np.uint8)
+    return array.astype(mask_dtype(len(classes)))

@@ -20,8 +20,9 @@ class Translation:
 
     Attributes
     ----------
-    mask : ndarray, shape (H, W), uint8
-        In the classes of the target; 255 where nothing was known, or the class is undecided.
+    mask : ndarray, shape (H, W), uint8, or uint16 of more than 255 classes
+        In the classes of the target; 255 (65535 of more than 255 classes) where nothing was known, or the class is
+        undecided.
     undecided : dict of str to int
         Classes of the source whose pixels became 255, and how many these are.
     merged : dict of str to tuple of str
@@ -30,7 +31,7 @@ class Translation:
         How each class is mapped, whether it is in this mask or not.
     """
 
-    mask: NDArray[np.uint8] = field(repr=False)
+    mask: NDArray[Any] = field(repr=False)
     undecided: dict[str, int]
     merged: dict[str, tuple[str, ...]]
     map: ClassMap = field(repr=False)

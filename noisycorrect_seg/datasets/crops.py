@@ -16,7 +16,7 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets.joined import Joined, channels_of, positions, unlabeled_source
+from noisycorrect_seg.datasets.joined import Joined, channels_of, mask_suffix_of, positions, unlabeled_source
 from noisycorrect_seg.datasets.source import Cached, ParsingSource, Subset, checked_source, image_file
 from noisycorrect_seg.geometry.crops import (
     Augmentation,
@@ -265,7 +265,8 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         >>> len(more), more.given[2] is None
         (3, True)
         """
-        others = unlabeled_source(unlabeled, self.classes, channels=channels_of(self.source))
+        options = {"channels": channels_of(self.source), "mask_suffix": mask_suffix_of(self.source)}
+        others = unlabeled_source(unlabeled, self.classes, **options)
         return self._of(Joined([self.source, others]))
 
     def mask_of(self, labels: SoftLabelStore, index: int) -> np.ndarray:

@@ -96,6 +96,8 @@ class Folder(FileSource):
     left_out : dict of str to int
         How many files are not used, by what they are: masks without an image, images without a mask, files of other
         suffixes, hidden ones. There is a warning of what was not asked for.
+    mask_suffix : str
+        What the stems of masks end with; empty if they are called as their images.
 
     Raises
     ------
@@ -170,6 +172,7 @@ class Folder(FileSource):
             found = masks_for(names, mask_files, places.masks or places.images)
         named, self._colours = _classes_and_colours(classes, colours, places.home)
         self._table = _value_table(values)
+        self.mask_suffix = places.ends.mask
         self._indices = values is not None  # whoever says what stored values mean means the indices of a palette
         options = {"orientation": orientation, "channels": channels, "mask_size": mask_size}
         super().__init__(named, names, [image_files[name] for name in names], found, **options)

@@ -14,10 +14,10 @@ from PIL import Image
 from torch.utils.data import ConcatDataset
 from torch.utils.data import Subset as TorchSubset
 
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, rgb_pixels
-from noisycorrect_seg.datasets.layout import listed
+from noisycorrect_seg.datasets.layout import listed, seeming_masks
 from noisycorrect_seg.datasets.source import (
     CHANNELS,
     FileSource,
@@ -231,6 +231,23 @@ def channels_of(source: Any) -> str:
     return "rgb" if inner is None else channels_of(inner)
 
 
+def mask_suffix_of(source: Any) -> str:
+    """Return what tells a source's masks from images in one folder; empty if nothing is known of it.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople
+    >>> mask_suffix_of(SyntheticPeople(1, size=(32, 32)))
+    ''
+    """
+    own = getattr(source, "mask_suffix", None)
+    if isinstance(own, str):
+        return own
+    inner = getattr(source, "source", None)
+    several = getattr(source, "sources", None) or ([] if inner is None else [inner])
+    return next(filter(None, map(mask_suffix_of, several)), "")
+
+
 def positions(subset: TorchSubset[Any], length: int) -> list[int]:
     """Return where the samples of torch's ``Subset`` lie in what it is a part of, of `length`, counted from 0.
 
@@ -242,7 +259,7 @@ def positions(subset: TorchSubset[Any], length: int) -> list[int]:
     return [int(index) % length if -length <= int(index) < 0 else int(index) for index in subset.indices]
 
 
-def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> ParsingSource:
+def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb", mask_suffix: str = "") -> ParsingSource:
     """Return the source of what users pass as images without masks.
 
     Parameters
@@ -254,6 +271,9 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> 
         The classes that a model gives them.
     channels : str
         What files are read as; see :class:`~noisycorrect_seg.datasets.FileSource`.
+    mask_suffix : str
+        Files of a folder whose stems end so are masks, and left out. Without, there is a warning if half of a folder's
+        files seem to be masks.
 
     Raises
     ------
@@ -261,10 +281,11 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> 
         If it is none of these, or there is no image.
     """
     if type(given) is TorchSubset:
-        inner = unlabeled_source(given.dataset, classes, channels=channels)
+        inner = unlabeled_source(given.dataset, classes, channels=channels, mask_suffix=mask_suffix)
         return Subset(inner, positions(given, len(inner)))
     if type(given) is ConcatDataset:
-        return Joined([unlabeled_source(part, classes, channels=channels) for part in given.datasets])
+        options = {"channels": channels, "mask_suffix": mask_suffix}
+        return Joined([unlabeled_source(part, classes, **options) for part in given.datasets])
     given = getattr(given, "source", given) if not isinstance(given, ParsingSource) else given
     if isinstance(given, ParsingSource):
         own = Unlabeled(given)
@@ -275,9 +296,15 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb") -> 
         if not Path(given).is_dir():
             raise InvalidInputError("a folder of images", got=f"no folder {os.fspath(given)}", fix="check the path")
         files = listed(Path(given), suffixes).files
+        if mask_suffix:
+            files = {key: path for key, path in files.items() if not key.endswith(mask_suffix)}
         if not files:
             fix = f"images end in {' '.join(suffixes)}"
+            fix += f", and not in {mask_suffix!r}, as the masks of the labelled ones" if mask_suffix else ""
             raise InvalidInputError(f"images in {os.fspath(given)}", got="none", fix=fix)
+        said = seeming_masks(files.values(), "move masks into a folder of their own, or pass a list of the images")
+        if said is not None:
+            warn_caller(said)
         names, paths = list(files), list(files.values())
         return FileSource(classes, names, paths, [None] * len(names), channels=channels)
     items = list(given) if isinstance(given, (Sequence, np.ndarray)) else []

@@ -222,6 +222,45 @@ def warn_of_left_out(counts: Mapping[str, int], used: int, where: Path | str) ->
         )
 
 
+def suffix_of_half(stems: Iterable[str]) -> str | None:
+    """Return what at least half of some names have behind another one's, so that they may be masks; None if nothing.
+
+    It has a letter in it, for copies are numbered; that of a single name does not begin with one.
+
+    Examples
+    --------
+    >>> suffix_of_half(["a", "a_mask", "b", "b_mask"])
+    '_mask'
+    >>> suffix_of_half(["1", "10", "2"]), suffix_of_half(["a", "as"]), suffix_of_half(["a", "b_mask"])
+    (None, None, None)
+    """
+    known = set(stems)
+    parts = ((stem[:end], stem[end:]) for stem in known for end in range(1, len(stem)))
+    ends = Counter(end for start, end in parts if start in known and any(map(str.isalpha, end)))
+    end, count = max(ends.items(), key=lambda each: each[1], default=("", 0))
+    return end if 2 * count >= len(known) > 0 and (count > 1 or not end[:1].isalnum()) and end else None
+
+
+def seeming_masks(photos: Iterable[Path], fix: str) -> str | None:
+    """Return a message if at least half of what is taken for photos seems to be their masks.
+
+    Examples
+    --------
+    >>> print(seeming_masks([Path("a.jpg"), Path("a_mask.png")], "move them away"))
+    1 of 2 photos are named as another one with '_mask' behind, such as a_mask.png, and seem to be masks; they are
+    taken for photos. To fix: move them away
+    """
+    stems = {str(path.with_suffix("")): path for path in photos}
+    end = suffix_of_half(stems)
+    if end is None:
+        return None
+    found = [path for stem, path in stems.items() if stem.endswith(end) and stem.removesuffix(end) in stems]
+    return (
+        f"{len(found):,} of {len(stems):,} photos are named as another one with {end!r} behind, such as {found[0]}, and"
+        f" seem to be masks; they are taken for photos. To fix: {fix}"
+    )
+
+
 def nearest_name(name: str, names: Iterable[str]) -> str | None:
     """Return the name that is most like another one: but for its case, with more behind it, or nearly the same.
 

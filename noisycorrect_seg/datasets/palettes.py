@@ -7,30 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.colours import voc_palette
 
 Colour = tuple[int, int, int]
 KEEP_INDICES = "if the indices are the classes, pass values={} to Folder"
 
 
-def voc_colour(index: int) -> Colour:
-    """Return the colour that Pascal VOC's palette has for a class, as LIP's and most others do.
-
-    From the VOC development kit's ``VOClabelcolormap``: the three lowest bits of the number become the highest of red,
-    green and blue, and so on.
-
-    Examples
-    --------
-    >>> voc_colour(1), voc_colour(5)
-    ((128, 0, 0), (128, 0, 128))
-    """
-    colour = [0, 0, 0]
-    for bit in range(8):
-        for channel in range(3):
-            colour[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
-    return colour[0], colour[1], colour[2]
-
-
-_OF_VOC = {voc_colour(index): index for index in range(256)}
+_VOC: list[Colour] = [(red, green, blue) for red, green, blue in voc_palette().tolist()]
+_OF_VOC = {colour: index for index, colour in enumerate(_VOC)}
 
 
 def used_colours(values: np.ndarray, palette: Sequence[int]) -> dict[int, Colour]:
@@ -70,7 +54,7 @@ def check_palette(values: np.ndarray, palette: Sequence[int], where: str) -> Non
     indices are the classes, pass values={} to Folder
     """
     colours = used_colours(values, palette)
-    if all(colour == voc_colour(index) for index, colour in colours.items()):  # some of VOC's colours are greys
+    if all(colour == _VOC[index] for index, colour in colours.items()):  # some of VOC's colours are greys
         return
     if all(red == green == blue for red, green, blue in colours.values()):
         wrong = [(index, f"grey {colour[0]}") for index, colour in colours.items() if colour[0] != index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from noisycorrect_seg.datasets.source import HasNoItems, ParsingSource, SourceVi
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.instances.boxes import Window, boxes_of, checked_margin, window_around
 from noisycorrect_seg.instances.merging import Claim, merged
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 
 class Place(NamedTuple):
@@ -121,14 +122,19 @@ class PersonCrops(HasNoItems):
         return self.source.image(place.picture)[place.window.slices].copy()
 
     def mask(self, index: int) -> np.ndarray:
-        """Return the person's mask in the crop, uint8 (h, w): other people are background, nobody's parts ignored."""
+        """Return the person's mask in the crop, (h, w): other people are background, nobody's parts ignored.
+
+        uint8, or uint16 of more than 255 classes.
+        """
         place = self.places[index]
         mask = self.source.mask(place.picture)
         assert mask is not None
         instances = instances_of(self.source, place.picture)[place.window.slices]
-        own = mask[place.window.slices].copy()
-        own[(instances > 0) & (instances != place.number) & (own != IGNORE_INDEX)] = 0
-        own[(instances == 0) & (own > 0)] = IGNORE_INDEX
+        number = len(self.classes)
+        nothing = ignore_index(number)
+        own = mask[place.window.slices].astype(np.promote_types(mask.dtype, mask_dtype(number)))
+        own[(instances > 0) & (instances != place.number) & (own != nothing)] = 0
+        own[(instances == 0) & (own > 0)] = nothing
         return own
 
     def name(self, index: int) -> str:
@@ -138,7 +144,10 @@ class PersonCrops(HasNoItems):
 
     def of_picture(self, picture: int) -> list[int]:
         """Return the positions of a picture's crops."""
-        return [index for index, place in enumerate(self.places) if place.picture == picture]
+        first, end = (
+            side(self.places, picture, key=lambda place: place.picture) for side in (bisect_left, bisect_right)
+        )
+        return list(range(first, end))
 
 
 @door(own=True)
@@ -175,7 +184,7 @@ class CorrectedPeople(SourceView):
       the refined one, so a person's given pixel changes hands only where the evidence of two crops says so); of equal
       ones to its given person, then to the one with the lower number;
     - it becomes background where no crop claims it and a crop shows it;
-    - it stays as given where no crop shows it, where the given label is 255, and where a part is nobody's.
+    - it stays as given where no crop shows it, where the given label is ignored, and where a part is nobody's.
 
     Whose an ignored pixel is stays, too. Crops are read and put together when a mask is asked for.
 
@@ -192,13 +201,10 @@ class CorrectedPeople(SourceView):
             )
         super().__init__(crops.source)
         self.crops, self.labels, self.generation = crops, labels, generation
-        self._of_picture: dict[int, list[int]] = {}
-        for index, place in enumerate(crops.places):
-            self._of_picture.setdefault(place.picture, []).append(index)
         self._kept: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Return the corrected mask, uint8 (H, W); None where there was none."""
+        """Return the corrected mask, uint8 or uint16 (H, W); None where there was none."""
         return None if self.source.mask(index) is None else self._picture(index)[0].copy()
 
     def instances(self, index: int) -> np.ndarray:
@@ -207,7 +213,7 @@ class CorrectedPeople(SourceView):
 
     def _picture(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if self._kept is None or self._kept[0] != index:
-            rows = self._of_picture.get(index, [])
+            rows = self.crops.of_picture(index)
             refined = (self.labels.refined(row, generation=self.generation)[0].numpy() for row in rows)
             given = self.source.mask(index)
             assert given is not None
@@ -218,7 +224,7 @@ class CorrectedPeople(SourceView):
 
 def assembled(
     given: np.ndarray, instances: np.ndarray, places: Sequence[Place], refined: Any
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Put refined masks of a picture's crops together; the rules are those of :class:`CorrectedPeople`.
 
     Parameters
@@ -232,7 +238,7 @@ def assembled(
 
     Returns
     -------
-    mask : ndarray, shape (H, W), uint8
+    mask : ndarray, shape (H, W), uint8, or uint16 of more than 255 classes
     instances : ndarray, shape (H, W), int32
 
     Examples
@@ -255,8 +261,11 @@ def assembled(
                 theirs = (instances[place.window.slices] == place.number) == own
                 yield Claim(place.window, np.where(theirs, probs[0], np.uint8(0)), probs[1])
 
-    kept = [(probs.argmax(0).astype(np.uint8), 1 - probs[0]) for probs in refined]
+    kept, nothing = [], -1  # without crops all stays
+    for probs in refined:
+        nothing = ignore_index(len(probs))
+        kept.append((probs.argmax(0).astype(mask_dtype(len(probs))), 1 - probs[0]))
     winners, mask, _ = merged(shape, claims())
     whose = np.array(numbers, np.int32)[winners]
-    stays = ~shown | (given == IGNORE_INDEX) | ((instances == 0) & (given > 0))
+    stays = ~shown | (given == nothing) | ((instances == 0) & (given > 0))
     return np.where(stays, given, mask), np.where(stays, instances, whose).astype(np.int32)

@@ -6,8 +6,9 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 from noisycorrect.support.files import replace_atomically
+from noisycorrect_seg.datasets.layout import seeming_masks
 from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
+from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.deploy.runtime import OnnxNetwork, needed
 from noisycorrect_seg.export import onnx_header
 from noisycorrect_seg.inference.calling import PUBLISHED_SIZE, parts_for, shown_to
@@ -80,9 +83,10 @@ def quantize_onnx(
         What :func:`~noisycorrect_seg.export_onnx` wrote.
     path : path-like
         The new file; replaced atomically.
-    photos : path-like, image, or sequence of them
-        Photos as the network will see, and folders of such: files, PIL images, or RGB arrays (H, W, 3), uint8. Some
-        dozens that show what there is are enough; a range that no photo reaches is cut off.
+    photos : path-like, image, sequence of them, or ParsingSource
+        Photos as the network will see, and folders of such: files, PIL images, or RGB arrays (H, W, 3), uint8; or what
+        was trained on, a :class:`~noisycorrect_seg.Folder` or a data set of it. Some dozens that show what there is are
+        enough; a range that no photo reaches is cut off.
     most : int
         As many of them are used, evenly spaced.
     reduce_range : bool
@@ -125,13 +129,17 @@ def _calibration_crops(photos: Any, network: OnnxNetwork, most: int) -> np.ndarr
     """Return photos in the network's frame, (n, *size, C); those that cannot be read are left out, and named."""
     size, shown = network.size or PUBLISHED_SIZE, shown_to(network)
     found = list(_photos(photos, () if shown in (BGR, RGB) else (ARRAY_SUFFIX,)))
+    files = [name for name, _ in found if isinstance(name, Path)]
+    said = seeming_masks(files, "move masks into a folder of their own, or pass the photos alone")
+    if said is not None:
+        warn_caller(said)
     chosen = np.unique(np.linspace(0, len(found) - 1, most).round().astype(int)).tolist() if found else []
     crops, failed = [], {}
-    for photo in map(found.__getitem__, chosen):
+    for name, read in map(found.__getitem__, chosen):
         try:
-            crops.append(canonical_crops([photo], size, shown)[0])
+            crops.append(canonical_crops([read()], size, shown)[0])
         except NoisyCorrectError as error:
-            failed[str(photo)[:200]] = str(error)
+            failed[str(name)[:200]] = str(error)
     if not crops:
         raise InvalidInputError(
             "at least one photo to calibrate with: ranges are measured on photos",
@@ -144,15 +152,26 @@ def _calibration_crops(photos: Any, network: OnnxNetwork, most: int) -> np.ndarr
     return np.concatenate(crops)
 
 
-def _photos(photos: Any, more: Sequence[str]) -> Iterator[Any]:
+def _photos(photos: Any, more: Sequence[str]) -> Iterator[tuple[Any, Callable[[], Any]]]:
+    """Yield each photo or its name, and what returns it; `more`: further suffixes of files."""
+    source = photos if isinstance(photos, ParsingSource) else getattr(photos, "source", None)
+    if isinstance(source, ParsingSource):
+        for index in range(len(source)):
+            yield source.name(index), partial(source.image, index)
+        return
     several = isinstance(photos, Sequence) and not isinstance(photos, str)
     for photo in photos if several else [photos]:
         if isinstance(photo, (str, os.PathLike)):
             if Path(photo).is_dir() and not any(Path(photo).iterdir()):
                 continue
-            yield from image_files([photo], more)[0]
+            for file in image_files([photo], more)[0]:
+                yield file, partial(Path, file)
         else:
-            yield photo
+            yield photo, partial(_as_it_is, photo)
+
+
+def _as_it_is(photo: Any) -> Any:
+    return photo
 
 
 class _Reader:

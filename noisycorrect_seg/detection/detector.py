@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from noisycorrect.support.checkpoint import filled_model, load_checkpoint, save_checkpoint
 from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.door import described, door
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.datasets.crops import normalise
@@ -21,6 +22,7 @@ from noisycorrect_seg.geometry.crops import invert
 from noisycorrect_seg.geometry.frame import Size, letterbox
 from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.geometry.warp import warp_image
+from noisycorrect_seg.inference.images import any_image
 from noisycorrect_seg.instances.boxes import Boxes, box_overlaps
 
 KIND = "noisycorrect-person-detector"
@@ -104,14 +106,30 @@ class PersonDetector(nn.Module):
         Parameters
         ----------
         images : Tensor, shape (N, 3, H, W)
-            Normalised, blue first, as parsing networks take them.
+            Normalised, blue first, as parsing networks take them; a photo goes to :meth:`detect`.
 
         Returns
         -------
         heat : Tensor, shape (N, 1, h, w)
         edges : Tensor, shape (N, 4, h, w)
             From a place to left, top, right and bottom edge, in pixels of the input, above 0.
+
+        Raises
+        ------
+        InvalidInputError
+            If they are no such tensor.
         """
+        if (
+            not isinstance(images, Tensor)
+            or images.dim() != 4
+            or images.shape[1] != 3
+            or not images.is_floating_point()
+        ):
+            raise InvalidInputError(
+                "normalised pictures, a floating-point tensor (N, 3, H, W)",
+                got=described(images),
+                fix="of a photo detector.detect(photo) returns the people",
+            )
         maps = []
         for stage in self.down:
             images = stage(images)
@@ -121,13 +139,14 @@ class PersonDetector(nn.Module):
             deep = join(F.interpolate(deep, scale_factor=2.0, mode="nearest") + across(skipped))
         return self.heat(deep), self.edges(deep).clamp(-6, 6).exp() * STRIDE
 
-    def detect(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    @door
+    def detect(self, image: Any) -> NDArray[np.float64]:
         """Return the people in a picture of any size.
 
         Parameters
         ----------
-        image : ndarray, shape (H, W, 3), uint8
-            RGB.
+        image : path-like, PIL.Image.Image, or ndarray
+            As :func:`~noisycorrect_seg.parse_image` takes it: a file, or RGB (H, W, 3) or grey (H, W), uint8.
 
         Returns
         -------
@@ -135,14 +154,20 @@ class PersonDetector(nn.Module):
             Left, top, right and bottom edge in the picture's pixels, cut at its edges, and the score in [0, 1]; the
             highest score first.
 
+        Raises
+        ------
+        InvalidInputError
+            If the file is missing or broken, or it is no image.
+
         Examples
         --------
         >>> PersonDetector((64, 96), width=4).detect(np.zeros((50, 70, 3), np.uint8)).shape
         (0, 5)
         """
-        shape = (image.shape[0], image.shape[1])
+        pixels = any_image(image)
+        shape = (pixels.shape[0], pixels.shape[1])
         matrix = letterbox(shape, self.size)
-        inputs = normalise(warp_image(np.asarray(image), matrix, self.size))[None]
+        inputs = normalise(warp_image(pixels, matrix, self.size))[None]
         device = self.heat.weight.device
         with evaluating(self), torch.no_grad():
             heat, edges = self(inputs.to(device))
@@ -156,6 +181,7 @@ class PersonDetector(nn.Module):
         found = found[(found[:, 2:4] > found[:, :2]).all(1)]
         return found[suppressed(found[:, :4], self.overlap)]
 
+    @door
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write arguments and weights to a file, which is either the old one or the new one.
 
@@ -173,6 +199,7 @@ class PersonDetector(nn.Module):
         return {name: getattr(self, name) for name in names}
 
     @classmethod
+    @door
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return the detector that :meth:`save` wrote, on the CPU, in evaluation mode.
 

@@ -21,6 +21,7 @@ from noisycorrect.support.log import logger
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.datasets.layout import seeming_masks
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.tiles import checked_tiling
 from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
@@ -60,6 +61,12 @@ class FolderReport:
             parts.append(f"{len(self.failed)} images could not be read")
         return ", ".join(parts)
 
+    @property
+    def doubtful(self) -> str | None:
+        """A message if half of the images seem to be the masks of the others; else None."""
+        fix = "move masks into a folder of their own, or name the photos alone"
+        return seeming_masks([*self.written, *self.failed], fix)
+
 
 @door
 def parse_folder(
@@ -85,7 +92,7 @@ def parse_folder(
     """Parse the images of a folder and write a palette PNG for each.
 
     An image that cannot be read is reported, and the rest goes on. Files without an image's suffix are skipped. The
-    folders inside are not visited.
+    folders inside are not visited. There is a warning if half of the images seem to be masks that lie beside them.
 
     Parameters
     ----------
@@ -146,6 +153,8 @@ def parse_folder(
     if report.failed:
         path, reason = next(iter(report.failed.items()))
         warn_caller(f"{len(report.failed)} images could not be read, such as {path}: {reason}; report.failed has all")
+    if report.doubtful is not None:
+        warn_caller(report.doubtful)
     return report
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from noisycorrect.support.eight_bits import is_deep
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, as_picture, read_channels, read_image, rgb_pixels
+from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.inputs import BGR, NUMBERS, RGB, Normalisation
 
 
@@ -59,7 +60,7 @@ def any_image(image: Any, normalisation: Normalisation = BGR) -> np.ndarray:
         raise InvalidInputError(
             "a path, a PIL image or a uint8 array",
             got=type(image).__name__,
-            fix="pass a tensor as tensor.numpy(), shape (H, W, 3)",
+            fix=_array_of(image, "(H, W, 3)"),
         )
     if image.dtype != np.uint8 or not image.size or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise InvalidInputError(
@@ -68,6 +69,13 @@ def any_image(image: Any, normalisation: Normalisation = BGR) -> np.ndarray:
             fix="scale to 0..255 and convert with .astype(np.uint8); drop an alpha channel",
         )
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+
+def _array_of(image: Any, shape: str) -> str:
+    """Return how what is no image becomes one."""
+    if isinstance(image, ParsingSource):
+        return "pass one of its images, source.image(0), or a folder of them"
+    return f"pass a tensor as tensor.numpy(), shape {shape}"
 
 
 def _channels(image: Any, normalisation: Normalisation) -> np.ndarray:
@@ -79,8 +87,9 @@ def _channels(image: Any, normalisation: Normalisation) -> np.ndarray:
     elif isinstance(image, Image.Image):
         image = np.asarray(image)
     if not isinstance(image, np.ndarray):
-        fix = "pass a tensor as tensor.numpy(), shape (H, W, C)"
-        raise InvalidInputError("a path, a PIL image or an array", got=type(image).__name__, fix=fix)
+        raise InvalidInputError(
+            "a path, a PIL image or an array", got=type(image).__name__, fix=_array_of(image, "(H, W, C)")
+        )
     return normalisation.check(image, name)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.door import door
-from noisycorrect.support.errors import InvalidInputError, warn_caller
+from noisycorrect.support.errors import InvalidInputError, warn_caller, what_was_got
 from noisycorrect.support.modules import evaluating
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
@@ -245,7 +245,8 @@ def parse_people(
     Raises
     ------
     InvalidInputError
-        If an argument is out of range, there are both boxes and detector or neither, or boxes are of another shape.
+        If an argument is out of range, there are both boxes and detector or neither, or boxes are of another shape or
+        shares of the picture, all in 0..1.
 
     Examples
     --------
@@ -341,9 +342,9 @@ def _boxes(pixels: np.ndarray, boxes: Any, scores: Any, detector: Any) -> tuple[
         return checked_boxes(found)
     except InvalidInputError as error:
         raise InvalidInputError(
-            "a detector that returns boxes (n, 4) or (n, 5), (boxes, scores), or a dict of both",
-            got=str(error),
-            fix="wrap it in a function that returns the people's boxes alone",
+            "a detector that returns boxes (n, 4) or (n, 5) in pixels, (boxes, scores), or a dict of both",
+            got=what_was_got(error),
+            fix="wrap it in a function that returns the people's boxes alone, and shares times width and height",
         ) from error
 
 

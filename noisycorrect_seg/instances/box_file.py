@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, what_was_got
 from noisycorrect_seg.instances.boxes import Boxes, checked_boxes
 
 EDGES = ("left", "top", "right", "bottom")
@@ -46,7 +46,7 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, Boxes]:
     Raises
     ------
     InvalidInputError
-        If the file cannot be read, or is none of these.
+        If the file cannot be read, or is none of these, or all boxes of a photo lie in 0..1: shares, not pixels.
 
     Examples
     --------
@@ -91,7 +91,9 @@ def _checked(name: str, boxes: Any, file: Path) -> Boxes:
         table, scores = checked_boxes(boxes)
     except InvalidInputError as error:
         raise InvalidInputError(
-            f"boxes of people in {file}", got=f"of {name!r} {error}", fix=f"write {FORMS}"
+            f"boxes of people, in pixels, in {file}",
+            got=f"of {name!r} {what_was_got(error)}",
+            fix=f"write {FORMS}; edges in pixels, which are shares times the photo's width or height",
         ) from error
     return np.concatenate([table, scores[:, None]], axis=1)
 

@@ -109,12 +109,14 @@ def checked_margin(margin: Any) -> float:
 
 
 def checked_boxes(boxes: Any, scores: Any = None) -> tuple[Boxes, NDArray[np.float64]]:
-    """Return boxes (n, 4) and scores (n,) as float64; a fifth column is the scores. Their values are not looked at.
+    """Return boxes (n, 4) and scores (n,) as float64; a fifth column is the scores.
+
+    A single box is not looked at: :func:`what_is_wrong` does.
 
     Raises
     ------
     InvalidInputError
-        If they are no numbers of these shapes.
+        If they are no numbers of these shapes, or all lie in 0..1: shares of the picture, not pixels.
 
     Examples
     --------
@@ -138,7 +140,20 @@ def checked_boxes(boxes: Any, scores: Any = None) -> tuple[Boxes, NDArray[np.flo
             got=type(scores).__name__ if found is None else f"shape {found.shape}",
             fix="pass one number in [0, 1] a box",
         )
+    _check_pixels(table[:, :4])
     return table[:, :4], found
+
+
+def _check_pixels(boxes: Boxes) -> None:
+    """Raise if boxes are shares of the picture's width and height: all in 0..1, and not all empty."""
+    filled = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    if filled.any() and ((boxes >= 0) & (boxes <= 1)).all():
+        shown = ", ".join(f"{edge:g}" for edge in boxes[filled][0])
+        raise InvalidInputError(
+            "boxes in the picture's pixels",
+            got=f"shares, all in 0..1, such as ({shown})",
+            fix="multiply left and right by the picture's width, top and bottom by its height",
+        )
 
 
 def what_is_wrong(box: Boxes, score: float, shape: Size) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,18 @@ class Claim(NamedTuple):
     ----------
     window : Window
         The part.
-    labels : ndarray, shape (h, w), uint8
+    labels : ndarray, shape (h, w), uint8 or uint16
         The person's classes; a pixel of class 0 is not claimed.
     strength : ndarray, shape (h, w), float32
         How strongly a pixel is claimed; compared with other people's.
     """
 
     window: Window
-    labels: NDArray[np.uint8]
+    labels: NDArray[Any]
     strength: NDArray[np.float32]
 
 
-def merged(shape: Size, claims: Iterable[Claim]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.float32]]:
+def merged(shape: Size, claims: Iterable[Claim]) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.float32]]:
     """Give each pixel to the person who claims it most strongly; of equal claims the first one counts.
 
     Parameters
@@ -46,7 +46,7 @@ def merged(shape: Size, claims: Iterable[Claim]) -> tuple[NDArray[np.int32], NDA
     -------
     instances : ndarray, shape `shape`, int32
         1 for the first claim; 0 where nobody claims.
-    labels : ndarray, shape `shape`, uint8
+    labels : ndarray, shape `shape`, uint8, or the claims' type if that is wider
         The winner's class; 0 where nobody claims.
     strength : ndarray, shape `shape`, float32
         The winner's; minus infinity where nobody claims.

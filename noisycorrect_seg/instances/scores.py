@@ -17,7 +17,7 @@ from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index
 from noisycorrect_seg.scores import SegmentationMetrics
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -128,8 +128,9 @@ class _Pairs(NamedTuple):
     pixels: int
 
     @classmethod
-    def of(cls, people: np.ndarray, classes: np.ndarray, true_people: np.ndarray, true_classes: np.ndarray) -> _Pairs:
-        known = true_classes != IGNORE_INDEX
+    def of(cls, maps: Sequence[np.ndarray], nothing: int) -> _Pairs:
+        people, classes, true_people, true_classes = maps
+        known = true_classes != nothing
         sides = []
         for whose, what in ((people, classes), (true_people, true_classes)):
             whose, what = whose[known].astype(np.int64), what[known].astype(np.int64)
@@ -249,7 +250,7 @@ class PeopleMetrics:
         )
         if not self.thresholds:
             raise InvalidInputError("at least one threshold", got="none", fix="leave thresholds out for 0.1 to 0.9")
-        self.masks = SegmentationMetrics(num_classes)
+        self.masks = SegmentationMetrics(num_classes, ignore_index(self.num_classes))
         self.parts, self.people = NOTHING, NOTHING
         self._part_overlaps: list[Floats] = []  # of each person found with a match, in their order
         self._part_counts = np.zeros(0, np.int64)  # of each true person
@@ -265,7 +266,8 @@ class PeopleMetrics:
         scores : sequence of float, or mapping of int to float
             Of person 1, 2, ...; or of each number in `instances`.
         true_instances, true_classes : ndarray of int, shape (H, W)
-            The same of the truth; pixels whose class is 255 count nowhere.
+            The same of the truth; pixels whose class is 255 (65535 of more than 255 classes) count
+            nowhere.
 
         Raises
         ------
@@ -281,7 +283,7 @@ class PeopleMetrics:
             )
         ranked = _named_scores(scores, maps[0])
         self.masks.update(maps[1], maps[3])
-        pairs = _Pairs.of(*maps)
+        pairs = _Pairs.of(maps, self.masks.ignore_index)
         people, overlaps, counts = pairs.people(ranked, self.num_classes)
         self.parts = self.parts.joined(pairs.parts(ranked))
         self.people = self.people.joined(people)

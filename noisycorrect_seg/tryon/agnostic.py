@@ -103,8 +103,9 @@ def agnostic_mask(
 
     Parameters
     ----------
-    mask : array-like of int, shape (H, W), or Parsing
-        Class indices of one person, or what :func:`~noisycorrect_seg.parse_image` returned.
+    mask : array-like of int, shape (H, W), Parsing or Person
+        Class indices of one person, or what :func:`~noisycorrect_seg.parse_image` returned; or one of the
+        ``people`` of :func:`~noisycorrect_seg.parse_people`, whose classes are its ``class_list``.
     garment : {"upper", "lower", "dress"}
         What will be tried on; see :data:`GARMENTS`.
     classes : str or Classes

@@ -74,8 +74,9 @@ def cut_out(
     ----------
     photo : path-like, PIL.Image.Image, or ndarray
         See :func:`~noisycorrect_seg.inference.images.any_image`.
-    mask : array-like of int, shape (H, W), or Parsing
-        Class indices, or what :func:`~noisycorrect_seg.parse_image` returned.
+    mask : array-like of int, shape (H, W), Parsing or Person
+        Class indices, or what :func:`~noisycorrect_seg.parse_image` returned; or one of the
+        ``people`` of :func:`~noisycorrect_seg.parse_people`, whose classes are its ``class_list``.
     garment : str or sequence of str
         ``"upper"`` (tops, coats), ``"lower"`` (trousers, skirts) or ``"dress"`` (dresses, jumpsuits); or classes.
     classes : str or Classes

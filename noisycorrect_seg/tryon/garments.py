@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.class_maps.concepts import concepts_of
 from noisycorrect_seg.class_maps.maps import mask_of
-from noisycorrect_seg.classes import KNOWN, Classes, classes_named, spelling_of
+from noisycorrect_seg.classes import KNOWN, Classes, classes_named, known_list, spelling_of
 from noisycorrect_seg.inference import Parsing
+from noisycorrect_seg.inference.people import PeopleParsing, Person
 
 Mask = NDArray[np.uint8]
 Region = NDArray[np.bool_]
@@ -61,12 +62,12 @@ _PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def chosen(mask: Any, classes: str | Classes | Sequence[str] | None) -> tuple[Mask, Classes, NDArray[Any] | None]:
-    """Return mask, classes and probabilities of what a caller passed: a mask and its classes, or a Parsing.
+    """Return mask, classes and probabilities of what a caller passed: a mask or Person and the classes, or a Parsing.
 
     Raises
     ------
     InvalidInputError
-        If it is no mask of these classes, or nothing is known of what these are.
+        If it is no mask of these classes, nothing is known of what these are, or it is a picture of several people.
 
     Examples
     --------
@@ -76,15 +77,26 @@ def chosen(mask: Any, classes: str | Classes | Sequence[str] | None) -> tuple[Ma
     probs = None
     if isinstance(mask, Parsing):
         mask, classes, probs = mask.labels, mask.classes if classes is None else classes, mask.probs
+    if isinstance(mask, PeopleParsing):
+        raise InvalidInputError(
+            "the mask of one person",
+            got=f"a PeopleParsing of {len(mask.people)} people",
+            fix="pass them one by one: for person in found.people, pass person, classes=found.class_list",
+        )
+    if isinstance(mask, Person):
+        mask = mask.classes
     if classes is None:
         raise InvalidInputError(
-            "classes of the mask", got="none", fix="pass classes='lip', or what parse_image returns"
+            "classes of the mask",
+            got="none",
+            fix="pass classes='lip', or what parse_image returns; of a Person classes=found.class_list",
         )
-    known = classes_named(classes)
-    if KNOWN.get(known.name) != known:
+    given = classes_named(classes)
+    known = known_list(given)
+    if known is None:
         raise InvalidInputError(
             f"a mask in the classes {', '.join(map(repr, KNOWN))}",
-            got=f"the list {known.name!r}",
+            got=f"the list {given.name!r}",
             fix='translate it first: translate(mask, classes, "lip", changes={...}).mask',
         )
     return mask_of(mask, known), known, probs

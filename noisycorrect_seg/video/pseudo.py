@@ -12,7 +12,7 @@ from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.inference.visualise import save_mask, save_picture
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import ignore_index, mask_dtype
 from noisycorrect_seg.video.folder import IMAGES, ParsedVideo
 
 
@@ -26,7 +26,8 @@ class PseudoMasks:
     frames : sequence of int
         Which of them.
     confidence : float
-        Pixels whose averaged probability is below are 255: nothing is learnt from them.
+        Pixels whose averaged probability is below are 255 (65535 of more than 255 classes): nothing is learnt from
+        them.
 
     Attributes
     ----------
@@ -46,13 +47,14 @@ class PseudoMasks:
         return self.parsed.image(self.frames[index])
 
     def mask(self, index: int) -> np.ndarray:
-        """Return its pseudo-mask, uint8 (H, W), 255 where the model is not sure."""
+        """Return its pseudo-mask, uint8 (H, W), 255 where the model is not sure (uint16, 65535 of more classes)."""
         if not self.confidence:
             return self.parsed.mask(self.frames[index])
         parsing = self.parsed[self.frames[index]]
         assert parsing.probs is not None
         unsure = parsing.probs.max(0) < self.confidence
-        return np.where(unsure, np.uint8(IGNORE_INDEX), parsing.labels)
+        number = len(self.classes)
+        return np.where(unsure, ignore_index(number), parsing.labels).astype(mask_dtype(number))
 
     def probs(self, index: int) -> np.ndarray:
         """Return its soft mask, float32 (K, H, W).
@@ -111,7 +113,8 @@ def pseudo_masks(parsed: ParsedVideo, *, confidence: float = 0.0, every: int = 1
     parsed : ParsedVideo
         Of ``parse_video(..., images=True)``; for a threshold of ``parse_video(..., images=True, probs=True)``.
     confidence : float
-        In [0, 1). Pixels whose averaged probability is below are 255, of which nothing is learnt.
+        In [0, 1). Pixels whose averaged probability is below are 255 (65535 of more than 255 classes), of which nothing
+        is learnt.
     every : int
         Take every so many frames; neighbours are nearly the same.
 

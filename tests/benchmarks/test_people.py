@@ -52,10 +52,39 @@ def test_a_whole_picture_has_a_person_a_connected_place(monkeypatch):
 def test_methods_differ_in_their_boxes(monkeypatch, method):
     scenes, seen = SyntheticScenes(1, size=(32, 48), classes="people"), {}
     monkeypatch.setattr(people, "parse_people", lambda model, image, **options: seen.update(options))
-    people.parse(method, people.Trained("crops", "whole", "detector", {}), scenes, 0, 0.2)
+    trained = people.Trained("crops", "whole", "detector", {})
+    people.parse(method, trained, scenes, scenes.image(0), scenes.boxes(0), 0.2)
     assert seen["depth"] == 0.2
     assert ("boxes" in seen) == (method == people.GIVEN)
     assert seen.get("detector") == (None if method == people.GIVEN else "detector")
+
+
+def test_a_methods_time_is_that_of_parsing_after_the_first_picture(monkeypatch):
+    now = [0.0]
+
+    def takes(seconds, value=None):
+        now[0] += seconds
+        return value
+
+    class Slow(SyntheticScenes):
+        def image(self, index):
+            return takes(100.0, super().image(index))
+
+        def boxes(self, index):
+            return takes(10.0, super().boxes(index))
+
+    scenes = Slow(3, size=(32, 48), classes="people")
+    nobody = people.PeopleParsing(np.zeros((32, 48), np.int32), np.zeros((32, 48), np.uint8), [], scenes.classes)
+    times = iter([50.0, 1.0, 3.0] * len(people.METHODS))
+    monkeypatch.setattr(people.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(people, "scenes_of", lambda cell: (None, scenes))
+    monkeypatch.setattr(people, "learn", lambda cell, train: people.Trained("crops", "whole", "detector", {}))
+    monkeypatch.setattr(people, "parse", lambda *_: takes(next(times), nobody))
+    monkeypatch.setattr(people, "_box_figures", lambda detector, val: {})
+    cell = people.Cell("people", people.NOISE, "all", 0, "robust", 4, 3, 3, 1, 0.1)
+    result = people.run_cell(cell)
+    assert [result[method]["seconds"] for method in people.METHODS] == [2.0] * 3
+    assert people.mean_after_first([4.0]) == 4.0
 
 
 def test_a_picture_shows_some_scenes_and_their_figures(tmp_path, monkeypatch):

@@ -256,3 +256,31 @@ def test_maps_that_do_not_fit_together():
     for shares in (np.eye(3), np.array([[1, 0], [0.5, 0.4]]), np.array([[2, -1], [0, 1]])):
         with pytest.raises(InvalidInputError, match="each row with sum 1"):
             ClassMap(two, two, shares)
+
+
+def test_lists_of_more_than_255_classes():
+    many = Classes("many", tuple(f"c{number}" for number in range(300)))
+    few = Classes("few", ("a", "b"))
+    mapping = class_map(many, few, {name: "b" if name == "c255" else "a" for name in many.names})
+    assert mapping.apply([[0, 255, 299, 65535]]).tolist() == [[0, 1, 0, 255]]
+    back = class_map(few, many, {"a": "c255", "b": ["c3", "c299"]})
+    wide = back.apply([[0, 1, 255]])
+    assert wide.dtype == np.uint16
+    assert wide.tolist() == [[255, 65535, 65535]]
+    assert translate([[255, 299, 65535]], many, few, dict.fromkeys(many.names, "a")).mask.tolist() == [[0, 0, 255]]
+    with pytest.raises(InvalidInputError, match=r"0\.\.299, or 65535; got 300"):
+        mapping.apply([[300]])
+
+
+def test_a_list_of_the_same_names_is_that_list_whatever_it_is_called():
+    for names in (LIP.names, tuple(name.lower().replace("-", "_") for name in LIP.names)):
+        own = classes_named(list(names))
+        assert own.name == "own"
+        assert class_map(own, "atr").table.tolist() == class_map("lip", "atr").table.tolist()
+        assert class_map("atr", own).shares.tolist() == class_map("atr", "lip").shares.tolist()
+        assert class_map(own, "lip").table[:20].tolist() == list(range(20))
+    chained = class_map("atr", list(LIP.names)).then(class_map("lip", "people"))
+    assert chained.shares.tolist() == class_map("atr", "lip").then(class_map("lip", "people")).shares.tolist()
+    assert translate([[5, 19]], list(LIP.names), "atr").mask.tolist() == [[4, 10]]
+    with pytest.raises(InvalidInputError, match="none for 'Hat'"):
+        class_map(Classes("lip", ("Background", "Hat")), ["Background", "Top"])

@@ -13,7 +13,7 @@ from torch import nn
 
 from noisycorrect.cli import main
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
-from noisycorrect_seg import export
+from noisycorrect_seg import Folder, ParsingDataset, export
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.deploy import OnnxNetwork, quantize_onnx
 from noisycorrect_seg.deploy.quantize import _left_as_they_are
@@ -214,3 +214,23 @@ def test_what_is_missing_is_named(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InvalidInputError, match=r"the package onnxruntime, to run ONNX files.*noisycorrect\[onnx\]"):
         OnnxNetwork(files / "any.onnx")
+
+
+def test_ranges_are_measured_on_what_was_trained_on_too(files, tmp_path):
+    masks = [random_mask((12, 8), seed) for seed in range(5)]
+    (tmp_path / "images").mkdir()
+    for number, mask in enumerate(masks):
+        Image.fromarray(coloured(mask)).save(tmp_path / "images" / f"{number}.png")
+    folder = Folder(images=tmp_path / "images", classes=EIGHT, unlabeled="keep")
+    whole = (files / "int8.onnx").read_bytes()
+    for number, photos in enumerate((folder, ParsingDataset(folder, SIZE), tmp_path / "images")):
+        quantized = quantize_onnx(files / "any.onnx", tmp_path / f"{number}.onnx", photos)
+        assert quantized.photos == 5
+        assert (tmp_path / f"{number}.onnx").read_bytes() == whole
+    with pytest.raises(InvalidInputError, match=r"got Folder; to fix: pass one of its images, source\.image\(0\)"):
+        parse_image(OnnxNetwork(files / "any.onnx"), folder)
+    Image.fromarray(masks[0]).save(tmp_path / "images" / "0_mask.png")
+    for number in range(1, 5):
+        (tmp_path / "images" / f"{number}.png").unlink()
+    with pytest.warns(UserWarning, match="1 of 2 photos are named as another one with '_mask' behind"):
+        quantize_onnx(files / "any.onnx", tmp_path / "x.onnx", sorted((tmp_path / "images").iterdir()))

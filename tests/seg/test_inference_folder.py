@@ -1,6 +1,7 @@
 """A folder of photos becomes a folder of masks, whatever lies in it."""
 
 import logging
+import re
 import struct
 import tracemalloc
 import zlib
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg import Folder
+from noisycorrect_seg import ACE2P, Folder
+from noisycorrect_seg.classes import PASCAL
 from noisycorrect_seg.inference import Recipe, parse_files, parse_folder, parse_image, parse_people, parse_scene
 from noisycorrect_seg.inference.folder import _claims, output_names
 
@@ -198,3 +201,36 @@ def test_an_image_bomb_is_named_and_costs_no_memory_and_no_other_photo(tmp_path)
     folder = Folder(images=tmp_path / "photos", masks=tmp_path / "out", classes=EIGHT, unlabeled="skip", values={})
     with pytest.raises(InvalidInputError, match=r"an image of at most .*out/a.png"):
         folder.mask(0)
+
+
+def one_folder(home, count=3):
+    home.mkdir()
+    for index in range(count):
+        Image.fromarray(np.full((8, 8, 3), 40 * index, np.uint8)).save(home / f"{index:03d}.png")
+        Image.fromarray(np.full((8, 8), index % 2, np.uint8)).save(home / f"{index:03d}_mask.png")
+    return home
+
+
+SEEMING = r"3 of 6 photos are named as another one with '_mask' behind, such as .*000_mask\.png.*To fix: move masks"
+
+
+def test_masks_beside_photos_are_not_parsed_without_a_word(tmp_path):
+    both = one_folder(tmp_path / "scans")
+    with pytest.warns(UserWarning, match=SEEMING):
+        assert len(parse_folder(ReadsColours(), both, tmp_path / "out", classes=EIGHT, size=SIZE).written) == 6
+    one_by_one = parse_files(ReadsColours(), sorted(both.iterdir()), tmp_path / "out", Recipe(EIGHT, SIZE))
+    assert re.search(SEEMING, one_by_one.doubtful)
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("1", "10", "2", "20", "a", "a (1)", "b_mask"):
+        Image.new("RGB", (8, 8)).save(others / f"{name}.png")
+    assert parse_folder(ReadsColours(), others, tmp_path / "out", classes=EIGHT, size=SIZE).doubtful is None
+
+
+def test_the_command_says_so_once_on_stderr(tmp_path, capsys):
+    both = one_folder(tmp_path / "scans")
+    ACE2P(7, "resnet50", width=0.125).save(tmp_path / "net.pt", classes=PASCAL, size=(32, 32))
+    assert main(["parse", str(both), "--checkpoint", str(tmp_path / "net.pt"), "--out", str(tmp_path / "out")]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "_mask" in line]
+    assert len(lines) == 1
+    assert re.match("noisycorrect: " + SEEMING, lines[0])

@@ -219,11 +219,18 @@ def test_fifty_people_go_through_in_batches():
         ({"boxes": [[0, 0, 5, 5]], "batch_size": 0}, "batch_size"),
         ({"detector": lambda image: None}, "a detector that returns boxes"),
         ({"detector": 5}, "a detector: a function"),
+        (
+            {"boxes": [[0.1, 0.1, 0.9, 0.9]]},
+            r"got shares.*\(0.1, 0.1, 0.9, 0.9\); to fix: multiply left and right",
+        ),
+        ({"boxes": [[0, 0, 1, 1], [0.2, 0, 0.4, 1]]}, "in the picture's pixels; got shares"),
+        ({"detector": lambda image: [[0, 0.1, 0.9, 0.9, 0.8]]}, "in pixels, .*got shares, all in 0..1.*times width"),
     ],
 )
 def test_arguments_that_are_wrong(options, message):
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(InvalidInputError, match=message) as caught:
         parse_people(Reads(), np.zeros((8, 8, 3), np.uint8), **options, classes=SIDES, size=SIZE)
+    assert str(caught.value).count("to fix") == 1
 
 
 def test_a_score_outside_0_to_1_is_a_logit():

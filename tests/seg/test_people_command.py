@@ -178,10 +178,17 @@ def test_words_that_do_not_go_together(words, tmp_path, capsys, more, message):
         ("x.json", "{", "JSON in"),
         ("x.json", '{"a.jpg": [[1, 2, 3]]}', r"got of 'a.jpg' .*shape \(1, 3\)"),
         ("x.json", '{"a.jpg": [[1, 2, 3, 4], [1, 2, 3, 4, 0.5]]}', "got of 'a.jpg'"),
+        (
+            "x.json",
+            '{"a.jpg": [[0, 0, 20, 40]], "b.jpg": [[0.1, 0.2, 0.5, 1]]}',
+            "in pixels, .*of 'b.jpg' shares",
+        ),
+        ("x.csv", "image,left,top,right,bottom\na.jpg,.1,.2,.5,1\n", "of 'a.jpg' shares"),
         ("x.json", '{"images": [], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}', "got KeyError: 1"),
     ],
 )
 def test_files_that_hold_no_boxes(tmp_path, name, text, message):
     (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(InvalidInputError, match=message) as caught:
         read_boxes(tmp_path / name)
+    assert str(caught.value).count("to fix") <= 1

@@ -176,3 +176,14 @@ def test_what_is_wrong_is_said_and_counts_nothing():
     with pytest.raises(InvalidInputError, match=r"predictions in 0\.\.2"):
         metrics.update(ones, ones * 7, [0.5], ones, ones)
     assert metrics.compute()["people"] == 0
+
+
+def test_of_more_than_255_classes_255_counts_and_65535_does_not():
+    metrics = PeopleMetrics(300)
+    classes, whose = np.array([[255, 255, 299, 0]]), np.array([[1, 1, 1, 0]])
+    true = np.array([[255, 65535, 299, 0]])
+    metrics.update(whose, classes, [1.0], whose, true)
+    figures = metrics.compute()
+    assert figures["app_0.5"] == figures["pcp_0.5"] == figures["mean_iou"] == 1.0
+    metrics.update(whose, np.array([[254, 255, 299, 0]]), [1.0], whose, true)  # class 255 is missed
+    assert metrics.compute()["mean_iou"] < 1

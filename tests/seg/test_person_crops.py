@@ -9,6 +9,7 @@ from noisycorrect import RECIPES, Schedule, SelfCorrector
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing, ParsingDataset
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import InstanceSource, PersonCrops, SyntheticPeople, SyntheticScenes, put_back
 from noisycorrect_seg.datasets.person_crops import Place, assembled
 from noisycorrect_seg.instances.boxes import Window
@@ -145,3 +146,36 @@ def test_what_is_wrong(scenes, crops):
 
     with pytest.raises(InvalidInputError, match="an instance map of whole numbers.*train_000000"):
         PersonCrops(Wrong(scenes), progress=False)
+
+
+class Many:
+    """Two people and a part that is nobody's, of 300 classes: 255 is one of them."""
+
+    classes = Classes("own", tuple(f"c{number}" for number in range(300)))
+
+    def __len__(self):
+        return 1
+
+    def image(self, index):
+        return np.zeros((4, 12, 3), np.uint8)
+
+    def mask(self, index):
+        return np.repeat(np.array([[255, 299, 255, 65535, 7, 0, 0, 255, 40, 256, 299, 299]], np.uint16), 4, axis=0)
+
+    def instances(self, index):
+        return np.repeat(np.array([[1, 1, 1, 1, 0, 0, 0, 2, 2, 2, 2, 2]], np.int32), 4, axis=0)
+
+    def name(self, index):
+        return "many"
+
+
+def test_of_more_than_255_classes_255_is_one_of_them():
+    source = Many()
+    crops = PersonCrops(source, margin=0.5, progress=False)
+    one, two = crops.mask(0), crops.mask(1)
+    assert one.dtype == two.dtype == np.uint16
+    assert one[0].tolist() == [255, 299, 255, 65535, 65535, 0]
+    assert two[0].tolist() == [65535, 0, 0, 255, 40, 256, 299, 299]
+    back = put_back(crops, store_of(crops))
+    assert np.array_equal(back.mask(0), source.mask(0))
+    assert np.array_equal(back.instances(0), source.instances(0))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.datasets import SyntheticPeople, SyntheticScenes
@@ -168,3 +169,19 @@ def test_wrong_arguments(make, message):
 def test_strides_agree():
     heat, _ = PersonDetector(SIZE, width=1)(torch.zeros(2, 3, *SIZE))
     assert heat.shape[-2:] == (SIZE[0] // STRIDE, SIZE[1] // STRIDE)
+
+
+def test_it_takes_photos_as_parse_image_does_and_says_so(tmp_path):
+    detector, pixels = PersonDetector(SIZE, width=1, threshold=0.0), SyntheticScenes(1, size=(50, 70)).image(0)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    found = detector.detect(pixels)
+    assert len(found)
+    for photo in (tmp_path / "photo.png", str(tmp_path / "photo.png"), Image.fromarray(pixels)):
+        assert np.array_equal(detector.detect(photo), found)
+    grey = pixels[:, :, 0]
+    assert np.array_equal(detector.detect(grey), detector.detect(np.dstack([grey] * 3)))
+    for wrong in (pixels, "photo.png", torch.zeros(3, 64, 96), torch.zeros(1, 3, 64, 96, dtype=torch.uint8)):
+        with pytest.raises(InvalidInputError, match=r"to fix: of a photo detector\.detect\(photo\)"):
+            detector(wrong)
+    with pytest.raises(InvalidInputError, match=r"a uint8 array; got Tensor; to fix: pass a tensor as tensor\.numpy"):
+        detector.detect(torch.zeros(3, 64, 96))

@@ -13,7 +13,9 @@ from scipy import ndimage
 from benchmarks.parsing.tryon import hand_scores, with_hands
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import Parsing, SyntheticPeople, translate
-from noisycorrect_seg.classes import ATR, CCP, KNOWN, LIP, PASCAL, PEOPLE, Classes
+from noisycorrect_seg.classes import ATR, CCP, KNOWN, LIP, PASCAL, PEOPLE, Classes, classes_named
+from noisycorrect_seg.inference.people import PeopleParsing, Person
+from noisycorrect_seg.instances.boxes import Window
 from noisycorrect_seg.tryon import GARMENTS, agnostic_mask, cut_out
 
 PEOPLE_DRAWN = SyntheticPeople(24, size=(96, 72), seed=3)
@@ -324,6 +326,16 @@ def test_masks_of_another_list():
         agnostic_mask(np.ones((2, 2), np.uint8), "upper", classes=own)
 
 
+def test_ones_own_network_of_lips_names_is_as_good_as_lip():
+    mask, own = MASKS[0], classes_named(list(LIP.names))
+    right = cut_out(PEOPLE_DRAWN.image(0), mask, "upper", classes="lip")
+    for classes in (own, Classes("mine", LIP.names)):
+        found = cut_out(PEOPLE_DRAWN.image(0), Parsing(mask, None, classes), "upper")
+        assert np.array_equal(found.rgba, right.rgba)
+        agnostic = agnostic_mask(mask, "upper", classes=classes)
+        assert np.array_equal(agnostic.mask, agnostic_mask(mask, "upper", classes="lip").mask)
+
+
 def test_photos_and_probabilities_of_another_size():
     mask = MASKS[0]
     with pytest.raises(InvalidInputError, match=r"96 x 72 pixels \(height x width\), as its mask; got 72 x 96; to fix"):
@@ -361,3 +373,27 @@ def test_garments_that_a_list_does_not_have():
         cut_out(np.zeros((3, 3, 3), np.uint8), mask, "dress", classes=PASCAL)
     assert cut_out(np.zeros((3, 3, 3), np.uint8), mask, "upper", classes=PASCAL).box == (0, 0, 3, 3)
     assert PEOPLE.names[7] == "dress"
+
+
+def test_people_of_a_picture_are_taken_one_by_one():
+    one, two = PEOPLE_DRAWN.mask(0), PEOPLE_DRAWN.mask(1)
+    classes = np.concatenate([one, two], 1)
+    whose = np.where(classes > 0, np.array([[1, 2]]).repeat(72, axis=1), 0).astype(np.int32)
+    box = np.array([0.0, 0, 72, 96])
+    people = [
+        Person(number, number - 1, box, 1.0, 1.0, Window(0, 0, 96, 72), one, None, (whose, classes))
+        for number in (1, 2)
+    ]
+    found = PeopleParsing(whose, classes, people, LIP)
+    with pytest.raises(InvalidInputError, match=r"PeopleParsing of 2 people; to fix: .*classes=found\.class_list"):
+        agnostic_mask(found, "upper")
+    with pytest.raises(InvalidInputError, match=r"of a Person classes=found\.class_list"):
+        agnostic_mask(people[0], "upper")
+    photo = np.concatenate([PEOPLE_DRAWN.image(0), PEOPLE_DRAWN.image(1)], 1)
+    for person, left, mask in ((people[0], 0, one), (people[1], 72, two)):
+        agnostic = agnostic_mask(person, "upper", classes=found.class_list, margin=0)
+        right = agnostic_mask(mask, "upper", classes="lip", margin=0)
+        assert np.array_equal(agnostic.mask[:, left : left + 72], right.mask)
+        assert agnostic.mask.sum() == right.mask.sum()
+        top = cut_out(photo, person, "upper", classes=found.class_list, edge=0)
+        assert (top.rgba[..., 3] > 0).sum() == where(mask, ["Upper-clothes", "Coat"]).sum()

@@ -160,3 +160,22 @@ def test_data_sets_of_other_crops_are_not_one():
         ParsingDataset.of(Subset(Own(), [0]))
     with pytest.raises(InvalidInputError, match=r"labels of 2 samples; got 3.*ParsingDataset.of"):
         ParsingDataset.of(Subset(one, [0, 1])).mask_of([0, 0, 0], 0)
+
+
+def test_the_masks_of_a_folder_of_both_are_no_unlabelled_images(tmp_path):
+    for index in range(3):
+        Image.fromarray(np.full((8, 8, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
+        Image.fromarray(np.full((8, 8), index % 2, np.uint8)).save(tmp_path / f"{index}_mask.png")
+    source = Folder(tmp_path, classes=["ground", "blob"], mask_suffix="_mask")
+    data = ParsingDataset(source, SIZE, **RGB)
+    part = as_dataset(Subset(data, [2, 0]), "train")
+    joined = ParsingDataset(Joined([Pictures([np.zeros((8, 8, 3), np.uint8)], source.classes), source]), SIZE, **RGB)
+    for labeled, count in ((data, 3), (part, 2), (joined, 4)):
+        whole = labeled.with_unlabeled(tmp_path)
+        assert whole.sample_names[count:] == ["0", "1", "2"]
+    with pytest.warns(UserWarning, match=r"3 of 6 photos .* '_mask' behind"):
+        assert len(ParsingDataset(Blobs(), SIZE, **RGB).with_unlabeled(str(tmp_path))) == 14
+    for index in range(3):
+        (tmp_path / f"{index}.png").unlink()
+    with pytest.raises(InvalidInputError, match="and not in '_mask'"):
+        data.with_unlabeled(tmp_path)

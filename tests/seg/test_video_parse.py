@@ -316,6 +316,14 @@ def test_pseudo_masks_are_training_data(tmp_path):
         pseudo_masks(bare)
 
 
+def test_of_more_than_255_classes_an_unsure_pixel_is_65535(tmp_path):
+    options = OPTIONS | {"classes": [f"c{number}" for number in range(300)], "window": 1}
+    parsed = parse_video(nn.Conv2d(3, 300, 1), FRAMES[:1], tmp_path / "many", images=True, probs=True, **options)
+    mask = pseudo_masks(parsed, confidence=0.99).mask(0)
+    assert mask.dtype == np.uint16
+    assert np.unique(mask).tolist() == [65535]
+
+
 def test_a_damaged_description_says_so(tmp_path):
     parse_video(MODEL, FRAMES[:2], tmp_path, **OPTIONS)
     about = json.loads((tmp_path / "video.json").read_text())

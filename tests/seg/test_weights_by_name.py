@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from noisycorrect.support.checkpoint import load_checkpoint, save_checkpoint
-from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.support.errors import ArgumentError, CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.hub import RELEASED, ReleasedWeights, file_of_repo, model_card
@@ -334,3 +334,17 @@ def test_any_bytes_end_in_one_error(tmp_path, content):
     (tmp_path / "own.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="own.pt"):
         ACE2P.from_pretrained(tmp_path / "own.pt")
+
+
+def test_methods_with_files_name_arguments_that_are_missing_or_unknown(tmp_path):
+    network = small()
+    with pytest.raises(ArgumentError, match=r"got missing a required argument: 'data'"):
+        network.push("a/b")
+    with pytest.raises(ArgumentError, match="did you mean 'licence'"):
+        network.save_pretrained(tmp_path / "x", license="mit")
+    with pytest.raises(ArgumentError, match="a known argument of StoredNetwork.from_pretrained; got 'class'"):
+        ACE2P.from_pretrained("lip", **{"class": "lip"})
+    with pytest.raises(ArgumentError, match="'path'"):
+        network.save()
+    with pytest.raises(ArgumentError, match=r"load\(path\)"):
+        ACE2P.load()
