@@ -32,7 +32,11 @@ class Flicker(NamedTuple):
 
 @door(own=True)
 def flicker(
-    masks: Iterable[np.ndarray], true_masks: Iterable[np.ndarray], flows: Sequence[Any] | Iterable[Any]
+    masks: Iterable[np.ndarray],
+    true_masks: Iterable[np.ndarray],
+    flows: Sequence[Any] | Iterable[Any],
+    *,
+    ignore_index: int = IGNORE_INDEX,
 ) -> Flicker:
     """Return the share of pixels whose class changes from frame to frame although the true one does not.
 
@@ -48,6 +52,8 @@ def flicker(
         The right ones.
     flows : iterable of ndarray (H, W, 2)
         Of each frame but the first, the displacements to the frame before, x first.
+    ignore_index : int
+        What unknown pixels of the true masks are: 255; of more than 255 classes 65535.
 
     Returns
     -------
@@ -82,7 +88,7 @@ def flicker(
                     fix="count sizes and flows",
                 )
             x, y, inside = _arrivals(flow)
-            counts = inside & (true == before[1][y, x]) & (true != IGNORE_INDEX)
+            counts = inside & (true == before[1][y, x]) & (true != ignore_index)
             compared += int(counts.sum())
             changed += int((counts & (mask != before[0][y, x])).sum())
         before = mask, true
