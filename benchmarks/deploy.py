@@ -102,7 +102,10 @@ def _columns(rows: Sequence[Row]) -> list[Column[Row]]:
 
 
 def _milliseconds(batch: str, row: Row) -> str:
-    value = row.milliseconds[batch]
+    return _said(row.milliseconds[batch])
+
+
+def _said(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
@@ -132,7 +135,7 @@ def _draw(rows: Sequence[Row], axes: Axes) -> None:
         colour = ("#0072B2", "#56B4E9")[number % 2]
         axes.barh(places, values, height * 0.95, color=colour, label=f"batch {batch}")
         for place, value in zip(places, values, strict=True):
-            axes.annotate(f" {value:.3g}", (value, place), va="center", fontsize=7)
+            axes.annotate(f" {_said(value)}", (value, place), va="center", fontsize=7)
     axes.set_yticks(range(len(rows)), [row.runtime for row in rows], fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.12)
