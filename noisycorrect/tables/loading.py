@@ -244,11 +244,13 @@ def _class_names(tables: dict[str, list[str]], what: str, notes: list[str]) -> t
         raise InvalidInputError(
             f"labels of two classes at least in {what}", got=f"{next(iter(counts))!r} alone", fix=fix
         )
-    once = sum(count == 1 for count in counts.values())
-    if len(counts) > MOST_CLASSES or (len(counts) > 20 and 2 * once > total):
-        got = f"{len(counts):,} different values, such as {', '.join(map(repr, list(counts)[:3]))}"
-        fix = "name the column of classes with --label; measured values and texts are no classes"
-        raise InvalidInputError(f"class labels in {what}", got=got, fix=fix)
+    for name, cells in tables.items():
+        own = Counter(cell for cell in cells if cell)
+        once = sum(count == 1 for count in own.values())
+        if len(own) > MOST_CLASSES or (len(own) > 20 and 2 * once > own.total()):
+            got = f"{len(own):,} different values, such as {', '.join(map(repr, list(own)[:3]))}"
+            fix = "name columns of classes with --label or --annotators; measured values and texts are no classes"
+            raise InvalidInputError(f"class labels in {name!r}", got=got, fix=fix)
     alike: dict[str, list[str]] = {}
     for name in counts:
         alike.setdefault(name.casefold(), []).append(name)

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import default_collate
 
-from noisycorrect import InvalidInputError
+from noisycorrect import InvalidInputError, SelfCorrectingClassifier
 from noisycorrect.integrations.sklearn import inputs as reading
 from noisycorrect.integrations.sklearn.inputs import SparseRows, as_tokens, dense, make_reduction, read_inputs
 
@@ -116,3 +116,12 @@ def test_what_is_reduced():
     assert make_reduction(VALUES, 2, 0) is None
     with pytest.raises(InvalidInputError, match="n_components to be a whole number >= 1; got 0"):
         make_reduction(VALUES, 0, 0)
+
+
+@pytest.mark.parametrize("others", [{}, {"size": [1.0, 2.0] * 10}])
+def test_dates_are_refused_by_name(others):
+    table = pd.DataFrame({**others, "when": pd.date_range("2026-01-01", periods=20, freq="D")})
+    with pytest.raises(InvalidInputError, match="dates or times in the column 'when'; to fix: make numbers of them"):
+        SelfCorrectingClassifier(epochs=2).fit(table, [0, 1] * 10)
+    with pytest.raises(InvalidInputError, match="got dates or times;"):
+        SelfCorrectingClassifier(epochs=2).fit(table[["when"]].to_numpy(), [0, 1] * 10)

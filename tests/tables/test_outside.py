@@ -129,3 +129,11 @@ def test_numbers_with_a_comma_are_not_lost_without_a_word(tmp_path, capsys):
     assert "not learning from size (numbers with a comma: write them with a decimal point" in capsys.readouterr().err
     assert main([*command, "--features", "size", "--out", str(tmp_path / "p")]) == 2
     assert "expected numbers in size; got '0,00'; to fix: write a decimal point" in capsys.readouterr().err
+
+
+def test_measured_values_are_no_annotator(tmp_path, capsys):
+    rows = "".join(f"{('cat', 'dog')[n % 2]} word,{'ab'[n % 2]},{n / 7:.3f}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text("text,label,size\n" + rows)
+    words = ["clean", str(tmp_path / "t.csv"), "--label", "label", "--annotators", "size", "--out", str(tmp_path / "o")]
+    assert main(words) == 2
+    assert "class labels in 'size'; got 60 different values" in capsys.readouterr().err

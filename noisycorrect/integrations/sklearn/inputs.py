@@ -92,12 +92,23 @@ def read_inputs(estimator: Any, inputs: Any, *, reset: bool, any_shape: bool) ->
         "ensure_all_finite": False,
         "ensure_min_samples": 2 if reset else 1,
     }
+    _check_no_dates(inputs, names)
     try:
         values = validate_data(estimator, inputs, reset=reset, **options)
     except ValueError as error:
         raise _no_numbers(inputs, names, error) from error
     _check_finite(values, names)
     return csr_array(values) if issparse(values) else values
+
+
+def _check_no_dates(inputs: Any, names: Any) -> None:
+    """Raise an InvalidInputError for dates and times: NumPy would count nanoseconds, or fail in its own words."""
+    kinds = [getattr(kind, "kind", "") for kind in getattr(inputs, "dtypes", ())] if names is not None else []
+    dates = [name for name, kind in zip(names, kinds, strict=True) if kind in ("m", "M")] if kinds else []
+    if dates or getattr(getattr(inputs, "dtype", None), "kind", "") in ("m", "M"):
+        where = f" in the column {dates[0]!r}" if dates else ""
+        fix = "make numbers of them that mean something, such as days since a date, weekdays or hours"
+        raise InvalidInputError("X of numbers", got=f"dates or times{where}", fix=fix)
 
 
 def _no_numbers(inputs: Any, names: Any, error: ValueError) -> ValueError:
