@@ -141,15 +141,16 @@ def write_issues(
     """Write the labels to look at, the most suspicious first; return how many.
 
     Columns: ``row`` (from 1 on), ``id``, the first three of :data:`~noisycorrect.tables.source.OUR_COLUMNS`, and what
-    was learnt from.
+    was learnt from; this table is ours, so no cell of it is a formula.
     """
     header = ["row", "id", *OUR_COLUMNS[:3], *new_names(list(shown), ("row", "id", *OUR_COLUMNS[:3]))]
 
     def rows() -> Iterator[Row]:
         for row in worst_first(findings).tolist():
-            yield [str(row + 1), ids[row], *findings.cells(row)[:3], *(column[row] for column in shown.values())]
+            told = (safe_cell(column[row]) for column in shown.values())
+            yield [str(row + 1), safe_cell(ids[row]), *findings.cells(row)[:3], *told]
 
-    return write_table(path, source, header, rows())
+    return write_table(path, source, list(map(safe_cell, header)), rows())
 
 
 def items(

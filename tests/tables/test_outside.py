@@ -137,3 +137,20 @@ def test_measured_values_are_no_annotator(tmp_path, capsys):
     words = ["clean", str(tmp_path / "t.csv"), "--label", "label", "--annotators", "size", "--out", str(tmp_path / "o")]
     assert main(words) == 2
     assert "class labels in 'size'; got 60 different values" in capsys.readouterr().err
+
+
+def test_the_list_of_labels_to_look_at_holds_no_formula(tmp_path):
+    rows = "".join(
+        f'"=HYPERLINK(""x"") {("cat", "dog")[n % 2]} word",{"ab"[(n + (n in (3, 8))) % 2]}\n' for n in range(60)
+    )
+    (tmp_path / "t.csv").write_text("=text,label\n" + rows)
+    out = tmp_path / "o"
+    words = ["clean", str(tmp_path / "t.csv"), "--label", "label", "--text", "=text", "--epochs", "2"]
+    assert main([*words, "--out", str(out)]) == 0
+    with (out / "issues.csv").open(newline="") as file:
+        header, *listed = csv.reader(file)
+    assert listed
+    assert "'=text" in header
+    assert all(row[header.index("'=text")].startswith("'=HYPERLINK") for row in listed)
+    with (out / "cleaned.csv").open(newline="") as file:
+        assert next(iter(csv.DictReader(file)))["=text"].startswith("=HYPERLINK"), "the table's own stay"
