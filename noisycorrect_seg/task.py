@@ -16,22 +16,31 @@ from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import CODECS
 from noisycorrect.labels.refine import blend
 from noisycorrect.support import distributed
-from noisycorrect.support.checks import finite_number, whole_number
+from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import unwrap
 from noisycorrect.task import TASKS
+from noisycorrect_seg.checks import (
+    CROP_FIELDS,
+    check_crops,
+    check_ignores,
+    check_one_channel,
+    class_lists_of,
+    crop_size_of,
+    loss_identity,
+    normalisation_said,
+    numbered_classes,
+)
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.crops import inside_image, onto_crops, warp_evidence
-from noisycorrect_seg.geometry.maps import resized
-from noisycorrect_seg.inputs import Normalisation, normalisation_of
+from noisycorrect_seg.geometry.maps import checked_size, resized
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
-from noisycorrect_seg.masks import MOST_CLASSES, ignore_index
+from noisycorrect_seg.masks import ignore_index
 from noisycorrect_seg.outputs import ParsingOutput, as_output
 from noisycorrect_seg.scores import ParsingMetrics
 
-CROP_FIELDS = ("matrix", "mirror", "extent")  # see ParsingDataset
 LossFunction = Callable[[ParsingOutput, Tensor], Tensor]  # (output, hard or soft targets) -> scalar
 
 
@@ -102,13 +111,13 @@ class Segmentation:
         codec: str = "sqrt-uint6-floor",
     ) -> None:
         self._names_known = not isinstance(classes, (int, np.integer))
-        self.classes = _numbered(classes) if isinstance(classes, (int, np.integer)) else classes_named(classes)
+        self.classes = numbered_classes(classes) if isinstance(classes, (int, np.integer)) else classes_named(classes)
         self.num_classes = len(self.classes)
-        self._size = None if size is None else _checked_size(size)
+        self._size = None if size is None else checked_size(size)
         self.frame: Any = self._size
         self.ignore_index = ignore_index(self.num_classes)
         self.loss_function = ParsingLoss(ignore_index=self.ignore_index) if loss is None else loss
-        _check_ignores(self.loss_function, self.num_classes)
+        check_ignores(self.loss_function, self.num_classes)
         self.aux_weight = finite_number("aux_weight", aux_weight, above=0, fix="0.4 is common, 0 leaves it out")
         self.flip_average = flip_average
         self.codec = CODECS[codec].name
@@ -145,7 +154,7 @@ class Segmentation:
                 " of noisycorrect_seg.datasets; or items with masks (H, W)",
             )
         self._adopt(given)
-        for own in _class_lists(given):
+        for own in class_lists_of(given):
             if (own.names, own.flip_pairs) != (self.classes.names, self.classes.flip_pairs):
                 raise InvalidInputError(
                     f"a {name} set of the task's classes {self.classes.names} with the pairs {self.classes.flip_pairs}",
@@ -161,7 +170,7 @@ class Segmentation:
 
     def _adopt(self, given: Any) -> None:
         """Take what was left open from the masks of a data set: the names of the classes, and the size of the crops."""
-        own, size = next(iter(_class_lists(given)), None), _size_of(given)
+        own, size = next(iter(class_lists_of(given)), None), crop_size_of(given)
         if not self._names_known and own is not None:
             if len(own) != self.num_classes:
                 raise InvalidInputError(
@@ -181,7 +190,7 @@ class Segmentation:
             "size": list(self.size),
             "flip_average": self.flip_average,
             **({} if self.aux_weight == 0.4 else {"aux_weight": self.aux_weight}),
-            "loss": _described(self.loss_function),
+            "loss": loss_identity(self.loss_function),
         }
 
     def describe(self, model: nn.Module, result: Any) -> None:
@@ -195,7 +204,7 @@ class Segmentation:
         said = {
             "classes": self.classes if self._names_known else names and classes_named(names),
             "size": result.labels.frame,
-            "normalisation": _normalisation_in(result.input_record),
+            "normalisation": normalisation_said(result.input_record),
         }
         for name, value in said.items():
             own = getattr(network, name, None)
@@ -210,14 +219,14 @@ class Segmentation:
     def check_output(self, output: Any, batch: Batch) -> None:
         """Raise an InvalidInputError unless `output` are logits (B, K, h, w): no other shape, no probabilities."""
         logits = self._checked(output).final
-        _check_crops(batch)
+        check_crops(batch)
         if len(logits) != len(batch) or batch.given.shape[-2:] != self.size:
             raise InvalidInputError(
                 f"a batch of {len(batch)} crops of {self.size}",
                 got=f"{len(logits)} outputs, masks of {tuple(batch.given.shape[-2:])}",
                 fix=f"make the data set's size and {type(self).__name__}(size=) agree",
             )
-        _check_one_channel(output, self.num_classes)
+        check_one_channel(output, self.num_classes)
         sums = logits.float().sum(1)
         if logits.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=2e-2):
             raise InvalidInputError(
@@ -236,7 +245,7 @@ class Segmentation:
         given = batch.given.long()
         if batch.evidence is None:
             return given
-        _check_crops(batch)
+        check_crops(batch)
         if given.device.type != "cpu":  # a look at the trust would wait for it
             return self._refined(batch)
         doubted = batch.trust.doubted()
@@ -300,7 +309,7 @@ class Segmentation:
         It is float32; of generation 0 there is none.
         """
         assert batch.evidence is not None, "the first generation has evidence"
-        _check_crops(batch)
+        check_crops(batch)
         evidence = batch.trust.scaled(CODECS[self.codec].decode(batch.evidence))
         size = (batch.given.shape[-2], batch.given.shape[-1])
         return self._warped(evidence, batch.extra["matrix"], batch.extra["mirror"], size)
@@ -385,7 +394,7 @@ class HumanParsing(Segmentation):
     ) -> None:
         classes = classes_named(classes)
         super().__init__(
-            classes, size=_checked_size(size), loss=loss, aux_weight=aux_weight, flip_average=flip_average, codec=codec
+            classes, size=checked_size(size), loss=loss, aux_weight=aux_weight, flip_average=flip_average, codec=codec
         )
 
 
@@ -402,83 +411,3 @@ def _some(batch: Batch, rows: Tensor) -> Batch:
 
 
 TASKS.register("segmentation", Segmentation)
-
-
-def _normalisation_in(record: Any) -> Normalisation | None:
-    """Return what a result's record says of it; None of a record that somebody else wrote."""
-    try:
-        return normalisation_of(record["normalisation"])
-    except (InvalidInputError, TypeError, LookupError):
-        return None
-
-
-def _class_lists(given: Any) -> list[Classes]:
-    """Return the class lists that given masks say they are of: one a data set, where several were joined."""
-    parts = getattr(given, "parts", None)
-    if parts is not None:
-        return [each for part in parts for each in _class_lists(part)]
-    own = getattr(getattr(given, "source", None), "classes", None)
-    return [] if own is None else [own]
-
-
-def _check_crops(batch: Batch) -> None:
-    """Raise an InvalidInputError unless a batch says where its crops lie: known before the first epoch, not later."""
-    missing = [name for name in CROP_FIELDS if name not in batch.extra]
-    if missing:
-        raise InvalidInputError(
-            f"items with the fields {', '.join(CROP_FIELDS)} of their crop",
-            got=f"none called {', '.join(missing)}",
-            fix="train on a ParsingDataset, or return them from your own data set as it does: of a crop that is the"
-            " canonical frame itself, torch.eye(2, 3), torch.tensor(False) and torch.tensor([0.0, 0.0, W, H])",
-        )
-
-
-def _described(loss: Any) -> Any:
-    """Return the fields of a loss that is a dataclass, the name of another."""
-    if not dataclasses.is_dataclass(loss):
-        named = loss if hasattr(loss, "__qualname__") else type(loss)
-        return f"{named.__module__}.{named.__qualname__}"
-    fields = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
-    return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in fields.items()}
-
-
-def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(size, tuple | list) or len(size) != 2:
-        raise InvalidInputError("size=(height, width)", got=repr(size), fix="pass two whole numbers")
-    return whole_number("height", size[0], least=2), whole_number("width", size[1], least=2)
-
-
-def _numbered(count: int) -> Classes:
-    """Return a class list of numbers, for a data set to name."""
-    if count > MOST_CLASSES:  # before so many names are made
-        fix = "pass num_classes= as many as the network has outputs"
-        raise InvalidInputError(f"2..{MOST_CLASSES} classes", got=str(count), fix=fix)
-    return Classes("numbered", tuple(f"class {number}" for number in range(count)))
-
-
-def _size_of(given: Any) -> tuple[int, int] | None:
-    """Return the size of the crops that a data set makes beside its given masks, if it says so."""
-    first: Any = getattr(given, "parts", (given,))[0]
-    return getattr(first, "size", None) if first is given else _size_of(first)
-
-
-def _check_ignores(loss: Any, num_classes: int) -> None:
-    """Raise an InvalidInputError if a loss takes pixels of a class for ignored ones."""
-    ignored = getattr(loss, "ignore_index", None)
-    if isinstance(ignored, int) and 0 <= ignored < num_classes:
-        fix = f"pass ignore_index={ignore_index(num_classes)} to it: so masks of {num_classes} classes say it"
-        raise InvalidInputError("a loss that ignores none of the classes", got=f"ignore_index={ignored}", fix=fix)
-
-
-def _check_one_channel(output: Any, num_classes: int) -> None:
-    """Raise an InvalidInputError if the one channel of a network holds probabilities, as a Sigmoid returns them."""
-    logits = as_output(output, num_classes).final.detach().float()
-    if num_classes != 2 or logits[:, 0].any():  # of one channel the logit of class 0 is 0: see `two_channels`
-        return
-    low, high = (float(bound) for bound in logits[:, 1].aminmax())
-    if 0 < low < high <= 1:
-        raise InvalidInputError(
-            "logits",
-            got="probabilities: all values in (0, 1]",
-            fix="drop the model's last Sigmoid; without one return two channels",
-        )

@@ -40,7 +40,7 @@ ROOMS = {
         ["classes", "inputs", "outputs"],
         ["geometry", "class_maps"],
         ["hub"],
-        ["losses", "noise", "scores", "ace2p", "people"],
+        ["losses", "noise", "scores", "ace2p", "people", "checks"],
         ["instances"],
         ["datasets", "review"],
         ["sessions"],

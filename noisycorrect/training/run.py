@@ -7,7 +7,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from noisycorrect.correction.base import Correction, Predictions
+from noisycorrect.correction.base import Correction
 from noisycorrect.correction.part import Setup, share_memory
-from noisycorrect.cycle.recalibrate import batchnorm_layers, recalibrate_batchnorm
+from noisycorrect.cycle.recalibrate import batchnorm_layers
 from noisycorrect.data.batches import Batch, are_vectors, check_generation
-from noisycorrect.data.forms import SparseRows
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.labels import SoftLabelStore
@@ -36,7 +35,6 @@ from noisycorrect.task import Metrics
 from noisycorrect.training.averaging import RunningAverage
 from noisycorrect.training.checkpoints import Checkpoints
 from noisycorrect.training.engine import Engine
-from noisycorrect.training.features import WIDE, features_of, projection
 from noisycorrect.training.finite import check_finite
 from noisycorrect.training.health import RunHealth
 from noisycorrect.training.loaders import RunLoaders
@@ -51,7 +49,6 @@ from noisycorrect.training.optimizer import (
 from noisycorrect.training.records import label_record
 from noisycorrect.training.rehearsal import check_gradient
 from noisycorrect.training.run_data import RunData
-from noisycorrect.training.run_state import RunState
 from noisycorrect.training.sharded import (
     ShardedAverage,
     check_shardable,
@@ -60,10 +57,10 @@ from noisycorrect.training.sharded import (
 from noisycorrect.training.step_shares import StepShares
 from noisycorrect.training.trial import try_training
 from noisycorrect.training.weights import check_weighed
-from noisycorrect.training.whole_set import of_all_samples
+from noisycorrect.training.whole_set import OverWholeSet
 
 
-class Run(RunState):
+class Run(OverWholeSet):
     """One run: student, average, correction, objective, optimizer, labels, history.
 
     Made by :func:`~noisycorrect.training.run_folder.open_run`; its methods are the steps of the loop in
@@ -203,19 +200,9 @@ class Run(RunState):
     # ---------------------------------------------------------------- what it is
 
     @property
-    def model(self) -> nn.Module:
-        """The model that predicts: the average, or the student if weights are not averaged."""
-        return self.average.model or self.student
-
-    @property
     def cycle(self) -> int:
         """The cycle of the epoch that was done last; 0 is the initial phase."""
         return self.schedule.cycle(max(0, self.epoch - 1))
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing left to train."""
-        return self.stopped or self.epoch == self.schedule.epochs
 
     @property
     def ends_cycle(self) -> bool:
@@ -356,64 +343,6 @@ class Run(RunState):
                 part.after_step(self.student)
         self._losses.add(loss.detach(), self._labeled)
         return self._ends
-
-    def recalibrate(self) -> None:
-        """Estimate the average's BatchNorm statistics on the training samples, where anything is done with it."""
-        average = self.recipe.average
-        if average is None or not self.recipe.uses_average(last=self.done, validated=self.data.val is not None):
-            return
-        self._recalibrated = self.epoch
-        augmented = average.recalibration.inputs == "augmented"
-        data = self.data.train if augmented else self.data.canonical
-        # Shuffled: sorted data misleads the one-pass estimate.
-        loader = self.loaders.for_statistics(data, self.epoch)
-
-        def forward(model: nn.Module, batch: Batch) -> Any:
-            batch = self.engine.to_device(batch)
-            if augmented and self.engine.augment is not None:
-                # Seeded by batch: every pass of the exact method must see the same inputs.
-                first = int(batch.index[0])
-                with seeded(self.seed, "augment for statistics", self.epoch, first, device=self.engine.device):
-                    batch.input = self.engine.augment(batch.input)
-            return self.task.forward(model, batch)
-
-        with self.engine.autocast():
-            recalibrate_batchnorm(
-                self.model,
-                loader,
-                method=average.recalibration.method,
-                max_samples=average.recalibration.samples,
-                forward=forward,
-                skip=self.modes.resting,
-            )
-
-    def predict(self, model: nn.Module) -> Tensor:
-        """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
-        return self._of_all(lambda batches: (probs for _, probs in self.engine.predict(model, batches)))
-
-    def features(self) -> Tensor:
-        """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
-
-        Of a sparse matrix of many columns, a random projection.
-        """
-        inputs = getattr(self.data.canonical, "inputs", None)
-        wide = isinstance(inputs, SparseRows) and inputs.shape[1] > WIDE
-        projected = projection(inputs.shape[1], self.seed) if wide and inputs is not None else None
-        return self._of_all(lambda batches: features_of(self.model, self.engine, batches, projected=projected))
-
-    def _of_all(self, rows_of: Callable[[Iterator[Batch]], Iterable[Tensor]]) -> Tensor:
-        ordered = not isinstance(self.data.canonical, StreamedDataset)
-        return of_all_samples(rows_of, self.loaders.canonical(), ordered=ordered).to(self.engine.device)
-
-    def predictions(self) -> Predictions:
-        """Yield (index, given, probs) of this rank's shard, predicted now by :attr:`model`."""
-        for batch, probs in self.engine.predict(self.model, self.loaders.canonical()):
-            check_finite("training", batch, probs)
-            yield batch.index, batch.given, probs
-
-    def shard(self) -> Iterator[Tensor]:
-        """Yield the positions of this rank's shard, as many at once as are predicted at once."""
-        yield from map(torch.tensor, self.loaders.in_order(len(self.store)))
 
     def record(self, metrics: Metrics | None) -> None:
         """Append the cycle's record to the history: how the model does, and how the labels have changed.

@@ -65,6 +65,16 @@ class RunState:
         return self.engine.task
 
     @property
+    def model(self) -> nn.Module:
+        """The model that predicts: the average, or the student if weights are not averaged."""
+        return self.average.model or self.student
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.stopped or self.epoch == self.schedule.epochs
+
+    @property
     def parts(self) -> tuple[RunPart, RunPart]:
         """Correction and objective."""
         return self.correction, self.objective

@@ -8,7 +8,7 @@ from tiny_runs import CLASSES, QUIET, SHORT, AfterEpoch, Kill, Records, assert_e
 from torch import nn
 
 from noisycorrect import AtCycleEnds, Callback, EveryStep, OneCosine, Recalibration, Schedule, SelfCorrector, TaskLoss
-from noisycorrect.training import run as run_module
+from noisycorrect.training import whole_set
 
 # ---------------------------------------------------------------- what it takes in
 
@@ -117,14 +117,14 @@ def test_recalibration_draws_the_same_augmentation_in_every_pass():
 @pytest.fixture
 def recalibrations(monkeypatch):
     """What each recalibration reads: positions in their order, and inputs."""
-    seen, original = [], run_module.recalibrate_batchnorm
+    seen, original = [], whole_set.recalibrate_batchnorm
 
     def watched(model, batches, **more):
         found = list(batches)
         seen.append((torch.cat([batch.index for batch in found]), torch.cat([batch.input for batch in found])))
         return original(model, batches, **more)
 
-    monkeypatch.setattr(run_module, "recalibrate_batchnorm", watched)
+    monkeypatch.setattr(whole_set, "recalibrate_batchnorm", watched)
     return seen
 
 
