@@ -94,12 +94,8 @@ def parsed_video(
                 path,
                 out,
                 resume=options.resume,
-                classes=recipe.classes,
-                size=recipe.size,
-                scales=recipe.scales,
-                flip=recipe.flip,
+                **recipe.arguments(),
                 convention=recipe.convention,
-                normalisation=recipe.normalisation,
                 window=options.window,
                 instances=None
                 if how is None

@@ -115,6 +115,10 @@ class Recipe:
         object.__setattr__(self, "scales", checked_scales(self.scales))
         object.__setattr__(self, "size", checked_size(self.size))
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what every function that parses takes by these names: pictures, people and videos."""
+        return {name: getattr(self, name) for name in ("classes", "size", "scales", "flip", "normalisation")}
+
 
 @door
 def parse_image(

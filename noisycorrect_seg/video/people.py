@@ -32,16 +32,11 @@ class PeopleOfFrames:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Return whose each pixel is, int32 (H, W)."""
-        recipe = self.recipe
         return parse_people(
             self.model,
             frame,
             detector=self.how.detector,
-            classes=recipe.classes,
-            size=recipe.size,
-            scales=recipe.scales,
-            flip=recipe.flip,
-            normalisation=recipe.normalisation,
+            **self.recipe.arguments(),
             device=self.device,
             precision=self.precision,
             **self.how.options(),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_film import FILM, FRAMES, MODEL, OPTIONS, Noisy
 from torch import nn
 
 from noisycorrect.cli import main
@@ -16,41 +17,11 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import ACE2P, Folder, parse_image
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.cli.videos import parsed_video
-from noisycorrect_seg.datasets import MovingPeople
 from noisycorrect_seg.inference import Recipe
 from noisycorrect_seg.inputs import RGB
 from noisycorrect_seg.video import Clip, ParsedVideo, parse_frames, parse_video, pseudo_masks
 from noisycorrect_seg.video.averaging import Averaging, Frame, averaged
 from noisycorrect_seg.video.reading import opened_video
-
-FILM = MovingPeople(9, seed=1, size=(32, 40), people=2, classes="people")
-FRAMES = [FILM.image(index) for index in range(len(FILM))]
-
-
-class Noisy(nn.Module):
-    """A network that is unsure: three classes by colour, at full resolution, the same for equal inputs."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            self.conv.bias.zero_()
-            self.conv.weight.copy_(torch.randn(self.conv.weight.shape, generator=generator))
-
-    def forward(self, images):
-        return self.conv(images)
-
-
-MODEL = Noisy()
-OPTIONS = {
-    "classes": ["a", "b", "c"],
-    "size": (32, 32),
-    "batch_size": 2,
-    "window": 2,
-    "progress": False,
-    "device": "cpu",
-}
 
 
 def people_in(frame):
