@@ -30,6 +30,7 @@ from noisycorrect.training.rank_facts import rank_facts
 from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
 from noisycorrect.training.run_folder import open_run
+from noisycorrect.training.weights import weighed_task
 
 PARALLEL = ("ddp", "fsdp")
 
@@ -237,7 +238,7 @@ class SelfCorrector:
         with isolated(self.device), together() as ranks:  # no rank waits for one that fails
             copied(self.model)  # raises at once if it cannot be
             data = self._data(train, val, unlabeled, canonical, sample_weight, clean_labels, val_clean_labels)
-            engine = self._engine()
+            engine = self._engine(data)
             ranks.agree(self._facts(engine, data, resume))
             with self._opened(engine, data, resume) as run:
                 run.rehearse()
@@ -265,9 +266,9 @@ class SelfCorrector:
                     self.callbacks.on_fit_end(run)
             return run.result()
 
-    def _engine(self) -> Engine:
+    def _engine(self, data: RunData) -> Engine:
         return Engine(
-            self.task,
+            weighed_task(self.task, self.recipe, data.given),
             self.device,
             precision=self.precision,
             clip_grad_norm=self.recipe.clip_grad_norm,
