@@ -20,7 +20,9 @@ from noisycorrect.outputs import LogitsTask, SoftLoss, soft_cross_entropy, takes
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
-MOST_WEIGHT = 10.0  # of a class that a recipe weighs
+# Of classes that a recipe weighs. The arena's development half: where the largest class has less than twice the labels
+# of the smallest, weights change nothing on average; beyond, accuracy on tests of the natural shares gains 2 points.
+MOST_WEIGHT, LEAST_RATIO = 10.0, 2.0
 
 
 class Classification(LogitsTask):
@@ -91,7 +93,7 @@ class Classification(LogitsTask):
         return own.unsqueeze(0) if weight is None else weight * own
 
     def balanced_by(self, given: Any) -> Classification:
-        """Return the task with classes that count by how few labels they have, if its loss takes weights.
+        """Return the task with classes that count by how few labels they have, if these differ enough.
 
         Parameters
         ----------
@@ -102,18 +104,20 @@ class Classification(LogitsTask):
         -------
         Classification
             A copy with the weights of :func:`balanced_weights`, but none more than 10: a class of a handful of labels
-            would be all that a batch learns. Itself if the loss has no argument for weights.
+            would be all that a batch learns. Itself if no class has twice the labels of another one, or if the loss has
+            no argument for weights.
 
         Examples
         --------
         >>> Classification(2).balanced_by([0] * 99 + [1]).class_weight
         tensor([ 0.5051, 10.0000])
         """
-        if not takes_weight(self.soft_loss):
+        weights = balanced_weights(self.kind.checked(given, self.num_classes, "labels"), self.num_classes)
+        there = weights[weights > 0]
+        if not takes_weight(self.soft_loss) or not len(there) or there.max() < LEAST_RATIO * there.min():
             return self
         found = copy.copy(self)
-        labels = self.kind.checked(given, self.num_classes, "labels")
-        found.class_weight = balanced_weights(labels, self.num_classes).clamp(max=MOST_WEIGHT)
+        found.class_weight = weights.clamp(max=MOST_WEIGHT)
         return found
 
     def check_given(self, given: Any, *, training: bool = True) -> None:

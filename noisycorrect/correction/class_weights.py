@@ -54,7 +54,7 @@ def weighted(task: Any, probs: Tensor) -> Tensor:
 
 def _weights(task: Any, probs: Tensor) -> Tensor | None:
     found = getattr(task, "class_weight", None)
-    if found is None:
+    if found is None or bool((found == 1).all()):
         return None
     weights = torch.where(found > 0, found, 1.0).to(probs.device, probs.dtype)
     return weights.reshape(1, -1, *[1] * (probs.dim() - 2))
