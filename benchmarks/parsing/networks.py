@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.parsing.plan import SOFT_IOU, PACKAGE, TERMS, Cell
+from benchmarks.parsing.plan import PACKAGE, SOFT_IOU, TERMS, Cell
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.ace2p import ACE2P
