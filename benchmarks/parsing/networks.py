@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.parsing.plan import HARD_IOU, PACKAGE, TERMS, Cell
+from benchmarks.parsing.plan import PACKAGE, SOFT_IOU, TERMS, Cell
 from noisycorrect.support.errors import unknown_name
 from noisycorrect.support.rng import derived_seed
 from noisycorrect_seg.ace2p import ACE2P
@@ -58,9 +58,9 @@ def parsing_loss(losses: str) -> ParsingLoss:
             raise unknown_name("term of the loss", term, TERMS)
     return ParsingLoss(
         edge="edge" in terms,
-        lovasz="iou" in terms or HARD_IOU in terms,
+        lovasz="iou" in terms or SOFT_IOU in terms,
         consistency="consistency" in terms,
-        lovasz_targets="hard" if HARD_IOU in terms else "soft",
+        lovasz_targets="soft" if SOFT_IOU in terms else "hard",
     )
 
 

@@ -17,8 +17,8 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 # The terms of Eq. 4, as Table 3 adds them. Without the edge term the network has no edge branch, and nothing to fuse.
 LOSSES = ("ce", "ce+edge", "ce+edge+iou", "ce+edge+iou+consistency")
 FULL_LOSS = LOSSES[-1]
-HARD_IOU = "hard-iou"  # Lovasz-Softmax against the most probable classes of refined labels
-TERMS = (*FULL_LOSS.split("+"), HARD_IOU)
+SOFT_IOU = "soft-iou"  # Lovasz-Softmax against refined labels as they are, not their most probable classes
+TERMS = (*FULL_LOSS.split("+"), SOFT_IOU)
 BACKBONES = ("resnet18", "resnet50", "resnet101", "mobilenetv2")
 PACKAGE = "package"  # weights: those of the package that the backbone's are published in, not a file
 OPTIMIZERS = ("sgd", "adamw")

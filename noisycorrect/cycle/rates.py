@@ -11,7 +11,7 @@ from noisycorrect.cycle.schedule import PAPER_INIT_EPOCHS, PAPER_WARMUP_EPOCHS, 
 from noisycorrect.support.checks import finite_number, set_field
 from noisycorrect.support.errors import InvalidInputError
 
-COSINE_WARMUP = 0.05  # of all epochs
+COSINE_WARMUP = 0.1  # of all epochs
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class OneCosine:
     Parameters
     ----------
     warmup_epochs : float, optional
-        Default: a twentieth of all epochs, and at most half of the initial phase.
+        Default: a tenth of all epochs, and at most half of the initial phase.
     min_lr : float, optional
         Floor. Default: a hundredth of the recipe's `lr`.
 

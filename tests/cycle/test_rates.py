@@ -34,9 +34,9 @@ def test_cycles_are_equation_5(rates):
     assert rates_of(rates) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("rates", [OneCosine(), OneCosine(warmup_epochs=5, min_lr=0.1)])
+@pytest.mark.parametrize("rates", [OneCosine(), OneCosine(warmup_epochs=3, min_lr=0.1)])
 def test_one_cosine_takes_no_notice_of_cycles(rates):
-    warmup = 2.5 if rates.warmup_epochs is None else 5  # a twentieth of all epochs
+    warmup = 5 if rates.warmup_epochs is None else 3  # a tenth of all epochs
     lengths = {"warmup_epochs": warmup, "init_epochs": 50, "cycle_epochs": 1}
     peaks = {"lr": 0.4, "cycle_lr": 1, "min_lr": rates.min_lr or 0.004}
     expected = [cyclical_lr(epoch, **lengths, **peaks) for epoch in range(50)]
@@ -45,7 +45,7 @@ def test_one_cosine_takes_no_notice_of_cycles(rates):
 
 def test_the_warmup_of_one_cosine_is_half_of_a_short_initial_phase():
     assert OneCosine().warmup(Schedule(init_epochs=2, cycles=5, cycle_epochs=10)) == 1
-    assert OneCosine().warmup(LENGTHS) == 2.5
+    assert OneCosine().warmup(LENGTHS) == 5
 
 
 @pytest.mark.parametrize(("rates", "peaks"), [(CosineCycles(warmup_epochs=0), 2), (OneCosine(warmup_epochs=0), 1)])
