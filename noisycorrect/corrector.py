@@ -46,9 +46,9 @@ class SelfCorrector:
     - ``"robust"``, the default for class labels: nearest neighbours say how many labels look wrong, and which. As far
       as they do, evidence from the predictions of every training step is blended into the labels, each trusted as far
       as neighbours and evidence agree with it; labels that look clean are trained on as they are. One cosine, weights
-      averaged after every step, inputs that are vectors standardised; of other inputs (images) labels are left as they
-      are. Of masks: the paper's loop with few late cycles, which change a pixel only where another class is all but
-      certain. docs/robust.md has what each part does.
+      averaged after every step, inputs that are vectors standardised, rare classes counted more; of other inputs
+      (images) labels are left as they are. Of masks: the averaged network fills in, a few times late in the run, the
+      objects that a mask has left out. docs/robust.md has what each part does.
     - ``"ce"``, ``"elr"``, ``"dividemix"``, ...: published methods, see :data:`~noisycorrect.RECIPES`.
 
     Parameters

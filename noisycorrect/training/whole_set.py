@@ -60,7 +60,9 @@ class OverWholeSet(RunState):
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
-        return self._of_all(lambda batches: (unweighted(self.task, probs) for _, probs in self.engine.predict(model, batches)))
+        return self._of_all(
+            lambda batches: (unweighted(self.task, probs) for _, probs in self.engine.predict(model, batches))
+        )
 
     def features(self) -> Tensor:
         """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
