@@ -38,7 +38,7 @@ def unweighted(task: Any, probs: Tensor) -> Tensor:
 
 
 def weighted(task: Any, probs: Tensor) -> Tensor:
-    r"""Return what a network trained with a task's class weights would predict of probabilities: :math:`\propto c_k p_k`.
+    r"""Return probabilities as a network trained with the task's class weights says them: :math:`\propto c_k p_k`.
 
     The inverse of :func:`unweighted`.
 
