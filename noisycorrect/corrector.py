@@ -30,6 +30,7 @@ from noisycorrect.training.rank_facts import rank_facts
 from noisycorrect.training.run import Run
 from noisycorrect.training.run_data import RunData
 from noisycorrect.training.run_folder import open_run
+from noisycorrect.training.weights import weighed_task
 
 PARALLEL = ("ddp", "fsdp")
 
@@ -45,9 +46,9 @@ class SelfCorrector:
     - ``"robust"``, the default for class labels: nearest neighbours say how many labels look wrong, and which. As far
       as they do, evidence from the predictions of every training step is blended into the labels, each trusted as far
       as neighbours and evidence agree with it; labels that look clean are trained on as they are. One cosine, weights
-      averaged after every step, inputs that are vectors standardised; of other inputs (images) labels are left as they
-      are. Of masks: the paper's loop with few late cycles, which change a pixel only where another class is all but
-      certain. docs/robust.md has what each part does.
+      averaged after every step, inputs that are vectors standardised, rare classes counted more; of other inputs
+      (images) labels are left as they are. Of masks: the averaged network fills in, a few times late in the run, the
+      objects that a mask has left out. docs/robust.md has what each part does.
     - ``"ce"``, ``"elr"``, ``"dividemix"``, ...: published methods, see :data:`~noisycorrect.RECIPES`.
 
     Parameters
@@ -237,7 +238,7 @@ class SelfCorrector:
         with isolated(self.device), together() as ranks:  # no rank waits for one that fails
             copied(self.model)  # raises at once if it cannot be
             data = self._data(train, val, unlabeled, canonical, sample_weight, clean_labels, val_clean_labels)
-            engine = self._engine()
+            engine = self._engine(data)
             ranks.agree(self._facts(engine, data, resume))
             with self._opened(engine, data, resume) as run:
                 run.rehearse()
@@ -265,9 +266,9 @@ class SelfCorrector:
                     self.callbacks.on_fit_end(run)
             return run.result()
 
-    def _engine(self) -> Engine:
+    def _engine(self, data: RunData) -> Engine:
         return Engine(
-            self.task,
+            weighed_task(self.task, self.recipe, data.given),
             self.device,
             precision=self.precision,
             clip_grad_norm=self.recipe.clip_grad_norm,

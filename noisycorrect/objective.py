@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from noisycorrect.correction.base import Correction
+from noisycorrect.correction.class_weights import weighted
 from noisycorrect.correction.in_training import EvidenceInTraining
 from noisycorrect.correction.part import TRAINING_PASSES, RunPart
 from noisycorrect.data.batches import Batch
@@ -133,7 +134,8 @@ class EarlyLearning(Objective):
         loss = batch.share * task.loss(output, batch)
         lesson = correction.taught(batch)
         if self.strength and lesson is not None:
-            penalty = early_learning_penalty(task.probs(output)[lesson.rows], lesson.evidence)
+            aim = weighted(task, lesson.evidence)  # as a network that is weighed can say it
+            penalty = early_learning_penalty(task.probs(output)[lesson.rows], aim)
             loss = loss + self.strength * lesson.weight * penalty
         if self.consistency and correction.correcting and self.strong_augment is not None:
             with self.setup.draws(batch):

@@ -22,6 +22,7 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.register import Register
 
 OptimizerFactory = Callable[..., Optimizer]
+_USUAL = {"accumulate": 1, "class_weight": None}
 
 
 class Division(Protocol):
@@ -76,6 +77,10 @@ class Recipe:
         Whether inputs that are floating vectors, (N, F), are standardised feature by feature, by a module in front of
         the network that stays part of the result's model: :class:`~noisycorrect.data.standardize.Standardized`.
         Token ids and images are left as they are.
+    class_weight : "balanced" or None
+        What classes count in the loss, where the task says nothing of it: ``"balanced"`` counts rare ones more, as
+        :meth:`Classification.balanced_by <noisycorrect.Classification.balanced_by>` has it; None all alike. A task that
+        cannot weigh classes is left as it is.
     needs_augment : bool
         Whether the recipe is nothing without an augmentation.
     kinds : tuple of str
@@ -109,6 +114,7 @@ class Recipe:
     clip_grad_norm: float | None = None
     weight_decay: float = 0.0
     standardize: str | None = None
+    class_weight: str | None = None
     needs_augment: bool = False
     kinds: tuple[str, ...] = ()
     reference: str = ""
@@ -132,6 +138,9 @@ class Recipe:
         if self.standardize is not None and (not isinstance(self.standardize, str) or self.standardize != "auto"):
             fix = '"auto" standardises inputs that are vectors, None leaves them as they are'
             raise InvalidInputError('standardize="auto" or None', got=repr(self.standardize), fix=fix)
+        if self.class_weight is not None and self.class_weight != "balanced":
+            fix = '"balanced" counts rare classes more, None all alike; weights of your own belong to the task'
+            raise InvalidInputError('class_weight="balanced" or None', got=repr(self.class_weight), fix=fix)
         if not isinstance(self.kinds, tuple) or not all(isinstance(kind, str) for kind in self.kinds):
             fix = 'pass kinds=("classification",), or () for all'
             raise InvalidInputError("kinds to be a tuple of names", got=repr(self.kinds), fix=fix)
@@ -171,6 +180,9 @@ class Recipe:
                 got=objective,
                 fix="pass objective=TaskLoss() or EarlyLearning(), or correction=AtCycleEnd() or None",
             )
+        if self.class_weight is not None and not self.objective.weighs:
+            fix = "pass objective=TaskLoss() or EarlyLearning(), or class_weight=None"
+            raise InvalidInputError("an objective that counts class weights", got=objective, fix=fix)
         views = 2 if isinstance(self.objective, EarlyLearning) and self.objective.consistency else 1
         if views > 1 and self.correction is not None and self.correction.networks > 1:
             fix = "pass EarlyLearning() without consistency, or correction=OnlineCorrection()"
@@ -312,7 +324,8 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """Return plain values that a run and the run that resumes it must share, a part each."""
         correction = None if self.correction is None else self.correction.identity()
-        more = {} if self.accumulate == 1 else {"accumulate": self.accumulate}  # as checkpoints of before have it
+        # Only what is not usual, as checkpoints of before have it.
+        more = {name: getattr(self, name) for name, usual in _USUAL.items() if getattr(self, name) != usual}
         return {
             "rates": repr(self.rates),
             "average": repr(self.average),

@@ -108,6 +108,7 @@ ROBUST_ABLATIONS: dict[str, Recipe] = {
     "no-share": ROBUST.replace(correction=NeighborCorrection(share=0.0)),
     "no-neighbors": ROBUST.replace(correction=OnlineCorrection(start=0.1, input_dropout=0.0)),
     "no-standardizing": ROBUST.replace(standardize=None),
+    "classes-alike": ROBUST.replace(class_weight=None),
     "few-rounds": ROBUST.replace(correction=NeighborCorrection(most_rounds=3)),
     "neighbors-10": ROBUST.replace(correction=NeighborCorrection(neighbors=10)),
     "neighbors-40": ROBUST.replace(correction=NeighborCorrection(neighbors=40)),

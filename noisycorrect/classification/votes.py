@@ -156,7 +156,8 @@ def _recipe(recipe: Recipe, correction: VoteCorrection) -> Recipe:
     """Return a recipe with its parts exchanged for those that learn from votes; its budget stays."""
     schedule = recipe.divided(None)
     parts = {} if schedule.cycles else {"schedule": Shares(init_share=0.1)}
-    kept = recipe.replace(correction=correction, objective=TaskLoss(), kinds=(), **parts)
+    # The posterior of votes knows how frequent classes are.
+    kept = recipe.replace(correction=correction, objective=TaskLoss(), class_weight=None, kinds=(), **parts)
     return kept.replace(epochs=kept.divided(schedule.epochs).epochs)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.correction.class_weights import unweighted
 from noisycorrect.correction.halves import halves
 from noisycorrect.correction.in_training import EvidenceInTraining
 from noisycorrect.correction.part import Setup
@@ -137,7 +138,7 @@ class CrossFitting(EvidenceInTraining):
         output = self._trained(model, batch, own)
         probs = self.setup.task.probs(output).detach()
         seen = torch.where((batch.given >= 0).unsqueeze(1), held_out, (held_out + probs) / 2)
-        self.aim(batch, self.remember(batch.index, seen))
+        self.aim(batch, self.remember(batch.index, unweighted(self.setup.task, seen)))
         return output, batch
 
     def unseen(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.correction.class_weights import unweighted
 from noisycorrect.correction.halves import halves
 from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.neighbors import (
@@ -263,7 +264,7 @@ class NeighborCorrection(EvidenceInTraining):
         """Run the model on a batch, take its predictions into the evidence, and blend the evidence into the targets."""
         task = self.setup.task
         output = task.forward(model, batch)
-        self.aim(batch, self.remember(batch.index, task.probs(output).detach()))
+        self.aim(batch, self.remember(batch.index, unweighted(task, task.probs(output).detach())))
         return output, batch
 
     def taught(self, batch: Batch) -> Lesson | None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noisycorrect.correction.class_weights import unweighted
 from noisycorrect.correction.in_training import EvidenceInTraining, Lesson
 from noisycorrect.correction.memorisation import MemorisationWatch
 from noisycorrect.correction.part import Setup
@@ -116,7 +117,7 @@ class OnlineCorrection(EvidenceInTraining):
         task = self.setup.task
         batch.input = self.dropped(batch.input, batch)
         output = task.forward(model, batch)
-        self.aim(batch, self.remember(batch.index, task.probs(output).detach()))
+        self.aim(batch, self.remember(batch.index, unweighted(task, task.probs(output).detach())))
         self._hold_out(batch)
         return output, batch
 

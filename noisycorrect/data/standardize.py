@@ -22,6 +22,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.rng import seeded
 
 LIMIT = 5.0  # standard deviations
+SPARSE = 0.7  # share of zeros from which a feature says by its zeros that something is not there
 SAMPLES_READ = 4096  # of a data set that reads its items one by one
 _BLOCK = 8192  # rows of an array at once
 _VALUES = 2**24  # of a sparse matrix, made dense
@@ -34,6 +35,10 @@ class Standardize(nn.Module):
     word, a pixel at the border) from towering over the others where it differs, and bounds what is far from all that
     was trained on. Without it the result depends on the training set alone and not on how its features were scaled and
     shifted before; with it, too.
+
+    Of a feature that is nearly always 0 (a word in a bag of words, one of many categories) 0 stays 0, and its scale is
+    the root mean square of its other values: what is there counts about 1, however rare it is. Divided by its standard
+    deviation a rare word would weigh the more the rarer it is, and texts would be learnt by their rarest words.
 
     Parameters
     ----------
@@ -75,18 +80,35 @@ class Standardize(nn.Module):
         self.register_buffer("scale", scale.clone())
 
     @classmethod
-    def of_moments(cls, moments: Moments) -> Standardize:
+    def of_moments(cls, moments: Moments, zeros: Tensor | None = None) -> Standardize:
         """Return what standardises values of these moments; the scale of a constant feature is 1.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of F features.
+        zeros : Tensor, shape (F,), optional
+            How many of the values are 0. A feature of which at least 70 % are, but not all, keeps its zeros; see the
+            class. Default: none does.
 
         Examples
         --------
         >>> Standardize.of_moments(batch_moments(torch.tensor([[1.0, 7.0], [3.0, 7.0]]))).scale
         tensor([1., 1.])
+        >>> rare = torch.tensor([[0.0], [0.0], [0.0], [4.0]])
+        >>> Standardize.of_moments(batch_moments(rare), zeros=torch.tensor([3]))(rare).flatten()
+        tensor([0., 0., 0., 1.])
         """
         deviation = moments.variance.sqrt()
         # Sums of float32 inputs differ by rounding even where the values are meant to be one.
         varies = deviation > torch.finfo(torch.float32).eps * moments.mean.abs()
-        return cls(moments.mean, torch.where(varies, deviation, 1.0))
+        mean, scale = moments.mean, torch.where(varies, deviation, 1.0)
+        if zeros is not None:
+            others = moments.count - zeros
+            sparse = (zeros >= SPARSE * moments.count) & (others > 0)
+            size = ((moments.variance + mean.square()) * moments.count / others.clamp(min=1)).sqrt()
+            mean, scale = torch.where(sparse, 0.0, mean), torch.where(sparse, size, scale)
+        return cls(mean, scale)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return standardised inputs, (..., F), in their dtype; whole numbers come back as float32."""
@@ -153,6 +175,7 @@ def fitted_standardize(data: MapStyleDataset, *, num_workers: int = 0, known: bo
     True
     """
     parts: list[Moments] = []
+    zeros: list[Tensor] = []
     # Closed at once, after an error, too: it gives the random generators back.
     with contextlib.closing(_blocks(data, num_workers)) as blocks:
         for rows, block in blocks:
@@ -171,7 +194,8 @@ def fitted_standardize(data: MapStyleDataset, *, num_workers: int = 0, known: bo
                     fix="fill in what is missing, or pass recipe.replace(standardize=None)",
                 )
             parts.append(batch_moments(block))
-    return Standardize.of_moments(pool_moments(parts))
+            zeros.append((block == 0).sum(0))
+    return Standardize.of_moments(pool_moments(parts), torch.stack(zeros).sum(0))
 
 
 def restore_standardized(model: nn.Module, state: Mapping[str, Any]) -> nn.Module:

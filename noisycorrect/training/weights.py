@@ -11,6 +11,7 @@ from torch import Tensor
 from noisycorrect.data.batches import Batch
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, WithUnlabeled, checked_weights
 from noisycorrect.objective import Objective
+from noisycorrect.recipe import Recipe
 from noisycorrect.support.arrays import as_array
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.task import Task
@@ -56,6 +57,25 @@ def check_weighed(batch: Batch, task: Task, objective: Objective) -> None:
             got=f"weights, and {type(blind).__name__}, which does not",
             fix='pass a recipe whose objective is the task\'s loss ("paper", "robust", "ce", "ema"), or no weights',
         )
+
+
+def weighed_task(task: Task, recipe: Recipe, given: Any) -> Task:
+    """Return the task of a run: a copy that balances the classes, if the recipe does and the task says nothing of it.
+
+    Parameters
+    ----------
+    task : Task
+        One that can weigh classes has a ``class_weight``, None as yet, and ``balanced_by(given)``.
+    recipe : Recipe
+        Of the run.
+    given : array-like
+        Labels, as the task has checked them.
+    """
+    balanced_by = getattr(task, "balanced_by", None)
+    if recipe.class_weight is None or balanced_by is None or getattr(task, "class_weight", None) is not None:
+        return task
+    balanced: Task = balanced_by(given)
+    return balanced
 
 
 def digest_of(weights: Tensor | None) -> dict[str, Any]:

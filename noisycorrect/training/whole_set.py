@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from noisycorrect.correction.base import Predictions
+from noisycorrect.correction.class_weights import unweighted
 from noisycorrect.cycle.recalibrate import recalibrate_batchnorm
 from noisycorrect.data.batches import Batch
 from noisycorrect.data.forms import SparseRows
@@ -59,7 +60,9 @@ class OverWholeSet(RunState):
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return a model's class probabilities of the whole training set, float32 (N, K, ...), on the device."""
-        return self._of_all(lambda batches: (probs for _, probs in self.engine.predict(model, batches)))
+        return self._of_all(
+            lambda batches: (unweighted(self.task, probs) for _, probs in self.engine.predict(model, batches))
+        )
 
     def features(self) -> Tensor:
         """Return what the samples of the training set can be compared by, float32 (N, F), on the device.
@@ -79,7 +82,7 @@ class OverWholeSet(RunState):
         """Yield (index, given, probs) of this rank's shard, predicted now by :attr:`model`."""
         for batch, probs in self.engine.predict(self.model, self.loaders.canonical()):
             check_finite("training", batch, probs)
-            yield batch.index, batch.given, probs
+            yield batch.index, batch.given, unweighted(self.task, probs)
 
     def shard(self) -> Iterator[Tensor]:
         """Yield the positions of this rank's shard, as many at once as are predicted at once."""

@@ -10,8 +10,18 @@ from sklearn.utils.class_weight import compute_class_weight
 from tiny_runs import CLASSES, QUIET, SHORT, Kill, assert_equal_runs, blobs, corrector, network
 from torch import nn
 
-from noisycorrect import RECIPES, Classification, MultiLabel, OneCosine, Schedule, SelfCorrector, TokenLabeling
-from noisycorrect.classification.task import balanced_weights
+from noisycorrect import (
+    RECIPES,
+    Classification,
+    MultiLabel,
+    NeighborCorrection,
+    OneCosine,
+    Schedule,
+    SelfCorrector,
+    TokenLabeling,
+)
+from noisycorrect.classification.task import MOST_WEIGHT, balanced_weights
+from noisycorrect.correction.class_weights import unweighted, weighted
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
@@ -115,6 +125,73 @@ def test_balanced_is_scikit_learns():
     corrector(recipe=QUICK, task=task).fit((INPUTS, rare))
     np.testing.assert_allclose(task.class_weight.numpy(), balanced_weights(rare.numpy(), CLASSES).numpy())
     assert Classification(3, class_weight={1: 4.0}).class_weight.tolist() == [1, 4, 1]
+
+
+def test_evidence_without_class_weights():
+    weights = [0.5, 2.0, 0.0]
+    task = Classification(3, class_weight=weights)
+    probs = torch.rand(4, 3, 2, generator=torch.Generator().manual_seed(0)).softmax(1)
+    found = unweighted(task, probs)
+    for row in range(4):
+        for place in range(2):
+            shares = [float(p) / (w or 1.0) for p, w in zip(probs[row, :, place], weights, strict=True)]
+            wanted = [share / sum(shares) for share in shares]
+            assert found[row, :, place].tolist() == pytest.approx(wanted, rel=1e-5)
+    torch.testing.assert_close(weighted(task, found), probs)
+    assert unweighted(Classification(3), probs) is probs
+
+
+UNDOUBTED = NeighborCorrection(clean_rate=0.98, noisy_rate=0.99)
+CORRECTIONS = {"at cycle end": RECIPES["paper"], "neighbors": RECIPES["robust"].replace(correction=UNDOUBTED)}
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_class_weights_do_not_lean_the_evidence(name):
+    """Inputs that say nothing: predictions lean as far as classes weigh, evidence is as frequent as the labels are."""
+    inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(0)) * 1e-3
+    given = (torch.arange(200) % 10 == 0).long()
+    task = Classification(2, class_weight="balanced")
+    recipe = CORRECTIONS[name].replace(standardize=None, lr=0.5, batch_size=200, epochs=40)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 2)
+    result = SelfCorrector(model, task=task, recipe=recipe, callbacks=[QUIET]).fit((inputs, given))
+    with torch.no_grad():
+        predicted = result.model(inputs).softmax(1).mean(0)
+    evidence = result.labels.evidence().mean(0)
+    assert predicted[1].item() == pytest.approx(0.5, abs=0.05)
+    assert evidence[1].item() == pytest.approx(0.1, abs=0.03)
+
+
+def test_the_robust_recipe_counts_rare_classes_more():
+    rare = GIVEN.clone()
+    rare[:44] = 0
+    recipe = RECIPES["robust"].replace(epochs=4)
+    task = Classification(CLASSES)
+    balanced = corrector(recipe=recipe, task=task).fit((INPUTS, rare))
+    assert task.class_weight is None
+    weights = balanced_weights(rare.numpy(), CLASSES)
+    assert float(weights.max()) < MOST_WEIGHT
+    asked = corrector(recipe=recipe, task=Classification(CLASSES, class_weight=weights)).fit((INPUTS, rare))
+    assert_equal_runs(balanced, asked)
+    alike = corrector(recipe=recipe, task=Classification(CLASSES, class_weight=[1, 1, 1])).fit((INPUTS, rare))
+    without = corrector(recipe=recipe.replace(class_weight=None)).fit((INPUTS, rare))
+    assert_equal_runs(alike, without)
+    assert not torch.equal(balanced.model.network[0].weight, alike.model.network[0].weight)
+
+
+def test_what_a_recipe_weighs_is_bounded_and_needs_somebody_who_counts():
+    few = [0] * 999 + [1]
+    assert Classification(2).balanced_by(few).class_weight.max() == MOST_WEIGHT
+    alike, even = Classification(2), [0] * 19 + [1] * 10
+    assert alike.balanced_by(even) is alike
+    assert alike.balanced_by([*even, 0]).class_weight is not None
+    own = Classification(2, loss=lambda logits, targets: (logits * targets).sum())
+    assert own.balanced_by(few) is own
+    with pytest.raises(InvalidInputError, match="class_weight"):
+        RECIPES["robust"].replace(objective=RECIPES["gce"].objective, correction=None)
+    with pytest.raises(InvalidInputError, match="'sqrt'"):
+        RECIPES["robust"].replace(class_weight="sqrt")
 
 
 @pytest.mark.parametrize("recipe", ["robust", "ema"])

@@ -19,6 +19,7 @@ register_recipe(
         correction=NeighborCorrection(),
         objective=EarlyLearning(1.5),
         standardize="auto",
+        class_weight="balanced",
         lr=0.05,
         batch_size=64,
         kinds=("classification",),
