@@ -111,12 +111,13 @@ class Preset:
 
 
 # "paper" is Sec. 4.1 of the paper. The others were chosen on the development seeds (100 and up) of the embedded set;
-# they train from scratch, hence the larger rates. "light" fine-tunes what a package has, for a few hundred photographs
-# on a CPU, without the edge branch. Size and rate are those of the best of four trials of plain training on CCP (one
-# cosine of 13 epochs, seed 0): validation mIoU 22.3 at 128 x 88 and a rate of 2e-3, 25.6 at 6e-3, 30.7 at 192 x 128 and
-# 4e-3; with more frozen (2 levels, a fifth of the rate), a narrower head and stride 32 it was 20.7. "demo" is for drawn people, who are small: a U-Net, whose logits have
-# the pictures' resolution, without the edge branch, whose terms would take longer than the network, and with
-# cross-entropy alone: Lovasz-Softmax names what is often left out all the same, and hides what such labels do.
+# they train from scratch, hence the larger rates. "light" fine-tunes what a package has, for a few hundred
+# photographs on a CPU, without the edge branch. Size and rate are those of the best of four trials of plain training
+# on CCP (one cosine of 13 epochs, seed 0): validation mIoU 22.3 at 128 x 88 and a rate of 2e-3, 25.6 at 6e-3, 30.7 at
+# 192 x 128 and 4e-3; with more frozen (2 levels, a fifth of the rate), a narrower head and stride 32 it was 20.7.
+# "demo" is for drawn people, who are small: a U-Net, whose logits have the pictures' resolution, without the edge
+# branch, whose terms would take longer than the network, and with cross-entropy alone: Lovasz-Softmax names what is
+# often left out all the same, and hides what such labels do.
 PRESETS = {
     "demo": Preset((64, 48), "unet", "none", 0.0625, 20, 4, 4, 4e-3, 4, losses="ce", optimizer="adamw"),
     "paper": Preset((473, 473), "resnet101", "psp", 1.0, 100, 5, 10, lr=7e-3, batch_size=36),
