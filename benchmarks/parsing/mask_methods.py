@@ -11,7 +11,7 @@ from benchmarks.lab.methods import most_epochs
 from benchmarks.parsing.methods import samples_an_epoch
 from noisycorrect import RECIPES, Recipe
 from noisycorrect.correction.part import TRAINING_PASSES
-from noisycorrect_seg.methods import AdaptiveEarlyLearning, PixelEarlyLearning
+from noisycorrect_seg.methods import AdaptiveEarlyLearning, ObjectCorrection, PixelEarlyLearning
 from noisycorrect_seg.task import HumanParsing
 
 REFERENCE = "paper"  # whose sample passes every row gets
@@ -48,6 +48,11 @@ MASK_METHODS: dict[str, Recipe] = {
     ),
     "paper": _recipe("paper", "self-correction, the paper's recipe"),
     "robust": _recipe("robust", "self-correction, the robust recipe"),
+    "robust-misnamed": _recipe(
+        "robust",
+        "the robust recipe, misnamed objects renamed as well",
+        correction=ObjectCorrection(parts=("missing", "misnamed")),
+    ),
 }
 
 
