@@ -18,7 +18,8 @@ _MOST_COLUMNS = 2  # of noises on a terminal, with deviations and costs
 _PROTOCOL = (
     "Test accuracy after the **last epoch** (no epoch is chosen on test data), mean ± sample standard deviation over"
     " {seeds} seeds, in %. Bold: the best method that trains one network. Passes: samples through a network in one run."
-    " Baselines warm up over a tenth of their epochs, `robust` over a twentieth."
+    " Baselines warm up over a tenth of their epochs (the control, before 0.2.0, over a twentieth), `robust` over a"
+    " twentieth."
 )
 # What a reader need not be told of the cells, or what is said elsewhere.
 _UNSAID = {"dataset", "noise", "rate", "method", "seed", "networks", "settings", "data", "version"}
