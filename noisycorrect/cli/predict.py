@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from noisycorrect.cli.stores import Subparsers
+from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
 
 
@@ -42,6 +43,8 @@ def _predict(options: argparse.Namespace) -> int:
         fix = "free space or check permissions"
         raise InvalidInputError(f"to read {source.path} and to write {out}", got=str(error), fix=fix) from error
     print(f"{found.rows:,} rows with predicted labels written to {out}")
+    for note in found.notes:
+        print(f"note: {visible(note)}")
     if found.unreadable:
         print(f"{found.unreadable:,} pictures cannot be read and have no label")
     if found.compared:

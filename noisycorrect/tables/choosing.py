@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from noisycorrect.support.arrays import is_missing
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.tables.columns import COMMA, WITH_COMMA, Column, as_number, judge_column
+from noisycorrect.tables.columns import COMMA, WITH_COMMA, Column, as_number, judge_column, no_numbers, told_gaps
 from noisycorrect.tables.features import Block, CategoryBlock, Features, NumberBlock, TextBlock
 
 
@@ -78,7 +78,11 @@ def choose(
         for name, (_, note) in kinds.items():
             notes += [f"{name!r}: {note}"] if note else []
         return Choice(_features(text, {name: kind for name, (kind, _) in kinds.items()}), None, tuple(notes))
-    return _chosen({name: judge_column(column) for name, column in cells.items()})
+    columns = {name: judge_column(column) for name, column in cells.items()}
+    found = _chosen(columns)
+    wrong = {name: no_numbers(cells[name]) for name, column in columns.items() if column.kind == "number"}
+    gaps = [f"{name!r}: {told_gaps(len(some), some[0])}" for name, some in wrong.items() if some]
+    return replace(found, notes=(*found.notes, *gaps)) if found.features is not None else found
 
 
 def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
@@ -89,11 +93,8 @@ def _row_kind(name: str, cells: Sequence[str]) -> tuple[str, str | None]:
         fix = "write a decimal point and no thousands separator (pandas reads such a file with decimal=',')"
         raise InvalidInputError(f"numbers in {name}", got=repr(got), fix=fix)
     if found.kind != "text" and _numbers(cells):
-        wrong = [cell for cell in cells if not is_missing(cell, words=True) and np.isnan(as_number(cell))]
-        return (
-            "number",
-            f"{len(wrong):,} cells such as {wrong[0]!r} are no numbers, and count as gaps" if wrong else None,
-        )
+        wrong = no_numbers(cells)
+        return "number", told_gaps(len(wrong), wrong[0]) if wrong else None
     if found.kind == "text":
         return "text", None
     mixed = sum(not np.isnan(as_number(cell)) for cell in cells)

@@ -102,6 +102,8 @@ def clean(
     say.notes(loaded.notes)
     say(f"{loaded.count:,} rows, {len(loaded.classes)} classes: {_counted(loaded)}")
     choice = _choice(settings, source, loaded)
+    if choice.features is not None:
+        _refuse_pictures(settings)
     say.notes(choice.notes)
     known = _known(settings, loaded)
     if enter_folder(folder, settings):
@@ -169,6 +171,14 @@ def _request(settings: Settings, source: Source) -> Request:
 def _choice(settings: Settings, source: Source, loaded: Loaded) -> Choice:
     images = settings.images or ("path" if source.kind == "folder" else None)
     return choose(loaded.cells, names_in(settings.text), names_in(settings.features), images)
+
+
+def _refuse_pictures(settings: Settings) -> None:
+    """Raise an InvalidInputError if somebody says how pictures are read, and none are."""
+    for name in ("backbone", "root"):
+        if getattr(settings, name) is not None:
+            fix = "name the column of their paths with --images, or leave it out"
+            raise InvalidInputError(f"pictures with --{name}", got="a run that learns from other columns", fix=fix)
 
 
 def _counted(loaded: Loaded) -> str:

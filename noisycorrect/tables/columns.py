@@ -107,6 +107,28 @@ def with_commas(cells: Sequence[str]) -> bool:
     return commas > 0 and commas + numbers >= MOSTLY * len(said)
 
 
+def no_numbers(cells: Sequence[str]) -> list[str]:
+    """Return the cells of a column of numbers that say something and are none: they count as gaps.
+
+    Examples
+    --------
+    >>> no_numbers(["1", "", "n/a", "about 4"])
+    ['about 4']
+    """
+    return [cell for cell in cells if not is_missing(cell, words=True) and math.isnan(as_number(cell))]
+
+
+def told_gaps(count: int, example: str) -> str:
+    """Return in words how many cells are no numbers.
+
+    Examples
+    --------
+    >>> told_gaps(2, "?")
+    "2 cells such as '?' are no numbers, and count as gaps"
+    """
+    return f"{count:,} cells such as {example!r} are no numbers, and count as gaps"
+
+
 def numbers_of(cells: Sequence[str]) -> np.ndarray:
     """Return a column's numbers, float64 (N,), NaN where there is none.
 

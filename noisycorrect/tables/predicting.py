@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from noisycorrect.features.efficientnet import pretrained
 from noisycorrect.support.cells import safe_cell
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.tables.columns import no_numbers, told_gaps
+from noisycorrect.tables.features import NumberBlock
 from noisycorrect.tables.learning import Trained
 from noisycorrect.tables.loading import label_cells
 from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
@@ -39,6 +41,8 @@ class Predicted:
         Share of these labels that are predicted, and its mean over the classes.
     label : str
         The column.
+    notes : tuple of str
+        Which columns of numbers have cells that are none.
     """
 
     rows: int
@@ -47,6 +51,7 @@ class Predicted:
     accuracy: float
     balanced: float
     label: str
+    notes: tuple[str, ...] = ()
 
 
 def predict(
@@ -97,7 +102,8 @@ def predict(
     header = [*source.columns, *new_names(("predicted_label", "probability"), source.columns)]
     out.parent.mkdir(parents=True, exist_ok=True)
     count = write_table(out, source, header, rows())
-    return _compared(count, found, label_cells(truth, label or "", []), label or "")
+    compared = _compared(count, found, label_cells(truth, label or "", []), label or "")
+    return replace(compared, notes=reader.notes)
 
 
 def _compared(count: int, found: list[str], truth: list[str], label: str) -> Predicted:
@@ -134,13 +140,24 @@ class _Reader:
                 fix = f"the columns are {', '.join(source.columns)}"
                 raise InvalidInputError(f"a column {name!r}, which the model learnt from", got="none", fix=fix)
         self.place = {name: source.columns.index(name) for name in names}
+        blocks = () if trained.features is None else trained.features.blocks
+        self.no_numbers: dict[str, list[str]] = {
+            name: [] for block in blocks if isinstance(block, NumberBlock) for name in block.columns
+        }
         backbone = trained.pictures.get("backbone")
         self.network: Any = None if backbone is None else pretrained(Path(backbone))
         self.at_once = _ROWS_AT_ONCE if trained.features is not None else _PICTURES_AT_ONCE
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """In which columns of numbers so far are cells that are none."""
+        return tuple(f"{name!r}: {told_gaps(len(cells), cells[0])}" for name, cells in self.no_numbers.items() if cells)
+
     def probs(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities (n, K), and which rows could be read, bool (n,)."""
         cells = {name: [row[place] for row in rows] for name, place in self.place.items()}
+        for name, found in self.no_numbers.items():
+            found += no_numbers(cells[name])
         if self.trained.features is not None:
             return self.trained.probs(self.trained.features.transform(cells)), np.ones(len(rows), bool)
         folder, real = self.folder, os.path.realpath(self.folder)

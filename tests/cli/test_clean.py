@@ -415,6 +415,25 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(table, tmp_path, capsy
     assert len(read(tmp_path / "run" / "cleaned.csv")) == 80
 
 
+def test_what_is_no_number_is_told_of_columns_that_nobody_named_and_of_new_rows(tmp_path, capsys):
+    rows = [f"{n % 7}.5,{'low' if n % 7 < 3 else 'high'}" for n in range(80)]
+    rows[3] = "about 4,high"
+    (tmp_path / "t.csv").write_text("size,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    assert clean(tmp_path / "t.csv", "--label", "label", "--out", tmp_path / "run", *FAST) == 0
+    assert "'size': 1 cells such as 'about 4' are no numbers" in capsys.readouterr().err
+    (tmp_path / "new.csv").write_text("size\n1.5\n\n1;5\n1;6\n", encoding="utf-8")
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "new.csv")]) == 0
+    assert "note: 'size': 2 cells such as '1;5' are no numbers, and count as gaps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--backbone", "--root"])
+def test_how_pictures_are_read_is_refused_where_none_are(option, table, tmp_path, capsys):
+    words = [table, "--label", "label", "--text", "text", "--out", tmp_path / "run", option, tmp_path]
+    assert clean(*words) == 2
+    assert f"expected pictures with {option}; got a run that learns from other columns" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_predicting_says_what_is_missing(table, tmp_path, capsys):
     assert main(["predict", str(tmp_path), str(table)]) == 2
     assert "in which `noisycorrect clean` has ended" in capsys.readouterr().err
