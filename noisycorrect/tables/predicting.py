@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,9 +142,9 @@ class _Reader:
                 raise InvalidInputError(f"a column {name!r}, which the model learnt from", got="none", fix=fix)
         self.place = {name: source.columns.index(name) for name in names}
         blocks = () if trained.features is None else trained.features.blocks
-        self.no_numbers: dict[str, list[str]] = {
-            name: [] for block in blocks if isinstance(block, NumberBlock) for name in block.columns
-        }
+        self.numbers = [name for block in blocks if isinstance(block, NumberBlock) for name in block.columns]
+        self.wrong: Counter[str] = Counter()  # cells of these that are none, and the first one
+        self.first: dict[str, str] = {}
         backbone = trained.pictures.get("backbone")
         self.network: Any = None if backbone is None else pretrained(Path(backbone))
         self.at_once = _ROWS_AT_ONCE if trained.features is not None else _PICTURES_AT_ONCE
@@ -151,13 +152,15 @@ class _Reader:
     @property
     def notes(self) -> tuple[str, ...]:
         """In which columns of numbers so far are cells that are none."""
-        return tuple(f"{name!r}: {told_gaps(len(cells), cells[0])}" for name, cells in self.no_numbers.items() if cells)
+        return tuple(f"{name!r}: {told_gaps(self.wrong[name], first)}" for name, first in self.first.items())
 
     def probs(self, rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities (n, K), and which rows could be read, bool (n,)."""
         cells = {name: [row[place] for row in rows] for name, place in self.place.items()}
-        for name, found in self.no_numbers.items():
-            found += no_numbers(cells[name])
+        for name in self.numbers:
+            if wrong := no_numbers(cells[name]):
+                self.wrong[name] += len(wrong)
+                self.first.setdefault(name, wrong[0])
         if self.trained.features is not None:
             return self.trained.probs(self.trained.features.transform(cells)), np.ones(len(rows), bool)
         folder, real = self.folder, os.path.realpath(self.folder)
