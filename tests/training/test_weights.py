@@ -183,6 +183,8 @@ def test_the_robust_recipe_counts_rare_classes_more():
 def test_what_a_recipe_weighs_is_bounded_and_needs_somebody_who_counts():
     few = [0] * 999 + [1]
     assert Classification(2).balanced_by(few).class_weight.max() == MOST_WEIGHT
+    empty = Classification(9, allow_empty_classes=True).balanced_by([0, 0, 0, 4]).class_weight
+    np.testing.assert_allclose(empty[[0, 4]], [4 / 6, 2.0], rtol=1e-6)  # as loud as if the others were not there
     alike, even = Classification(2), [0] * 19 + [1] * 10
     assert alike.balanced_by(even) is alike
     assert alike.balanced_by([*even, 0]).class_weight is not None
