@@ -103,9 +103,9 @@ class Classification(LogitsTask):
         Returns
         -------
         Classification
-            A copy with the weights of :func:`balanced_weights`, K being the classes that have labels, but none more than
-            10: a class of a handful of labels would be all that a batch learns. Itself if no class has twice the labels of another one, or if the loss has
-            no argument for weights.
+            A copy with the weights of :func:`balanced_weights`, K being the classes that have labels, but none above
+            10: a class of a handful of labels would be all that a batch learns. Itself if no class has twice the labels
+            of another one, or if the loss has no argument for weights.
 
         Examples
         --------
@@ -117,7 +117,7 @@ class Classification(LogitsTask):
         if not takes_weight(self.soft_loss) or not len(there) or there.max() < LEAST_RATIO * there.min():
             return self
         found = copy.copy(self)
-        found.class_weight = (weights * (len(there) / self.num_classes)).clamp(max=MOST_WEIGHT)
+        found.class_weight = (weights * (self.num_classes / len(there))).clamp(max=MOST_WEIGHT)
         return found
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
