@@ -36,7 +36,6 @@ def _masks(found: dict[str, Any]) -> str:
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "robustness": lambda found: label_study.page(found["title"], found["cells"]),
     "robustness-masks": _masks,
-    "robustness-masks-ccp": _masks,
     "issues": lambda found: issues.page(summarise(found["cells"], "auroc")),
     "issues-tables": lambda found: issues_tables.page(found["cells"]),
     "arena": rendered,
@@ -47,7 +46,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "deploy": deploy.page,
     "fading": fading.page,
     "lip-people": _parsing,
-    "lip-ccp": _parsing,
+    "lip-ccp-scratch": _parsing,
     "people": lambda found: people.page(found["cells"]),
     "people-picture": group_picture.page,
     "reliability": soak_page,
