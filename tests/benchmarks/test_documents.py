@@ -40,6 +40,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "issues-tables": lambda found: issues_tables.page(found["cells"]),
     "arena": rendered,
     "arena-ablation": rendered,
+    "arena-classes": rendered,
     "arena-images": rendered,
     "clean": lambda found: clean.page(found["cells"]),
     "crowd": lambda found: crowd.page(found["cells"]),
