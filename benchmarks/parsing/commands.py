@@ -18,6 +18,7 @@ from benchmarks.lab.cells import CellsFailedError, Record, cell_config, cores, r
 from benchmarks.lab.experiment import FINISHED, finished, say_where, seeds_of, usage
 from benchmarks.lab.extras import require
 from benchmarks.lab.tables import console as new_console
+from benchmarks.parsing.ceiling import agreement_of_annotators
 from benchmarks.parsing.costs import print_plan
 from benchmarks.parsing.data import EMBEDDED, describe, load, val_images
 from benchmarks.parsing.evaluate import evaluate
@@ -200,7 +201,8 @@ def _report(
     keys = [(name, str(cell_config(cell))) for name, own in cells.items() for cell in own]
     found = [{"row": name, **by_config[key]} for name, key in keys if key in by_config]
     study = arguments.ablation or "correction"
-    summary = write_study(arguments.out, study, rows, found, classes, folder, stem=arguments.stem)
+    ceiling = agreement_of_annotators(arguments.dataset, arguments.data_dir)
+    summary = write_study(arguments.out, study, rows, found, classes, folder, stem=arguments.stem, ceiling=ceiling)
     print_tables(study, summary, console)
     say_where(arguments, console)
 

@@ -243,6 +243,7 @@ def write_study(
     cells: Path,
     *,
     stem: str = "results",
+    ceiling: str | None = None,
 ) -> list[Row]:
     """Summarise a study, write its report into `folder`, and return the rows.
 
@@ -260,6 +261,8 @@ def write_study(
         Where the finished cells lie, with the masks for the picture.
     stem : str
         How the files' names begin.
+    ceiling : str, optional
+        How far two people agree on a mask, in words.
     """
     rows = rows_of(variants, records)
     folder.mkdir(parents=True, exist_ok=True)
@@ -276,10 +279,12 @@ def write_study(
         "study": study,
         "seeds": sorted({record["config"]["seed"] for record in records}),
         "verdict": verdict(rows).replace("**", ""),
+        "ceiling": ceiling,
         "summary": [_plain(study, row, records) for row in rows],
         "cells": records,
     }
-    text = page(study, rows, records, *(["## Labels over the cycles", *shown] if shown else []))
+    more = ["## What two people agree on", ceiling] if ceiling else []
+    text = page(study, rows, records, *more, *(["## Labels over the cycles", *shown] if shown else []))
     write_report(folder, payload, text, lambda: {"curves": curves(rows, records)}, stem=stem)
     return rows
 

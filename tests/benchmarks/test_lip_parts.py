@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from benchmarks.lab import published
-from benchmarks.parsing import commands, costs, data, methods, networks, pictures, plan, report, sources
+from benchmarks.parsing import ceiling, commands, costs, data, methods, networks, pictures, plan, report, sources
 from benchmarks.parsing.study import Options
 from noisycorrect import OnePhase, Schedule
 from noisycorrect.data.batches import ShardedBatches
@@ -425,3 +426,14 @@ def test_the_label_store_is_smaller_than_a_byte_a_probability() -> None:
 def test_presets_say_what_is_wrong(name: str, overrides: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         plan.preset_named(name, **overrides)
+
+
+def test_two_masks_of_one_photo_are_compared_where_the_photos_overlap():
+    rng = np.random.default_rng(0)
+    image = ndimage.gaussian_filter(rng.random((60, 40)), 2)
+    mask = (image > image.mean()).astype(np.uint8)
+    cuts = [np.s_[0:52, 3:40], np.s_[6:60, 0:35]]  # of one photo, cut out differently
+    first, second = ceiling._overlap([image[cut] for cut in cuts], [mask[cut] for cut in cuts])
+    assert np.array_equal(first, mask[6:52, 3:35])
+    assert np.array_equal(second, first)
+    assert ceiling.agreement_of_annotators("people", None) is None
