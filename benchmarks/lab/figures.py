@@ -105,7 +105,7 @@ def bars(axes: Axes, heights: Mapping[str, Spread], colours: Sequence[str], top:
     means, deviations = ([100 * spread[part] for spread in heights.values()] for part in (0, 1))
     axes.bar(list(heights), means, yerr=deviations, color=list(colours), capsize=3)
     axes.set_ylim(0, top)
-    axes.tick_params(axis="x", labelrotation=45)
+    axes.set_xticks(range(len(heights)), list(heights), rotation=45, ha="right", rotation_mode="anchor")
     axes.grid(axis="y", alpha=0.3)
 
 

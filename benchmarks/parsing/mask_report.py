@@ -33,6 +33,7 @@ LABELS = (
     " probability. AUROC: of finding wrong pixels by how improbable their given label is, in %."
 )
 SHOWN = ("size", "width", "lr", "batch_size", "train", "val", "budget")
+GIVEN, CORRECTED = "labels_before.label_mean_iou", "labels_after.label_mean_iou"
 
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
@@ -65,8 +66,8 @@ def label_grid(rows: Sequence[Row]) -> Grid:
         ("method", lambda row: row.name),
         ("pixel acc: given", lambda row: percent(row["labels_before.label_accuracy"])),
         ("corrected", lambda row: percent(row["labels_after.label_accuracy"])),
-        ("mIoU: given", lambda row: percent(row["labels_before.label_mean_iou"])),
-        ("corrected", lambda row: percent(row["labels_after.label_mean_iou"])),
+        ("mIoU: given", lambda row: percent(row[GIVEN])),
+        ("corrected", lambda row: percent(row[CORRECTED])),
         ("AUROC", lambda row: percent(row["issue_auroc"])),
         ("s/run", lambda row: short(row.mean("seconds"))),
     ]
@@ -101,21 +102,27 @@ def write_study(folder: Path, records: Sequence[Record], *, title: str, stem: st
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
-    """Draw "miou-DATASET": a panel a noise, a bar a method, whiskers for the deviation over seeds."""
+    """Draw "miou-DATASET" of the models and "labels-DATASET" of the corrected masks, the given ones as a line.
+
+    A panel a noise, a bar a method, whiskers for the deviation over seeds.
+    """
     drawn = {}
     for dataset in distinct(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]
-        top = 105 * max(row.mean(SCORE) + max(0.0, row[SCORE][1]) for row in own)
-        shown: list[Panel] = []
-        for noise in distinct(row.noise for row in own):
-            place = [row for row in own if row.noise == noise]
-            title = f"{noise.split(':pairs')[0]}\n{100 * place[0].mean('noise_rate'):.0f} % wrong"
-            shown.append((title, functools.partial(_draw, place, top)))
-        drawn[f"miou-{dataset}"] = panels(shown, 2.6, 3.2)
+        for name, score in (("miou", SCORE), ("labels", CORRECTED)):
+            top = 105 * max(row.mean(score) + max(0.0, row[score][1]) for row in own)
+            shown: list[Panel] = []
+            for noise in distinct(row.noise for row in own):
+                place = [row for row in own if row.noise == noise]
+                title = f"{noise.split(':pairs')[0]}\n{100 * place[0].mean('noise_rate'):.0f} % wrong"
+                shown.append((title, functools.partial(_draw, place, score, top)))
+            drawn[f"{name}-{dataset}"] = panels(shown, 2.6, 3.2)
     return drawn
 
 
-def _draw(rows: Sequence[Row], top: float, axes: Axes) -> None:
-    colours = dict(zip(MASK_METHODS, COLOURS, strict=False))
-    bars(axes, {row.name: row[SCORE] for row in rows}, [colours[row.name] for row in rows], top)
-    axes.set_ylabel("clean validation mIoU, %")
+def _draw(rows: Sequence[Row], score: str, top: float, axes: Axes) -> None:
+    colours = [COLOURS[0] if MASK_METHODS[row.name].correction else COLOURS[2] for row in rows]  # ours, others
+    bars(axes, {row.name: row[score] for row in rows}, colours, top)
+    axes.set_ylabel("clean validation mIoU, %" if score == SCORE else "mIoU of training masks, %")
+    if score == CORRECTED:
+        axes.axhline(100 * rows[0].mean(GIVEN), color="black", linestyle="--", linewidth=1)

@@ -13,7 +13,7 @@ PAPER = RECIPES["paper"]
 PLAIN_MASKS = PLAIN.replace(lr=PAPER.lr, batch_size=PAPER.batch_size, kinds=(KIND,))
 
 # What annotators leave out is what a network can tell: objects that are missing are filled in, a few times late in the
-# run, and all else keeps its given label. Renaming objects and moving outlines did not pay
+# run, and all else keeps its given label. Renaming objects pays under one kind of noise and costs under two
 # (docs/results/robustness-masks.md).
 RECIPES.register(
     f"robust/{KIND}",

@@ -277,4 +277,11 @@ def test_the_page_shows_every_row():
     text = page("Title", rows)
     assert text.startswith("# Title\n")
     assert "seeds [0]" in text
-    assert list(figures(rows)) == ["miou-people"]
+    assert list(figures(rows)) == ["miou-people", "labels-people"]
+
+
+def test_a_picture_has_a_bar_for_every_row():
+    rows = rows_of([record(method, 0, 0.4) for method in MASK_METHODS])
+    axes = figures(rows)["labels-people"].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(MASK_METHODS)
+    assert len(axes.patches) == len(MASK_METHODS)
