@@ -236,11 +236,13 @@ class Recipe:
         """Return the schedule of a budget of epochs; the recipe's own by default."""
         return self.schedule.divided(self.epochs if epochs is None else epochs)
 
-    def uses_average(self, *, last: bool, validated: bool) -> bool:
+    def uses_average(self, *, cycle: int, last: bool, validated: bool) -> bool:
         """Return whether the end of a cycle does anything with the average, whose statistics are then made anew.
 
         Parameters
         ----------
+        cycle : int
+            0 is the initial phase, at whose end nothing is predicted.
         last : bool
             Whether the run ends with it.
         validated : bool
@@ -248,7 +250,7 @@ class Recipe:
         """
         if self.average is None:
             return False
-        predicts = self.correction is not None and self.correction.predicts
+        predicts = self.correction is not None and self.correction.predicts and cycle > 0
         at_ends = isinstance(self.average, AtCycleEnds) and (validated or self.average.restart == "aggregate")
         return last or predicts or at_ends
 
@@ -315,9 +317,10 @@ class Recipe:
             last = epoch + 1 == (done if stopped else schedule.epochs)
             if not (schedule.ends_cycle(epoch) or last):
                 continue
-            if self.average is not None and self.uses_average(last=last, validated=validated):
+            cycle = schedule.cycle(epoch)
+            if self.average is not None and self.uses_average(cycle=cycle, last=last, validated=validated):
                 total += self.networks * self.average.recalibration.passes(samples, layers)
-            if correction.predicts and schedule.cycle(epoch) > 0:
+            if correction.predicts and cycle > 0:
                 total += self.networks * prediction_passes * samples
         return round(total)
 

@@ -48,10 +48,10 @@ MASK_METHODS: dict[str, Recipe] = {
     ),
     "paper": _recipe("paper", "self-correction, the paper's recipe"),
     "robust": _recipe("robust", "self-correction, the robust recipe"),
-    "robust-misnamed": _recipe(
+    "robust-missing": _recipe(
         "robust",
-        "the robust recipe, misnamed objects renamed as well",
-        correction=ObjectCorrection(parts=("missing", "misnamed")),
+        "the robust recipe, missing objects filled in and none renamed",
+        correction=ObjectCorrection(parts=("missing",)),
     ),
 }
 

@@ -200,11 +200,6 @@ class Run(OverWholeSet):
     # ---------------------------------------------------------------- what it is
 
     @property
-    def cycle(self) -> int:
-        """The cycle of the epoch that was done last; 0 is the initial phase."""
-        return self.schedule.cycle(max(0, self.epoch - 1))
-
-    @property
     def ends_cycle(self) -> bool:
         """Whether a cycle, or the run, ends with the epoch that was done last."""
         return self.done or self.schedule.ends_cycle(self.epoch - 1)

@@ -75,6 +75,11 @@ class RunState:
         return self.stopped or self.epoch == self.schedule.epochs
 
     @property
+    def cycle(self) -> int:
+        """The cycle of the epoch that was done last; 0 is the initial phase."""
+        return self.schedule.cycle(max(0, self.epoch - 1))
+
+    @property
     def parts(self) -> tuple[RunPart, RunPart]:
         """Correction and objective."""
         return self.correction, self.objective

@@ -30,8 +30,8 @@ class OverWholeSet(RunState):
 
     def recalibrate(self) -> None:
         """Estimate the average's BatchNorm statistics on the training samples, where anything is done with it."""
-        average = self.recipe.average
-        if average is None or not self.recipe.uses_average(last=self.done, validated=self.data.val is not None):
+        average, validated = self.recipe.average, self.data.val is not None
+        if average is None or not self.recipe.uses_average(cycle=self.cycle, last=self.done, validated=validated):
             return
         self._recalibrated = self.epoch
         augmented = average.recalibration.inputs == "augmented"

@@ -152,7 +152,14 @@ def mask_quality_by_objects(given: Tensor, evidence: Tensor, confidence: ClassCo
 
 
 def missing_objects(
-    given: Tensor, evidence: Tensor, confidence: ClassConfidence, *, least: int, sure: float, ground: float
+    given: Tensor,
+    evidence: Tensor,
+    confidence: ClassConfidence,
+    *,
+    least: int,
+    sure: float,
+    ground: float,
+    attached: bool = False,
 ) -> Tensor:
     """Return the places of objects that the evidence sees and the mask has left as background, bool (n, h, w).
 
@@ -171,6 +178,9 @@ def missing_objects(
         Places that an object has at least.
     sure, ground : float
         See above; `ground` in [0, 1].
+    attached : bool
+        Whether it must hang together with something that the mask shows, of whatever class, directly or by way of
+        other things that the evidence sees.
 
     Examples
     --------
@@ -183,56 +193,116 @@ def missing_objects(
     seen = winners(evidence)
     found = objects_of(seen, evidence)
     height, width = seen.shape[1:]
+    count = len(found.classes)
     around = F.pad(given, (1, 1, 1, 1), value=-1)
     beside = torch.zeros_like(seen, dtype=torch.bool)
     for down in range(3):
         for right in range(3):
             beside |= around[:, down : down + height, right : right + width] == seen
-    count = len(found.classes)
     touched = torch.bincount(found.ids[beside], minlength=count)
     on_ground = torch.bincount(found.ids[given == 0], minlength=count)
     missing = (found.classes > 0) & (touched == 0) & (found.sizes >= least)
     missing &= on_ground >= ground * found.sizes
     missing &= found.own >= sure * confidence.mean[found.classes]
+    if attached:
+        missing &= torch.bincount(found.ids[_attached(given, seen, evidence.shape[1])], minlength=count) > 0
     reach = F.max_pool2d(found.places(missing).float().unsqueeze(1), 3, stride=1, padding=1)[:, 0] > 0
     return reach & (given == 0)
 
 
-def misnamed_objects(
-    given: Tensor, evidence: Tensor, confidence: ClassConfidence, *, least: int, sure: float, recall: float
-) -> Tensor:
-    """Return the places of given objects that the evidence takes for objects of another class, bool (n, h, w).
+def _attached(given: Tensor, seen: Tensor, classes: int) -> Tensor:
+    """Return what is seen or given, and hangs together with something given, bool (n, h, w)."""
+    shown = (given > 0) & (given < classes)
+    numbered, count = ndimage.label((shown | (seen > 0)).numpy(), _IN_PLANE[1])
+    ids = torch.from_numpy(numbered.astype(np.int64))
+    held = torch.zeros(count + 1, dtype=torch.bool)
+    held[ids[shown]] = True
+    return held[ids]
+
+
+def suggested_classes(found: Objects, confidence: ClassConfidence, *, least: int, sure: float, recall: float) -> Tensor:
+    """Return the class that the evidence takes each given object for, int64 (m,); its own where it agrees or is unsure.
 
     The vote on an object is put in relation to that on the given objects of each class: confident learning (Northcutt
-    et al. 2021, sec. 3.1), an object being the sample. It is misnamed if the highest relation is that of another class,
+    et al. 2021, sec. 3.1), an object being the sample. Another class is suggested if it has the highest relation, which
     is at least `sure`, and the evidence knows both classes: names at least the share `recall` of their given places so.
-    Nothing is taken for background here: a network that misses an object is no witness against it.
+    Nothing is taken for background: a network that misses an object is no witness against it.
 
     Parameters
     ----------
-    given, evidence, confidence, least
+    found : Objects
+        Of the given masks.
+    confidence, least
         As for :func:`missing_objects`.
     sure, recall : float
         See above.
-
-    Examples
-    --------
-    >>> given = torch.tensor([[[1, 0, 1, 0, 2]]])
-    >>> votes = torch.tensor([[0.1, 0.8, 0.1, 0.8, 0.1], [0.8, 0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.8, 0.1, 0.8]])
-    >>> evidence = votes.reshape(1, 3, 1, 5)
-    >>> confidence = ClassConfidence.of(given, evidence, 1)
-    >>> misnamed_objects(given, evidence, confidence, least=1, sure=1.0, recall=0.5)
-    tensor([[[False, False,  True, False, False]]])
     """
-    found = objects_of(given, evidence)
     relation = found.votes / confidence.mean.clamp(min=1e-6)
     relation[:, 0] = 0
     best, suggested = relation.max(1)
     known = confidence.recall >= recall
-    misnamed = (found.classes > 0) & (suggested != found.classes) & (found.sizes >= least)
-    misnamed &= (best >= sure) & known[suggested] & known[found.classes]
-    misnamed &= found.votes.gather(1, suggested[:, None])[:, 0] > found.own
-    return found.places(misnamed)
+    other = (found.classes > 0) & (found.sizes >= least)
+    other &= (best >= sure) & known[suggested] & known[found.classes]
+    other &= found.votes.gather(1, suggested[:, None])[:, 0] > found.own
+    return torch.where(other, suggested, found.classes)
+
+
+def confusions(found: Objects, suggested: Tensor, classes: int) -> Tensor:
+    """Return how many objects of each given class (rows) are taken for each class (columns), float64 (K, K).
+
+    Examples
+    --------
+    >>> found = objects_of(torch.tensor([[[1, 0, 1]]]), torch.full((1, 2, 1, 3), 0.5))
+    >>> confusions(found, torch.tensor([0, 1, 0]), 2).tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
+    pairs = torch.bincount(found.classes * classes + suggested, minlength=classes**2)
+    return pairs.reshape(classes, classes).double()
+
+
+def one_way(counts: Tensor, *, share: float = 0.05) -> Tensor:
+    r"""Return which classes are given for which ones, bool (K, K): what is confused both ways is hard, not misnamed.
+
+    A network that cannot tell two classes takes either for the other; annotators who call skirts dresses do so one way.
+    Pairs i, j with :math:`n_{ij} - n_{ji} \ge 3 \sqrt{n_{ij} + n_{ji}}`, three standard errors of a fair coin, and
+    :math:`n_{ij}` at least `share` of the objects of class i: a few of many are no habit.
+
+    Parameters
+    ----------
+    counts : Tensor, shape (K, K)
+        See :func:`confusions`.
+    share : float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> one_way(torch.tensor([[0, 0, 0], [0, 50, 16], [0, 1, 50]])).nonzero().tolist()
+    [[1, 2]]
+    """
+    back = counts.T
+    apart = (counts - back >= 3 * (counts + back).sqrt()) & (counts > back)
+    return apart & (counts >= share * counts.sum(1, keepdim=True))
+
+
+def misnamed_objects(found: Objects, suggested: Tensor, allowed: Tensor) -> Tensor:
+    """Return the places of given objects that the evidence takes for objects of another class, bool (n, h, w).
+
+    Parameters
+    ----------
+    found : Objects
+        Of the given masks.
+    suggested : Tensor, shape (m,), int64
+        See :func:`suggested_classes`.
+    allowed : Tensor, shape (K, K), bool
+        Which given classes (rows) may be taken for which ones: see :func:`one_way`.
+
+    Examples
+    --------
+    >>> found = objects_of(torch.tensor([[[1, 0, 2]]]), torch.full((1, 3, 1, 3), 1 / 3))
+    >>> misnamed_objects(found, torch.tensor([0, 2, 1]), torch.tensor([[0, 0, 0], [0, 0, 0], [0, 1, 0]]) > 0)
+    tensor([[[False, False,  True]]])
+    """
+    return found.places((suggested != found.classes) & allowed[found.classes, suggested])
 
 
 def shifted_borders(given: Tensor, evidence: Tensor, *, least: int, shift: float) -> Tensor:

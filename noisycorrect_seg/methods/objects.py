@@ -19,10 +19,15 @@ from noisycorrect.support.errors import unknown_name
 from noisycorrect.task import Metrics
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
+    Objects,
+    confusions,
     mask_quality_by_objects,
     misnamed_objects,
     missing_objects,
+    objects_of,
+    one_way,
     shifted_borders,
+    suggested_classes,
 )
 from noisycorrect_seg.methods.frames import parsing_task
 
@@ -39,6 +44,8 @@ class ObjectCorrection(AtCycleEnd):
     :func:`~noisycorrect_seg.geometry.objects.misnamed_objects` and
     :func:`~noisycorrect_seg.geometry.objects.shifted_borders`. Which places follow the evidence is decided anew each
     time, from the given masks. All else keeps its given label and, evidence and masks being coupled, its detail.
+    Objects are renamed only from classes to classes that are confused one way
+    (:func:`~noisycorrect_seg.geometry.objects.one_way`).
 
     A class that annotators leave out now and then is predicted less surely than it is there. So evidence is divided by
     a power of what it says on average of the given objects of each class, as far as objects and labels are concerned.
@@ -55,6 +62,9 @@ class ObjectCorrection(AtCycleEnd):
         A class takes part in renaming if the evidence names at least this share of its given places so.
     ground : float
         Share of a missing object that is given background, at least.
+    attached : bool
+        Whether a missing object must hang together with something that the mask shows, as the parts of a body do;
+        False looks anywhere, as for the houses of an aerial photograph.
     shift : float
         In places of the evidence: how far an outline lies off on average before it is moved.
     relative : float
@@ -79,11 +89,12 @@ class ObjectCorrection(AtCycleEnd):
     def __init__(
         self,
         *,
-        parts: tuple[str, ...] = ("missing",),
+        parts: tuple[str, ...] = ("missing", "misnamed"),
         least: int = 3,
         sure: float = 0.8,
         recall: float = 0.5,
         ground: float = 0.8,
+        attached: bool = True,
         shift: float = 0.5,
         relative: float = 0.5,
         weigh: float = 0.0,
@@ -99,6 +110,7 @@ class ObjectCorrection(AtCycleEnd):
         self.sure = finite_number("sure", sure, above=0, fix="0.8 is usual")
         self.recall = finite_number("recall", recall, above=0, below=1, fix="0.5 is usual")
         self.ground = finite_number("ground", ground, above=0, below=1, fix="0.8 is usual")
+        self.attached = bool(attached)
         self.relative = finite_number("relative", relative, above=0, below=math.nextafter(1, 2), fix="0.5 is usual")
         self.weigh = finite_number("weigh", weigh, above=0, fix="1 trusts a mask as far as the evidence agrees")
         self.shift = finite_number("shift", shift, above=0, fix="0.5 is usual")
@@ -126,10 +138,11 @@ class ObjectCorrection(AtCycleEnd):
             writer.class_scale = mean.clamp(min=LEAST_MEAN) ** -self.relative
             trust = Trust(torch.ones(1), class_scale=writer.class_scale)
             confidence = self._confidence(writer, kind, trust)
+            allowed = self._allowed(writer, kind, trust, confidence)
             for rows, evidence in writer.written():
                 given = _given(kind, rows, evidence)
                 scaled = trust.scaled(evidence)
-                trusted = 1.0 - self.follows(given, scaled, confidence).float()
+                trusted = 1.0 - self.follows(given, scaled, confidence, allowed).float()
                 if self.weigh:
                     quality = mask_quality_by_objects(given, scaled, confidence, least=self.least)
                     trusted *= quality[:, None, None] ** self.weigh
@@ -140,16 +153,30 @@ class ObjectCorrection(AtCycleEnd):
         """Yield (index, given, probs) of this rank's shard: what the evidence is made of."""
         return end.predictions()
 
-    def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence) -> Tensor:
+    def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence, allowed: Tensor) -> Tensor:
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""
-        found = torch.zeros_like(given, dtype=torch.bool)
+        places = torch.zeros_like(given, dtype=torch.bool)
         if "missing" in self.parts:
-            found |= missing_objects(given, evidence, confidence, least=self.least, sure=self.sure, ground=self.ground)
+            how: dict[str, Any] = {"sure": self.sure, "ground": self.ground, "attached": self.attached}
+            places |= missing_objects(given, evidence, confidence, least=self.least, **how)
         if "misnamed" in self.parts:
-            found |= misnamed_objects(given, evidence, confidence, least=self.least, sure=self.sure, recall=self.recall)
+            found = objects_of(given, evidence)
+            places |= misnamed_objects(found, self._suggested(found, confidence), allowed)
         if "shifted" in self.parts:
-            found |= shifted_borders(given, evidence, least=self.least, shift=self.shift)
-        return found
+            places |= shifted_borders(given, evidence, least=self.least, shift=self.shift)
+        return places
+
+    def _suggested(self, found: Objects, confidence: ClassConfidence) -> Tensor:
+        return suggested_classes(found, confidence, least=self.least, sure=self.sure, recall=self.recall)
+
+    def _allowed(self, writer: GenerationWriter, kind: Any, trust: Trust, confidence: ClassConfidence) -> Tensor:
+        """Return which classes may be renamed to which ones, over all ranks."""
+        counts = torch.zeros(kind.num_classes, kind.num_classes, dtype=torch.float64)
+        if "misnamed" in self.parts:
+            for rows, evidence in writer.written(most=MOST_ASKED):
+                found = objects_of(_given(kind, rows, evidence), trust.scaled(evidence))
+                counts += confusions(found, self._suggested(found, confidence), kind.num_classes)
+        return one_way(distributed.all_reduce_sum(counts))
 
     def _confidence(self, writer: GenerationWriter, kind: Any, trust: Trust) -> ClassConfidence:
         """Return how sure scaled evidence is of each class, over all ranks."""

@@ -34,11 +34,11 @@ def slow_passes(method: str, schedule: Schedule, samples: int, batch_size: int, 
             passes += sum(3 * len(batch) for batch in batches)
         if schedule.ends_cycle(epoch):
             gathered, last = method == "robust-gathered", epoch + 1 == schedule.epochs
-            if method.startswith(("ma", "both", "robust", "ema")) and (last or not gathered):
+            predicts = method.startswith(("lr", "both", "robust")) and not gathered and schedule.cycle(epoch) > 0
+            validated_or_restarted_from = method.startswith(("ma", "both"))
+            if validated_or_restarted_from or (method.startswith(("robust", "ema")) and (last or predicts)):
                 passes += min(samples, 8192)
-            predicts = method.startswith(("lr", "both", "robust")) and not gathered
-            if predicts and schedule.cycle(epoch) > 0:
-                passes += samples
+            passes += samples if predicts else 0
     return passes
 
 
