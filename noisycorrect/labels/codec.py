@@ -153,7 +153,7 @@ class SqrtUint8:
     """
 
     dtype: ClassVar[Any] = np.dtype(np.uint8)
-    storage: ClassVar[dict[str, Any]] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+    storage: ClassVar[dict[str, Any]] = {"compression": "gzip", "compression_opts": 6, "shuffle": True}
 
     def __init__(self, levels: int = 255, floor: float = 0.0) -> None:
         self.levels = levels
