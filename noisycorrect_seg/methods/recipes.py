@@ -18,7 +18,7 @@ PLAIN_MASKS = PLAIN.replace(lr=PAPER.lr, batch_size=PAPER.batch_size, kinds=(KIN
 RECIPES.register(
     f"robust/{KIND}",
     Recipe(
-        schedule=Shares(init_share=0.3, cycles=2),
+        schedule=Shares(init_share=0.2, cycles=2),
         rates=OneCosine(),
         average=EveryStep(),
         correction=ObjectCorrection(),
