@@ -351,3 +351,18 @@ def test_unknown_parts_and_other_labels_are_refused():
         SelfCorrector(nn.Linear(2, 2), num_classes=2, recipe=recipe, epochs=4, callbacks=[]).fit(
             (torch.randn(8, 2), torch.arange(8) % 2)
         )
+
+
+def test_a_correction_that_finds_nothing_trains_as_if_there_were_none():
+    """Labels that go through store, evidence and coupling and follow nothing are the given ones, to the last bit."""
+    size, robust = (48, 32), RECIPES.of_kind("robust", "segmentation")
+    weights = []
+    for correction in (ObjectCorrection(parts=()), None):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 20, 3, 2, 1))
+        recipe = robust.replace(correction=correction)
+        how = {"task": HumanParsing("lip", size=size), "recipe": recipe, "epochs": 5, "batch_size": 4, "callbacks": []}
+        data = ParsingDataset(SyntheticPeople(8, size=size, noise="realistic"), size, augment=True)
+        weights.append(SelfCorrector(network, **how).fit(data).model.state_dict())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name

@@ -36,9 +36,7 @@ def test_any_optimizer_factory_clipping_and_augmentation():
         average=AtCycleEnds(restart="student"), correction=AtCycleEnd(momentum=0.7), clip_grad_norm=1.0
     )
     result = corrector(recipe=recipe, optimizer=torch.optim.AdamW, lr=0.01, augment=augment).fit((inputs, given))
-    assert (
-        len(seen) == 1 + 8 * 3 + 2 * 2
-    )  # tried once, and two recalibrations: where something is predicted
+    assert len(seen) == 1 + 8 * 3 + 2 * 2  # tried once, and two recalibrations: where something is predicted
     assert result.labels.generation == 2
     with pytest.raises(InvalidInputError, match="to return a torch Optimizer; got Linear"):
         corrector(optimizer=lambda parameters, lr: nn.Linear(1, 1)).fit((inputs, given))
