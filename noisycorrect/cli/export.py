@@ -16,6 +16,7 @@ from noisycorrect.saved.details import DETAILS
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.folders import check_free, new_folder
+from noisycorrect.tables.writing import CLEANED, write_decided
 
 PLAIN = "plain"
 
@@ -27,7 +28,8 @@ def add_parser(subparsers: Subparsers) -> None:
         help="write a run's labels in the formats of other programs",
         description="Write the labels of a run, as they are after correction and review, into a new folder. Formats: "
         "plain, labels.npy, int64 (N,) or (N, K), -1 for none, of sequences all tokens one after the other, and "
-        "lengths.npy; csv and parquet, a row a sample with names; label-studio, tasks with annotations and predictions;"
+        "lengths.npy; csv and parquet, a row a sample with names, and with csv the whole table that was cleaned; "
+        "label-studio, tasks with annotations and predictions;"
         " of masks png, coco, cvat and label-studio.",
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder, a saved result, or a label store")
@@ -63,8 +65,13 @@ def _export(options: argparse.Namespace) -> int:
         print(visible(f"noisycorrect: {sentence}"), file=sys.stderr)
     with new_folder(options.out) as inside:
         count = found.write(labels, inside, ExportOptions(options.images, options.suffix, options.background))
+        table = (
+            write_decided(options.run_dir, inside / CLEANED) if name == "csv" and labels.decided is not None else None
+        )
     of = f"of generation {labels.generation}" if labels.decided is None else f"({labels.decided} decided)"
     print(f"{count} labels {of} written to {options.out} as {name}")
+    if table is not None:
+        print(f"all {table:,} rows of the table with these labels: {options.out / CLEANED}")
     return 0
 
 

@@ -30,7 +30,15 @@ from noisycorrect.tables.opening import open_source
 from noisycorrect.tables.pictures import PictureArray, SmallPictures, folder_of, picture_paths, relative_to
 from noisycorrect.tables.settings import Settings, enter_folder, left_if_refused
 from noisycorrect.tables.source import Source
-from noisycorrect.tables.writing import CLEANED, ISSUES, Findings, items, write_cleaned, write_issues
+from noisycorrect.tables.writing import (
+    CLEANED,
+    ISSUES,
+    Findings,
+    delimiter_of,
+    items,
+    write_cleaned,
+    write_issues,
+)
 
 PICTURE_RECIPE = "ema"  # how the small network is trained on all votes
 BROKEN_NAMED = 5
@@ -120,7 +128,7 @@ def clean(
     say.notes(_left(loaded, unknown))
     # What is told to be looked at is what the files list.
     noise = replace(noise, names=loaded.classes, contradicted=int(findings.is_issue.sum()))
-    figures |= _figures(settings, loaded, noise, evidence, inputs, version, time.perf_counter() - start)
+    figures |= _figures(settings, source, loaded, noise, evidence, inputs, version, time.perf_counter() - start)
     trained.save(folder)
     say("writing cleaned.csv, issues.csv, the items of the review and report.html")
     _write(source, loaded, inputs, evidence, findings, folder)
@@ -356,6 +364,7 @@ def _left(loaded: Loaded, unknown: np.ndarray) -> list[str]:
 
 def _figures(
     settings: Settings,
+    source: Source,
     loaded: Loaded,
     noise: NoiseEstimate,
     evidence: Evidence,
@@ -370,6 +379,7 @@ def _figures(
         "recipe": settings.recipe or ("evidence" if inputs.matrix is not None else "votes"),
         "seed": settings.seed,
         "version": version,
+        "table": {"id": loaded.id_column, "delimiter": delimiter_of(source)},
     }
 
 

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from noisycorrect.labels.refine import UNLABELED
-from noisycorrect.review.session import Item
+from noisycorrect.review.session import Item, final_labels, read_items
 from noisycorrect.support.cells import safe_cell
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
+from noisycorrect.tables.delimited import DelimitedFile
 from noisycorrect.tables.source import OUR_COLUMNS, Row, Source
 
 CLEANED, ISSUES = "cleaned.csv", "issues.csv"
+ORIGIN = "label_origin"
 _TOP = 5
 
 
@@ -84,6 +86,52 @@ def write_cleaned(path: Path, source: Source, findings: Findings) -> int:
     return write_table(path, source, header, rows())
 
 
+def write_decided(run_dir: Path, path: Path) -> int | None:
+    """Write the cleaned table of a run with the labels as they are after review; return the number of rows.
+
+    All columns stay as they are but ``corrected_label``, and ``label_origin`` comes behind: ``given``, ``corrected``,
+    or what somebody decided, ``accept``, ``keep`` or ``class``; of rows that could not be read, nothing.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder of ``noisycorrect clean``.
+    path : Path
+        The new file.
+
+    Returns
+    -------
+    int or None
+        None, and no file, if the run has no cleaned table, or does not say what its rows are called.
+
+    Raises
+    ------
+    StoreError
+        If it is no cleaning run, or a file of it is damaged.
+    InvalidInputError
+        If the cleaned table is not as it was written, or the new one cannot be written.
+    """
+    about, cleaned = read_items(run_dir)[0].figures.get("table"), run_dir / CLEANED
+    if not isinstance(about, Mapping) or not cleaned.is_file():
+        return None
+    source = DelimitedFile(cleaned, None, str(about.get("delimiter") or ","))
+    own, named = source.columns[: -len(OUR_COLUMNS)], about.get("id")
+    ours = list(source.columns[len(own) :])
+    if ours != new_names(OUR_COLUMNS, own) or (named is not None and named not in own):
+        raise InvalidInputError(f"{cleaned} as it was written", got="other columns", fix="restore it, or clean again")
+    column = None if named is None else own.index(named)
+    finals = {final.id: final for final in final_labels(run_dir)}
+
+    def rows() -> Iterator[Row]:
+        for number, row in enumerate(source.rows(), 1):
+            final = finals.get(str(number) if column is None else row[column].strip())
+            if final is not None:
+                row[len(own) + 1] = safe_cell(final.label or "")
+            yield [*row, "" if final is None else final.origin]
+
+    return write_table(path, source, [*source.columns, *new_names([ORIGIN], source.columns)], rows())
+
+
 def _changed(source: Source, how: str) -> InvalidInputError:
     fix = "clean it again into another --out"
     return InvalidInputError(f"the rows of {source.path} as they were", got=f"{how} than before", fix=fix)
@@ -101,7 +149,7 @@ def write_table(path: Path, source: Source, header: Sequence[str], rows: Iterato
     count = 0
     try:
         with replace_atomically(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
-            writer = csv.writer(file, delimiter=getattr(source, "delimiter", ","), lineterminator="\n")
+            writer = csv.writer(file, delimiter=delimiter_of(source), lineterminator="\n")
             writer.writerow(header)
             for row in rows:
                 writer.writerow(row)
@@ -110,6 +158,11 @@ def write_table(path: Path, source: Source, header: Sequence[str], rows: Iterato
         fix = "free space, or choose another folder"
         raise InvalidInputError(f"to write {path}", got=str(error), fix=fix) from error
     return count
+
+
+def delimiter_of(source: Source) -> str:
+    """Return what is between the cells of the tables that are written of a source."""
+    return str(getattr(source, "delimiter", ","))
 
 
 def new_names(names: Sequence[str], taken: Sequence[str]) -> list[str]:

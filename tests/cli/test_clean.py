@@ -237,6 +237,43 @@ def test_decisions_are_trusted_in_a_new_run(table, tmp_path):
     assert after[8]["corrected_label"] == "fruit"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_the_whole_table_comes_back_with_what_was_decided(named, table, tmp_path, capsys):
+    """Columns that nothing was learnt from, in their order; rows known by their names, or by their numbers."""
+    content = table.read_text(encoding="utf-8").replace("\nend", "").replace(",", ";")
+    if not named:
+        content = "\n".join(line.split(";", 1)[1] for line in content.splitlines())
+    path = tmp_path / "semicolons.csv"
+    path.write_text("\ufeff" + content, encoding="utf-8")
+    run, words = tmp_path / "run", ["--label", "label", "--text", "text", *FAST]
+    assert clean(path, *words, "--out", run) == 0
+    before = read(run / "cleaned.csv", encoding="utf-8-sig", delimiter=";")
+    name = "r{}".format if named else lambda row: str(row + 1)
+    Journal(run).append(Decision(id=name(3), action="keep", label="fruit"))
+    Journal(run).append(Decision(id=name(10), action="class", label="car"))
+    assert main(["export", str(run), str(tmp_path / "out")]) == 0
+    assert "all 80 rows of the table with these labels" in capsys.readouterr().out
+    assert (tmp_path / "out" / "labels.csv").is_file()
+    after = read(tmp_path / "out" / "cleaned.csv", encoding="utf-8-sig", delimiter=";")
+    assert list(after[0]) == [*before[0], "label_origin"]
+    assert {row: line["label_origin"] for row, line in enumerate(after)} == {
+        row: {3: "keep", 10: "class"}.get(row, "corrected" if line["is_label_issue"] == "True" else "given")
+        for row, line in enumerate(before)
+    }
+    assert (after[3]["corrected_label"], after[10]["corrected_label"]) == ("fruit", "car")
+    for row, line in enumerate(before):
+        kept = line if row not in (3, 10) else line | {"corrected_label": after[row]["corrected_label"]}
+        assert {column: after[row][column] for column in line} == kept
+    table_of_another = run / "cleaned.csv"
+    table_of_another.write_text("a;b\n1;2\n", encoding="utf-8")
+    assert main(["export", str(run), str(tmp_path / "damaged")]) == 2
+    assert "as it was written; got other columns" in capsys.readouterr().err
+    assert not (tmp_path / "damaged").exists()
+    table_of_another.unlink()
+    assert main(["export", str(run), str(tmp_path / "labels")]) == 0
+    assert "of the table" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("how", [["--label", "label"], ["--annotators", "label,other"]])
 def test_decisions_by_row_are_for_the_rows_that_were_shown(how, table, tmp_path, capsys):
     rows = [line.split(",", 1)[1] for line in table.read_text(encoding="utf-8").replace("\nend", "").splitlines()]
