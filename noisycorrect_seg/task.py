@@ -77,6 +77,12 @@ class Segmentation:
         How evidence is stored: the first in 1.2 GB for LIP, the second twice as large and ten times as close; the last
         is what earlier stores may have (docs/results/speed-parsing.md).
 
+    Attributes
+    ----------
+    connected : bool
+        Whether what a mask shows hangs together, as the parts of a person do; False. Recipes that look for missing
+        objects ask.
+
     Raises
     ------
     InvalidInputError
@@ -99,6 +105,7 @@ class Segmentation:
     codec = "sqrt-uint6-floor"
     wants_logits = True
     main_metric = "pixel_accuracy"
+    connected = False
 
     def __init__(
         self,
@@ -381,6 +388,8 @@ class HumanParsing(Segmentation):
     >>> task.num_classes, task.frame
     (20, (96, 64))
     """
+
+    connected = True
 
     def __init__(
         self,

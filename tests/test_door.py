@@ -211,8 +211,8 @@ CALLS = {
     "GatheredObjectCorrection": (ns.GatheredObjectCorrection, lambda: {"momentum": 0.7, "stride": 4, "keep": 2}),
     "AbstainingLoss": (ns.AbstainingLoss, lambda: {"sure": 0.9}),
     "ObjectCorrection": (ns.ObjectCorrection, lambda: {
-        "parts": ("missing",), "least": 3, "sure": 0.8, "recall": 0.5, "ground": 0.8, "shift": 0.5, "relative": 0.5,
-        "weigh": 0.0, "momentum": None, "keep": 2}),
+        "parts": ("missing", "misnamed"), "least": 3, "sure": 0.8, "recall": 0.5, "ground": 0.8, "attached": None,
+        "shift": 0.5, "relative": 0.5, "weigh": 0.0, "momentum": None, "keep": 2}),
     "AdaptiveEarlyLearning": (ns.AdaptiveEarlyLearning, lambda: {
         "fall": 0.9, "confidence": 0.8, "strength": 1.0, "agreed": 0.8, "scales": (0.7, 1.0), "mirror": True,
         "contested": "replace"}),

@@ -62,9 +62,10 @@ class ObjectCorrection(AtCycleEnd):
         A class takes part in renaming if the evidence names at least this share of its given places so.
     ground : float
         Share of a missing object that is given background, at least.
-    attached : bool
-        Whether a missing object must hang together with something that the mask shows, as the parts of a body do;
-        False looks anywhere, as for the houses of an aerial photograph.
+    attached : bool, optional
+        Whether a missing object must hang together with something that the mask shows, as the parts of a person do, and
+        not the houses of an aerial photograph. Default: as the task has it, of people
+        (:attr:`Segmentation.connected <noisycorrect_seg.Segmentation>`).
     shift : float
         In places of the evidence: how far an outline lies off on average before it is moved.
     relative : float
@@ -94,7 +95,7 @@ class ObjectCorrection(AtCycleEnd):
         sure: float = 0.8,
         recall: float = 0.5,
         ground: float = 0.8,
-        attached: bool = True,
+        attached: bool | None = None,
         shift: float = 0.5,
         relative: float = 0.5,
         weigh: float = 0.0,
@@ -110,7 +111,7 @@ class ObjectCorrection(AtCycleEnd):
         self.sure = finite_number("sure", sure, above=0, fix="0.8 is usual")
         self.recall = finite_number("recall", recall, above=0, below=1, fix="0.5 is usual")
         self.ground = finite_number("ground", ground, above=0, below=1, fix="0.8 is usual")
-        self.attached = bool(attached)
+        self.attached = None if attached is None else bool(attached)
         self.relative = finite_number("relative", relative, above=0, below=math.nextafter(1, 2), fix="0.5 is usual")
         self.weigh = finite_number("weigh", weigh, above=0, fix="1 trusts a mask as far as the evidence agrees")
         self.shift = finite_number("shift", shift, above=0, fix="0.5 is usual")
@@ -157,7 +158,8 @@ class ObjectCorrection(AtCycleEnd):
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""
         places = torch.zeros_like(given, dtype=torch.bool)
         if "missing" in self.parts:
-            how: dict[str, Any] = {"sure": self.sure, "ground": self.ground, "attached": self.attached}
+            attached = parsing_task(self.setup).connected if self.attached is None else self.attached
+            how: dict[str, Any] = {"sure": self.sure, "ground": self.ground, "attached": attached}
             places |= missing_objects(given, evidence, confidence, least=self.least, **how)
         if "misnamed" in self.parts:
             found = objects_of(given, evidence)

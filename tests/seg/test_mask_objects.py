@@ -20,6 +20,7 @@ from noisycorrect_seg import (
     HumanParsing,
     ObjectCorrection,
     ParsingDataset,
+    Segmentation,
     SyntheticPeople,
 )
 from noisycorrect_seg.classes import voc_palette
@@ -366,3 +367,18 @@ def test_a_correction_that_finds_nothing_trains_as_if_there_were_none():
         weights.append(SelfCorrector(network, **how).fit(data).model.state_dict())
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
+
+
+@pytest.mark.parametrize(
+    ("attached", "people", "others"), [(None, False, True), (True, False, False), (False, True, True)]
+)
+def test_only_of_people_must_objects_hang_together(attached, people, others):
+    names = torch.zeros(1, 4, 8, dtype=torch.int64)
+    names[0, 1:3, 1:4] = 2
+    given = torch.zeros_like(names)
+    given[0, :, 7] = 1
+    for task, expected in ((HumanParsing, people), (Segmentation, others)):
+        correction = ObjectCorrection(parts=("missing",), attached=attached)
+        correction.start(SimpleNamespace(task=task(("background", "left-arm", "right-arm", "hat"), size=(8, 16))))
+        found = correction.follows(given, maps_of(names), SURE, torch.zeros(K, K, dtype=torch.bool))
+        assert bool(found.any()) == expected
