@@ -109,7 +109,7 @@ def bars(axes: Axes, heights: Mapping[str, Spread], colours: Sequence[str], top:
     axes.grid(axis="y", alpha=0.3)
 
 
-def lines(axes: Axes, series: Mapping[str, Mapping[int, Spread]], colours: Sequence[str] = COLOURS) -> None:
+def lines(axes: Axes, series: Mapping[str, Mapping[float, Spread]], colours: Sequence[str] = COLOURS) -> None:
     """Draw a line a name through its means, with a band for the deviation, in per cent."""
     for number, (name, points) in enumerate(series.items()):
         if points:
@@ -118,7 +118,6 @@ def lines(axes: Axes, series: Mapping[str, Mapping[int, Spread]], colours: Seque
             spread = np.nan_to_num(stds)
             axes.plot(places, means, color=colour, label=name, marker="o", ms=3.5, lw=1.6)
             axes.fill_between(places, means - spread, means + spread, color=colour, alpha=0.15, lw=0)
-    axes.set_xticks(range(1 + max((place for points in series.values() for place in points), default=0)))
     axes.grid(axis="y", alpha=0.3)
 
 

@@ -304,7 +304,7 @@ def _caption(row: Row) -> str:
 
 
 def curves(rows: Sequence[Row], records: Sequence[Record]) -> Figure:
-    """Draw validation mean IoU, and the quality of the refined labels where it is known, over the cycles."""
+    """Draw validation mean IoU, and the quality of the refined labels where it is known, at the cycles' ends."""
     titles = {
         "val_mean_iou": "validation mIoU, %",
         "label_mean_iou": "mIoU of the training labels, %",
@@ -318,5 +318,12 @@ def curves(rows: Sequence[Row], records: Sequence[Record]) -> Figure:
             for row in rows:
                 if points[row.name] and name != "val_mean_iou":
                     points[row.name][0] = row[f"labels_before.{name}"]
-            drawn.append((title, functools.partial(lines, series=points)))
-    return panels(drawn, 4.6, 3.8, label="cycle (0: the initial phase)")
+            ends = {row.name: {_share_done(row, cycle): at for cycle, at in points[row.name].items()} for row in rows}
+            drawn.append((title, functools.partial(lines, series=ends)))
+    return panels(drawn, 4.6, 3.8, label="end of a cycle, % of the run's epochs")
+
+
+def _share_done(row: Row, cycle: int) -> float:
+    """Return how much of a run is done at the end of a cycle, in %."""
+    config = row.config
+    return float(100 * (config["init_epochs"] + cycle * config["cycle_epochs"]) / epochs_of(config))
