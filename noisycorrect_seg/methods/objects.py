@@ -172,12 +172,13 @@ class ObjectCorrection(AtCycleEnd):
         return suggested_classes(found, confidence, least=self.least, sure=self.sure, recall=self.recall)
 
     def _allowed(self, writer: GenerationWriter, kind: Any, trust: Trust, confidence: ClassConfidence) -> Tensor:
-        """Return which classes may be renamed to which ones, over all ranks."""
+        """Return which classes may be renamed to which ones, over all ranks; nothing (0, 0) if none is."""
+        if "misnamed" not in self.parts:
+            return torch.zeros(0, 0, dtype=torch.bool)
         counts = torch.zeros(kind.num_classes, kind.num_classes, dtype=torch.float64)
-        if "misnamed" in self.parts:
-            for rows, evidence in writer.written(most=MOST_ASKED):
-                found = objects_of(_given(kind, rows, evidence), trust.scaled(evidence))
-                counts += confusions(found, self._suggested(found, confidence), kind.num_classes)
+        for rows, evidence in writer.written(most=MOST_ASKED):
+            found = objects_of(_given(kind, rows, evidence), trust.scaled(evidence))
+            counts += confusions(found, self._suggested(found, confidence), kind.num_classes)
         return one_way(distributed.all_reduce_sum(counts))
 
     def _confidence(self, writer: GenerationWriter, kind: Any, trust: Trust) -> ClassConfidence:
