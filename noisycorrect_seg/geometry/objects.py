@@ -264,8 +264,9 @@ def one_way(counts: Tensor, *, share: float = 0.05) -> Tensor:
     r"""Return which classes are given for which ones, bool (K, K): what is confused both ways is hard, not misnamed.
 
     A network that cannot tell two classes takes either for the other; annotators who call skirts dresses do so one way.
-    Pairs i, j with :math:`n_{ij} - n_{ji} \ge 3 \sqrt{n_{ij} + n_{ji}}`, three standard errors of a fair coin, and
-    :math:`n_{ij}` at least `share` of the objects of class i: a few of many are no habit.
+    Pairs i, j with :math:`n_{ij} - n_{ji} \ge 3 \sqrt{n_{ij} + n_{ji}}`, three standard errors of a fair coin,
+    :math:`n_{ij} \ge 4 n_{ji}`, and :math:`n_{ij}` at least `share` of the objects of class i: a few of many are no
+    habit.
 
     Parameters
     ----------
@@ -280,7 +281,7 @@ def one_way(counts: Tensor, *, share: float = 0.05) -> Tensor:
     [[1, 2]]
     """
     back = counts.T
-    apart = (counts - back >= 3 * (counts + back).sqrt()) & (counts > back)
+    apart = (counts - back >= 3 * (counts + back).sqrt()) & (counts >= 4 * back) & (counts > 0)
     return apart & (counts >= share * counts.sum(1, keepdim=True))
 
 

@@ -176,10 +176,18 @@ def test_an_object_is_never_taken_for_background():
 
 @pytest.mark.parametrize(
     ("there", "back", "right", "expected"),
-    [(9, 0, 0, True), (8, 0, 0, False), (15, 2, 0, True), (15, 3, 0, False), (40, 40, 0, False), (9, 0, 172, False)],
+    [
+        (9, 0, 0, True),
+        (8, 0, 0, False),
+        (15, 2, 0, True),
+        (15, 3, 0, False),
+        (40, 10, 0, True),
+        (40, 11, 0, False),
+        (9, 0, 172, False),
+    ],
 )
 def test_classes_are_given_for_others_if_confused_one_way_and_often(there, back, right, expected):
-    """Three standard errors, and a twentieth of the class."""
+    """Three standard errors, four fifths, and a twentieth of the class."""
     counts = torch.zeros(3, 3)
     counts[1, 2], counts[2, 1], counts[1, 1] = there, back, right
     assert bool(one_way(counts)[1, 2]) == expected
