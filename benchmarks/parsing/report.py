@@ -58,6 +58,7 @@ PROTOCOL = (
     " training of the same network (of losses: over the first row), seed by seed. Bold: the highest mIoU, whichever"
     " row has it."
 )
+CLASS_LOSS = 0.02  # a class that is further below plain training is named
 Series = Mapping[str, Mapping[int, Spread]]  # a measure after each cycle; 0 is the initial phase
 
 
@@ -187,6 +188,18 @@ def class_grid(rows: Sequence[Row]) -> Grid:
     return Grid([["class", *(row.name for row in rows)], *body])
 
 
+def classes_behind(rows: Sequence[Row]) -> list[str]:
+    """Say of each row which classes are more than two points of IoU below plain training, if that is there."""
+    plain = [row for row in rows if row.config["method"] == "none"]
+    return [f"{row.name}: {_behind(row, plain[0])}" for row in rows if plain and row is not plain[0]]
+
+
+def _behind(row: Row, plain: Row) -> str:
+    paths = [f"class_iou.{name}" for name in row.first["class_iou"]]
+    gains = {path.removeprefix("class_iou."): row.mean(path) - plain.mean(path) for path in paths}
+    return ", ".join(f"{name} {100 * gain:+.1f}" for name, gain in gains.items() if gain < -CLASS_LOSS) or "none"
+
+
 def cycle_grid(rows: Sequence[Row], series: Mapping[str, Series]) -> Grid:
     """Return the validation mean IoU after each cycle: rows down, cycles across; cycle 0 is the initial phase."""
     points = {row.name: series[row.name]["val_mean_iou"] for row in rows}
@@ -200,14 +213,15 @@ def page(study: str, rows: Sequence[Row], records: Sequence[Record], *more: str)
     series = {row.name: series_of(records, row) for row in rows}
     settings = ", ".join(f"{name} {value}" for name, value in _settings(records).items())
     methods = [f"{row.config['method']}: {_method(row)}" for row in rows]
-    labels, protocol = label_grid(rows), PROTOCOL
+    labels, behind, protocol = label_grid(rows), classes_behind(rows), PROTOCOL
     if any(paper_miou(study, row.name) is not None for row in rows):
         protocol += f" Paper: {paper_table(study)} of {LIP_SOURCE}; the real LIP, not comparable with ours."
     return markdown(
         f"# {TITLES[study]}", protocol, f"{settings}.", model_grid(study, rows), verdict(rows),
         bullets(distinct(methods)), *(("## Training labels", LABELS, labels) if labels else ()),
         "## After each cycle", "Validation mean IoU, in %.", cycle_grid(rows, series),
-        "## Classes", "IoU on the validation set, in %; - where a class does not occur.", class_grid(rows), *more,
+        "## Classes", "IoU on the validation set, in %; - where a class does not occur.", class_grid(rows),
+        *(("More than 2 points below plain training, in the mean:", bullets(behind)) if behind else ()), *more,
     )  # fmt: skip
 
 
@@ -283,10 +297,15 @@ def write_study(
         "summary": [_plain(study, row, records) for row in rows],
         "cells": records,
     }
-    more = ["## What two people agree on", ceiling] if ceiling else []
+    more = ["## What two people agree on", f"{ceiling} {_right(rows)}"] if ceiling else []
     text = page(study, rows, records, *more, *(["## Labels over the cycles", *shown] if shown else []))
     write_report(folder, payload, text, lambda: {"curves": curves(rows, records)}, stem=stem)
     return rows
+
+
+def _right(rows: Sequence[Row]) -> str:
+    shares = [row.mean("val.pixel_accuracy") for row in rows]
+    return f"The networks above are right on {100 * min(shares):.1f} to {100 * max(shares):.1f} % of validation pixels."
 
 
 def _plain(study: str, row: Row, records: Sequence[Record]) -> dict[str, Any]:

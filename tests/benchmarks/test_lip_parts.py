@@ -300,6 +300,16 @@ def test_the_page_says_what_the_papers_figures_are() -> None:
     assert "| row | initial | cycle 1 |" in page
 
 
+def test_the_page_names_classes_that_a_row_loses() -> None:
+    made = records({"none": [0.5, 0.5], "ma": [0.5, 0.5], "both": [0.5, 0.5]})
+    for record in made:
+        record["result"]["class_iou"]["Background"] = {"none": 0.9, "ma": 0.885, "both": 0.87}[record["row"]]
+    rows = report.rows_of(plan.variants("correction"), made)
+    assert report.classes_behind(rows) == ["ma: none", "both: Background -3.0"]
+    assert "- both: Background -3.0" in report.page("correction", rows, made)
+    assert report.classes_behind(rows[1:]) == [], "nothing to compare with"
+
+
 # ---------------------------------------------------------------- pictures
 
 
