@@ -196,7 +196,7 @@ class SelfCorrector:
             Labels are taken from its ``targets`` or ``labels`` if it has them, else every item is read once. Only a
             DataLoader's dataset is used.
         val : same, optional
-            Validation set; measured at the end of each cycle.
+            Validation set; measured at the end of each cycle, as its ``canonical()`` where there is one.
         unlabeled : data set of inputs, or array, optional
             Inputs without labels (transduction, sec. 3.4): an array, or items of an input, a tuple that begins with
             one, or a dict; they follow the training set, with trust 0.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +28,7 @@ class RunData:
     train: MapStyleDataset  # unlabelled inputs last
     canonical: MapStyleDataset  # the same samples as predictions see them
     given: Any
-    val: MapStyleDataset | None
+    val: MapStyleDataset | None  # as predictions see it
     val_given: Any
     collate_fn: Collate | None
     clean_labels: Any = None  # as the kind of labels has checked them
@@ -36,8 +38,19 @@ class RunData:
     @property
     def input_record(self) -> dict[str, Any] | None:
         """How the training set says that its samples become inputs, as plain JSON values; None if it does not say."""
-        found = getattr(self.train, "input_record", None)
-        return found if isinstance(found, dict) else None
+        return _record(self.train)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run and the one that resumes it must share: how inputs are made, and the samples' names, as a digest.
+
+        Nothing of a training set that says neither.
+        """
+        names, record = getattr(self.train, "sample_names", None), self.input_record
+        return {
+            **({"inputs": record} if record else {}),
+            **({"sample_names": _digest(names)} if names is not None else {}),
+        }
 
     @classmethod
     def make(
@@ -99,11 +112,33 @@ class RunData:
                 f"the items of {seen[1]} change from one reading to the next: what is predicted and compared will be"
                 " augmented inputs; pass canonical= to fit, the same samples without augmentation"
             )
+        if val is not None:
+            val = _as_measured(val, train)
         given = read_given(train, num_workers)
         val_given = None if val is None else read_given(val, num_workers)
         weights = weights_of_run(sample_weight, labeled, train)
         frame = train if canonical is None else canonical
         return cls(train, frame, given, val, val_given, collate_fn, sample_weight=weights)
+
+
+def _record(data: MapStyleDataset) -> dict[str, Any] | None:
+    found = getattr(data, "input_record", None)
+    return found if isinstance(found, dict) else None
+
+
+def _digest(names: Iterable[object]) -> str:
+    return hashlib.sha256("\0".join(map(str, names)).encode()).hexdigest()[:16]
+
+
+def _as_measured(val: MapStyleDataset, train: MapStyleDataset) -> MapStyleDataset:
+    """Return the validation set without augmentation, if it knows how; its inputs must be made as those of training."""
+    own, wanted = _record(val), _record(train)
+    if own and wanted and own != wanted:
+        raise InvalidInputError(
+            f"val with inputs that are made as those of train, {wanted}", got=str(own), fix="make both alike"
+        )
+    canonical: Any = getattr(val, "canonical", None)
+    return canonical() if callable(canonical) else val
 
 
 def _check_streams(train: MapStyleDataset, canonical: MapStyleDataset | None) -> None:

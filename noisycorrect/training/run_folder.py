@@ -111,12 +111,14 @@ def open_run(
         stack.enter_context(contextlib.closing(run.loaders))
         if run.class_names is None and earlier is not None:
             run.class_names = earlier.class_names
-        if distributed.is_main():
+        if content is None and distributed.is_main():
             _write_details(run_dir, run)
         if content is not None:
             with _offering(run_dir), fitting(checkpoint):
                 run.bring_back(content)
                 restore(content)
+            if distributed.is_main():
+                _write_details(run_dir, run)  # not before it is known that they are of the same run
             state = "stopped" if run.stopped else "finished" if run.done else "going on"
             logger.info("%s: %s after epoch %d of %d", run_dir, state, run.epoch, run.schedule.epochs)
         yield run

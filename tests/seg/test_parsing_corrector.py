@@ -256,6 +256,33 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("change", ["normalisation", "names"])
+def test_a_run_whose_images_are_others_or_made_otherwise_does_not_go_on(tmp_path, change):
+    def again(normalisation="bgr", prefix="squares"):
+        source = Squares(4)
+        source.name = lambda index: f"{prefix}-{index}"
+        data = ParsingDataset(source, SIZE, normalisation=normalisation)
+        return corrector(lengths=(1, 1, 1), run_dir=tmp_path / "run").fit(data)
+
+    again()
+    details = (tmp_path / "run" / "details.json").read_bytes()
+    other, said = {"normalisation": ("rgb", "inputs="), "names": ("bgr", "sample_names=")}[change]
+    with pytest.raises(CheckpointError, match=said):
+        again(other, "circles" if change == "names" else "squares")
+    assert (tmp_path / "run" / "details.json").read_bytes() == details
+
+
+def test_validation_is_of_inputs_made_alike_and_not_augmented():
+    train = ParsingDataset(Squares(4), SIZE, augment=True)
+    with pytest.raises(InvalidInputError, match="val with inputs that are made as those of train"):
+        corrector(lengths=(1, 1, 1)).fit(train, ParsingDataset(Squares(4), SIZE, normalisation="rgb"))
+    scores = [
+        corrector(lengths=(1, 1, 1)).fit(train, ParsingDataset(Squares(4), SIZE, augment=augment)).history
+        for augment in (False, True)
+    ]
+    assert scores[0][-1]["val_mean_iou"] == scores[1][-1]["val_mean_iou"]
+
+
 def test_results_of_masks_are_saved_and_loaded(tmp_path):
     result = fit()
     result.save(tmp_path / "result")
