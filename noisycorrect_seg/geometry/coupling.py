@@ -28,19 +28,21 @@ class Axis(NamedTuple):
     ----------
     at : Tensor, shape (n,), float32
         Where each pixel's centre lies, in places from 0.
-    nearest : Tensor, shape (n,), int64
-        The place whose share it is counted in.
+    counted, places : Tensor, shape (m,), int64
+        Which pixel is counted in the share of which place: each in the nearest one, and, where places lie closer than
+        pixels, the nearest pixel in each place that would have none.
     pixels : Tensor, shape (cells,), float32
         How many pixels a place would be shared by, were the mask to fill the whole frame; at least 1.
     """
 
     at: Tensor
-    nearest: Tensor
+    counted: Tensor
+    places: Tensor
     pixels: Tensor
 
     def some(self, picked: slice) -> Axis:
-        """Return the same of some of the pixels."""
-        return Axis(self.at[picked], self.nearest[picked], self.pixels)
+        """Return the same with the positions of some of the pixels."""
+        return self._replace(at=self.at[picked])
 
 
 def axes_of(shape: Size, cells: Size, frame: Size | None = None) -> tuple[Axis, Axis]:
@@ -58,8 +60,8 @@ def axes_of(shape: Size, cells: Size, frame: Size | None = None) -> tuple[Axis, 
     Examples
     --------
     >>> rows, _ = axes_of((4, 4), (2, 2))
-    >>> rows.at, rows.nearest.tolist(), rows.pixels.tolist()
-    (tensor([0.0000, 0.3333, 0.6667, 1.0000]), [0, 0, 1, 1], [2.0, 2.0])
+    >>> rows.at, rows.counted.tolist(), rows.places.tolist(), rows.pixels.tolist()
+    (tensor([0.0000, 0.3333, 0.6667, 1.0000]), [0, 1, 2, 3], [0, 0, 1, 1], [2.0, 2.0])
     """
     matrix = np.eye(2, 3) if frame is None else letterbox(shape, frame)
     found = []
@@ -71,13 +73,18 @@ def axes_of(shape: Size, cells: Size, frame: Size | None = None) -> tuple[Axis, 
         # The mask's own grid of pixels, continued to the edges of the frame.
         first, last = np.ceil((-0.5 - shift) / zoom), np.floor((edge + 0.5 - shift) / zoom)
         everywhere = np.arange(min(first, 0), max(last, side - 1) + 1)
-        counted = np.bincount(_nearest((zoom * everywhere + shift) * unit, cells[axis]), minlength=cells[axis])
-        at = (zoom * np.arange(side) + shift) * unit
+        positions = (zoom * everywhere + shift) * unit
+        places = _nearest(positions, cells[axis])
+        empty = np.setdiff1d(np.arange(cells[axis]), places)
+        closest = np.abs(positions[:, None] - empty).argmin(0)
+        pixels, places = np.append(everywhere, everywhere[closest]), np.append(places, empty)
+        on_mask = (pixels >= 0) & (pixels < side)
         found.append(
             Axis(
-                torch.from_numpy(at.astype(np.float32)),
-                torch.from_numpy(_nearest(at, cells[axis])),
-                torch.from_numpy(counted.clip(1).astype(np.float32)),
+                torch.from_numpy(((zoom * np.arange(side) + shift) * unit).astype(np.float32)),
+                torch.from_numpy(pixels[on_mask].astype(np.int64)),
+                torch.from_numpy(places[on_mask]),
+                torch.from_numpy(np.bincount(places, minlength=cells[axis]).astype(np.float32)),
             )
         )
     return found[0], found[1]
@@ -112,7 +119,9 @@ def area_means(given: Tensor, axes: tuple[Axis, Axis], num_classes: int) -> Tens
     """
     rows, columns = axes
     height, width = len(rows.pixels), len(columns.pixels)
-    place = (rows.nearest[:, None] * width + columns.nearest).to(given.device)
+    place = (rows.places[:, None] * width + columns.places).to(given.device)
+    if (len(rows.counted), len(columns.counted)) != given.shape[1:]:  # places that lie closer than pixels
+        given = given[:, rows.counted.to(given.device)][:, :, columns.counted.to(given.device)]
     sample = torch.arange(len(given), device=given.device)[:, None, None]
     known = (given >= 0) & (given < num_classes)
     bins = ((sample * num_classes + given) * (height * width) + place)[known]

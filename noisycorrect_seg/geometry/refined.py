@@ -55,7 +55,7 @@ def refined_mask(
     tensor([[0.2500, 0.7500, 0.0000]])
     """
     if not given.size:
-        return torch.zeros(num_classes, 0, 0) if evidence is None else evidence
+        return torch.zeros(num_classes, 0, 0) if evidence is None else trust.scaled(evidence[None])[0]
     labels = torch.from_numpy(given.astype(np.int64))[None]
     if evidence is None:
         return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
@@ -90,7 +90,7 @@ def refined_labels(
     if evidence is None:
         return given.copy()
     if not given.size:
-        return evidence.argmax(0).numpy().astype(mask_dtype(len(evidence)))
+        return trust.scaled(evidence[None])[0].argmax(0).numpy().astype(mask_dtype(len(evidence)))
     labels = given.copy()
     step = max(1, VALUES_AT_ONCE // (len(evidence) * given.shape[1]))
     composer = _Composer(given, evidence, trust, frame)

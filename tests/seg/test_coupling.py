@@ -153,6 +153,34 @@ def test_the_coupling_is_its_formula_in_float64(shape, frame, weight):
     np.testing.assert_allclose(found.numpy(), slowly_composed(given, evidence, weight, frame), atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [12, 30, 59, 60, 120])
+def test_a_mask_smaller_than_its_evidence_follows_it_as_a_large_one_does(side):
+    given, trust = np.zeros((side, side), np.uint8), Trust(torch.tensor([0.0]), coupled=True)
+    evidence = torch.tensor([0.3, 0.7]).reshape(2, 1, 1).expand(2, 60, 60).contiguous()
+    found = refined_mask(given, evidence, trust, 2, frame=(237, 237))
+    torch.testing.assert_close(found, evidence[:, :1, :1].expand(2, side, side), atol=1e-6, rtol=0)
+
+
+def test_right_masks_smaller_than_their_evidence_stay_right():
+    given = np.kron(np.arange(12, dtype=np.uint8).reshape(4, 3), np.ones((4, 4), np.uint8))
+    maps, trust = seen_by_a_perfect_network(given, True, (256, 192)), Trust(torch.tensor([0.0]), coupled=True)
+    assert maps.shape[1:] == (64, 48)
+    assert np.array_equal(refined_labels(given, maps, trust, frame=(256, 192)), given)
+
+
+def test_what_is_said_of_a_sample_without_a_mask_is_scaled_by_class_as_targets_are():
+    evidence = torch.tensor([0.55, 0.45, 0.0]).reshape(3, 1, 1).expand(3, 4, 3)
+    trust = Trust(torch.zeros(1), class_scale=torch.tensor([1.0, 2.0, 1.0]), coupled=True)
+    nothing = np.zeros((0, 0), np.uint8)
+    task = HumanParsing(("background", "left-arm", "right-arm"), size=(16, 12))
+    code = torch.from_numpy(CODECS[task.codec].encode(evidence[None]))
+    given = torch.full((1, 16, 12), 255, dtype=torch.uint8)
+    targets = task.targets(crop_batch(given, code, trust))
+    found = refined_mask(nothing, evidence, trust, 3)
+    torch.testing.assert_close(targets[0][:, 0, 0], found[:, 0, 0], atol=1e-2, rtol=0)  # the codec rounds
+    assert (refined_labels(nothing, evidence, trust) == 1).all()
+
+
 def test_where_mask_and_evidence_have_one_resolution_and_are_flat_the_coupling_is_equation_7():
     given = torch.zeros(1, 4, 4, dtype=torch.int64)
     evidence = torch.tensor([0.3, 0.6, 0.1]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4)
