@@ -175,7 +175,8 @@ def _all_classes(planes: Tensor, targets: Targets, slopes: Tensor, classes: list
 
     def one(label: int) -> float:
         if targets.soft is None:
-            return _hard_class(probs[label], labels == label, valid, found[label], share)
+            own = (labels == label) & valid  # ignored pixels have the label 0 here
+            return _hard_class(probs[label], own, valid, found[label], share)
         return _soft_class(probs[label], masses[label], places, found[label], share)
 
     workers = min(torch.get_num_threads(), len(classes))

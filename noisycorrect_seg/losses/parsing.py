@@ -60,7 +60,8 @@ class ParsingLoss:
     ignore_index : int
         Hard label of a pixel to leave out.
     class_weights : Tensor, shape (K,), optional
-        Weights of the classes in the cross-entropy.
+        Weights of the classes in the cross-entropy. Predictions lean to classes that weigh more, and corrected masks
+        follow predictions: weights above 1 for rare classes give these more pixels than they have.
 
     Raises
     ------

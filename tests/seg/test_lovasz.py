@@ -90,6 +90,17 @@ def test_hard_loss_is_the_integral(seed):
     assert lovasz_softmax(probs, labels).item() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("method", ["exact", "linear"])
+@pytest.mark.parametrize("absent", [0, 2])
+def test_a_class_that_no_pixel_has_costs_its_largest_probability_also_beside_ignored_pixels(absent, method):
+    probs, labels = example(3, dtype=torch.float32)
+    labels[labels == absent] = 1
+    assert (labels == 255).any()
+    largest = probs[:, absent][labels != 255].max()
+    loss = lovasz_softmax(probs, labels, classes=[absent], method=method)
+    assert float(loss) == pytest.approx(float(largest), abs=1e-3 if method == "linear" else 1e-6)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_soft_loss_is_the_integral(seed):
     probs, targets = soft_example(seed)
