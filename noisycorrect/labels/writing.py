@@ -135,12 +135,14 @@ class GenerationWriter:
     def written(self, *, most: int | None = None) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield what was written, to judge it once all is known: positions (n,) and their evidence (n, K, ...).
 
-        Of more than `most` samples so many are yielded, evenly spaced.
+        Of a set of more than `most` samples, all parts together, so many are yielded, evenly spaced.
         """
         rows = np.flatnonzero(self._written)
         if self._codes is None:
             return
-        rows = rows[:: 1 if most is None else -(-len(rows) // most)]
+        if most is not None:
+            spaced = np.linspace(0, self._length - 1, min(most, self._length)).astype(int)
+            rows = np.intersect1d(rows, spaced - self._part.start)
         step = max(1, JUDGED_AT_ONCE // math.prod(self._codes.shape[1:]))
         for start in range(0, len(rows), step):
             local = rows[start : start + step]

@@ -42,6 +42,23 @@ def work(folder: Path) -> dict[str, tuple[str, float]]:
     return failures
 
 
+def looked_at(folder: Path) -> list[int]:
+    store = SoftLabelStore.open(folder, writable=True)
+    with store.new_generation() as writer:
+        writer.write(distributed.shard(30), torch.full((len(distributed.shard(30)), 2), 0.5))
+        found = [int(row) for rows, _ in writer.written(most=7) for row in rows]
+    return sorted(row for own in distributed.all_gather_objects(found) for row in own)
+
+
+def test_the_samples_that_are_looked_at_do_not_depend_on_the_number_of_ranks(tmp_path: Path) -> None:
+    for name in ("alone", "ranks"):
+        SoftLabelStore.create(tmp_path / name, [0] * 30, 2).close()
+    alone = looked_at(tmp_path / "alone")
+    assert len(alone) == 7
+    assert (alone[0], alone[-1]) == (0, 29)
+    assert run_processes(looked_at, 2, tmp_path, tmp_path / "ranks") == [alone, alone]
+
+
 def test_two_ranks_write_the_file_that_one_writes(tmp_path: Path) -> None:
     for kind in KINDS:
         make_store(tmp_path / kind, kind).close()
