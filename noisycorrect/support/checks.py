@@ -43,8 +43,17 @@ def whole_number(name: str, value: Any, least: int) -> int:
     return number
 
 
-def finite_number(name: str, value: Any, *, above: float = -math.inf, below: float = math.inf, fix: str) -> float:
-    """Return `value` as a float with `above` <= value < `below`.
+def finite_number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    more_than: float = -math.inf,
+    at_most: float = math.inf,
+    fix: str,
+) -> float:
+    """Return `value` as a float with `above` <= value < `below` and `more_than` < value <= `at_most`.
 
     Raises
     ------
@@ -55,13 +64,19 @@ def finite_number(name: str, value: Any, *, above: float = -math.inf, below: flo
     --------
     >>> finite_number("momentum", 0.5, above=0, below=1, fix="0.9 is common")
     0.5
+    >>> finite_number("share", 0, more_than=0, at_most=1, fix="0.5 is common")
+    Traceback (most recent call last):
+    ...
+    noisycorrect.support.errors.InvalidInputError: expected 0 < share <= 1; got 0; to fix: 0.5 is common
     """
     try:
         number = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not (math.isfinite(number) and above <= number < below):
-        limit = f"{above:g} <= {name}" + ("" if below == math.inf else f" < {below:g}")
+    if not (math.isfinite(number) and above <= number < below and more_than < number <= at_most):
+        least = f"{above:g} <= {name}" if more_than == -math.inf else f"{more_than:g} < {name}"
+        most = f" < {below:g}" if below < math.inf else f" <= {at_most:g}" if at_most < math.inf else ""
+        limit = least + most
         raise InvalidInputError(limit, got=repr(value), fix=fix)
     return number
 

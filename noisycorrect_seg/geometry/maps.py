@@ -44,7 +44,7 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def winners(scores: Tensor) -> Tensor:
-    """Return the class with the largest score at each pixel, int64 (N, h, w); the first of equal ones (NaN is none).
+    """Return the class with the largest score at each pixel, int64 (N, h, w); the first of equal ones.
 
     Examples
     --------

@@ -8,6 +8,8 @@ given : Tensor, shape (n, h, w), int64
     Given masks; what is outside 0..K-1 is ignored. Class 0 is the background.
 evidence : Tensor, shape (n, K, h, w), float32
     Probabilities.
+
+Both are on the CPU, as a store reads them.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ class ClassConfidence(NamedTuple):
         found = objects_of(given, evidence)
         large = found.sizes >= least
         own, votes = found.classes[large], found.own[large].double()
-        known = given < classes
+        known = (given >= 0) & (given < classes)
         right = given[known & (winners(evidence) == given)]
         return cls(
             torch.zeros(classes, dtype=torch.float64).index_add_(0, own, votes),
@@ -161,12 +163,13 @@ def missing_objects(
     ground: float,
     attached: bool = False,
 ) -> Tensor:
-    """Return the places of objects that the evidence sees and the mask has left as background, bool (n, h, w).
+    """Return where the evidence sees objects that the mask has left as background, bool (n, h, w).
 
-    An object of the evidence's most probable classes is missing if the mask has nothing of its class in it or beside
-    it, if at least the share `ground` of it is given background, and if the evidence's vote for it is at least `sure`
-    times that of the given objects of its class (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing
-    objects"; theirs are found by a fixed threshold).
+    These are their places and the background right beside them, where their outlines are blended. An object of the
+    evidence's most probable classes is missing if the mask has nothing of its class in it or beside it, if at least the
+    share `ground` of it is given background, and if the evidence's vote for it is at least `sure` times that of the
+    given objects of its class (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing objects"; theirs are
+    found by a fixed threshold).
 
     Parameters
     ----------
@@ -312,7 +315,8 @@ def shifted_borders(given: Tensor, evidence: Tensor, *, least: int, shift: float
     A given object and the evidence's own object of its class that it meets most of are compared: their difference in
     size over the places of the outline is how far the outline lies outside or inside on average. A person's uneven hand
     averages out, a border drawn wide or narrow does not (after Zhu et al. 2023, arXiv:2308.02498, the border's mean
-    signed distance). Of objects that differ by at least `shift` the places where the two differ are returned.
+    signed distance). Of objects that differ by at least `shift`, and share more than a third of what they cover
+    together, the places where the two differ are returned.
 
     Parameters
     ----------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor, nn
 
 from noisycorrect.correction.base import Correction
@@ -73,7 +71,7 @@ class AbstainingLoss(Objective):
     corrects = True
 
     def __init__(self, sure: float = 0.9) -> None:
-        self.sure = finite_number("sure", sure, above=0, below=math.nextafter(1, 2), fix="0.9 is usual")
+        self.sure = finite_number("sure", sure, more_than=0, at_most=1, fix="0.9 is usual")
 
     def start(self, setup: Setup) -> None:
         """Check that labels are masks.

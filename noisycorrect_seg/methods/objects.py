@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from noisycorrect.correction.part import Setup
 from noisycorrect.labels import GenerationWriter, Trust
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import finite_number, whole_number
-from noisycorrect.support.errors import unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of_training
 from noisycorrect.task import Metrics
+from noisycorrect_seg.classes import is_background
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     Objects,
@@ -90,7 +91,7 @@ class ObjectCorrection(AtCycleEnd):
     def __init__(
         self,
         *,
-        parts: tuple[str, ...] = ("missing", "misnamed"),
+        parts: Sequence[str] = ("missing", "misnamed"),
         least: int = 3,
         sure: float = 0.8,
         recall: float = 0.5,
@@ -103,18 +104,20 @@ class ObjectCorrection(AtCycleEnd):
         keep: int | None = 2,
     ) -> None:
         super().__init__(momentum=momentum, coupled=True, keep=keep)
+        if isinstance(parts, str):
+            raise InvalidInputError("parts as a sequence of names", got=repr(parts), fix=f"pass ({parts!r},)")
         for part in parts:
             if part not in PARTS:
                 raise unknown_name("part of the correction of objects", part, PARTS)
         self.parts = tuple(parts)
         self.least = whole_number("least", least, least=1)
-        self.sure = finite_number("sure", sure, above=0, fix="0.8 is usual")
-        self.recall = finite_number("recall", recall, above=0, below=1, fix="0.5 is usual")
-        self.ground = finite_number("ground", ground, above=0, below=1, fix="0.8 is usual")
+        self.sure = finite_number("sure", sure, more_than=0, fix="0.8 is usual")
+        self.recall = finite_number("recall", recall, above=0, at_most=1, fix="0.5 is usual")
+        self.ground = finite_number("ground", ground, above=0, at_most=1, fix="0.8 is usual")
         self.attached = None if attached is None else bool(attached)
-        self.relative = finite_number("relative", relative, above=0, below=math.nextafter(1, 2), fix="0.5 is usual")
+        self.relative = finite_number("relative", relative, above=0, at_most=1, fix="0.5 is usual")
         self.weigh = finite_number("weigh", weigh, above=0, fix="1 trusts a mask as far as the evidence agrees")
-        self.shift = finite_number("shift", shift, above=0, fix="0.5 is usual")
+        self.shift = finite_number("shift", shift, more_than=0, fix="0.5 is usual")
 
     def start(self, setup: Setup) -> None:
         """Check that labels are masks.
@@ -124,7 +127,7 @@ class ObjectCorrection(AtCycleEnd):
         InvalidInputError
             If they are not.
         """
-        parsing_task(setup)
+        _check_background(parsing_task(setup).class_names or ())
         super().start(setup)
 
     def at_cycle_end(self, end: CycleEnd) -> Metrics | None:
@@ -139,6 +142,7 @@ class ObjectCorrection(AtCycleEnd):
             writer.class_scale = mean.clamp(min=LEAST_MEAN) ** -self.relative
             trust = Trust(torch.ones(1), class_scale=writer.class_scale)
             confidence = self._confidence(writer, kind, trust)
+            self._check_size(confidence)
             allowed = self._allowed(writer, kind, trust, confidence)
             for rows, evidence in writer.written():
                 given = _given(kind, rows, evidence)
@@ -168,6 +172,13 @@ class ObjectCorrection(AtCycleEnd):
             places |= shifted_borders(given, evidence, least=self.least, shift=self.shift)
         return places
 
+    def _check_size(self, confidence: ClassConfidence) -> None:
+        """Warn if no object of the given masks has enough places in the evidence to be looked at."""
+        if confidence.places[1:].sum() > 0 and not confidence.objects[1:].sum() and distributed.is_main():
+            expected = f"objects of the given masks with least={self.least} places at the network's output resolution"
+            fix = "pass a network of a smaller stride, or larger images, or nothing will be corrected"
+            warn_of_training(expected, "none", fix)
+
     def _suggested(self, found: Objects, confidence: ClassConfidence) -> Tensor:
         return suggested_classes(found, confidence, least=self.least, sure=self.sure, recall=self.recall)
 
@@ -188,6 +199,14 @@ class ObjectCorrection(AtCycleEnd):
             of_some = ClassConfidence.of(_given(kind, rows, evidence), trust.scaled(evidence), self.least)
             sums += torch.stack(of_some)
         return ClassConfidence(*distributed.all_reduce_sum(sums))
+
+
+def _check_background(names: Sequence[str]) -> None:
+    """Warn if the background, of which missing objects are made, is another class than the first."""
+    other = next((name for name in names[1:] if is_background(name)), None)
+    if other is not None and not is_background(names[0]) and distributed.is_main():
+        fix = f"renumber classes and masks; objects missing from {other!r} are not found"
+        warn_of_training("the background to be class 0", repr(names[0]), fix)
 
 
 def _given(kind: Any, rows: np.ndarray, evidence: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noisycorrect import SelfCorrector
+from noisycorrect import SelfCorrector, TrainingWarning
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels.trust import Trust
 from noisycorrect.recipe import RECIPES
@@ -360,6 +360,32 @@ def test_unknown_parts_and_other_labels_are_refused():
         SelfCorrector(nn.Linear(2, 2), num_classes=2, recipe=recipe, epochs=4, callbacks=[]).fit(
             (torch.randn(8, 2), torch.arange(8) % 2)
         )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"sure": 0}, "0 < sure"),
+        ({"shift": 0}, "0 < shift"),
+        ({"ground": 1.5}, "0 <= ground <= 1"),
+        ({"parts": "missing"}, r"pass \('missing',\)"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(value, said):
+    with pytest.raises(InvalidInputError, match=said):
+        ObjectCorrection(**value)
+    ObjectCorrection(ground=1, recall=1, relative=0)
+
+
+def test_a_network_too_coarse_to_show_an_object_is_warned_of():
+    with pytest.warns(TrainingWarning, match="objects of the given masks with least=3000 places"):
+        corrected(lambda mask, _: mask, size=(48, 32), least=3000)
+
+
+def test_a_background_that_is_not_class_0_is_warned_of():
+    task = Segmentation(("road", "car", "background"), size=(8, 16))
+    with pytest.warns(TrainingWarning, match="background to be class 0; got 'road'"):
+        ObjectCorrection().start(SimpleNamespace(task=task))
 
 
 def test_a_correction_that_finds_nothing_trains_as_if_there_were_none():
