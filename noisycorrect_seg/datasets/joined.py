@@ -18,6 +18,7 @@ from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, rgb_pixels
 from noisycorrect_seg.datasets.layout import listed, seeming_masks
+from noisycorrect_seg.datasets.layouts import without_masks
 from noisycorrect_seg.datasets.source import (
     CHANNELS,
     FileSource,
@@ -272,8 +273,8 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb", mas
     channels : str
         What files are read as; see :class:`~noisycorrect_seg.datasets.FileSource`.
     mask_suffix : str
-        Files of a folder whose stems end so are masks, and left out. Without, there is a warning if half of a folder's
-        files seem to be masks.
+        Files of a folder whose stems end so are masks, and left out, as are those in a folder ``masks`` that stands
+        beside one of ``images``. Without, there is a warning if half of a folder's files seem to be masks.
 
     Raises
     ------
@@ -295,7 +296,7 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb", mas
     if isinstance(given, (str, os.PathLike)):
         if not Path(given).is_dir():
             raise InvalidInputError("a folder of images", got=f"no folder {os.fspath(given)}", fix="check the path")
-        files = listed(Path(given), suffixes).files
+        files = without_masks(listed(Path(given), suffixes).files)
         if mask_suffix:
             files = {key: path for key, path in files.items() if not key.endswith(mask_suffix)}
         if not files:

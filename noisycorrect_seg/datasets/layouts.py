@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.untrusted import check_regular
@@ -142,3 +142,19 @@ def layout_named(name: str) -> FolderLayout:
     if name not in LAYOUTS:
         raise unknown_name("layout", name, LAYOUTS)
     return LAYOUTS[name]
+
+
+def without_masks(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the files of a folder, by stem, without those in folders of masks that stand beside their images.
+
+    Examples
+    --------
+    >>> list(without_masks({"images/a": Path("images/a.jpg"), "masks/a": Path("masks/a.png"), "b": Path("b.jpg")}))
+    ['images/a', 'b']
+    """
+    pairs = {("images", "masks"), *((each.images, each.masks) for each in LAYOUTS.values())}
+    parents = {key: set(PurePosixPath(key).parents) for key in files}
+    folders = set().union(*parents.values())
+    homes = {folder.parent for folder in folders}
+    drawn = {home / masks for home in homes for images, masks in pairs if {home / images, home / masks} <= folders}
+    return {key: path for key, path in files.items() if drawn.isdisjoint(parents[key])}

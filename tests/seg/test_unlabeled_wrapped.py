@@ -162,6 +162,18 @@ def test_data_sets_of_other_crops_are_not_one():
         ParsingDataset.of(Subset(one, [0, 1])).mask_of([0, 0, 0], 0)
 
 
+@pytest.mark.parametrize(("images", "masks"), [("images", "masks"), ("train/images", "train/masks")])
+def test_the_masks_of_a_data_set_are_no_unlabelled_images(tmp_path, images, masks):
+    for place, shape in ((images, (8, 8, 3)), (masks, (8, 8))):
+        (tmp_path / place).mkdir(parents=True)
+        for index in range(3):
+            Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / place / f"{index}.png")
+    whole = ParsingDataset(Blobs(), SIZE, **RGB).with_unlabeled(tmp_path)
+    assert whole.sample_names[8:] == [f"{images}/{index}" for index in range(3)]
+    (tmp_path / images).rename(tmp_path / "photos")  # a folder that is only called so
+    assert len(ParsingDataset(Blobs(), SIZE, **RGB).with_unlabeled(tmp_path)) == 14
+
+
 def test_the_masks_of_a_folder_of_both_are_no_unlabelled_images(tmp_path):
     for index in range(3):
         Image.fromarray(np.full((8, 8, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
