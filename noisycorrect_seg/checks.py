@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from noisycorrect.data.batches import Batch
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support import distributed
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.inputs import Normalisation, normalisation_of
-from noisycorrect_seg.masks import MOST_CLASSES, ignore_index
+from noisycorrect_seg.masks import MOST_CLASSES, checked_mask, ignore_index
 from noisycorrect_seg.outputs import as_output
 
 CROP_FIELDS = ("matrix", "mirror", "extent")  # see ParsingDataset
+LEAST_MASKS = 8  # that show one class by a slip: fewer may well have nothing but background
+NAMES_TOLD = 5
 
 
 def normalisation_said(record: Any) -> Normalisation | None:
@@ -32,6 +37,37 @@ def class_lists_of(given: Any) -> list[Classes]:
         return [each for part in parts for each in class_lists_of(part)]
     own = getattr(getattr(given, "source", None), "classes", None)
     return [] if own is None else [own]
+
+
+def check_shown(given: Sequence[Any], classes: Classes, name: str) -> None:
+    """Raise an InvalidInputError if masks show no class; warn if many show one alone. Reads them until there are two.
+
+    `name` is what messages call the data set.
+    """
+    masks, shown, nothing = 0, set[int](), ignore_index(len(classes))
+    for index, mask in enumerate(given):
+        if mask is not None:
+            masks += 1
+            shown.update(np.flatnonzero(np.bincount(checked_mask(mask, len(classes), index).ravel())).tolist())
+            shown.discard(nothing)
+            if len(shown) > 1:
+                return
+    if not masks:
+        raise InvalidInputError(
+            f"{name} labels to be masks, of one sample at least",
+            got=f"none in any of {len(given)} samples",
+            fix="check the folder of masks; samples without one can stand beside others that have one",
+        )
+    fix = "np.unique(mask) is to show class numbers; of masks of 0 and 255 pass Folder(values={255: 1})"
+    if not shown:
+        got = f"{nothing}, which is ignored, at all pixels of all {masks:,}"
+        raise InvalidInputError(f"{name} masks that show a class", got=got, fix=fix)
+    if masks >= LEAST_MASKS and distributed.is_main():
+        (alone,) = (classes.names[number] for number in shown)
+        absent = [called for called in classes.names if called != alone]
+        more = f" and {len(absent) - NAMES_TOLD:,} more" if len(absent) > NAMES_TOLD else ""
+        got = f"{alone} alone in all {masks:,}, in none of them {', '.join(absent[:NAMES_TOLD])}{more}"
+        warn_caller(f"expected {name} masks that show several classes; got {got}; to fix: {fix}")
 
 
 def check_crops(batch: Batch) -> None:

@@ -25,6 +25,7 @@ from noisycorrect_seg.checks import (
     check_crops,
     check_ignores,
     check_one_channel,
+    check_shown,
     class_lists_of,
     crop_size_of,
     loss_identity,
@@ -150,7 +151,10 @@ class Segmentation:
         return self.classes.names if self._names_known else None
 
     def check_given(self, given: Any, *, training: bool = True) -> None:
-        """Raise an InvalidInputError unless `given` is a sequence of masks; each mask is checked when it is read."""
+        """Raise an InvalidInputError unless `given` is a sequence of masks that show a class; warn if all show one.
+
+        Masks are read until two classes are found; the others are checked when they are.
+        """
         name = "training" if training else "validation"
         if isinstance(given, Tensor) or not isinstance(given, Sequence) or not len(given):
             got = f"{type(given).__name__}"
@@ -168,12 +172,7 @@ class Segmentation:
                     got=f"{own.names} with {own.flip_pairs}",
                     fix=f"pass {type(self).__name__}(source.classes)",
                 )
-        if all(mask is None for mask in given):
-            raise InvalidInputError(
-                f"{name} labels to be masks, of one sample at least",
-                got=f"none in any of {len(given)} samples",
-                fix="check the folder of masks; samples without one can stand beside others that have one",
-            )
+        check_shown(given, self.classes, name)
 
     def _adopt(self, given: Any) -> None:
         """Take what was left open from the masks of a data set: the names of the classes, and the size of the crops."""

@@ -62,6 +62,8 @@ class NoiseEstimate:
         learnt them by heart, and the evidence cannot tell.
     decided : bool
         Whether the evidence tells the rate. If not, the interval is wide, and :attr:`rate` is a reading, no estimate.
+    absent : tuple of int
+        Of labels of many parts: classes that no part is labelled with.
     """
 
     rate: float
@@ -82,6 +84,7 @@ class NoiseEstimate:
     starved: tuple[tuple[int, int, int], ...] = ()
     memorised: bool = False
     decided: bool = True
+    absent: tuple[int, ...] = ()
 
     def verdict(self, class_names: Sequence[str] | None = None) -> str:
         """Return the estimate in one paragraph: classes of which nothing is known, the rate, what is confused.
@@ -106,7 +109,7 @@ class NoiseEstimate:
         """
         names = _checked_names(class_names or self.names or None, len(self.class_rates))
         clean = self.decided and self.held_out and self.interval[1] <= CLEAN_HIGH
-        sentences = [*self._starved(names), *self._rate(clean)]
+        sentences = [*self._absent(names), *self._starved(names), *self._rate(clean)]
         pairs = [
             f"{names[true]} labelled {names[given]} ({_percent(share)} % of {names[true]})"
             for true, given, share in self.most_confused[:PAIRS_TOLD]
@@ -119,6 +122,12 @@ class NoiseEstimate:
             first = f"Look at {which} first{where}"
             sentences.append(f"{first}." if self.decided else f"{first}, those of least label quality before others.")
         return " ".join(sentences)
+
+    def _absent(self, names: Sequence[str]) -> list[str]:
+        """Return a sentence on the classes that no part of a label has."""
+        found = [names[number] for number in self.absent]
+        is_or_are = "is" if len(found) == 1 else "are"
+        return [f"{_listed(found)} {is_or_are} given to none of the {self.labels:,} {self.unit}."] if found else []
 
     def _starved(self, names: Sequence[str]) -> list[str]:
         """Return a sentence on the classes that are never predicted, and one on those that hardly are."""

@@ -364,6 +364,7 @@ def _made(
         certainty=counts.certainty,
         names=counts.names,
         starved=judged.told(counts.joint),
+        absent=() if unit == "labels" else tuple(np.flatnonzero(np.asarray(counts.joint.sum(1)) == 0).tolist()),
         decided=interval[1] - interval[0] <= UNDECIDED_WIDTH,
     )
 

@@ -515,6 +515,7 @@ def test_a_store_of_masks_counts_pixels(monkeypatch):
     np.testing.assert_allclose(found.transition, joint / joint.sum(1, keepdims=True))
     assert found.interval[0] < found.rate < found.interval[1]
     assert "pixels disagree" in found.verdict()
+    assert found.absent == ()
     monkeypatch.setattr("noisycorrect.labels.kind.VALUES_AT_ONCE", 1)
     one_by_one = estimate_store_noise(store)
     np.testing.assert_allclose(one_by_one.interval, found.interval)
@@ -533,6 +534,7 @@ def test_masks_are_drawn_whole():
     expected = np.sqrt(0.25 * 0.75 / 40)
     assert found.rate == pytest.approx(0.25)
     assert (found.interval[1] - found.interval[0]) / (2 * 1.96) == pytest.approx(expected, rel=0.25)
+    assert found.verdict(["ground", "blob"]).startswith("blob is given to none of the 2,560 pixels. About")
 
 
 @pytest.mark.parametrize(("masks", "message"), [([None], "given labels; got none"), ([255], "labelled pixels")])

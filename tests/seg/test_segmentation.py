@@ -172,6 +172,26 @@ def test_names_and_size_come_from_the_data_set():
         Segmentation(10**30)
 
 
+def test_masks_that_say_nothing_are_refused_or_told():
+    class Plain(Blobs):
+        def __init__(self, value, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.value = value
+
+        def truth(self, index):
+            return np.full(SIZE, self.value, np.uint8)
+
+    with pytest.raises(InvalidInputError, match="training masks that show a class; got 255, which is ignored, at all"):
+        Segmentation(2).check_given(ParsingDataset(Plain(255, bare=[0]), SIZE).given)
+    few = ParsingDataset(Plain(0, 7), SIZE).given
+    Segmentation(2).check_given(few)
+    with pytest.warns(UserWarning, match="validation masks .* got background alone in all 8, in none of them blob"):
+        Segmentation(2).check_given(ParsingDataset(Plain(0), SIZE).given, training=False)
+    many = ParsingDataset(Plain(0, classes=["ground", *"abcdefg"]), SIZE).given
+    with pytest.warns(UserWarning, match="got ground alone in all 8, in none of them a, b, c, d, e and 2 more; to"):
+        Segmentation(8).check_given(many)
+
+
 def test_people_are_a_case_of_it():
     assert isinstance(HumanParsing(), Segmentation)
     assert (HumanParsing().size, HumanParsing().class_names[0]) == ((473, 473), "Background")
