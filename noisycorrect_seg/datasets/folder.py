@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from noisycorrect.support.checks import checked_path
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_caller
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.class_file import NAMES, as_classes
 from noisycorrect_seg.datasets.colours import ColourTable, is_colour_file, read_colour_file
@@ -195,16 +195,34 @@ class Folder(FileSource):
         """Raise if some of the masks seem to mean foreground by 255, or number their palettes each for itself."""
         masks = [path for path in self._masks if path is not None]
         picks = np.linspace(0, len(masks) - 1, min(LOOKED_AT, len(masks))).astype(int).tolist()
-        seen = [set(np.unique(self._decode(masks[pick])).tolist()) for pick in picks]
-        if seen and set().union(*seen) == {0, IGNORE_INDEX} and len(self.classes) <= IGNORE_INDEX:
-            raise InvalidInputError(
-                "masks of class numbers, where 255 is ignored",
-                got=f"only 0 and 255 in {len(seen)} masks, such as {masks[picks[0]]}",
-                fix="pass values={255: 1} if 255 means class 1, or values={} if nothing but 0 is labelled",
-            )
+        values = {masks[pick]: set(np.unique(self._decode(masks[pick])).tolist()) for pick in picks}
+        if len(self.classes) <= IGNORE_INDEX:
+            _check_255(values)
         files = (masks[pick] for pick in picks if not masks[pick].lower().endswith(".npy"))
         palettes = ((path, palette_of(path)) for path in files)
         check_agreement((path, colours) for path, colours in palettes if colours)
+
+
+def _check_255(values: Mapping[str, set[int]]) -> None:
+    """Raise if masks hold only 0 and 255; warn if some do, and others classes without 255: two exports in one folder.
+
+    `values` are those of each mask.
+    """
+    two = {0, IGNORE_INDEX}
+    if set().union(*values.values()) == two:
+        raise InvalidInputError(
+            "masks of class numbers, where 255 is ignored",
+            got=f"only 0 and 255 in {len(values)} masks, such as {next(iter(values))}",
+            fix="pass values={255: 1} if 255 means class 1, or values={} if nothing but 0 is labelled",
+        )
+    alone = [path for path, own in values.items() if own == two]
+    ignoring = any(IGNORE_INDEX in own and own - two for own in values.values())
+    if len(alone) > 1 and not ignoring:
+        warn_caller(
+            f"expected masks of class numbers, where 255 is ignored; got only 0 and 255 in {len(alone)} of"
+            f" {len(values)} masks looked at, such as {' and '.join(alone[:2])}, and no 255 beside the classes of the"
+            " others; to fix: pass values={255: 1} if 255 means class 1, or values={} if it is ignored"
+        )
 
 
 class _Places(NamedTuple):

@@ -144,6 +144,19 @@ def test_masks_of_0_and_255_must_be_explained(tmp_path):
     assert Folder(tmp_path).mask(0).max() == 255
 
 
+def test_exports_of_0_and_1_and_of_0_and_255_in_one_folder(tmp_path):
+    people(tmp_path, "abcde")
+    for name, value in zip("abcde", (1, 1, 255, 1, 255), strict=True):
+        Image.fromarray(np.array([[0, 0, 0, value]] * 3, np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    with pytest.warns(UserWarning, match=r"only 0 and 255 in 2 of 5 .*c.png and .*e.png, .*to fix: pass values=\{255"):
+        Folder(tmp_path)
+    assert Folder(tmp_path, values={255: 1}).mask(4).max() == 1
+    Folder(tmp_path, values={})
+    border = np.array([[0, 255, 1, 1]] * 3, np.uint8)
+    Image.fromarray(border).save(tmp_path / "masks" / "a.png")
+    Folder(tmp_path)  # 255 is ignored beside a class
+
+
 # The classes file
 
 
