@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def checked_labels(labels: Any, num_classes: int, *, name: str = "labels") -> np
     fix: correct the label or pass num_classes=11
     """
     checked_num_classes(num_classes)
+    _check_no_maps(labels, name)
     array = _whole(_one_a_sample(as_array(labels, name), num_classes, name), name)
     wrong = np.flatnonzero((array < UNLABELED) | (array >= num_classes))
     if len(wrong):
@@ -68,6 +70,15 @@ def _out_of_range(array: np.ndarray, num_classes: int) -> str:
     if len(np.unique(array[array >= 0])) == num_classes:
         fix += f"; if class numbers have gaps, {NUMBER_THEM}"
     return fix
+
+
+def _check_no_maps(labels: Any, name: str) -> None:
+    """Raise if the first label is a map of whole numbers: a mask, and masks of several sizes make no array."""
+    several = labels if isinstance(labels, Sequence) or getattr(labels, "ndim", 0) == 3 else ()
+    first = next((label for label in several if label is not None), None)
+    if isinstance(first, (np.ndarray, Tensor)) and first.ndim == 2 and as_array(first, name).dtype.kind in "iu":
+        fix = 'of masks, a class a pixel, pass task="segmentation"'
+        raise InvalidInputError(f"{name} of shape (N,), N >= 1", got=f"maps of shape {tuple(first.shape)}", fix=fix)
 
 
 def _one_a_sample(array: np.ndarray, num_classes: int, name: str) -> np.ndarray:

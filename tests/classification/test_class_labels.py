@@ -17,6 +17,8 @@ from noisycorrect.support.errors import InvalidInputError
 @pytest.mark.parametrize(
     ("labels", "classes", "message"),
     [
+        (np.zeros((2, 4, 3), np.int64), 3, r"got maps of shape \(4, 3\); to fix: of masks, .* task=.segmentation."),
+        ([None, torch.zeros(4, 3, dtype=torch.uint8), torch.zeros(2, 3)], 3, r"maps of shape \(4, 3\)"),
         ([0, 3, 1], 3, r"labels in 0\.\.2 \(or -1: unlabelled\); got 3 at index 1; .* num_classes=4"),
         ([0, -2], 3, "got -2 at index 1; to fix: count classes from 0"),
         ([0.0, 1.25], 3, "whole numbers; got float64, 1.25 at index 1; to fix"),
