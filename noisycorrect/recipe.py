@@ -374,11 +374,15 @@ class RecipeRegister(Register[Recipe]):
             raise InvalidInputError("recipe to be a name or a Recipe", got=repr(recipe), fix=fix)
         if found.kinds and kind not in found.kinds:
             known = sorted({name.split("/")[0] for name in self._things if self._suits(name, kind)})
-            own = next((repr(name) for name, other in self._things.items() if other is found), "a Recipe")
+            own = next((name for name, other in self._things.items() if other is found), None)
+            fix = f"pass one of {', '.join(map(repr, known))}, or a Recipe of your own with kinds=()"
+            if own is not None and own.split("/")[0] in known:  # the same name is another recipe there
+                name = own.split("/")[0]
+                fix = f'pass recipe="{name}", the one of that kind, or RECIPES.of_kind("{name}", "{kind}")'
             raise InvalidInputError(
                 f"a recipe for labels of the kind {kind!r}",
-                got=f"{own}, which is for {', '.join(map(repr, found.kinds))}",
-                fix=f"pass one of {', '.join(map(repr, known))}, or a Recipe of your own with kinds=()",
+                got=f"{'a Recipe' if own is None else repr(own)}, which is for {', '.join(map(repr, found.kinds))}",
+                fix=fix,
             )
         return found
 

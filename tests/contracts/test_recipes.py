@@ -215,6 +215,9 @@ def test_another_kind_of_labels_is_refused(name, kind):
 def test_what_a_name_means_for_one_kind_is_refused_for_another():
     with pytest.raises(InvalidInputError, match="got 'robust/segmentation', which is for 'segmentation'"):
         SelfCorrector(nn.Linear(2, 2), num_classes=2, recipe="robust/segmentation")
+    fix = r"""to fix: pass recipe="robust", .* or RECIPES\.of_kind\("robust", "segmentation"\)"""
+    with pytest.raises(InvalidInputError, match=fix):
+        RECIPES.of_kind(RECIPES["robust"], "segmentation")
     changed = RECIPES["robust/segmentation"].replace(batch_size=3)
     with pytest.raises(InvalidInputError, match="got a Recipe, which is for 'segmentation'"):
         SelfCorrector(nn.Linear(2, 2), num_classes=2, recipe=changed)
