@@ -169,7 +169,7 @@ class Folder(FileSource):
         if unlabeled == "keep":
             found = [mask_files.get(name) for name in names]
         else:
-            found = masks_for(names, mask_files, places.masks or places.images)
+            found = masks_for(names, mask_files, places.masks or places.images, end=places.ends.mask)
         named, self._colours = _classes_and_colours(classes, colours, places.home)
         self._table = _value_table(values)
         self.mask_suffix = places.ends.mask

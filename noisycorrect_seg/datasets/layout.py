@@ -419,8 +419,8 @@ def images_and_masks(image_folder: Path, mask_folder: Path) -> tuple[dict[str, P
     return images, masks
 
 
-def masks_for(names: Sequence[str], masks: Mapping[str, Path], folder: Path) -> list[Path]:
-    """Return the mask of each name.
+def masks_for(names: Sequence[str], masks: Mapping[str, Path], folder: Path, *, end: str = "") -> list[Path]:
+    """Return the mask of each name; `end` is what the stems of its files have behind it.
 
     Raises
     ------
@@ -429,11 +429,20 @@ def masks_for(names: Sequence[str], masks: Mapping[str, Path], folder: Path) -> 
     """
     missing = [name for name in names if name not in masks]
     if missing:
-        near = nearest_name(missing[0], masks)
-        raise InvalidInputError(
-            f"a mask for every image in {folder}",
-            got=f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)"
-            + (f"; the nearest mask is {near!r}" if near else ""),
-            fix="name masks as their images, restore them, or list the images that have one in an id file",
-        )
+        got = f"none for {missing[0]!r} ({len(missing)} of {len(names)} missing)"
+        fix = "name masks as their images, restore them, or list the images that have one in an id file"
+        near, other = nearest_name(missing[0], masks), _other_file(folder / f"{missing[0]}{end}")
+        if other is not None:
+            got += f"; there is {other}, of a kind that is no mask"
+            fix = "export masks as PNG, for JPEG and its like change class numbers"
+            fix = 'save masks as PNG, or pass channels="stored"' if other.endswith(".npy") else fix
+        elif near:
+            got += f"; the nearest mask is {near!r}"
+        raise InvalidInputError(f"a mask for every image in {folder}", got=got, fix=fix)
     return [masks[name] for name in names]
+
+
+def _other_file(wanted: Path) -> str | None:
+    """Return the name of a file that is called as wanted, whatever its suffix; None if there is none."""
+    files = sorted(path.name for path in wanted.parent.glob("*") if path.is_file())
+    return next((file for file in files if unicodedata.normalize("NFC", Path(file).stem) == wanted.name), None)

@@ -119,6 +119,18 @@ def test_images_without_masks(tmp_path):
     assert (ParsingDataset(kept, (8, 8))[1]["given"] == 255).all()
 
 
+@pytest.mark.parametrize(("file", "fix"), [("b.jpg", "PNG, for JPEG"), ("b.npy", 'PNG, or pass channels="stored"')])
+@pytest.mark.parametrize("end", ["", "_mask"])
+def test_masks_of_a_kind_that_is_none(tmp_path, end, file, fix):
+    people(tmp_path, "a")
+    picture(tmp_path / "images" / "x" / "b.jpg")
+    (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / f"a{end}.png")
+    (tmp_path / "masks" / "x").mkdir()
+    (tmp_path / "masks" / "x" / file.replace(".", f"{end}.")).write_bytes(b"of a kind that is none")
+    with pytest.raises(InvalidInputError, match=rf"there is b{end}\.\w+, of a kind that is no mask; to fix: .*{fix}"):
+        Folder(tmp_path, mask_suffix=end)
+
+
 def test_images_alone(tmp_path):
     picture(tmp_path / "a.jpg")
     alone = Folder(images=tmp_path, classes="lip", unlabeled="keep")
