@@ -172,6 +172,7 @@ class Folder(FileSource):
             found = masks_for(names, mask_files, places.masks or places.images, end=places.ends.mask)
         named, self._colours = _classes_and_colours(classes, colours, places.home)
         self._table = _value_table(values)
+        self._largest = max(values or {}, default=0)
         self.mask_suffix = places.ends.mask
         self._indices = values is not None  # whoever says what stored values mean means the indices of a palette
         options = {"orientation": orientation, "channels": channels, "mask_size": mask_size}

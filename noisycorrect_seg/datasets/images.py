@@ -283,8 +283,10 @@ def image_shape(path: Path | str, *, stored: bool = False) -> tuple[Size, int]:
         return shape, 1
 
 
-def check_classes(mask: np.ndarray, num_classes: int, path: Path | str) -> np.ndarray:
+def check_classes(mask: np.ndarray, num_classes: int, path: Path | str, *, largest: int = 0) -> np.ndarray:
     """Return the mask, or raise an error that names the file and a value that is no class and not 255.
+
+    `largest` is the largest stored value that a class was named for: what is between comes of soft edges.
 
     Examples
     --------
@@ -304,6 +306,9 @@ def check_classes(mask: np.ndarray, num_classes: int, path: Path | str) -> np.nd
         raise InvalidInputError(
             f"mask values 0..{num_classes - 1} or {nothing}",
             got=f"{wrong} in {path}",
-            fix="correct the mask or the list of classes",
+            fix="threshold the mask if its edges are soft, of 0 and 255 by np.where(mask > 127, 255, 0); else name the"
+            " value in values="
+            if wrong < largest
+            else "correct the mask or the list of classes",
         )
     return mask

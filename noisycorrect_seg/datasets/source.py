@@ -121,6 +121,8 @@ class FileSource(HasNoItems):
         If there is no sample, or an option is unknown.
     """
 
+    _largest = 0  # stored value that stands for a class, where values are mapped
+
     def __init__(
         self,
         classes: Classes,
@@ -175,7 +177,8 @@ class FileSource(HasNoItems):
         path = self._masks[index]
         if path is None:
             return None
-        mask = check_classes(self._decode(path), len(self.classes), path).astype(self._dtype, copy=False)
+        mask = check_classes(self._decode(path), len(self.classes), path, largest=self._largest)
+        mask = mask.astype(self._dtype, copy=False)
         shape, drawn = self._placed(index)[0], (mask.shape[0], mask.shape[1])
         if drawn == shape:
             return mask

@@ -156,6 +156,16 @@ def test_masks_of_0_and_255_must_be_explained(tmp_path):
     assert Folder(tmp_path).mask(0).max() == 255
 
 
+def test_soft_edges_between_the_values_of_classes(tmp_path):
+    people(tmp_path, "a")
+    Image.fromarray(np.array([[0, 255, 254, 255]] * 3, np.uint8)).save(tmp_path / "masks" / "a.png")
+    with pytest.raises(InvalidInputError, match=r"0\.\.3 or 255; got 254 in .*a.png; to fix: threshold the mask"):
+        Folder(tmp_path, values={255: 1}).mask(0)
+    for values in ({}, {7: 1}):
+        with pytest.raises(InvalidInputError, match=r"got 254 in .*; to fix: correct the mask or the list of classes"):
+            Folder(tmp_path, values=values).mask(0)
+
+
 def test_exports_of_0_and_1_and_of_0_and_255_in_one_folder(tmp_path):
     people(tmp_path, "abcde")
     for name, value in zip("abcde", (1, 1, 255, 1, 255), strict=True):
