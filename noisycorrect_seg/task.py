@@ -361,10 +361,13 @@ class Segmentation:
         for name, logits in zip(parsed._fields, parsed, strict=True):
             expected = 2 if name == "edge" else self.num_classes
             if logits is not None and (logits.dim() != 4 or logits.shape[1] != expected):
+                fix = "make num_classes of the network and of the task agree; of two classes one channel will do"
+                if logits.dim() == 4 and logits.shape[3] == expected:
+                    fix = "return logits.permute(0, 3, 1, 2) where the network keeps channels last"
+                elif logits.dim() == 2:
+                    fix = "pass a network that keeps height and width: one class a pixel, not one an image"
                 raise InvalidInputError(
-                    f"{name} logits of shape (N, {expected}, h, w)",
-                    got=f"shape {tuple(logits.shape)}",
-                    fix="make num_classes of the network and of the task agree; of two classes one channel will do",
+                    f"{name} logits of shape (N, {expected}, h, w)", got=f"shape {tuple(logits.shape)}", fix=fix
                 )
         return parsed
 

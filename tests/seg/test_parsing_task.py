@@ -178,6 +178,10 @@ def test_wrong_outputs_are_refused():
     ):  # fmt: skip
         with pytest.raises(InvalidInputError, match=r"expected .*; got .*; to fix"):
             task.loss(wrong, sample)
+    last = torch.randn(3, K + 1, K + 2, K)
+    for wrong, fix in ((last, r"logits\.permute\(0, 3, 1, 2\)"), (last[:, 0, 0], "not one an image")):
+        with pytest.raises(InvalidInputError, match=fix):
+            task.loss(wrong, sample)
     with pytest.raises(InvalidInputError, match="drop the model's last Softmax"):
         task.check_output(logits.softmax(1), sample)
     with pytest.raises(InvalidInputError, match=r"make the data set's size and HumanParsing\(size=\) agree"):
