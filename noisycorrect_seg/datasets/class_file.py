@@ -16,14 +16,16 @@ from noisycorrect_seg.classes import Classes, classes_named, named_classes
 NAMES = ("classes.txt", "classes.json")
 LARGEST = 2**24  # bytes
 FLIP = re.compile(r"#\s*flip\s*:(.*)", re.IGNORECASE)
+NUMBERED = re.compile(r"(\d+)\s*[\s:,]\s*(\S.*)")
 
 
 @door(own=True)
 def read_classes(path: Path | str) -> Classes:
     """Read a classes file.
 
-    ``classes.txt`` holds one name a line, background first: the first is class 0. Lines that start with ``#`` are
-    comments, but for flip lines, which name the classes that a mirror exchanges::
+    ``classes.txt`` holds one name a line, background first: the first is class 0. Where every line begins with its
+    number (``0 background``, ``1: face``), the rest is the name. Lines that start with ``#`` are comments, but for flip
+    lines, which name the classes that a mirror exchanges::
 
         background
         face
@@ -80,7 +82,9 @@ def _parsed_text(text: str) -> tuple[list[str], list[tuple[str, str]] | None]:
             pairs = [*(pairs or []), *_parsed_flip(flip.group(1).strip())]
         elif line and not line.startswith("#"):
             names.append(line)
-    return names, pairs
+    found = [NUMBERED.fullmatch(name) for name in names]
+    numbered = [each.group(2) for number, each in enumerate(found) if each is not None and int(each.group(1)) == number]
+    return numbered if len(numbered) == len(names) else names, pairs
 
 
 def _parsed_flip(text: str) -> list[tuple[str, str]]:

@@ -191,6 +191,16 @@ def test_a_classes_file(tmp_path):
     assert read.name == tmp_path.name
 
 
+@pytest.mark.parametrize("mark", [" ", ":", "\t", ",", ": "])
+def test_a_classes_file_with_numbers(tmp_path, mark):
+    path = tmp_path / "classes.txt"
+    path.write_text("\n".join(["# numbered", *(f"{number}{mark}{name}" for number, name in enumerate(NAMES))]))
+    assert read_classes(path) == Classes(tmp_path.name, tuple(NAMES), ((2, 3),))
+    for names in (["0", "1"], ["1 a", "2 b"], ["0 a", "b"]):  # names, whatever they begin with
+        path.write_text("\n".join(names))
+        assert read_classes(path).names == tuple(names)
+
+
 def test_pairs_that_are_not_said_are_those_of_left_and_right(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("\n".join(NAMES))
