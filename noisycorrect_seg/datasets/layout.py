@@ -383,8 +383,10 @@ def divided(
     """
     if other is None:
         return held_out(names, split, every=every, never=never)
-    known, listed = set(names), read_ids(other)
-    taken = {name if name in known else PurePosixPath(name).name for name in listed}
+    known = set(names)
+    lines = zip(read_ids(other, whole_lines=True), read_ids(other), strict=True)
+    forms = ((line, PurePosixPath(line).name, word, PurePosixPath(word).name) for line, word in lines)
+    taken = {next((form for form in each if form in known), None) for each in forms}
     return [name for name in names if name not in taken]
 
 

@@ -82,6 +82,12 @@ def test_a_split_by_lists(tmp_path):
     assert names_in(Folder(tmp_path)) == ["a", "b", "c"]
 
 
+def test_the_rest_of_a_list_of_names_with_spaces(tmp_path):
+    people(tmp_path, ["a", "a 1", "a 2", "b"])
+    (tmp_path / "train.txt").write_text("a 1.jpg\nfolder/a 2\nb b.png\n")
+    assert names_in(Folder(tmp_path, split="val")) == ["a"]
+
+
 @pytest.mark.parametrize("layout", ["{kind}/{split}", "{split}/{kind}"])
 def test_a_split_by_folders(tmp_path, layout):
     for split, names in (("train", ["a", "b"]), ("val", ["c"])):
