@@ -356,13 +356,21 @@ def _side(root: Path, images: Mapping[str, Path], split: str) -> list[str]:
     def list_of(side: str) -> Path | None:
         return find_if_any(root, [f"{side}_id.txt", f"{side}.txt"], kind="file")
 
-    ids = list_of(split)
-    if ids is not None:
-        try:
-            return select(read_ids(ids, whole_lines=True), images, ids=ids)
-        except InvalidInputError:  # lines of an image and its mask, as in LIP's lists
-            return select(read_ids(ids), images, ids=ids)
-    return divided(list(images), split, other=list_of(opposite(split)), every=VAL_EVERY)
+    ids, other = list_of(split), list_of(opposite(split))
+    if ids is None:
+        return divided(list(images), split, other=other, every=VAL_EVERY)
+    try:
+        names = select(read_ids(ids, whole_lines=True), images, ids=ids)
+    except InvalidInputError:  # lines of an image and its mask, as in LIP's lists
+        names = select(read_ids(ids), images, ids=ids)
+    if split == "val" and other is not None:  # said once, not of both
+        both = len(names) - len(divided(names, split, other=other, every=VAL_EVERY))
+        if both:
+            warn_caller(
+                f"expected each name in one list; got {both:,} of the {len(names):,} in {ids} in {other}, too: scores"
+                " on them are no scores on new images; to fix: take them out of one list"
+            )
+    return names
 
 
 def _value_table(values: Mapping[int, int] | None) -> np.ndarray | None:

@@ -73,13 +73,22 @@ def test_folders_elsewhere_and_classes_of_any_kind(tmp_path):
 
 
 def test_a_split_by_lists(tmp_path):
-    people(tmp_path)
+    people(tmp_path, "abcd")
     (tmp_path / "train.txt").write_text("c\nimages/a.jpg\n")
     assert names_in(Folder(tmp_path, split="train")) == ["c", "a"]
-    assert names_in(Folder(tmp_path, split="val")) == ["b"]
-    (tmp_path / "val_id.txt").write_text("a\n")
-    assert names_in(Folder(tmp_path, split="val")) == ["a"]
-    assert names_in(Folder(tmp_path)) == ["a", "b", "c"]
+    assert names_in(Folder(tmp_path, split="val")) == ["b", "d"]
+    (tmp_path / "val_id.txt").write_text("d\n")
+    assert names_in(Folder(tmp_path, split="val")) == ["d"]
+    assert names_in(Folder(tmp_path)) == ["a", "b", "c", "d"]
+
+
+def test_names_in_both_lists_of_a_split(tmp_path):
+    people(tmp_path)
+    (tmp_path / "train.txt").write_text("a\nb\n")
+    (tmp_path / "val.txt").write_text("c\nimages/b.jpg\n")
+    assert names_in(Folder(tmp_path, split="train")) == ["a", "b"]
+    with pytest.warns(UserWarning, match=r"got 1 of the 2 in .*val\.txt in .*train\.txt, too: scores"):
+        assert names_in(Folder(tmp_path, split="val")) == ["c", "b"]
 
 
 def test_the_rest_of_a_list_of_names_with_spaces(tmp_path):
