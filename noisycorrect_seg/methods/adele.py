@@ -30,6 +30,7 @@ from noisycorrect_seg.methods.recipes import KIND, PLAIN_MASKS
 
 LEAST_EPOCHS = 4  # one point more than the curve has parameters
 LEAST_PROB = 1e-8
+LEAST_CEILING = 1e-6  # of a fitted curve
 LEAST_KEPT, MOST_BACKGROUND = 0.5, 0.95  # shares in rule 4 of corrected_masks
 CONTESTED = ("replace", "ignore")
 STARTS = tuple(itertools.product((0.05, 0.3, 1.0), (0.5, 1.0)))  # (b, c): the fit is not convex
@@ -100,8 +101,8 @@ def fitted_curve(values: np.ndarray) -> tuple[float, float, float] | None:
                     growth_curve,
                     epochs,
                     values,
-                    p0=(min(1.0, float(values.max())), rate, bend),
-                    bounds=([1e-6, 0.0, 0.0], [1.0, 20.0, 5.0]),
+                    p0=(min(1.0, max(LEAST_CEILING, float(values.max()))), rate, bend),
+                    bounds=([LEAST_CEILING, 0.0, 0.0], [1.0, 20.0, 5.0]),
                 )
         except RuntimeError:  # did not converge from here
             continue

@@ -238,6 +238,10 @@ def test_too_little_is_not_fitted(values):
     assert fitted_curve(np.array(values)) is None
 
 
+def test_a_class_that_is_hardly_met_is_fitted():
+    assert fitted_curve(np.array([0, 0, 0, 3e-7]))[0] == pytest.approx(1e-6, rel=0.1)
+
+
 def test_scale_consistency_is_the_papers_formula():
     torch.manual_seed(0)
     probs = [(3 * torch.randn(2, 3, 2, 3, dtype=torch.float64)).softmax(1) for _ in range(3)]
