@@ -81,11 +81,14 @@ def _most_frequent(pairs: Tensor, classes: int) -> tuple[int, int]:
     """Return the most frequent (given, suggested) of `pairs`, which are given * K + suggested."""
     if not len(pairs):
         return -1, -1
-    return divmod(int(torch.bincount(pairs, minlength=classes * classes).argmax()), classes)
+    found, counts = torch.unique(pairs, return_counts=True)
+    return divmod(int(found[counts.argmax()]), classes)
 
 
 def mask_quality(confusion: np.ndarray) -> dict[str, float]:
     """Return ``label_accuracy`` and ``label_mean_iou`` (over the classes that occur) of a confusion matrix, in [0, 1].
+
+    Both are NaN where nothing was counted.
 
     Examples
     --------
@@ -94,8 +97,9 @@ def mask_quality(confusion: np.ndarray) -> dict[str, float]:
     """
     hits = confusion.diagonal()
     union = confusion.sum(0) + confusion.sum(1) - hits
-    with np.errstate(invalid="ignore"):
-        return {
-            "label_accuracy": float(hits.sum() / confusion.sum()),
-            "label_mean_iou": float(np.nanmean(hits[union > 0] / union[union > 0])),
-        }
+    if not union.any():
+        return {"label_accuracy": np.nan, "label_mean_iou": np.nan}
+    return {
+        "label_accuracy": float(hits.sum() / confusion.sum()),
+        "label_mean_iou": float((hits[union > 0] / union[union > 0]).mean()),
+    }

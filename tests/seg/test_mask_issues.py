@@ -9,7 +9,7 @@ from noisycorrect import SoftLabelStore, find_label_issues
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.refined import given_on_evidence
-from noisycorrect_seg.review import mask_quality_score
+from noisycorrect_seg.review import mask_quality, mask_quality_score, reviewed
 
 K, FRAME = 4, (21, 17)
 
@@ -62,6 +62,23 @@ def test_issues_of_masks_are_those_of_a_slow_loop():
     assert {issue.index: (issue.given, issue.suggested, issue.score, issue.share) for issue in found} == expected
     assert [issue.score for issue in found] == sorted(issue.score for issue in found)
     assert find_label_issues(store, top=2) == found[:2]
+
+
+def test_pairs_are_those_of_a_count_of_all_of_any_number_of_classes():
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randint(0, 3, (20, 4, 4), generator=generator)
+    evidence = torch.rand(20, 3, 4, 4, generator=generator)
+    pairs = reviewed(given, evidence, "self-confidence")[0]
+    joint = (given * 3 + evidence.argmax(1)).flatten(1)
+    off = [torch.bincount(own[own % 4 != 0], minlength=9).argmax() for own in joint]  # 0, 4, 8 are agreement
+    assert pairs.tolist() == [[int(pair) // 3, int(pair) % 3] for pair in off]
+    many = torch.zeros(1, 100_000, 1, 1)  # a count of all pairs would take 80 GB
+    many[0, 99_999] = 1
+    assert reviewed(torch.full((1, 1, 1), 7), many, "self-confidence")[0].tolist() == [[7, 99_999]]
+
+
+def test_the_quality_of_nothing_is_unknown():
+    assert np.isnan(list(mask_quality(np.zeros((3, 3))).values())).all()
 
 
 def test_damaged_masks_come_first():
