@@ -24,7 +24,7 @@ from noisycorrect.support.errors import InvalidInputError, StoreError
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.refined import given_on_evidence, refined_labels, refined_mask
-from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask, mask_dtype
+from noisycorrect_seg.masks import IGNORE_INDEX, MOST_CLASSES, checked_mask, ignore_index, mask_dtype
 from noisycorrect_seg.review import mask_quality, reviewed
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class MaskLabels(LabelsOfParts):
         self.fingerprint = fingerprint
         self.num_classes = num_classes
         self.dtype = mask_dtype(num_classes)
+        self.unlabeled = ignore_index(num_classes)
         self.largest = num_classes * int(shapes.prod(1).max())
         self.frame = frame
 
@@ -313,8 +314,8 @@ def mask_confusion(store: SoftLabelStore, clean: Sequence[Any], *, generation: i
     store : SoftLabelStore
         Masks.
     clean : sequence of array-like of int, shape (H, W)
-        True masks of the size of the given ones; 255 is not compared, nor are pixels that the given mask ignores, nor
-        samples without a given mask, whose refined one has no size of its own.
+        True masks of the size of the given ones; 255 (65535 of more than 255 classes) is not compared, nor are pixels
+        that the given mask ignores, nor samples without a given mask, whose refined one has no size of its own.
     generation : int, optional
         Which labels; default: the current ones; 0 the given ones.
 

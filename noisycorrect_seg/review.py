@@ -46,7 +46,7 @@ def reviewed(given: Tensor, evidence: Tensor, score: str) -> tuple[np.ndarray, n
     Parameters
     ----------
     given : Tensor, shape (N, h, w), int64
-        Given masks at the evidence's resolution; 255 where they ignore.
+        Given masks at the evidence's resolution; 255, or another number from K on, where they ignore.
     evidence : Tensor, shape (N, K, h, w)
         In [0, 1].
     score : str

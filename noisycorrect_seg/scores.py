@@ -275,7 +275,10 @@ class ParsingMetrics:
         self._metrics = SegmentationMetrics(len(classes), ignore_index(len(classes)))
 
     def update(self, probs: Tensor, labels: Tensor) -> None:
-        """Take in predictions, (n, K, h, w), and masks (n, H, W), to whose size they are resized; 255 is left out."""
+        """Take in predictions, (n, K, h, w), and masks (n, H, W), to whose size they are resized.
+
+        Of masks 255 is left out, of more than 255 classes 65535.
+        """
         self._metrics.update(probs, labels.to(probs.device))
 
     def reduce(self) -> None:

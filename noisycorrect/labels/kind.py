@@ -92,7 +92,7 @@ class LabelKind(ABC):
     codec: ClassVar[str] = "float32"
     predictions: ClassVar[str] = "(n, K)"
     parts: ClassVar[str | None] = None
-    unlabeled: ClassVar[int] = UNLABELED
+    unlabeled: int = UNLABELED
     stacked: ClassVar[bool] = False
     codecs: ClassVar[tuple[str, ...]] = ()
     independent: ClassVar[bool] = False

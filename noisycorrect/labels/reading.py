@@ -255,8 +255,9 @@ class ReadableLabels:
 
         Returns
         -------
-        ndarray, int64 (n,), or list of ndarray, uint8 (H, W)
-            Of classes, or of masks: -1 for an unlabelled sample before the first generation; 255 at ignored pixels.
+        ndarray, int64 (n,), or list of ndarray, uint8 (H, W), of more than 255 classes uint16
+            Of classes, or of masks: -1 for an unlabelled sample before the first generation; 255 (65535 of more than
+            255 classes) at ignored pixels.
         """
         return self.kind.labels(*self._composed_of(indices, generation))
 

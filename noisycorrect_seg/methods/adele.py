@@ -163,7 +163,8 @@ def corrected_masks(
     confidence : float
         In (0, 1).
     contested : {"replace", "ignore"}
-        What a pixel becomes that the rules let change: the predicted class, or 255, ignored.
+        What a pixel becomes that the rules let change: the predicted class, or 255 (65535 of more than 255
+        classes), ignored.
 
     Examples
     --------

@@ -61,6 +61,10 @@ def test_read_only_tensor_and_wide_masks_make_no_warning() -> None:
         np.testing.assert_array_equal(masks.mask(index), expected)
 
 
+def test_what_stands_where_nothing_is_known_goes_by_the_number_of_classes() -> None:
+    assert [MaskLabels([MASK], classes).unlabeled for classes in (3, 255, 256)] == [255, 255, 65535]
+
+
 def test_masks_come_as_copies() -> None:
     source = MASK.copy()
     masks = MaskLabels([source], 3)
