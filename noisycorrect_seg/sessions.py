@@ -20,8 +20,9 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.labels.kind import LabelReader
 from noisycorrect.labels.regions import RegionView
 from noisycorrect.review.session import Cleaning, Reviewed, read_decisions, read_items, store_items, write_items
+from noisycorrect.saved.details import Details
 from noisycorrect.support.eight_bits import as_shown
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect.support.untrusted import opened_picture
 from noisycorrect_seg.classes import is_background, palette_of_names
 from noisycorrect_seg.colours import class_colours
@@ -296,9 +297,9 @@ def final_masks(run_dir: str | os.PathLike[str]) -> Iterator[tuple[str, np.ndarr
 
 def write_mask_items(
     run_dir: str | os.PathLike[str],
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     *,
-    ids: Sequence[str],
+    ids: Sequence[str] | None = None,
     images: Sequence[str | os.PathLike[str]] | None = None,
     source: str = "",
     **header: Any,
@@ -309,12 +310,12 @@ def write_mask_items(
     ----------
     run_dir : path-like
         The folder of a run whose label store, in ``labels``, holds masks and evidence about them.
-    classes : sequence of str
-        K names.
-    ids : sequence of str
-        N names of the samples, in the order of the store.
+    classes : sequence of str, optional
+        K names. Default: those that the run knows.
+    ids : sequence of str, optional
+        N names of the samples, in the order of the store. Default: those that the run knows, else positions.
     images : sequence of path-like, optional
-        Their pictures; absolute, or relative to the run folder.
+        Their pictures; absolute, or relative to the run folder. There is a warning if some do not exist.
     source : str
         Where they come from. Default: the run folder.
     **header
@@ -323,12 +324,42 @@ def write_mask_items(
     Raises
     ------
     InvalidInputError
-        If something is not N or K, or there is no evidence yet.
+        If something is not N or K, the run knows other classes or ids, or its images in another order, nobody says what
+        the classes are called, or there is no evidence yet.
     """
-    store = SoftLabelStore.open(Path(run_dir) / LABELS)
+    folder = Path(run_dir)
+    store = SoftLabelStore.open(folder / LABELS)
+    known = Details.read(folder) or Details(store.kind.name, store.num_classes)
+    names = _agreed("classes", classes, known.class_names)
+    if names is None:
+        raise InvalidInputError("classes=", got=f"none, and {folder} does not say", fix="pass one name a class")
+    samples = known.sample_names
+    if samples and len(set(samples)) < len(samples):  # one that comes twice in the data has ids of its own here
+        samples = None
+    ids = _agreed("ids", ids, samples)
     paths = None if images is None else [os.fspath(path) for path in images]
-    about = Cleaning(kind="mask", classes=classes, source=source or str(run_dir), label="masks", **header)
-    return write_items(run_dir, about, store_items(store, classes, ids=ids, images=paths))
+    files = [Path(path).name for path in paths or ()]
+    own = [Path(file).name for file in known.image_files or ()]
+    if sorted(files) == sorted(own):
+        _agreed("images", files, own)
+    about = Cleaning(kind="mask", classes=names, source=source or str(run_dir), label="masks", **header)
+    count = write_items(folder, about, store_items(store, names, ids=ids, images=paths))
+    missing = [path for path in paths or () if not (folder / path).is_file()]
+    if missing:
+        told = ", ".join(missing[:3])
+        warn_caller(f"{len(missing)} of {count} images do not exist, such as {told}: paths are relative to {folder}")
+    return count
+
+
+def _agreed(name: str, given: Sequence[str] | None, known: Sequence[str] | None) -> Sequence[str] | None:
+    """Return names as they are given, else as the run knows them; an InvalidInputError if it knows others."""
+    if given is None or known is None:
+        return known if given is None else given
+    for place, (said, own) in enumerate(zip(given, known, strict=False)):  # how many there are, others check
+        if str(said) != own:
+            expected = f"{name} as the run knows them, {own!r} at position {place}"
+            raise InvalidInputError(expected, got=repr(said), fix=f"leave {name}= out, or pass them in its order")
+    return given
 
 
 # ---------------------------------------------------------------- pictures

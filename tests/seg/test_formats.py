@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import torch
+from cleaning_runs import save_picture
 from PIL import Image
 from test_formats_rle import decoded_counts, decoded_label_studio
 
@@ -236,6 +237,8 @@ def test_formats_want_masks(tmp_path):
 def test_decisions_about_regions_flow_into_every_format(run_dir, tmp_path, capsys):
     """One mask is kept, of one some regions are accepted, two are undecided, and so corrected."""
     images = [f"../photos/{name}.jpg" for name in "wxyz"]
+    for image in images:
+        save_picture(run_dir / image)
     write_mask_items(run_dir, NAMES, ids=STEMS, images=images)
     store = SoftLabelStore.open(run_dir / "labels")
     view = store.kind.region_view(store.given, store.labels)

@@ -10,7 +10,8 @@ from PIL import Image
 from scipy import ndimage
 
 from noisycorrect import SoftLabelStore
-from noisycorrect.review.session import Decision, Journal, read_items
+from noisycorrect.review.session import Decision, Journal, has_items, read_items
+from noisycorrect.saved.details import Details
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import palette_of_names
 from noisycorrect_seg.sessions import REST, MaskRegions, differing_regions, final_masks, write_mask_items
@@ -139,6 +140,26 @@ def test_final_masks_are_decisions_over_corrected_ones(tmp_path):
     }  # fmt: skip
     assert found["a"][0][0, 0] == 255
     assert np.array_equal(found["b"][0], store.given(1)[0])
+
+
+def test_items_are_called_as_the_run_calls_them(tmp_path):
+    store = write_mask_store(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"classes=; got none"):
+        write_mask_items(tmp_path)
+    Details("segmentation", 3, tuple(NAMES), ("a", "b", "c"), ("a.jpg", "b.jpg", "c.jpg")).write(tmp_path)
+    for said in (
+        {"classes": NAMES[::-1]}, {"ids": ["a", "c", "b"]}, {"images": ["x/c.jpg", "x/b.jpg", "x/a.jpg"]},
+    ):  # fmt: skip
+        with pytest.raises(InvalidInputError, match=f"{next(iter(said))} as the run knows them"):
+            write_mask_items(tmp_path, **said)
+    assert not has_items(tmp_path)
+    save_picture(tmp_path / "images" / "a.jpg")
+    with pytest.warns(UserWarning, match=r"2 of 3 images do not exist, such as images/b.jpg, images/c.jpg: "):
+        assert write_mask_items(tmp_path, images=[f"images/{name}.jpg" for name in "abc"]) == 3
+    header, items = read_items(tmp_path)
+    assert (header.classes, [item.id for item in items]) == (tuple(NAMES), ["a", "b", "c"])
+    Details("segmentation", 3, tuple(NAMES), ("a", "b", "a")).write(tmp_path)  # one that was drawn twice
+    assert write_mask_items(tmp_path) == write_mask_items(tmp_path, ids=["a", "b", "a-2"]) == len(store)
 
 
 def test_samples_without_a_mask_have_the_corrected_one(tmp_path):
