@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import zlib
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 from scipy import ndimage
 
 from noisycorrect.labels import SoftLabelStore
@@ -21,13 +19,11 @@ from noisycorrect.labels.kind import LabelReader
 from noisycorrect.labels.regions import RegionView
 from noisycorrect.review.session import Cleaning, Reviewed, read_decisions, read_items, store_items, write_items
 from noisycorrect.saved.details import Details
-from noisycorrect.support.eight_bits import as_shown
 from noisycorrect.support.errors import InvalidInputError, warn_caller
-from noisycorrect.support.untrusted import opened_picture
 from noisycorrect_seg.classes import is_background, palette_of_names
 from noisycorrect_seg.colours import class_colours
-from noisycorrect_seg.datasets.images import as_picture
-from noisycorrect_seg.datasets.rasters import odd_pixels
+from noisycorrect_seg.datasets.shown import jpeg, own_picture, photo_at, png
+from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.masks import ignore_index, ignored_by
 
 LABELS = "labels"
@@ -36,7 +32,6 @@ LEAST_SHARE = 2e-4  # of an image's pixels; smaller differences, mostly along bo
 REST = -1  # the id of all of those
 KEPT = 16  # masks held ready
 OPACITY = 0.55
-LARGEST = 1600  # pixels a side of a picture in the review, as other pictures have them there
 TOUCHING = np.ones((3, 3), bool)  # pixels that touch at a corner are of one region
 
 
@@ -125,13 +120,17 @@ def differing_regions(
 
 @dataclass(frozen=True)
 class _Masks:
-    """A sample's masks and their regions; `digest` says whether a decision was about the same ones."""
+    """A sample's masks and their regions; `digest` says whether a decision was about the same ones.
+
+    `drawn` is the size of the given mask, None without one.
+    """
 
     given: np.ndarray
     corrected: np.ndarray
     places: np.ndarray
     regions: list[Region]
     digest: int
+    drawn: Size | None
 
 
 class MaskRegions(RegionView):
@@ -182,11 +181,12 @@ class MaskRegions(RegionView):
         rows = np.array([row])
         with self._lock:
             (given,), (corrected,) = self._given(rows), self._corrected(rows)
-        if not given.size:
+        drawn = (given.shape[0], given.shape[1]) if given.size else None
+        if drawn is None:
             given = np.full(corrected.shape, ignored_by(corrected), corrected.dtype)
         places, regions = differing_regions(given, corrected)
         digest = zlib.crc32(corrected.tobytes(), zlib.crc32(given.tobytes()))
-        return _Masks(given, corrected, places, regions, digest)
+        return _Masks(given, corrected, places, regions, digest, drawn)
 
     def regions(self, row: int) -> dict[str, Any]:
         """Return size and regions of a sample; see :class:`~noisycorrect.labels.regions.RegionView`."""
@@ -202,16 +202,18 @@ class MaskRegions(RegionView):
         masks = self._held(row)
         if name == "regions":
             place = masks.places + 1
-            return _png(np.stack([place >> 16, place >> 8 & 255, place & 255], 2).astype(np.uint8))
+            return png(np.stack([place >> 16, place >> 8 & 255, place & 255], 2).astype(np.uint8))
         if name not in ("given", "corrected"):
             raise InvalidInputError('a layer "given", "corrected" or "regions"', got=repr(name), fix="reload the page")
         mask = masks.given if name == "given" else masks.corrected
-        return _png(np.dstack([self._palette[mask], np.where(self._clear(mask), 0, 255).astype(np.uint8)]))
+        return png(np.dstack([self._palette[mask], np.where(self._clear(mask), 0, 255).astype(np.uint8)]))
 
-    def picture(self, image: Path) -> bytes | None:
-        """Return an array or a TIFF of many channels as JPEG; see :class:`~noisycorrect.labels.regions.RegionView`."""
-        pixels = odd_pixels(image)
-        return None if pixels is None else _small(_few(pixels), LARGEST)
+    def picture(self, row: int, image: Path) -> bytes | None:
+        """Return what a browser cannot show, or would turn, as JPEG.
+
+        See :class:`~noisycorrect.labels.regions.RegionView`.
+        """
+        return own_picture(image, self._held(row).drawn)
 
     def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
         """Return a decision as the journal keeps it; see :class:`~noisycorrect.labels.regions.RegionView`."""
@@ -259,9 +261,9 @@ class MaskRegions(RegionView):
     def panels(self, row: int, image: Path | None, *, side: int) -> list[tuple[str, bytes]]:
         """Return given and corrected mask over the image; see :class:`~noisycorrect.labels.regions.RegionView`."""
         masks = self._held(row)
-        below = _photo(image, masks.given.shape)
+        below = photo_at(image, (masks.given.shape[0], masks.given.shape[1]), masks.drawn)
         return [
-            (name, _small(self._over(below, mask), side))
+            (name, jpeg(self._over(below, mask), side))
             for name, mask in (("given", masks.given), ("corrected", masks.corrected))
         ]
 
@@ -360,42 +362,3 @@ def _agreed(name: str, given: Sequence[str] | None, known: Sequence[str] | None)
             expected = f"{name} as the run knows them, {own!r} at position {place}"
             raise InvalidInputError(expected, got=repr(said), fix=f"leave {name}= out, or pass them in its order")
     return given
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG", compress_level=1)
-    return content.getvalue()
-
-
-def _photo(path: Path | None, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the picture at a mask's size, uint8 (H, W, 3); grey if there is none that can be read."""
-    height, width = shape
-    if path is not None:
-        try:
-            odd = odd_pixels(path)
-            if odd is not None:
-                return np.asarray(Image.fromarray(_few(odd)).resize((width, height)))
-            with opened_picture(path) as image:
-                shown = as_shown(ImageOps.exif_transpose(image))
-                return np.asarray(shown.convert("RGB").resize((width, height)))
-        except Exception:  # Pillow's decoders raise nearly anything at broken files; the masks can be seen all the same
-            pass
-    return np.full((height, width, 3), 128, np.uint8)
-
-
-def _few(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels of any channels as a picture, RGB uint8: every n-th of many, which is looked at and no more."""
-    step = max(1, max(pixels.shape[:2]) // (2 * LARGEST))
-    return as_picture(pixels[::step, ::step])
-
-
-def _small(pixels: np.ndarray, side: int) -> bytes:
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((side, side))
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
-    return content.getvalue()

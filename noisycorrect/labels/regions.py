@@ -51,8 +51,8 @@ class RegionView(ABC):
             If there is no such layer.
         """
 
-    def picture(self, image: Path) -> bytes | None:
-        """Return the picture in a file as JPEG, if it is one that the kind alone can read; None of plain pictures.
+    def picture(self, row: int, image: Path) -> bytes | None:
+        """Return the picture of a sample, in a file, as JPEG; None of those that a browser shows as the labels lie.
 
         Raises
         ------

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from cleaning_runs import items_of, write_run
-from PIL import Image
+from PIL import Image, ImageOps
 from test_review_server import served
 
 from noisycorrect import SoftLabelStore
 from noisycorrect.cli import main
 from noisycorrect.review.report.thumbnails import thumbnail
 from noisycorrect_seg.colours import lab
-from noisycorrect_seg.datasets.images import read_mask
+from noisycorrect_seg.datasets.images import ORIENTATION, read_mask
 from noisycorrect_seg.sessions import write_mask_items
 
 NAMES = ["background", *(f"class {number}" for number in range(1, 300))]
@@ -119,6 +119,34 @@ def test_decisions_land_in_the_export(run_dir, tmp_path, capsys):
         (257, 290, 65535), (290, 290, 65535), (257, 1, 65535)
     ]  # fmt: skip
     assert (tmp_path / "out" / "classes.txt").read_text().splitlines() == NAMES
+
+
+def test_a_photo_lies_under_its_mask_as_it_was_drawn(tmp_path):
+    """Its upper half is red as it is stored, 24 x 32, and its right one as it is shown, 32 x 24."""
+    stored = np.zeros((24, 32, 3), np.uint8)
+    stored[:12, :, 0] = 250
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.fromarray(stored).save(tmp_path / "photo.jpg", exif=exif)
+    masks = [np.zeros((24, 32), np.uint8), np.zeros((32, 24), np.uint8), None]
+    evidence = torch.eye(3)[torch.zeros(24, 32, dtype=torch.long)].permute(2, 0, 1)[None]
+    store = SoftLabelStore.create(tmp_path / "run" / "labels", masks, 3, kind="segmentation")
+    with store.new_generation() as writer:
+        for row in range(3):
+            writer.write([row], evidence)
+    write_mask_items(tmp_path / "run", ["background", "cat", "dog"], images=["../photo.jpg"] * 3)
+    view = store.kind.region_view(store.given, store.labels)
+    for row, shape in enumerate([(24, 32), (32, 24), (32, 24)]):
+        with served(tmp_path / "run") as client:
+            content = client.ask(f"picture/{row}")[1]
+        panel = view.panels(row, tmp_path / "photo.jpg", side=32)[0][1]
+        for found in (content, panel):
+            with Image.open(io.BytesIO(found)) as image:
+                red = np.asarray(ImageOps.exif_transpose(image))[..., 0]
+            upper, right = red[: red.shape[0] // 3].min(), red[:, -red.shape[1] // 3 :].min()
+            assert (upper > 200, right > 200) == ((True, False) if row == 0 else (False, True))
+        with Image.open(io.BytesIO(content)) as image:
+            assert np.asarray(ImageOps.exif_transpose(image)).shape[:2] == shape
 
 
 def test_a_damaged_array_is_said_and_a_plain_review_shows_16_bits(run_dir, tmp_path):

@@ -143,7 +143,7 @@ class ReviewHandler(BaseHTTPRequestHandler):
                 image = state.items[at].image
                 if image is None:
                     raise RefusedError(HTTPStatus.NOT_FOUND, "this item has no picture")
-                own = None if state.view is None else state.view.picture(state.folder / image)
+                own = None if state.view is None else state.view.picture(at, state.folder / image)
                 kind, content = shown_picture(state.folder / image) if own is None else ("image/jpeg", own)
         except InvalidInputError as error:
             self._send_json({"error": str(error)}, HTTPStatus.NOT_FOUND)
