@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,8 +135,13 @@ def test_masks_are_exported_as_pngs_of_class_indices(tmp_path, capsys):
     rng = np.random.default_rng(0)
     masks = [rng.integers(3, size=(5, 7)).astype(np.uint8), None, np.full((4, 4), 255, np.uint8)]
     store = SoftLabelStore.create(tmp_path / "labels", masks, 3, kind="segmentation")
-    assert main(["export", str(tmp_path / "labels"), str(tmp_path / "given")]) == 0
-    assert "2 labels of generation 0" in capsys.readouterr().out
+    said = f"nothing has been corrected in {tmp_path / 'labels'} yet: these are the given labels"
+    for words, told in (([], True), (["--format", "plain"], True), (["--generation", "0"], False)):
+        shutil.rmtree(tmp_path / "given", ignore_errors=True)
+        assert main(["export", str(tmp_path / "labels"), str(tmp_path / "given"), *words]) == 0
+        captured = capsys.readouterr()
+        assert "2 labels of generation 0" in captured.out
+        assert (said in captured.err) == told
     assert {path.name for path in (tmp_path / "given").iterdir()} == {"000000.png", "000002.png"}
     for number in (0, 2):
         with Image.open(tmp_path / "given" / f"{number:06}.png") as picture:
@@ -144,7 +150,9 @@ def test_masks_are_exported_as_pngs_of_class_indices(tmp_path, capsys):
     with store.new_generation() as writer:
         writer.write(range(3), torch.rand(3, 3, 2, 2, generator=torch.Generator().manual_seed(0)).softmax(1))
     assert main(["export", str(tmp_path / "labels"), str(tmp_path / "refined")]) == 0
-    assert "3 labels of generation 1" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "3 labels of generation 1" in captured.out
+    assert "these are the given labels" not in captured.err
     with Image.open(tmp_path / "refined" / "000000.png") as picture:
         assert np.array_equal(np.asarray(picture), store.labels(0)[0])
     assert main(["export", str(tmp_path / "labels"), str(tmp_path / "soft"), "--probs"]) == 2

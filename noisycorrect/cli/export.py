@@ -61,8 +61,9 @@ def _export(options: argparse.Namespace) -> int:
     if name == PLAIN:
         return _plain(opened_store(options.run_dir), options)
     found = format_of(name, labels.kind)
-    for sentence in _unnamed(labels):
-        print(visible(f"noisycorrect: {sentence}"), file=sys.stderr)
+    _say(_unnamed(labels))
+    if labels.decided is None:
+        _say(_uncorrected(options, labels.generation))
     with new_folder(options.out) as inside:
         count = found.write(labels, inside, ExportOptions(options.images, options.suffix, options.background))
         table = (
@@ -73,6 +74,18 @@ def _export(options: argparse.Namespace) -> int:
     if table is not None:
         print(f"all {table:,} rows of the table with these labels: {options.out / CLEANED}")
     return 0
+
+
+def _say(sentences: list[str]) -> None:
+    for sentence in sentences:
+        print(visible(f"noisycorrect: {sentence}"), file=sys.stderr)
+
+
+def _uncorrected(options: argparse.Namespace, generation: int) -> list[str]:
+    """Return what to say of given labels that nobody has asked for: there are no others."""
+    if generation or options.generation is not None:
+        return []
+    return [f"nothing has been corrected in {options.run_dir} yet: these are the given labels"]
 
 
 def _unnamed(labels: RunLabels) -> list[str]:
@@ -100,6 +113,7 @@ def _plain(store: SoftLabelStore, options: argparse.Namespace) -> int:
     number = store.generation if options.generation is None else options.generation
     store.trust(0, generation=number)  # raises before anything is written if there is no such generation
     labels, refined = (functools.partial(read, generation=number) for read in (store.labels, store.refined))
+    _say(_uncorrected(options, number))
     with new_folder(options.out) as inside:
         count = store.kind.export(inside, labels, refined if options.probs else None)
     print(f"{count} labels of generation {number} written to {options.out}")
