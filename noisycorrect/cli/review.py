@@ -17,7 +17,13 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Serve a page on this machine alone that shows a cleaning run's labels, the most suspicious first: "
         "accept the correction, keep the label, or choose another class. Decisions are saved at once.",
     )
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="the folder that `noisycorrect clean` wrote")
+    parser.add_argument(
+        "run_dir",
+        type=Path,
+        metavar="RUN",
+        help="the folder that `noisycorrect clean` wrote; or a run folder that, of masks, "
+        "noisycorrect_seg.sessions.write_mask_items has made ready, of others write_items",
+    )
     parser.add_argument("--port", type=int, default=0, help="default: one that is free")
     parser.add_argument("--no-browser", action="store_true", help="print the address, and open nothing")
     parser.set_defaults(run=_review)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cleaning_runs import write_mask_store, write_run, write_store_run
 
 from noisycorrect.cli import main
@@ -45,6 +46,12 @@ def test_errors_are_one_sentence_and_status_2(tmp_path, capsys):
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 3
     assert all(line.startswith("noisycorrect: expected") and "to fix" in line for line in said)
+
+
+def test_the_help_says_how_a_run_of_masks_is_reviewed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["review", "--help"])
+    assert "write_mask_items" in capsys.readouterr().out
 
 
 def test_the_options_reach_the_server(tmp_path, monkeypatch, capsys):
