@@ -76,9 +76,17 @@ def said_of(report: FolderReport) -> Iterator[str]:
     if report.doubtful is not None:
         yield report.doubtful
     for path, reason in report.failed.items():
-        yield f"{path}: {reason}"
+        yield f"{path}: {_for_the_command(reason)}"
     for path, boxes in getattr(report, "left_out", {}).items():
         for number, reason in boxes.items():
             yield f"{path}: box {number} {reason}"
     for path in getattr(report, "nobody", ()):
         yield f"{path}: nobody: no box, or none of a score as high as the detector's threshold or --min-score"
+
+
+def _for_the_command(reason: str) -> str:
+    """Return why a photo could not be read, with advice for the command where it names arguments of Python."""
+    found, mark, fix = reason.rpartition("to fix: ")
+    if not any(word in fix for word in ("Normalisation", "Folder")):
+        return reason
+    return f"{found}{mark}save it with the channels and bits of the images that the network was trained on"

@@ -234,3 +234,15 @@ def test_the_command_says_so_once_on_stderr(tmp_path, capsys):
     lines = [line for line in capsys.readouterr().err.splitlines() if "_mask" in line]
     assert len(lines) == 1
     assert re.match("noisycorrect: " + SEEMING, lines[0])
+
+
+def test_advice_on_the_command_line_names_nothing_of_python(tmp_path, capsys):
+    Image.fromarray(np.full((8, 8), 9_000, np.uint16)).save(tmp_path / "deep.png")
+    ACE2P(7, "resnet50", width=0.125).save(tmp_path / "net.pt", classes=PASCAL, size=(32, 32))
+    words = ["--checkpoint", str(tmp_path / "net.pt"), "--out", str(tmp_path / "out")]
+    assert main(["parse", str(tmp_path / "deep.png"), *words]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "deep.png" in line]
+    assert line.endswith(
+        "mode I;16; to fix: save it with the channels and bits of the images that the network was trained on"
+    )
+    assert "Folder" not in line
