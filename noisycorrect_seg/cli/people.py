@@ -73,8 +73,7 @@ def people_of(options: argparse.Namespace, videos: Sequence[Path]) -> HowPeople 
 
 def said_of(report: FolderReport) -> Iterator[str]:
     """Yield what has to be said of photos, a line each."""
-    if report.doubtful is not None:
-        yield report.doubtful
+    yield from filter(None, (report.doubtful, report.unvisited))
     for path, reason in report.failed.items():
         yield f"{path}: {_for_the_command(reason)}"
     for path, boxes in getattr(report, "left_out", {}).items():

@@ -25,7 +25,7 @@ from noisycorrect_seg.datasets.layout import seeming_masks
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.tiles import checked_tiling
 from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
-from noisycorrect_seg.inference.images import any_image, image_files
+from noisycorrect_seg.inference.images import any_image, image_files, images_inside
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, parse_crops
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.inference.tiles import Tiled, frame_of
@@ -47,11 +47,14 @@ class FolderReport:
         Image that could not be read -> why.
     skipped : list of Path
         Other files.
+    inside : dict of Path to int
+        Folders inside that were not visited -> how many images they hold.
     """
 
     written: dict[Path, Path] = field(default_factory=dict)
     failed: dict[Path, str] = field(default_factory=dict)
     skipped: list[Path] = field(default_factory=list)
+    inside: dict[Path, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         parts = [f"{len(self.written)} images parsed"]
@@ -59,6 +62,8 @@ class FolderReport:
             parts.append(f"{len(self.skipped)} other files skipped")
         if self.failed:
             parts.append(f"{len(self.failed)} images could not be read")
+        if self.inside:
+            parts.append(f"{sum(self.inside.values())} images in folders inside left out")
         return ", ".join(parts)
 
     @property
@@ -66,6 +71,14 @@ class FolderReport:
         """A message if half of the images seem to be the masks of the others; else None."""
         fix = "move masks into a folder of their own, or name the photos alone"
         return seeming_masks([*self.written, *self.failed], fix)
+
+    @property
+    def unvisited(self) -> str | None:
+        """A message if there are images in folders inside; else None."""
+        if not self.inside:
+            return None
+        count, first = sum(self.inside.values()), next(iter(self.inside))
+        return f"{count} images in folders inside were left out, such as those in {first}: parse these folders, too"
 
 
 @door
@@ -92,7 +105,8 @@ def parse_folder(
     """Parse the images of a folder and write a palette PNG for each.
 
     An image that cannot be read is reported, and the rest goes on. Files without an image's suffix are skipped. The
-    folders inside are not visited. There is a warning if half of the images seem to be masks that lie beside them.
+    folders inside are not visited; there is a warning if images lie in them, other than in `out`, and if half of the
+    images seem to be masks that lie beside them.
 
     Parameters
     ----------
@@ -153,8 +167,9 @@ def parse_folder(
     if report.failed:
         path, reason = next(iter(report.failed.items()))
         warn_caller(f"{len(report.failed)} images could not be read, such as {path}: {reason}; report.failed has all")
-    if report.doubtful is not None:
-        warn_caller(report.doubtful)
+    for said in (report.doubtful, report.unvisited):
+        if said is not None:
+            warn_caller(said)
     return report
 
 
@@ -178,9 +193,11 @@ def parse_files(
     """
     model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
-    images, others = image_files(paths, () if recipe.normalisation in (BGR, RGB) else (".npy",))
+    more = () if recipe.normalisation in (BGR, RGB) else (".npy",)
+    paths = list(paths)
+    images, others = image_files(paths, more)
     target = made_folder(Path(out), images)
-    report = FolderReport(skipped=others)
+    report = FolderReport(skipped=others, inside=images_inside(paths, more, out=target))
     if others:
         logger.info("skipped %d files that are no images, such as %s", len(others), others[0].name)
     names = dict(zip(images, output_names(images), strict=True))

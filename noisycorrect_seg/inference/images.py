@@ -151,7 +151,8 @@ def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (
     """
     images: list[Path] = []
     others: list[Path] = []
-    for path in map(Path, paths):
+    places = [Path(path) for path in paths]
+    for path in places:
         if path.is_dir():
             files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
             for each in files:
@@ -161,9 +162,44 @@ def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (
         else:
             raise InvalidInputError("a photo or a folder of photos", got=f"no file {path}", fix="check the path")
     if not images:
+        inside = images_inside(places, more)
         raise InvalidInputError(
             "at least one image",
             got=f"none, and {len(others)} other files",
-            fix=f"images end in {', '.join(IMAGE_SUFFIXES)}",
+            fix=f"name the folders inside, such as {next(iter(inside))}"
+            if inside
+            else f"images end in {', '.join(IMAGE_SUFFIXES)}",
         )
     return list(dict.fromkeys(images)), list(dict.fromkeys(others))
+
+
+def images_inside(
+    paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (), *, out: Path | None = None
+) -> dict[Path, int]:
+    """Return the folders inside those among paths that hold images, and how many: what :func:`image_files` leaves out.
+
+    Hidden folders, links and `out`, a folder of results, are not looked into.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "monday").mkdir()
+    >>> (folder / "monday" / "a.png").touch()
+    >>> {path.name: count for path, count in images_inside([folder]).items()}
+    {'monday': 1}
+    """
+    suffixes = (*IMAGE_SUFFIXES, *more)
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    seen = {path.resolve() for path in folders}
+    left = None if out is None else out.resolve()
+    found = {}
+    for folder in folders:
+        for place, inner, files in os.walk(folder):
+            here = Path(place)
+            inner[:] = sorted(name for name in inner if not name.startswith(".") and (here / name).resolve() != left)
+            count = sum(name.lower().endswith(suffixes) and not name.startswith(".") for name in files)
+            if count and here.resolve() not in seen:
+                found[here] = count
+            seen.add(here.resolve())
+    return found

@@ -19,7 +19,7 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.inference.calling import as_module
 from noisycorrect_seg.inference.folder import OVERLAY_SUFFIX, FolderReport, made_folder, output_names
-from noisycorrect_seg.inference.images import any_image, image_files
+from noisycorrect_seg.inference.images import any_image, image_files, images_inside
 from noisycorrect_seg.inference.parse import Recipe
 from noisycorrect_seg.inference.people import DEPTH, MARGIN, Detector, checked_tuning, parse_people
 from noisycorrect_seg.inference.running import ahead, on_device
@@ -124,10 +124,11 @@ def parse_people_files(
     """
     model = as_module(model)
     whole_number("batch_size", batch_size, least=1)
+    paths = list(paths)
     images, others = image_files(paths)
     _check_named(how.boxes, images)
     target = made_folder(Path(out), images)
-    report = PeopleReport(skipped=others)
+    report = PeopleReport(skipped=others, inside=images_inside(paths, out=target))
     names = dict(zip(images, output_names(images), strict=True))
     with on_device(model, device) as place, evaluating(model), samples_progress(enabled=progress) as bar:
         task = bar.add_task("parsing", total=len(images))

@@ -227,6 +227,28 @@ def test_masks_beside_photos_are_not_parsed_without_a_word(tmp_path):
     assert parse_folder(ReadsColours(), others, tmp_path / "out", classes=EIGHT, size=SIZE).doubtful is None
 
 
+def test_images_in_folders_inside_are_counted_and_named(tmp_path, capsys):
+    days = tmp_path / "days"
+    for place in ("", "monday", "monday/noon", ".hidden", "out"):
+        (days / place).mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(days / place / "a.png")
+    said = f"2 images in folders inside were left out, such as those in {days / 'monday'}: parse these folders, too"
+    with pytest.warns(UserWarning, match=re.escape(said)):
+        report = parse_folder(ReadsColours(), days, days / "out", classes=EIGHT, size=SIZE)
+    assert report.inside == {days / "monday": 1, days / "monday" / "noon": 1}
+    assert str(report) == "1 images parsed, 2 images in folders inside left out"
+    ACE2P(7, "resnet50", width=0.125).save(tmp_path / "net.pt", classes=PASCAL, size=(32, 32))
+    words = ["--checkpoint", str(tmp_path / "net.pt"), "--out", str(days / "out")]
+    assert main(["parse", str(days), *words]) == 0
+    assert said in capsys.readouterr().err
+    named = [days, days / "monday", days / "monday" / "noon"]
+    assert main(["parse", *map(str, named), *words]) == 0
+    assert "inside" not in capsys.readouterr().err
+    (days / "a.png").unlink()
+    with pytest.raises(InvalidInputError, match=r"got none, .*to fix: name the folders inside, such as .*monday"):
+        parse_folder(ReadsColours(), days, days / "out", classes=EIGHT, size=SIZE)
+
+
 def test_the_command_says_so_once_on_stderr(tmp_path, capsys):
     both = one_folder(tmp_path / "scans")
     ACE2P(7, "resnet50", width=0.125).save(tmp_path / "net.pt", classes=PASCAL, size=(32, 32))
