@@ -40,6 +40,8 @@ class Loaded:
         Height and width of its input.
     normalisation : Normalisation or None
         How values become its input.
+    tile : (int, int) or None
+        Height and width of the tiles that it was trained on.
     """
 
     network: Any
@@ -47,6 +49,7 @@ class Loaded:
     classes: Classes | None = None
     size: Size | None = None
     normalisation: Normalisation | None = None
+    tile: Size | None = None
 
     def named(self, words: str | None) -> Classes:
         """Return the classes, as a user has named them, else as they are known.
@@ -93,6 +96,7 @@ def _of_run(folder: Path) -> Loaded:
     """Return the network of a run folder or a saved result."""
     from noisycorrect import CorrectionResult
     from noisycorrect_seg.classes import classes_named
+    from noisycorrect_seg.geometry.maps import checked_size
     from noisycorrect_seg.inputs import normalisation_of
     from noisycorrect_seg.kind import MaskLabels
 
@@ -113,12 +117,13 @@ def _of_run(folder: Path) -> Loaded:
     record = result.input_record or {}
     try:
         shown = normalisation_of(record.get("normalisation"))
+        tile = checked_size(record["tile"]) if "tile" in record else None
     except (InvalidInputError, TypeError, LookupError) as error:
         fix = "restore details.json from a copy"
-        raise CheckpointError(f"a normalisation in {folder}", got=str(error), fix=fix) from error
+        raise CheckpointError(f"a normalisation and a tile in {folder}", got=str(error), fix=fix) from error
     names = result.class_names
     classes = None if names is None else classes_named(list(names))
-    return Loaded(result.model, kind.num_classes, classes, kind.frame, shown)
+    return Loaded(result.model, kind.num_classes, classes, kind.frame, shown, tile)
 
 
 def load_network(source: str | Path, *, official: bool = False) -> tuple[ACE2P, Classes | None, Size | None]:

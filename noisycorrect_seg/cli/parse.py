@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.cli.networks import ONNX_SUFFIX, SOURCES, Subparsers, loaded, size_in
+from noisycorrect_seg.cli.networks import ONNX_SUFFIX, SOURCES, Loaded, Subparsers, loaded, size_in
 from noisycorrect_seg.cli.people import add_people_options, people_of, said_of
 from noisycorrect_seg.cli.videos import broken_among, folders_of, parsed_video, without_videos
 
@@ -58,7 +58,8 @@ def add_parser(subparsers: Subparsers) -> None:
         type=size_in,
         const=OWN,
         metavar="HxW",
-        help="parse large photos by tiles at full resolution, of the network's own size unless another is named",
+        help="parse large photos by tiles at full resolution, of the network's own size unless another is named "
+        "(default without --size: as the network was trained, if a run says so)",
     )
     parser.add_argument("--scales", type=_scales, default=(1.0,), metavar="S,S,...", help="average over scales")
     parser.add_argument("--flip", action="store_true", help="average with the mirror image")
@@ -106,10 +107,9 @@ def run(options: argparse.Namespace) -> int:
         raise next(iter(broken.values()))
     videos = [path for path in videos if path not in broken]
     with tempfile.TemporaryDirectory() as scratch:
-        network, recipe, known = _network(options, Path(scratch) / "network.onnx")
-        if not known:
-            taken = f"{recipe.size[0]}x{recipe.size[1]}"
-            said = f"{options.checkpoint} does not say the size that it was trained on, {taken} was taken"
+        network, recipe, found = _network(options, Path(scratch) / "network.onnx")
+        if options.size is None and options.tile in (None, OWN) and found.size is None:
+            said = f"{options.checkpoint} does not say the size that it was trained on, {_word(recipe.size)} was taken"
             print(visible(f"noisycorrect: {said}: pass --size, or save with size="), file=sys.stderr)
         whole = [parsed_video(network, path, names[path], recipe, options, how, broken) for path in videos]
         for path, error in broken.items():
@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
         }
         report: FolderReport
         if how is None:
-            overlap = None if options.tile is None else checked_tiling(recipe.size)[1]
+            overlap = checked_tiling(recipe.size)[1] if _tiled(options, found) else None
             report = parse_files(
                 network, options.photos, options.out, recipe, probs=options.probs, overlap=overlap, **shared
             )
@@ -149,8 +149,24 @@ def _check(options: argparse.Namespace, videos: Sequence[Path]) -> None:
         raise InvalidInputError("--size or --tile", got="both", fix=fix)
 
 
-def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Recipe, bool]:
-    """Return the network that the options name, in the runtime that they name; how it parses, if its size is known."""
+def _tiled(options: argparse.Namespace, found: Loaded) -> bool:
+    """Return whether photos are parsed by tiles: as the options say, else as the network was trained, which is said."""
+    if options.tile is not None or options.size is not None or found.tile is None or found.size is None:
+        return options.tile is not None
+    trained, size = _word(found.tile), _word(found.size)
+    said = f"trained on tiles of {trained}, by which photos are parsed; whole ones with --size {size}"
+    if found.tile != found.size:
+        said = f"trained on tiles of {trained} scaled to {size}, photos are parsed whole: cut large ones as in training"
+    print(visible(f"noisycorrect: {options.checkpoint}: {said}"), file=sys.stderr)
+    return found.tile == found.size
+
+
+def _word(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Recipe, Loaded]:
+    """Return the network that the options name, in the runtime that they name; how it parses; what is known of it."""
     from noisycorrect_seg.inference import Recipe
     from noisycorrect_seg.inference.calling import PUBLISHED_SIZE, shown_to
 
@@ -169,7 +185,7 @@ def _network(options: argparse.Namespace, exported: Path) -> tuple[Any, Recipe, 
         export_onnx(network, frame, exported, classes=classes, normalisation=shown)
         network = loaded(str(exported)).network
     recipe = Recipe(classes, frame, options.scales, options.flip, options.convention, normalisation=shown)
-    return network, recipe, (options.size or tile or found.size) is not None
+    return network, recipe, found
 
 
 def _scales(text: str) -> tuple[float, ...]:

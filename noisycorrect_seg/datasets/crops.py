@@ -18,6 +18,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.joined import Joined, channels_of, mask_suffix_of, positions, unlabeled_source
 from noisycorrect_seg.datasets.source import Cached, ParsingSource, Subset, checked_source, image_file
+from noisycorrect_seg.datasets.tiles import tile_of
 from noisycorrect_seg.geometry.crops import (
     Augmentation,
     compose,
@@ -308,7 +309,9 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
     @property
     def input_record(self) -> dict[str, Any]:
         """What a network trained on these crops is shown, as plain JSON values; a run keeps it with its names."""
-        return {"size": list(self.size), "normalisation": plain_normalisation(self.normalisation)}
+        tile = tile_of(self.source)
+        tiles = {} if tile is None else {"tile": list(tile)}
+        return {"size": list(self.size), "normalisation": plain_normalisation(self.normalisation), **tiles}
 
     def _of(self, source: ParsingSource) -> ParsingDataset:
         same = copy.copy(self)

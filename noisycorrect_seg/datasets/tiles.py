@@ -138,6 +138,22 @@ class Tiles(SourceView):
         return self._held[key]
 
 
+def tile_of(source: Any) -> Size | None:
+    """Return height and width of the tiles that a source is made of, of several its first; None of whole images.
+
+    Examples
+    --------
+    >>> from noisycorrect_seg.datasets import SyntheticPeople, Subset
+    >>> people = SyntheticPeople(2, size=(96, 64))
+    >>> tile_of(people), tile_of(Subset(Tiles(people, (64, 64)), [0, 2]))
+    (None, (64, 64))
+    """
+    if isinstance(source, Tiles):
+        return source.size
+    inner = getattr(source, "source", None) or next(iter(getattr(source, "sources", ())), None)
+    return None if inner is None else tile_of(inner)
+
+
 def _shape_of(source: ParsingSource, index: int) -> Size:
     """Return height and width of an image, from its header if the source knows it."""
     known = getattr(source, "image_size", None)

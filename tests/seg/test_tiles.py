@@ -293,19 +293,41 @@ def test_a_folder_is_parsed_by_tiles_and_from_the_command_line(tmp_path, capsys)
     assert len(report.written) == 3
     words = ["parse", str(tmp_path / "scenes"), "--checkpoint", str(tmp_path / "saved"), "--device", "cpu", "--probs"]
     assert main([*words, "--out", str(tmp_path / "command"), "--tile"]) == 1
-    assert "3 images parsed, 1 images could not be read" in capsys.readouterr().out
-    assert main([*words, "--out", str(tmp_path / "whole")]) == 1
+    captured = capsys.readouterr()
+    assert "3 images parsed, 1 images could not be read" in captured.out
+    assert "trained on tiles" not in captured.err
+    assert main([*words, "--out", str(tmp_path / "default")]) == 1
+    said = "saved: trained on tiles of 49x65, by which photos are parsed; whole ones with --size 49x65"
+    assert said in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "whole"), "--size", "49x65"]) == 1
+    assert "trained on tiles" not in capsys.readouterr().err
     for index in range(3):
-        found = [np.load(tmp_path / name / f"{index}-probs.npz")["probs"] for name in ("out", "command", "whole")]
-        for own in found[:2]:
+        found = [
+            np.load(tmp_path / name / f"{index}-probs.npz")["probs"] for name in ("out", "command", "default", "whole")
+        ]
+        for own in found[:3]:
             np.testing.assert_allclose(own.astype(np.float32), expected[index], atol=1e-3)  # float16
-        apart = np.abs(found[2].astype(np.float32) - expected[index]).max()
+        apart = np.abs(found[3].astype(np.float32) - expected[index]).max()
         assert (apart > 0.02) == (index < 2)  # the third is smaller than a tile
     assert main([*words, "--out", str(tmp_path / "other"), "--tile", "33x33", "--size", "49x65"]) == 2
     assert "--size or --tile; got both" in capsys.readouterr().err
     (tmp_path / "film.mp4").touch()
     assert main(["parse", str(tmp_path / "film.mp4"), *words[2:], "--tile"]) == 2
     assert "photos with --tile" in capsys.readouterr().err
+
+
+def test_tiles_that_were_scaled_in_training_are_not_parsed_by_at_full_resolution(tmp_path, capsys):
+    """Of scenes put together with others the first ones' tiles are known, too."""
+    data = ParsingDataset(Joined([Tiles(Scene(), (49, 65)), Scene()]), (32, 32))
+    assert data.input_record["tile"] == [49, 65]
+    assert "tile" not in ParsingDataset(Scene(), (32, 32)).input_record
+    network = nn.Conv2d(3, 2, 3, padding=1)
+    corrector = SelfCorrector(network, task="segmentation", num_classes=2, recipe="ce", epochs=1, batch_size=8)
+    corrector.fit(data).save(tmp_path / "saved")
+    Image.fromarray(Scene().image(0)).save(tmp_path / "0.png")
+    words = ["parse", str(tmp_path / "0.png"), "--checkpoint", str(tmp_path / "saved"), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "trained on tiles of 49x65 scaled to 32x32, photos are parsed whole" in capsys.readouterr().err
 
 
 def test_tiles_are_as_large_as_the_network_says():
