@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from noisycorrect.support.eight_bits import stretched
-from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
+from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 from noisycorrect.support.untrusted import check_regular, picture_formats
 from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
 from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX, array_pixels, array_shape, raster_pixels, raster_shape
@@ -35,6 +35,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_warned_of: set[Path] = set()  # folders with transparent images
 
 
 @contextlib.contextmanager
@@ -72,7 +73,8 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
     Parameters
     ----------
     path : Path or str
-        Of any kind that Pillow reads: grey, palette and CMYK become RGB, transparency is dropped.
+        Of any kind that Pillow reads: grey, palette and CMYK become RGB, transparency is dropped; there is a warning at
+        the first image of a folder that has some.
     upright : bool
         Apply the EXIF orientation; else the pixels are returned as they are stored.
 
@@ -88,7 +90,22 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
                 got=f"{path} of mode {image.mode}",
                 fix='convert it to 8 bits, or read all bits: channels="stored" of Folder, and a Normalisation',
             )
+        _warn_if_transparent(image, path)
         return rgb_pixels(image, upright=upright)
+
+
+def _warn_if_transparent(image: Image.Image, path: Path | str) -> None:
+    """Warn of what is dropped of an open image, once a folder."""
+    folder = Path(path).parent
+    if folder in _warned_of or not image.has_transparency_data:
+        return
+    if np.asarray(image.convert("RGBA").getchannel("A")).min() < 255:
+        _warned_of.add(folder)
+        warn_caller(
+            f"{path} has transparent pixels, maybe as others of its folder: transparency is dropped, and the colours"
+            " below it count. To fix: put such images on a background, as you see them; or train on all four channels,"
+            ' by channels="stored" of Folder and a Normalisation'
+        )
 
 
 def read_channels(path: Path | str, channels: str, *, upright: bool = False) -> np.ndarray:
@@ -121,6 +138,7 @@ def read_channels(path: Path | str, channels: str, *, upright: bool = False) -> 
             raise InvalidInputError(
                 "a grey image of 8 bits", got=f"{path} of mode {image.mode}", fix='pass channels="stored" to Folder'
             )
+        _warn_if_transparent(image, path)
         pixels = grey.convert("L")
         return np.array(pixels if turn is None else pixels.transpose(turn))[:, :, None]
 

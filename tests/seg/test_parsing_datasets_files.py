@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import FileSource, ParsingSource
-from noisycorrect_seg.datasets.images import check_classes, read_image, read_mask
+from noisycorrect_seg.datasets.images import check_classes, read_channels, read_image, read_mask
 
 MASK = np.array([[0, 1, 2, 255], [5, 4, 3, 0], [1, 1, 1, 1]], np.uint8)
 PICTURE = np.arange(36, dtype=np.uint8).reshape(3, 4, 3) * 7
@@ -100,10 +100,24 @@ def test_images_of_any_mode_become_rgb(tmp_path, mode):
     assert (pixels == np.asarray(image.convert("RGB"))).all()
 
 
-def test_a_transparent_palette_image_makes_no_warning(tmp_path):
-    image = palette(MASK)
-    image.save(tmp_path / "image.png", transparency=bytes([0, 128, 255]))
-    assert (read_image(tmp_path / "image.png") == np.asarray(palette(MASK).convert("RGB"))).all()
+def test_transparency_that_is_dropped_is_warned_of_once_a_folder(tmp_path):
+    """Of a palette's Pillow itself would warn, of another thing."""
+    clear, solid = (Image.fromarray(PICTURE).convert("RGBA") for _ in range(2))
+    clear.putpixel((0, 0), (9, 9, 9, 128))
+    for place, image, more in (
+        ("colours", clear, {}), ("palette", palette(MASK), {"transparency": bytes([0, 128, 255])}),
+        ("grey", clear.convert("LA"), {}),
+    ):  # fmt: skip
+        (tmp_path / place).mkdir()
+        solid.save(tmp_path / place / "0.png")
+        for name in ("1.png", "2.png"):
+            image.save(tmp_path / place / name, **more)
+        channels = "grey" if place == "grey" else "rgb"
+        read_channels(tmp_path / place / "0.png", channels)
+        with pytest.warns(UserWarning, match=r"1\.png has transparent pixels, .*To fix: put such images"):
+            found = read_channels(tmp_path / place / "1.png", channels)
+        assert (found.squeeze() == np.asarray(image.convert("L" if place == "grey" else "RGB"))).all()
+        read_channels(tmp_path / place / "2.png", channels)
 
 
 def test_an_image_of_16_bits(tmp_path):
