@@ -62,7 +62,7 @@ class SelfCorrector:
         K; needed with a task's name.
     recipe : str or Recipe, optional
         A name of :data:`~noisycorrect.RECIPES`, or a recipe, whose parts ``replace`` exchanges. Default:
-        ``"robust"`` for class labels, ``"paper"`` for labels of other kinds.
+        ``"robust"`` for class labels and for masks, ``"paper"`` for labels of other kinds.
     epochs : int, optional
         Whole budget, which the recipe divides into an initial phase and cycles. Default: the recipe's; of the paper's
         150. With the paper's recipe and many wrong labels less is more: what a network has memorised, it predicts back.

@@ -350,7 +350,7 @@ class Own(Classification):
         ("multilabel", "paper"),
         ("tokens", "paper"),
         (Tokens(CLASSES), "paper"),
-        (Masks(CLASSES), "paper"),
+        (Masks(CLASSES), "robust"),
         (Own(CLASSES), "paper"),
     ],
     ids=["a name", "classes", "multilabel", "a name of tokens", "tokens", "masks", "a kind of one's own"],

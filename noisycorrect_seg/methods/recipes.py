@@ -26,5 +26,6 @@ RECIPES.register(
         reference="noisycorrect: objects left out or misnamed by habit follow the averaged network",
     ),
 )
+RECIPES.defaults[KIND] = "robust"
 for _name in ("ce", "ema", "swa"):
     RECIPES.register(f"{_name}/{KIND}", RECIPES[_name].replace(lr=PAPER.lr, batch_size=PAPER.batch_size, kinds=(KIND,)))
