@@ -356,9 +356,9 @@ class Own(Classification):
     ids=["a name", "classes", "multilabel", "a name of tokens", "tokens", "masks", "a kind of one's own"],
 )
 def test_the_default_is_the_one_that_wins_for_the_kind(task, name):
-    made = SelfCorrector(network(), task=task, num_classes=CLASSES).recipe
-    assert made == SelfCorrector(network(), task=task, num_classes=CLASSES, recipe=name).recipe
-    assert made.identity() == RECIPES[name].identity()
+    corrector = SelfCorrector(network(), task=task, num_classes=CLASSES)
+    assert corrector.recipe == SelfCorrector(network(), task=task, num_classes=CLASSES, recipe=name).recipe
+    assert corrector.recipe.identity() == RECIPES.of_kind(name, corrector.task.kind.name).identity()
 
 
 def test_what_the_robust_recipe_is_made_of():
