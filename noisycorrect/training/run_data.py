@@ -131,11 +131,16 @@ def _digest(names: Iterable[object]) -> str:
 
 
 def _as_measured(val: MapStyleDataset, train: MapStyleDataset) -> MapStyleDataset:
-    """Return the validation set without augmentation, if it knows how; its inputs must be made as those of training."""
-    own, wanted = _record(val), _record(train)
-    if own and wanted and own != wanted:
+    """Return the validation set without augmentation, if it knows how; its inputs must be made as those of training.
+
+    They may be parts of larger images, or whole ones, where the others are not.
+    """
+    own, wanted = _record(val) or {}, _record(train) or {}
+    other = {name: value for name, value in own.items() if name in wanted and value != wanted[name]}
+    if other:
+        expected = {name: wanted[name] for name in other}
         raise InvalidInputError(
-            f"val with inputs that are made as those of train, {wanted}", got=str(own), fix="make both alike"
+            f"val with inputs that are made as those of train, {expected}", got=str(other), fix="make both alike"
         )
     canonical: Any = getattr(val, "canonical", None)
     return canonical() if callable(canonical) else val
