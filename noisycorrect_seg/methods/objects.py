@@ -62,7 +62,8 @@ class ObjectCorrection(AtCycleEnd):
     recall : float
         A class takes part in renaming if the evidence names at least this share of its given places so.
     ground : float
-        Share of a missing object that is given background, at least.
+        Share of a missing object that is given background, at least; and of the given background that the evidence
+        names so, or nothing is filled in: a network that knows no ground knows of nothing on it.
     attached : bool, optional
         Whether a missing object must hang together with something that the mask shows, as the parts of a person do, and
         not the houses of an aerial photograph. Default: as the task has it, of people
@@ -161,7 +162,7 @@ class ObjectCorrection(AtCycleEnd):
     def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence, allowed: Tensor) -> Tensor:
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""
         places = torch.zeros_like(given, dtype=torch.bool)
-        if "missing" in self.parts:
+        if "missing" in self.parts and confidence.recall[0] >= self.ground:
             attached = parsing_task(self.setup).connected if self.attached is None else self.attached
             how: dict[str, Any] = {"sure": self.sure, "ground": self.ground, "attached": attached}
             places |= missing_objects(given, evidence, confidence, least=self.least, **how)

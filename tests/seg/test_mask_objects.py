@@ -248,12 +248,18 @@ class Oracle(nn.Module):
         return F.interpolate(logits.softmax(1), size, mode="area").clamp(min=1e-6).log()
 
 
-def corrected(noise, size=(96, 64), correction=None, count=8, **how):
+def corrected(noise, size=(96, 64), correction=None, count=8, network=None, **how):
     correction = ObjectCorrection(**how) if correction is None else correction
     recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=correction)
     source = Coloured(SyntheticPeople(count, size=size), noise)
     corrector = SelfCorrector(
-        Oracle(), task=HumanParsing("lip", size=size), recipe=recipe, epochs=10, lr=1e-9, batch_size=4, callbacks=[]
+        network or Oracle(),
+        task=HumanParsing("lip", size=size),
+        recipe=recipe,
+        epochs=10,
+        lr=1e-9,
+        batch_size=4,
+        callbacks=[],
     )
     result = corrector.fit(ParsingDataset(source, size, augment=True))
     return [
@@ -360,6 +366,24 @@ def test_unknown_parts_and_other_labels_are_refused():
         SelfCorrector(nn.Linear(2, 2), num_classes=2, recipe=recipe, epochs=4, callbacks=[]).fit(
             (torch.randn(8, 2), torch.arange(8) % 2)
         )
+
+
+class Ignorant(nn.Module):
+    """Sees one class everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images):
+        size = [-(-side // 4) for side in images.shape[-2:]]
+        shown = F.one_hot(torch.full((len(images), *size), 13), 20).movedim(-1, 1)
+        return 5 * self.scale * shown.float()
+
+
+def test_a_network_that_knows_nothing_changes_nothing():
+    before, after = corrected(without_lower_half, network=Ignorant())
+    assert before == after
 
 
 @pytest.mark.parametrize(
