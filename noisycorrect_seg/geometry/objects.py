@@ -161,15 +161,16 @@ def missing_objects(
     least: int,
     sure: float,
     ground: float,
+    recall: float = 0.0,
     attached: bool = False,
 ) -> Tensor:
     """Return where the evidence sees objects that the mask has left as background, bool (n, h, w).
 
     These are their places and the background right beside them, where their outlines are blended. An object of the
     evidence's most probable classes is missing if the mask has nothing of its class in it or beside it, if at least the
-    share `ground` of it is given background, and if the evidence's vote for it is at least `sure` times that of the
-    given objects of its class (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing objects"; theirs are
-    found by a fixed threshold).
+    share `ground` of it is given background, if the evidence's vote for it is at least `sure` times that of the given
+    objects of its class, and if the evidence knows that class: names at least the share `recall` of its given places so
+    (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing objects"; theirs are found by a fixed threshold).
 
     Parameters
     ----------
@@ -179,8 +180,8 @@ def missing_objects(
         Over the whole set.
     least : int
         Places that an object has at least.
-    sure, ground : float
-        See above; `ground` in [0, 1].
+    sure, ground, recall : float
+        See above; the last two in [0, 1].
     attached : bool
         Whether it must hang together with something that the mask shows, of whatever class, directly or by way of
         other things that the evidence sees.
@@ -207,6 +208,7 @@ def missing_objects(
     missing = (found.classes > 0) & (touched == 0) & (found.sizes >= least)
     missing &= on_ground >= ground * found.sizes
     missing &= found.own >= sure * confidence.mean[found.classes]
+    missing &= confidence.recall[found.classes] >= recall
     if attached:
         missing &= torch.bincount(found.ids[_attached(given, seen, evidence.shape[1])], minlength=count) > 0
     reach = F.max_pool2d(found.places(missing).float().unsqueeze(1), 3, stride=1, padding=1)[:, 0] > 0

@@ -60,7 +60,8 @@ class ObjectCorrection(AtCycleEnd):
     sure : float
         The vote for an object must be at least so many times that of the given objects of its class.
     recall : float
-        A class takes part in renaming if the evidence names at least this share of its given places so.
+        A class takes part in renaming if the evidence names at least this share of its given places so, and is filled
+        in if it does so of half of this share: what is left out now and then is seen less surely.
     ground : float
         Share of a missing object that is given background, at least; and of the given background that the evidence
         names so, or nothing is filled in: a network that knows no ground knows of nothing on it.
@@ -164,7 +165,8 @@ class ObjectCorrection(AtCycleEnd):
         places = torch.zeros_like(given, dtype=torch.bool)
         if "missing" in self.parts and confidence.recall[0] >= self.ground:
             attached = parsing_task(self.setup).connected if self.attached is None else self.attached
-            how: dict[str, Any] = {"sure": self.sure, "ground": self.ground, "attached": attached}
+            how: dict[str, Any] = {"sure": self.sure, "recall": self.recall / 2, "ground": self.ground}
+            how["attached"] = attached
             places |= missing_objects(given, evidence, confidence, least=self.least, **how)
         if "misnamed" in self.parts:
             found = objects_of(given, evidence)

@@ -98,8 +98,9 @@ def test_confidence_is_the_mean_vote_of_the_given_objects():
 SURE = ClassConfidence(*(torch.ones(K, dtype=torch.float64) for _ in range(4)))  # sure of all, misses nothing
 
 
-def missing(given, evidence, **how):
-    return missing_objects(given, evidence, SURE, **({"least": 2, "sure": 0.8, "ground": 0.8} | how))
+def missing(given, evidence, confidence=SURE, **how):
+    how = {"least": 2, "sure": 0.8, "ground": 0.8, "recall": 0.25} | how
+    return missing_objects(given, evidence, confidence, **how)
 
 
 def test_an_object_left_out_is_missing():
@@ -111,7 +112,7 @@ def test_an_object_left_out_is_missing():
     assert torch.equal(missing(given, maps_of(names)), around)
 
 
-@pytest.mark.parametrize("change", ["beside", "unsure", "small", "not on ground"])
+@pytest.mark.parametrize("change", ["beside", "unsure", "small", "not on ground", "unknown"])
 def test_what_is_no_missing_object(change):
     names = torch.zeros(1, 5, 6, dtype=torch.int64)
     names[0, 1:3, 1:4] = 2
@@ -122,6 +123,8 @@ def test_what_is_no_missing_object(change):
         sure = 0.7
     elif change == "small":
         how = {"least": 7}
+    elif change == "unknown":
+        how = {"confidence": SURE._replace(hits=torch.tensor([1.0, 1.0, 0.2, 1.0]))}
     else:
         given[0, 1, 1:3] = 1
     assert not missing(given, maps_of(names, sure), **how).any()
