@@ -6,12 +6,19 @@ import argparse
 import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from noisycorrect.cli.stores import Subparsers, opened_store
 from noisycorrect.export import ExportOptions, RunLabels, format_of, read_run_labels
 from noisycorrect.export.formats import FORMATS
+from noisycorrect.export.labels import CLASSES
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.refine import UNLABELED
+from noisycorrect.review.session import has_items
 from noisycorrect.saved.details import DETAILS
 from noisycorrect.support.cells import visible
 from noisycorrect.support.errors import InvalidInputError
@@ -112,12 +119,28 @@ def _plain(store: SoftLabelStore, options: argparse.Namespace) -> int:
     """Write refined labels as their kind has them."""
     number = store.generation if options.generation is None else options.generation
     store.trust(0, generation=number)  # raises before anything is written if there is no such generation
-    labels, refined = (functools.partial(read, generation=number) for read in (store.labels, store.refined))
-    _say(_uncorrected(options, number))
+    refined = functools.partial(store.refined, generation=number)
+    labels: Callable[..., Any] = functools.partial(store.labels, generation=number)
+    if options.generation is None and has_items(options.run_dir):
+        labels = _in_the_end(read_run_labels(options.run_dir), labels)
+    else:
+        _say(_uncorrected(options, number))
     with new_folder(options.out) as inside:
         count = store.kind.export(inside, labels, refined if options.probs else None)
     print(f"{count} labels of generation {number} written to {options.out}")
     return 0
+
+
+def _in_the_end(run: RunLabels, corrected: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what reads the labels of a cleaning run as they are after review, by positions."""
+    if run.kind == CLASSES:
+        numbers: dict[str | None, int] = {name: number for number, name in enumerate(run.class_names)}
+        final = np.array([numbers.get(final.label, UNLABELED) for final in run.finals])
+        return final.__getitem__
+    if run.decided:
+        fix = "--format png, or --generation with a number for masks as the run corrected them"
+        raise InvalidInputError("a format with what was decided in the review", got=PLAIN, fix=fix)
+    return corrected
 
 
 def _lines(path: Path | None) -> list[str] | None:

@@ -159,6 +159,13 @@ def test_a_plain_run_has_positions_and_its_names(tmp_path):
         assert 0 < len(issues) < 60
 
 
+def test_plain_labels_of_a_reviewed_run_are_those_that_were_decided(cleaning, tmp_path):
+    SoftLabelStore.create(cleaning / "labels", [0, 0, 0, 1, -1, -1, 2], len(CLASSES)).close()
+    assert main(["export", str(cleaning), str(tmp_path / "out"), "--format", "plain"]) == 0
+    found = np.load(tmp_path / "out" / "labels.npy")
+    assert [None if number < 0 else CLASSES[number] for number in found] == FINAL
+
+
 def test_earlier_generations_and_unlabelled_samples(tmp_path):
     store = SoftLabelStore.create(tmp_path / "labels", [0, -1, 1], 2)
     for probs in ([[0.2, 0.8], [0.1, 0.9], [0.4, 0.6]], [[0.9, 0.1], [0.7, 0.3], [0.9, 0.1]]):
