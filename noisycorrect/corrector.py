@@ -43,12 +43,13 @@ class SelfCorrector:
     - ``"paper"``: after an initial phase, training goes in cycles. At the end of each one the weights are averaged with
       those of the earlier cycles (Eq. 6), BatchNorm statistics are estimated anew, the averaged model predicts every
       training sample, and the mean prediction is blended into the labels of the next cycle (Eq. 7).
-    - ``"robust"``, the default for class labels: nearest neighbours say how many labels look wrong, and which. As far
-      as they do, evidence from the predictions of every training step is blended into the labels, each trusted as far
-      as neighbours and evidence agree with it; labels that look clean are trained on as they are. One cosine, weights
-      averaged after every step, inputs that are vectors standardised, rare classes counted more; of other inputs
-      (images) labels are left as they are. Of masks: the averaged network fills in, a few times late in the run, the
-      objects that a mask has left out. docs/robust.md has what each part does.
+    - ``"robust"``, the default for class labels and masks: nearest neighbours say how many labels look wrong, and
+      which. As far as they do, evidence from the predictions of every training step is blended into the labels, each
+      trusted as far as neighbours and evidence agree with it; labels that look clean are trained on as they are. One
+      cosine, weights averaged after every step, inputs that are vectors standardised, rare classes counted more; of
+      other inputs (images) labels are left as they are. Of masks: the averaged network fills in the objects that a mask
+      has left out, and renames those misnamed by habit, late in the run and at its end. docs/robust.md has what each
+      part does.
     - ``"ce"``, ``"elr"``, ``"dividemix"``, ...: published methods, see :data:`~noisycorrect.RECIPES`.
 
     Parameters
