@@ -109,8 +109,8 @@ class RunState:
             **({"parallel": "fsdp"} if self.in_shards else {}),
             "network": network_identity(self.plain),
             **digest_of(self.data.sample_weight),
-            **self.data.identity,
             **({"ids": self.data.train.digest} if isinstance(self.data.train, StreamedDataset) else {}),
+            **self.data.identity,
         }
 
     def _state(self) -> dict[str, Any]:

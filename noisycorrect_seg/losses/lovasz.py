@@ -233,7 +233,7 @@ def _written(
 ) -> float:
     """Return the loss of a class from its falling errors, and write its slopes: negative at `bits`, times `share`."""
     found = sorted_slopes(torch.from_numpy(mass)[None])[0].numpy()
-    loss = float(errors @ found)
+    loss = float(np.einsum("i,i->", errors, found, dtype=np.float64))  # as exact on every processor
     found *= np.array([share, -share], np.float32).take(bits, mode="clip")
     found[np.count_nonzero(errors) :] = 0  # where nothing is wrong, nothing pulls
     slopes[places] = found
