@@ -47,6 +47,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "deploy": deploy.page,
     "fading": fading.page,
     "lip-people": _parsing,
+    "lip-parts": _parsing,
     "lip-ccp": _parsing,
     "lip-ccp-scratch": _parsing,
     "people": lambda found: people.page(found["cells"]),
