@@ -71,10 +71,10 @@ def no_loss(output: ParsingOutput, labels: Tensor) -> Tensor:
     return torch.stack([scores.mean() for scores in maps if scores is not None]).sum()
 
 
-LOSSES: dict[str, Callable[[], Callable[[ParsingOutput, Tensor], Tensor]]] = {
-    "ours": ParsingLoss,
-    "published": lambda: published_loss,
-    "none": lambda: no_loss,
+LOSSES: dict[str, Callable[[ParsingOutput, Tensor], Tensor]] = {
+    "ours": ParsingLoss(),
+    "published": published_loss,
+    "none": no_loss,
 }
 
 
@@ -90,7 +90,7 @@ def _work(variant: Variant, repeats: int, answer: Any) -> None:
         images = images.to(memory_format=torch.channels_last)
     run: Any = torch.compile(model) if variant.compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    loss_function = LOSSES[variant.losses]()
+    loss_function = LOSSES[variant.losses]
 
     def once() -> None:
         with torch.set_grad_enabled(variant.training), torch.autocast("cpu", torch.bfloat16, enabled=variant.bfloat16):

@@ -165,9 +165,8 @@ class ObjectCorrection(AtCycleEnd):
         places = torch.zeros_like(given, dtype=torch.bool)
         if "missing" in self.parts and confidence.recall[0] >= self.ground:
             attached = parsing_task(self.setup).connected if self.attached is None else self.attached
-            how: dict[str, Any] = {"sure": self.sure, "recall": self.recall / 2, "ground": self.ground}
-            how["attached"] = attached
-            places |= missing_objects(given, evidence, confidence, least=self.least, **how)
+            how: dict[str, Any] = {"least": self.least, "sure": self.sure, "recall": self.recall / 2}
+            places |= missing_objects(given, evidence, confidence, ground=self.ground, attached=attached, **how)
         if "misnamed" in self.parts:
             found = objects_of(given, evidence)
             places |= misnamed_objects(found, self._suggested(found, confidence), allowed)
