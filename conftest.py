@@ -40,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix=f"{OURS}{os.getpid()}-", dir=MEMORY)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let networks of examples begin alike, whichever tests a process has run before."""
+    if isinstance(item, pytest.DoctestItem):
+        torch.manual_seed(0)
+
+
 def pytest_sessionfinish(exitstatus: int) -> None:
     """Remove them when the process ends, unless somebody may want to look into a test that failed."""
     folder = tempfile.gettempdir()
