@@ -77,15 +77,19 @@ SETTINGS = {
             *(f"confusion:{rate}:whole:pairs=1-2,5-4,7-6" for rate in (0.25, 0.4)),
             *(f"boundary:{radius}:side=in:together" for radius in (1, 2)),
         ),
-        seeds=2,
+        seeds=3,
     ),
     "ccp": Settings(
         (96, 64),
         train=400,
         val=100,
         epochs=24,
-        noises=("confusion:0.4:whole:pairs=2-3,3-2,4-2,5-3,6-4", "drop:0.4"),
-        seeds=1,
+        noises=(
+            *(f"omit:{rate}:only=1,5,6" for rate in (0.25, 0.4)),
+            *(f"confusion:{rate}:whole:pairs=3-2,5-3,6-2" for rate in (0.25, 0.4)),
+            *(f"boundary:{radius}:side=in:together" for radius in (1, 2)),
+        ),
+        seeds=3,
     ),
 }
 
