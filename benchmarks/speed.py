@@ -32,6 +32,7 @@ ROWS = {
     "losses": "losses",
     "issues": "mask_issues",
     "relabelling": "parsing",
+    "flagship": "parsing",
     "projection": "parsing",
     "warp": "parsing",
     "crops": "parsing",

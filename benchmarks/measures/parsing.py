@@ -89,14 +89,24 @@ def measure_lovasz(folder: Path, repeats: int) -> list[Measurement]:
 
 
 def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
-    """Measure what correction adds to ten epochs, against a forward pass of the teacher in every batch."""
-    size, count = (128, 96), 48
+    """Measure what correction adds to ten epochs of a small network, against a forward pass of the teacher a batch."""
+    return _correction_costs(folder, repeats, "resnet18", width=0.5, size=(128, 96), count=48, batch_size=8)
+
+
+def measure_flagship(folder: Path, repeats: int) -> list[Measurement]:
+    """Measure the same of the network and the size of the paper."""
+    return _correction_costs(folder, repeats, "resnet101", width=1.0, size=(SIDE, SIDE), count=8, batch_size=2)
+
+
+def _correction_costs(
+    folder: Path, repeats: int, backbone: str, *, width: float, size: tuple[int, int], count: int, batch_size: int
+) -> list[Measurement]:
     task = HumanParsing("lip", size=size)
     data = ParsingDataset(SyntheticPeople(count, size=size), size, augment=True)
-    model = ACE2P(CLASSES, "resnet18", width=0.5)
+    model = ACE2P(CLASSES, backbone, width=width)
     # As large a share of the images as the default takes of LIP.
     samples = round(count * (Recalibration().samples or LIP_IMAGES) / LIP_IMAGES)
-    with correction_run(folder / "run", model, task, data, 8, samples) as run:
+    with correction_run(folder / "run", model, task, data, batch_size, samples) as run:
         epoch, correct = functools.partial(train_epoch, run), functools.partial(end_cycle, run)
 
         def online() -> None:
@@ -113,7 +123,8 @@ def measure_relabelling(folder: Path, repeats: int) -> list[Measurement]:
         reading = median_seconds(lambda: list(run.loaders.train(run.epoch)), repeats)
         teaching = max(median_seconds(online, repeats) - reading, 0.0)
     ours, theirs = cycle + 10 * (refined - plain), 10 * teaching
-    reference = f"10 plain epochs, ResNet-18 A-CE2P of width 0.5, {count} images of {size[0]} x {size[1]}"
+    network = f"{backbone.replace('resnet', 'ResNet-')} A-CE2P" + ("" if width == 1 else f" of width {width:g}")
+    reference = f"10 plain epochs, {network}, {count} images of {size[0]} x {size[1]}"
     forward = teaching * (1 + samples / count)
     note = (
         f"end of the cycle {cycle / plain / 10:.1%}, its forward passes alone {forward / plain / 10:.1%}; "

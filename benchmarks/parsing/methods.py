@@ -58,6 +58,10 @@ PARSING_METHODS: dict[str, Recipe] = {
         average=AtCycleEnds(restart="student"), reference="self-correction, cycles go on from the student"
     ),
     "robust": _ROBUST.replace(correction=_kept(_ROBUST.correction), reference="self-correction, the robust recipe"),
+    "robust-missing": _ROBUST.replace(
+        correction=ObjectCorrection(parts=("missing",), keep=None),
+        reference="the robust recipe, missing objects filled in and none renamed",
+    ),
     "robust-weighed": _ROBUST.replace(
         correction=ObjectCorrection(weigh=1.0, keep=None), reference="the robust recipe, whole masks weighed by quality"
     ),
