@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -185,7 +185,7 @@ def _labels(
     read: dict[str, list[str]], label: str | None, people: Sequence[str], notes: list[str]
 ) -> tuple[tuple[str, ...], np.ndarray, Votes | None]:
     columns = [*([label] if label is not None and label not in people else []), *people]
-    tables = {name: label_cells(read[name], name, notes) for name in columns}
+    tables = whole_labels({name: label_cells(read[name], name, notes) for name in columns})
     names = _class_names(tables, "labels" if people else repr(label), notes)
     place = {name: number for number, name in enumerate(names)} | {"": UNLABELED}
     codes = {name: np.fromiter((place[cell] for cell in cells), np.int64, len(cells)) for name, cells in tables.items()}
@@ -206,7 +206,7 @@ def _labels(
 
 
 def label_cells(cells: Sequence[str], column: str, notes: list[str]) -> list[str]:
-    """Return labels without blanks around them; an empty text for none; 1.0 as 1 in a column of whole numbers.
+    """Return labels without blanks around them; an empty text for none.
 
     What should be told is added to `notes`.
 
@@ -214,17 +214,30 @@ def label_cells(cells: Sequence[str], column: str, notes: list[str]) -> list[str
     --------
     >>> notes = []
     >>> label_cells([" 1.0", "2", "NA"], "class", notes), notes
-    (['1', '2', ''], ["'NA' in 'class' is read as no label"])
+    (['1.0', '2', ''], ["'NA' in 'class' is read as no label"])
     """
     plain = {cell: "" if cell.strip().casefold() in NO_LABEL else cell.strip() for cell in set(cells)}
     words = sorted({cell.strip() for cell, name in plain.items() if not name and cell.strip()})
     if words:
         notes.append(f"{', '.join(map(repr, words))} in {column!r} is read as no label")
-    named = {name for name in plain.values() if name}
-    whole = {name: _whole(name) for name in named}
-    if any(name != number for name, number in whole.items()) and all(number is not None for number in whole.values()):
-        plain = {cell: whole.get(name) or "" for cell, name in plain.items()}
     return [plain[cell] for cell in cells]
+
+
+def whole_labels(tables: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the labels of columns with 1.0 as 1, if all columns hold whole numbers alone or 1 is a label, too.
+
+    Examples
+    --------
+    >>> whole_labels({"ann": ["1.0", "2.0", ""], "bo": ["1", "2", "3"]})
+    {'ann': ['1', '2', ''], 'bo': ['1', '2', '3']}
+    >>> whole_labels({"ann": ["1.5", "2.0"], "bo": ["2.0", "3.0"]})
+    {'ann': ['1.5', '2.0'], 'bo': ['2.0', '3.0']}
+    """
+    whole = {name: _whole(name) for name in set().union(*tables.values()) - {""}}
+    spelled = Counter(whole.values())  # in how many ways
+    alone = None not in spelled
+    plain = {name: number for name, number in whole.items() if number is not None and (alone or spelled[number] > 1)}
+    return {column: [plain.get(cell, cell) for cell in cells] for column, cells in tables.items()}
 
 
 def _whole(name: str) -> str | None:

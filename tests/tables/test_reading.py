@@ -139,6 +139,25 @@ def test_numbers_as_names_of_classes(labels, classes, tmp_path):
     assert np.bincount(found.given).tolist() == [4, 4, 4]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "classes"),
+    [
+        (["1.5", "2.0", "3.0"], ["2.0", "3.0", ""], ("1.5", "2.0", "3.0")),
+        (["1.5", "2.0", "3.0"], ["2", "3", ""], ("1.5", "2", "3")),
+        (["1.0", "2.0", ""], ["1", "2", "3"], ("1", "2", "3")),
+        (["1.0", "2.0", ""], ["1", "2", "unsure"], ("1", "2", "unsure")),
+    ],
+)
+def test_whole_numbers_of_several_people_are_the_same_classes(first, second, classes, tmp_path):
+    rows = "".join(f"a,{one},{two}\n" for one, two in zip(first, second, strict=True))
+    found = load(source(tmp_path, "x,by_ann,by_bo\n" + rows * 10), Request(None, annotators="by_*"))
+    assert found.classes == classes
+    table = found.votes.table()
+    for place, cells in enumerate((first, second)):
+        named = [classes[code] if code >= 0 else "" for code in table[:3, place]]
+        assert [name.removesuffix(".0") for name in named] == [cell.removesuffix(".0") for cell in cells]
+
+
 def test_a_label_beside_annotators_is_the_given_one_and_votes(tmp_path):
     rows = "".join(f"{'xy'[n % 2]},{'yx'[n % 2]},{'yx'[n % 2] if n else ''}\n" for n in range(12))
     table = source(tmp_path, "label,by_ann,by_bo\n" + rows)
