@@ -11,6 +11,7 @@ from typing import Any
 
 from noisycorrect.callbacks.base import Callback
 from noisycorrect.support import distributed
+from noisycorrect.support.cells import CsvLines
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.training.run import Run
@@ -61,7 +62,7 @@ class CSVLog(Callback):
         names = list(dict.fromkeys(name for row in rows for name in row))
         try:
             with replace_atomically(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+                writer = csv.DictWriter(CsvLines(file), names, restval="")
                 if names:
                     writer.writeheader()
                 writer.writerows({key: value for key, value in row.items() if value == value} for row in rows)

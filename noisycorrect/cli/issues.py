@@ -20,7 +20,7 @@ from noisycorrect.review.issues import SCORES, LabelIssue, find_label_issues, re
 from noisycorrect.review.noise_rate import estimate_store_noise
 from noisycorrect.review.session import has_items
 from noisycorrect.review.session.items import read_items
-from noisycorrect.support.cells import safe_cell, visible
+from noisycorrect.support.cells import CsvLines, safe_cell, visible
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 
@@ -132,7 +132,7 @@ def _rows(
 
 def _write_csv(path: Path, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(CsvLines(text))
     writer.writerow(headings)
     for name, given, suggested, quality, contradicted, *share in rows:
         cells = (safe_cell(str(each)) for each in (name, given, "" if suggested is None else suggested))

@@ -9,7 +9,7 @@ from typing import Any
 
 from noisycorrect.export.formats import FORMATS, ExportOptions, Format
 from noisycorrect.export.labels import CLASSES, RunLabels
-from noisycorrect.support.cells import safe_cell
+from noisycorrect.support.cells import CsvLines, safe_cell
 from noisycorrect.support.errors import InvalidInputError
 
 COLUMNS = ("given_label", "label", "label_origin", "label_quality", "is_label_issue", "predicted_label")
@@ -28,7 +28,7 @@ def write_csv(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
     shown = _shown_columns(labels)
     header = ["id", *shown, *_names(shown)]
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(CsvLines(file))
         writer.writerow(header)
         for row in _rows(labels, shown):
             content, ours = row[1 : 1 + len(shown)], row[1 + len(shown) :]

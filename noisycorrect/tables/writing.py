@@ -13,7 +13,7 @@ import numpy as np
 
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.session import Item, final_labels, read_items
-from noisycorrect.support.cells import safe_cell
+from noisycorrect.support.cells import CsvLines, safe_cell
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import replace_atomically
 from noisycorrect.tables.delimited import DelimitedFile
@@ -149,7 +149,7 @@ def write_table(path: Path, source: Source, header: Sequence[str], rows: Iterato
     count = 0
     try:
         with replace_atomically(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
-            writer = csv.writer(file, delimiter=delimiter_of(source), lineterminator="\n")
+            writer = csv.writer(CsvLines(file), delimiter=delimiter_of(source))
             writer.writerow(header)
             for row in rows:
                 writer.writerow(row)

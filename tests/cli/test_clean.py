@@ -144,6 +144,25 @@ def test_files_as_people_have_them(kind, tmp_path, capsys):
     assert [row["corrected_label"] for row in after] == true
 
 
+def test_line_ends_of_any_kind_stay_in_their_cells(tmp_path):
+    words, _, given = texts()
+    rows = [{"id": f"r\r{row}", "text": f"{text}\rend"} for row, text in enumerate(words)]
+    lines = [json.dumps({**row, "label": f"a\r{label}"}) for row, label in zip(rows, given, strict=True)]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    out = tmp_path / "run"
+    assert clean(tmp_path / "t.jsonl", "--label", "label", "--text", "text", "--out", out, *FAST) == 0
+    assert main(["issues", str(out), "--csv", str(tmp_path / "all.csv")]) == 0
+    assert main(["export", str(out), str(tmp_path / "exported")]) == 0
+    assert main(["predict", str(out), str(tmp_path / "t.jsonl"), "--out", str(tmp_path / "predicted.csv")]) == 0
+    exported = [tmp_path / "exported" / "labels.csv", tmp_path / "exported" / "cleaned.csv"]
+    for path in (out / "cleaned.csv", tmp_path / "predicted.csv", *exported):
+        assert [{name: row[name] for name in ("id", "text")} for row in read(path)] == rows
+    assert [row["id"] for row in read(out / "issues.csv")] == [row["id"] for row in read(tmp_path / "all.csv")[:4]]
+    assert {row["id"] for row in read(tmp_path / "all.csv")} == {row["id"] for row in rows}
+    for path in (out / "cleaned.csv", out / "issues.csv", *exported, tmp_path / "all.csv", tmp_path / "predicted.csv"):
+        assert b"\r\n" not in path.read_bytes()
+
+
 def test_numbers_and_categories_with_gaps(tmp_path, capsys):
     rng = np.random.default_rng(1)
     true = np.arange(90) % 2

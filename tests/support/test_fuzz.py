@@ -3,6 +3,7 @@
 import contextlib
 import io
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from noisycorrect.tables.evidence import load_evidence
 from noisycorrect.tables.loading import Request, load
 from noisycorrect.tables.opening import open_source
 from noisycorrect.tables.pictures import picture_paths
+from noisycorrect.tables.writing import write_table
 from noisycorrect_seg.datasets import Folder, read_classes
 from noisycorrect_seg.datasets.ccp import read_tags
 from noisycorrect_seg.datasets.images import read_image, read_mask
@@ -98,6 +100,18 @@ def test_tables(tmp_path, rows, junk):
     for name in ("t.csv", "t.jsonl", "t.tsv"):
         (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass") + junk)
         clearly(lambda: load(open_source(tmp_path / name), Request("label", None, None, ())))  # noqa: B023
+
+
+@FUZZ
+@given(
+    rows=st.lists(st.lists(CELL | st.sampled_from(["\r", "a\rb", "\n"]), min_size=2, max_size=2), max_size=6),
+    place=st.integers(0, 2),
+)
+def test_tables_are_read_as_they_were_written(tmp_path, rows, place):
+    delimiter = ",;\t"[place]
+    write_table(tmp_path / "t.csv", SimpleNamespace(delimiter=delimiter), ["text", "label"], iter(rows))
+    assert list(open_source(tmp_path / "t.csv", delimiter=delimiter).rows()) == rows
+    assert (tmp_path / "t.csv").read_bytes().startswith(f"text{delimiter}label\n".encode())
 
 
 @FUZZ
