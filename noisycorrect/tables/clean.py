@@ -24,7 +24,7 @@ from noisycorrect.support.progress import samples_progress
 from noisycorrect.tables.choosing import Choice, choose, names_in
 from noisycorrect.tables.evidence import EVIDENCE, Evidence, evidence_of, load_evidence, save_evidence, validated
 from noisycorrect.tables.learning import Trained, learn_evidence, learn_labels
-from noisycorrect.tables.loading import Loaded, Request, load
+from noisycorrect.tables.loading import FEWEST_LABELS, Loaded, Request, load
 from noisycorrect.tables.networks import picture_network, vector_network
 from noisycorrect.tables.opening import open_source
 from noisycorrect.tables.pictures import PictureArray, SmallPictures, folder_of, picture_paths, relative_to
@@ -260,9 +260,11 @@ def _inputs(settings: Settings, source: Source, loaded: Loaded, choice: Choice, 
         more = f" and {len(broken) - BROKEN_NAMED:,} more" if len(broken) > BROKEN_NAMED else ""
         say.notes([f"{len(broken):,} pictures cannot be read and are left out: {shown}{more}"])
     place = np.flatnonzero(readable)
-    if (loaded.given[place] != UNLABELED).sum() < 10:
+    labeled = loaded.given[place][loaded.given[place] != UNLABELED]
+    if len(labeled) < FEWEST_LABELS or (labeled == labeled[0]).all():
         fix = "check the paths: they are read from the table's folder on"
-        raise InvalidInputError("ten labelled pictures at least that can be read", got=f"{len(place):,}", fix=fix)
+        expected = f"{FEWEST_LABELS} labelled pictures of two classes at least that can be read"
+        raise InvalidInputError(expected, got=f"{len(labeled):,} of {len(np.unique(labeled))}", fix=fix)
     pictures = {"column": column, "backbone": None if backbone is None else str(backbone)}
     if backbone is None:
         return _Inputs(place, SmallPictures(rows, place, loaded.given[place]), None, choice, pictures)
@@ -324,11 +326,10 @@ def _evidence(
     if path.is_file():
         return load_evidence(path)
     say("asking neighbours and held-out models which labels are wrong")
-    evidence = evidence_of(
-        inputs.matrix, given, votes, known, settings.seed, lambda done: say(f"round {done} of votes and features done")
-    )
+    asked = (inputs.matrix, given, votes, known, len(loaded.classes), settings.seed)
+    evidence = evidence_of(*asked, lambda done: say(f"round {done} of votes and features done"))
     say("measuring what correction buys, on labels that nothing is learnt from")
-    figures = validated(inputs.matrix, given, votes, known, settings.seed)
+    figures = validated(*asked)
     save_evidence(path, evidence, figures)
     return evidence, dict(figures)
 

