@@ -306,7 +306,8 @@ def _learn(
         result = learn_evidence(
             inputs.rows, given, evidence, loaded.classes, standardize=inputs.standardize, callbacks=progress, **common
         )
-    trained = Trained(loaded.classes, evidence.shares, result.model, inputs.choice.features, inputs.pictures)
+    shares = evidence.shares(given, checked, *([] if votes is None else [votes.label]))
+    trained = Trained(loaded.classes, shares, result.model, inputs.choice.features, inputs.pictures)
     return evidence, trained, figures
 
 

@@ -61,10 +61,13 @@ class Evidence:
         """What a network should learn, float32 (N, K)."""
         return self.probs if self.soft else np.eye(self.probs.shape[1], dtype=np.float32)[self.labels]
 
-    @property
-    def shares(self) -> np.ndarray:
-        """Share of each class, float64 (K,)."""
-        return np.asarray(self.probs.mean(0, dtype=np.float64))
+    def shares(self, *labels: np.ndarray) -> np.ndarray:
+        """Return the share of each class, float64 (K,): 0 if none of the `labels`, int64, is of it.
+
+        Of such a class nothing is known, and beside a share that is all but 0 any row could be of it.
+        """
+        known = np.isin(np.arange(self.probs.shape[1]), np.concatenate(labels))
+        return np.asarray(np.where(known, self.probs.mean(0, dtype=np.float64), 0))
 
     def with_known(self, known: np.ndarray) -> Evidence:
         """Return the same, but certain where somebody has checked the label; `known` is int64 (N,), -1 elsewhere."""

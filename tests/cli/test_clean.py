@@ -465,6 +465,8 @@ def test_a_class_of_which_no_picture_can_be_read(torn, tmp_path, capsys):
     after = read(tmp_path / "run" / "cleaned.csv")
     assert [row["corrected_label"] for row in after if row["label"] == torn] == [torn, torn]
     assert not [row for row in after if row["label"] != torn and row["corrected_label"] == torn]
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "pets"), "--out", str(tmp_path / "p.csv")]) == 0
+    assert {row["predicted_label"] for row in read(tmp_path / "p.csv")} <= {"dark", "light", ""}
 
 
 @pytest.mark.usefixtures("network")
