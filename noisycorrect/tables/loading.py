@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from noisycorrect.data.votes import Votes
+from noisycorrect.export.table import COLUMNS as EXPORTED
 from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.tables.source import OUR_COLUMNS, Source, find_column
@@ -19,6 +20,7 @@ NO_LABEL = frozenset({"", "na", "n/a", "nan", "null", "<na>"})  # "none" may wel
 MOST_CLASSES = 1000
 FEWEST_LABELS = 10
 _WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
+_OURS = rf"(?:noisycorrect_)?(?:{'|'.join({*OUR_COLUMNS, *EXPORTED} - {'label'})})(?:_[0-9]+)?|noisycorrect_label"
 _REMEMBERED = 10_000  # values of a column that are kept once however often they occur
 
 
@@ -35,7 +37,8 @@ class Request:
     id : str or None
         Column of the rows' names. Default: ``id``, in any case of letters, if there is one and no name comes twice.
     columns : tuple of (str, str)
-        Further columns, each with the option that named it. If there are none: all but those that a cleaned table has.
+        Further columns, each with the option that named it. If there are none: all but those that
+        :func:`our_columns` finds.
     """
 
     label: str | None
@@ -106,22 +109,43 @@ def load(source: Source, request: Request, progress: Callable[[int], None] | Non
     named = _id_column(source.columns, request.id)
     for name, option in request.columns:
         find_column(name, source.columns, option)
-    special = {label, named, *people, *OUR_COLUMNS}
-    if label in OUR_COLUMNS and not request.columns:
+    ours = our_columns(source.columns)
+    special = {label, named, *people}
+    if label in ours and not request.columns:
         fix = "name them, without the column that held the labels before: it would tell them"
         raise InvalidInputError("--text, --features or --images for a table cleaned before", got="none", fix=fix)
-    wanted = [name for name, _ in request.columns] or [name for name in source.columns if name not in special]
+    wanted = [name for name, _ in request.columns] or [
+        name for name in source.columns if name not in special and name not in ours
+    ]
     needed = list(dict.fromkeys([*([label] if label else []), *people, *([named] if named else []), *wanted]))
     read = _read(source, needed, progress)
     count = len(read[needed[0]])
     if not count:
         raise InvalidInputError(f"rows in {source.path}", got="a header alone", fix="check the export")
     notes = list(source.notes)
+    left = [] if request.columns else [name for name in ours if name not in special]
+    if left:
+        notes.append(f"not learning from {', '.join(left)} (which noisycorrect wrote; --features says otherwise)")
     ids, id_column = _ids(read, named, count, request.id is not None, notes)
     classes, given, votes = _labels(read, label, people, notes)
     cells = {name: read[name] for name in wanted}
     called = label if label is not None and not people else request.annotators or str(label)
     return Loaded(count, ids, id_column, classes, given, votes, cells, called, notes)
+
+
+def our_columns(columns: Sequence[str]) -> list[str]:
+    """Return the columns that look as if this package wrote them, beside ones of the same name, too: they tell labels.
+
+    A ``probability`` is ours only beside a ``predicted_label``.
+
+    Examples
+    --------
+    >>> our_columns(["text", "given_label", "given_label_2", "label", "noisycorrect_label", "probability"])
+    ['given_label', 'given_label_2', 'noisycorrect_label']
+    """
+    predicted = any(name.startswith("predicted_label") for name in columns)
+    ours = re.compile(rf"{_OURS}|probability(?:_[0-9]+)?" if predicted else _OURS)
+    return [name for name in columns if ours.fullmatch(name)]
 
 
 def _annotator_columns(columns: Sequence[str], pattern: str | None) -> list[str]:

@@ -501,6 +501,20 @@ def test_a_cleaned_table_is_not_learnt_from_its_own_columns(table, tmp_path, cap
     assert list(read(tmp_path / "again" / "cleaned.csv")[0])[-1] == "is_label_issue_2"
 
 
+@pytest.mark.parametrize("source", ["exported/labels.csv", "exported/cleaned.csv", "predicted.csv"])
+def test_what_was_written_of_a_table_is_not_learnt_from(source, table, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert clean(table, "--label", "label", "--text", "text", "--out", out, *FAST) == 0
+    assert main(["export", str(out), str(tmp_path / "exported")]) == 0
+    assert main(["predict", str(out), str(table), "--out", str(tmp_path / "predicted.csv")]) == 0
+    capsys.readouterr()
+    assert clean(tmp_path / source, "--label", "label", "--out", tmp_path / "again", *FAST) == 0
+    told = capsys.readouterr().err
+    assert "learning from text: text (--text or --features says otherwise)" in told
+    ours = [name for name in read(tmp_path / source)[0] if name not in ("id", "text", "label", "formula")]
+    assert f"not learning from {', '.join(ours)} (" in told
+
+
 def test_a_full_disk_is_said_and_the_same_command_goes_on(table, tmp_path, capsys, monkeypatch):
     words = [table, "--label", "label", "--text", "text", "--out", tmp_path / "run", *FAST]
 

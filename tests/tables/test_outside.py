@@ -10,6 +10,7 @@ from PIL import Image
 
 from noisycorrect import InvalidInputError
 from noisycorrect.cli import main
+from noisycorrect.export.table import COLUMNS
 from noisycorrect.support.errors import CheckpointError
 from noisycorrect.tables.clean import _findings
 from noisycorrect.tables.evidence import Evidence
@@ -17,6 +18,7 @@ from noisycorrect.tables.loading import Request, load
 from noisycorrect.tables.opening import open_source
 from noisycorrect.tables.pictures import picture_paths, read_picture
 from noisycorrect.tables.settings import Settings, enter_folder, read_settings
+from noisycorrect.tables.source import OUR_COLUMNS
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "../a.png", "b/../../a.png", "a\0.png"])
@@ -119,6 +121,32 @@ def test_a_table_that_was_cleaned_does_not_learn_from_its_former_labels(tmp_path
     (tmp_path / "t.csv").write_text("size,label,corrected_label\n" + rows)
     assert main(["clean", str(tmp_path / "t.csv"), "--label", "corrected_label", "--out", str(tmp_path / "o")]) == 2
     assert "for a table cleaned before; got none; to fix: name them" in capsys.readouterr().err
+
+
+OURS = [name for name in dict.fromkeys((*OUR_COLUMNS, *COLUMNS)) if name != "label"]
+
+
+@pytest.mark.parametrize(
+    "name", [*OURS, *(f"{name}_2" for name in OURS), *(f"noisycorrect_{name}" for name in (*OURS, "label"))]
+)
+def test_columns_of_ours_are_known_by_any_name_that_they_get(name, tmp_path):
+    rows = "".join(f"a word {n},{'ab'[n % 2]},{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "t.csv").write_text(f"text,label,{name}\n" + rows)
+    table = open_source(tmp_path / "t.csv")
+    found = load(table, Request("label"))
+    assert list(found.cells) == ["text"]
+    assert any(f"not learning from {name} (" in note for note in found.notes)
+    assert list(load(table, Request("label", columns=((name, "--features"),))).cells) == [name]
+    with pytest.raises(InvalidInputError, match="for a table cleaned before"):
+        load(table, Request(name))
+
+
+@pytest.mark.parametrize(("names", "kept"), [(["probability"], True), (["predicted_label", "probability"], False)])
+def test_a_probability_is_ours_beside_a_predicted_label(names, kept, tmp_path):
+    rows = "".join(f"a word {n},{'ab'[n % 2]}{',0.5' * len(names)}\n" for n in range(40))
+    (tmp_path / "t.csv").write_text(f"text,label,{','.join(names)}\n" + rows)
+    found = load(open_source(tmp_path / "t.csv"), Request("label"))
+    assert list(found.cells) == ["text", *(["probability"] if kept else [])]
 
 
 def test_numbers_with_a_comma_are_not_lost_without_a_word(tmp_path, capsys):
