@@ -264,6 +264,18 @@ def whole_labels(tables: Mapping[str, list[str]]) -> dict[str, list[str]]:
     return {column: [plain.get(cell, cell) for cell in cells] for column, cells in tables.items()}
 
 
+def as_classes(labels: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Return labels as classes are spelled: what is no class becomes the class that is the same whole number, if any.
+
+    Examples
+    --------
+    >>> as_classes(["1.5", "2", "3.0", ""], ("1.5", "2.0", "3"))
+    ['1.5', '2.0', '3', '']
+    """
+    same = {_whole(name) or name: name for name in classes} | {name: name for name in classes}
+    return [same.get(name) or same.get(_whole(name) or name, name) for name in labels]
+
+
 def _whole(name: str) -> str | None:
     """Return a whole number as such: gaps make 1.0 of 1 in the tables of other programs. Codes such as 007 stay."""
     found = _WHOLE.fullmatch(name)

@@ -17,7 +17,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.tables.columns import no_numbers, told_gaps
 from noisycorrect.tables.features import NumberBlock
 from noisycorrect.tables.learning import Trained
-from noisycorrect.tables.loading import label_cells, whole_labels
+from noisycorrect.tables.loading import as_classes, label_cells
 from noisycorrect.tables.networks import LARGE_SIDE, SMALL_SIDE
 from noisycorrect.tables.pictures import described, folder_of, picture_paths, read_picture
 from noisycorrect.tables.settings import read_settings
@@ -103,7 +103,7 @@ def predict(
     header = [*source.columns, *new_names(("predicted_label", "probability"), source.columns)]
     out.parent.mkdir(parents=True, exist_ok=True)
     count = write_table(out, source, header, rows())
-    known = whole_labels({"": label_cells(truth, label or "", [])})[""]
+    known = as_classes(label_cells(truth, label or "", []), trained.classes)
     compared = _compared(count, found, known, label or "")
     return replace(compared, notes=reader.notes)
 

@@ -322,15 +322,26 @@ def test_decisions_hold_under_a_recipe(how, table, tmp_path):
     assert CorrectionResult.load(tmp_path / "again").class_names == ("car", "fruit")
 
 
-def test_predictions_are_compared_with_labels_as_cleaning_reads_them(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("named", "labels", "told"),
+    [
+        (("1.0", "2.0"), ("1.0", "2"), "100.0 % of 2 labels"),
+        (("1.0", "2.0"), ("1.5", "2.0"), "50.0 % of 2 labels"),
+        (("1.5", "2.0"), ("1.5", "2.0"), "100.0 % of 2 labels"),
+        (("1.5", "2.0"), ("", "2.0"), "100.0 % of 1 labels"),
+        (("1.5", "2.0"), ("", "2"), "100.0 % of 1 labels"),
+    ],
+)
+def test_predictions_are_compared_with_labels_as_cleaning_reads_them(named, labels, told, tmp_path, capsys):
     words, true, _ = texts()
-    rows = "".join(f"{text},{1 if name == 'car' else 2}.0\n" for text, name in zip(words, true, strict=True))
+    rows = "".join(f"{text},{named[name == 'fruit']}\n" for text, name in zip(words, true, strict=True))
     (tmp_path / "t.csv").write_text("text,label\n" + rows, encoding="utf-8")
     assert clean(tmp_path / "t.csv", "--label", "label", "--out", tmp_path / "run", *FAST) == 0
-    (tmp_path / "new.csv").write_text("text,label\nwheel brake motor,1.0\npear plum,2\nplum,NA\n", encoding="utf-8")
+    new = f"text,label\nwheel brake motor,{labels[0]}\npear plum,{labels[1]}\nplum,NA\n"
+    (tmp_path / "new.csv").write_text(new, encoding="utf-8")
     capsys.readouterr()
     assert main(["predict", str(tmp_path / "run"), str(tmp_path / "new.csv")]) == 0
-    assert "100.0 % of 2 labels" in capsys.readouterr().out
+    assert told in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
