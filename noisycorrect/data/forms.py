@@ -134,7 +134,8 @@ def _scipy(values: Tensor) -> Any:
     coo = values.detach().cpu().to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
     if coo.dim() != 2:
         raise InvalidInputError("sparse inputs (N, F)", got=f"shape {tuple(coo.shape)}", fix="pass inputs.to_dense()")
-    return sparse.coo_array((coo.values().numpy(), tuple(coo.indices().numpy())), shape=tuple(coo.shape))
+    numbers = coo.values().float() if coo.is_floating_point() else coo.values()  # scipy has no half precision
+    return sparse.coo_array((numbers.numpy(), tuple(coo.indices().numpy())), shape=tuple(coo.shape))
 
 
 def _tensor(values: Any, name: str) -> Tensor:
