@@ -110,7 +110,7 @@ def as_inputs(values: Any, name: str = "inputs") -> Inputs:
     if isinstance(values, Mapping):
         return _by_name(values, name)
     if is_sparse(values):
-        return SparseRows(_scipy(values) if isinstance(values, Tensor) else values)
+        return SparseRows(scipy_matrix(values) if isinstance(values, Tensor) else values)
     if isinstance(values, Tensor):
         tensor = values.detach() if values.requires_grad else values
     else:
@@ -128,7 +128,19 @@ def _by_name(values: Mapping[Any, Any], name: str) -> dict[str, Tensor]:
     return kind(own)  # type: ignore[arg-type]
 
 
-def _scipy(values: Tensor) -> Any:
+def scipy_matrix(values: Tensor) -> Any:
+    """Return a sparse tensor (N, F) as a matrix of scipy; floats as float32.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has not two dimensions.
+
+    Examples
+    --------
+    >>> scipy_matrix(torch.eye(2, dtype=torch.bfloat16).to_sparse()).dtype
+    dtype('float32')
+    """
     from scipy import sparse
 
     coo = values.detach().cpu().to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]

@@ -13,6 +13,8 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from noisycorrect.data.forms import scipy_matrix
+from noisycorrect.support.arrays import as_array, is_sparse
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 
@@ -78,12 +80,12 @@ def read_inputs(estimator: Any, inputs: Any, *, reset: bool, any_shape: bool) ->
     Raises
     ------
     InvalidInputError
-        If they are no numbers, or not finite; the message says where.
+        If they are no numbers, or not finite; the message says where. Or if a sparse tensor has not two dimensions.
     ValueError
         If shape or column names are not as scikit-learn has them.
     """
     if isinstance(inputs, Tensor):
-        inputs = inputs.detach().cpu().numpy()
+        inputs = scipy_matrix(inputs) if is_sparse(inputs) else as_array(inputs, "X")
     names = getattr(inputs, "columns", None)
     options = {
         "accept_sparse": "csr",
