@@ -24,7 +24,6 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.task import Task
 
 
-@torch.no_grad()
 def predicted_probs(
     model: nn.Module, task: Task, inputs: Any, *, batch_size: int = 256, num_workers: int = 0
 ) -> np.ndarray:
@@ -58,7 +57,7 @@ def predicted_probs(
     )
     found: list[np.ndarray] = []
     done = 0
-    with evaluating(model):
+    with torch.no_grad(), evaluating(model):
         for batch in batches:
             batch = map_tensors(batch, lambda tensor: tensor.to(first.device))
             count = size_of(batch)

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import default_collate
 
-from noisycorrect import InvalidInputError, SelfCorrectingClassifier
+from noisycorrect import InvalidInputError, SelfCorrectingClassifier, TrainingWarning
 from noisycorrect.integrations.sklearn import inputs as reading
 from noisycorrect.integrations.sklearn.inputs import SparseRows, as_tokens, dense, make_reduction, read_inputs
 from noisycorrect.support.arrays import is_sparse
@@ -63,6 +63,28 @@ def test_read_only_inputs_are_copied():
     values = VALUES.astype(np.float32)
     values.flags.writeable = False
     assert dense(values).data_ptr() != values.ctypes.data
+
+
+SECONDS = np.c_[np.arange(60.0), 1.7e9 + np.linspace(0, 1000, 60)]
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        (SECONDS, "1"),
+        (SECONDS.astype(int), "1"),
+        (SECONDS.tolist(), "1"),
+        (torch.tensor(SECONDS), "1"),
+        (pd.DataFrame(SECONDS, columns=["size", "time"]).convert_dtypes(), "'time'"),
+        (pd.DataFrame(SECONDS, columns=["size", "time"]).astype(str), "'time'"),
+    ],
+    ids=["array", "whole", "lists", "tensor", "nullable", "texts"],
+)
+def test_columns_that_float32_rounds_away_are_warned_of(values, column):
+    estimator = BaseEstimator()
+    with pytest.warns(TrainingWarning, match=f"column {column} of X with 60 different values in 60 rows, 9 in float32"):
+        read_inputs(estimator, values, reset=True, any_shape=False)
+    read_inputs(estimator, values, reset=False, any_shape=False)  # it is said where it is learnt from
 
 
 def with_hole(value):
