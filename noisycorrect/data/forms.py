@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noisycorrect.data.rounding import few_rows, warn_of_rounding
 from noisycorrect.support.arrays import as_array, is_array, is_frame, is_sparse
 from noisycorrect.support.calling import MAIN_KEYWORDS, KeywordInputs
 from noisycorrect.support.errors import InvalidInputError
@@ -99,6 +100,11 @@ def as_inputs(values: Any, name: str = "inputs") -> Inputs:
     InvalidInputError
         If they are no numbers, or arrays by name differ in length.
 
+    Warns
+    -----
+    TrainingWarning
+        If values of a column (N, F) differ that are one in float32, in which networks compute.
+
     Examples
     --------
     >>> as_inputs(np.array([[1.0], [2.0]], ">f4")[::-1])
@@ -110,9 +116,11 @@ def as_inputs(values: Any, name: str = "inputs") -> Inputs:
     if isinstance(values, Mapping):
         return _by_name(values, name)
     if is_sparse(values):
-        return SparseRows(_scipy(values) if isinstance(values, Tensor) else values)
+        return SparseRows(scipy_matrix(values) if isinstance(values, Tensor) else values)
     if isinstance(values, Tensor):
         tensor = values.detach() if values.requires_grad else values
+        if tensor.dtype is torch.float64 and tensor.dim():
+            warn_of_rounding(as_array(few_rows(tensor), name), name)
     else:
         tensor = _tensor(values, name)
     return tensor.float() if tensor.dtype is torch.bool else tensor
@@ -128,13 +136,26 @@ def _by_name(values: Mapping[Any, Any], name: str) -> dict[str, Tensor]:
     return kind(own)  # type: ignore[arg-type]
 
 
-def _scipy(values: Tensor) -> Any:
+def scipy_matrix(values: Tensor) -> Any:
+    """Return a sparse tensor (N, F) as a matrix of scipy; floats as float32.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has not two dimensions.
+
+    Examples
+    --------
+    >>> scipy_matrix(torch.eye(2, dtype=torch.bfloat16).to_sparse()).dtype
+    dtype('float32')
+    """
     from scipy import sparse
 
     coo = values.detach().cpu().to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
     if coo.dim() != 2:
         raise InvalidInputError("sparse inputs (N, F)", got=f"shape {tuple(coo.shape)}", fix="pass inputs.to_dense()")
-    return sparse.coo_array((coo.values().numpy(), tuple(coo.indices().numpy())), shape=tuple(coo.shape))
+    numbers = coo.values().float() if coo.is_floating_point() else coo.values()  # scipy has no half precision
+    return sparse.coo_array((numbers.numpy(), tuple(coo.indices().numpy())), shape=tuple(coo.shape))
 
 
 def _tensor(values: Any, name: str) -> Tensor:
@@ -153,7 +174,10 @@ def _tensor(values: Any, name: str) -> Tensor:
         raise InvalidInputError(f"{name} of numbers", got=_kind(array), fix=_encoding(array))
     if code in _TORCH_DTYPES:
         array = array.astype(_TORCH_DTYPES[code])
-    if is_frame(values) and array.dtype.kind in "iu":
+    counts = is_frame(values) and array.dtype.kind in "iu"
+    if array.ndim and (counts or array.dtype == np.float64):
+        warn_of_rounding(few_rows(array), name, list(values.columns) if is_frame(values) else None)
+    if counts:
         array = array.astype(np.float32)
     if array.dtype == np.float64 and _are_floats_of_python(values):
         array = array.astype(np.float32)  # as torch makes of them

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
+from noisycorrect.labels.given import checked_num_classes
 from noisycorrect.labels.refine import UNLABELED
-from noisycorrect.review.issues import numbered_labels
+from noisycorrect.review.issues import numbered_labels, whole_or_names
 from noisycorrect.support.arrays import as_array, is_missing, is_sparse
 from noisycorrect.support.errors import InvalidInputError
 
@@ -103,7 +104,7 @@ def prepared_labels(labels: Any, count: int, class_names: Sequence[Any] | None) 
     Parameters
     ----------
     labels : array-like, shape (N,)
-        Whole numbers from 0 on, -1 for none; or names, None or NaN for none.
+        Whole numbers from 0 on, -1 for none; or names; None or NaN for none.
     count : int
         N.
     class_names : sequence, optional
@@ -127,11 +128,13 @@ def prepared_labels(labels: Any, count: int, class_names: Sequence[Any] | None) 
             got=f"shape {array.shape}",
             fix="pass labels and features of the same samples, in the same order",
         )
+    if class_names is None:
+        array = whole_or_names(array)
     if class_names is None and array.dtype.kind in "OUS":
         class_names = _sorted_names({name for name in array.tolist() if not is_missing(name)})
     elif class_names is None:
         whole = array.dtype.kind in "biu" or (array.dtype.kind == "f" and np.isfinite(array).all())
-        class_names = range(max(2, int(array.max(initial=0)) + 1) if whole else 2)
+        class_names = range(checked_num_classes(max(2, int(array.max(initial=0)) + 1) if whole else 2))
     names = tuple(class_names)
     if len(names) < 2:
         raise _one_class(len(names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,17 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 from noisycorrect.cycle.feed import batch_size as size_of
 from noisycorrect.cycle.feed import map_tensors
 from noisycorrect.data.batches import Batch
+from noisycorrect.data.forms import as_inputs, count_of, rows_of
 from noisycorrect.data.items import input_of
 from noisycorrect.data.standardize import standardize_of
 from noisycorrect.labels import Trust
+from noisycorrect.support.arrays import is_array
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.modules import evaluating
 from noisycorrect.task import Task
 
 
-@torch.no_grad()
 def predicted_probs(
     model: nn.Module, task: Task, inputs: Any, *, batch_size: int = 256, num_workers: int = 0
 ) -> np.ndarray:
@@ -37,8 +38,9 @@ def predicted_probs(
     task : Task
         Says what its output means.
     inputs : array-like, shape (N, ...), Dataset or DataLoader
-        A numpy array, tensor, data frame, sparse matrix or list of vectors; a map-style data set of inputs, of tuples
-        that begin with one, or of dicts (labels are passed over); or a loader of such batches, in order.
+        A numpy array, tensor, data frame, sparse matrix or list of vectors, or arrays by name, taken as in training
+        (:func:`~noisycorrect.data.forms.as_inputs`); a map-style data set of inputs, of tuples that begin with one, or
+        of dicts (labels are passed over); or a loader of such batches, in order.
     batch_size : int
         Samples in a batch, >= 1; a loader has its own.
     num_workers : int
@@ -55,7 +57,7 @@ def predicted_probs(
     )
     found: list[np.ndarray] = []
     done = 0
-    with evaluating(model):
+    with torch.no_grad(), evaluating(model):
         for batch in batches:
             batch = map_tensors(batch, lambda tensor: tensor.to(first.device))
             count = size_of(batch)
@@ -105,13 +107,15 @@ def _batches(inputs: Any, batch_size: int, num_workers: int) -> Iterable[Any]:
     """Return the inputs in batches of tensors, in order."""
     if isinstance(inputs, DataLoader):
         return map(input_of, _in_order(inputs))
-    if isinstance(inputs, Tensor) or hasattr(inputs, "__array__") or hasattr(inputs, "toarray"):
+    if isinstance(inputs, Mapping) and inputs and all(isinstance(key, str) for key in inputs):
+        return _rows(input_of(inputs), batch_size)
+    if is_array(inputs) or hasattr(inputs, "__array__"):
         return _rows(inputs, batch_size)
     if isinstance(inputs, Dataset) or (hasattr(inputs, "__getitem__") and not isinstance(inputs, (str, bytes, dict))):
         if not hasattr(inputs, "__len__"):
             _refuse(inputs)
         if isinstance(inputs, Sequence) and len(inputs) and not isinstance(inputs[0], (Tensor, tuple, dict)):
-            return _rows(np.asarray(inputs), batch_size)
+            return _rows(inputs, batch_size)
         return DataLoader(_Inputs(inputs), batch_size, num_workers=num_workers, generator=torch.Generator())
     _refuse(inputs)
     return ()
@@ -125,24 +129,19 @@ def _refuse(inputs: Any) -> None:
     )
 
 
-def _rows(inputs: Any, batch_size: int) -> Iterator[Tensor]:
-    """Yield the rows of an array; a sparse matrix becomes dense a batch at a time."""
-    if hasattr(inputs, "toarray"):
-        inputs = inputs.tocsr()
-    elif not isinstance(inputs, Tensor):
-        inputs = np.asarray(inputs)
-    if inputs.ndim < 1 or (isinstance(inputs, np.ndarray) and inputs.dtype.kind not in "biuf"):
+def _rows(inputs: Any, batch_size: int) -> Iterator[Any]:
+    """Yield the rows of arrays as training takes them; a sparse matrix becomes dense a batch at a time."""
+    held = as_inputs(inputs)
+    if isinstance(held, Tensor) and not held.dim():
         raise InvalidInputError(
             "inputs of numbers, shape (N, ...)",
-            got=f"{inputs.dtype} of shape {tuple(inputs.shape)}",
+            got=f"{held.dtype} of shape ()",
             fix="turn them into numbers as those of the training set",
         )
-    for start in range(0, inputs.shape[0], batch_size):
-        rows = inputs[start : start + batch_size]
-        if isinstance(rows, Tensor):
-            yield rows
-        else:
-            yield torch.from_numpy(np.array(rows.toarray() if hasattr(rows, "toarray") else rows))
+    count = count_of(held)
+    for start in range(0, count, batch_size):
+        # Positions, not a slice: these are copies, and a model that writes into its batch changes no inputs.
+        yield rows_of(held, torch.arange(start, min(start + batch_size, count)))
 
 
 def _in_order(loader: DataLoader[Any]) -> DataLoader[Any]:

@@ -24,6 +24,7 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 MATRIX_CLASSES = 2048  # up to so many a (K, K) array takes 32 MB at most; of more classes it is sparse
 VALUES_AT_ONCE = 2**20  # of probabilities, 8 MB of float64
+_ROUNDING = 1e-9  # share of a threshold that may be lacking: a mean of equal probabilities can come out above them
 METHODS = ("prune-by-noise-rate", "prune-by-class", "both", "confident-joint")
 
 
@@ -50,7 +51,8 @@ def confident_joint(given: Any, probs: Any) -> Any:
     """Count the samples that are labelled i and confidently of class j (Northcutt et al. 2021, Eq. 1).
 
     A sample is confidently of class j if its probability of j is at least the threshold of j
-    (:func:`class_thresholds`); of several such classes the most probable counts. A sample may be of none.
+    (:func:`class_thresholds`), but for rounding: a billionth of it may be lacking. Of several such classes the most
+    probable counts. A sample may be of none.
 
     Returns
     -------
@@ -262,7 +264,7 @@ def _thresholds(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _confident_class(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the class that each sample confidently has, int64 (N,), -1 for none."""
-    least, found = _thresholds(labels, values), np.empty(len(labels), np.int64)
+    least, found = _thresholds(labels, values) * (1 - _ROUNDING), np.empty(len(labels), np.int64)
     for rows, probs in _blocks(values):
         reached = probs >= least
         found[rows] = np.where(reached.any(1), np.where(reached, probs, -1.0).argmax(1), -1)

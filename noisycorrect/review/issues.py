@@ -17,7 +17,7 @@ from noisycorrect.labels.refine import UNLABELED
 from noisycorrect.review.confident_learning import check_sums
 from noisycorrect.review.counting import VALUES_AT_ONCE
 from noisycorrect.review.noise_rate import check_has_evidence
-from noisycorrect.support.arrays import as_array, is_missing
+from noisycorrect.support.arrays import as_array, is_missing, numbers_or_gaps
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
@@ -246,6 +246,8 @@ def numbered_labels(labels: Any, num_classes: int, class_names: Sequence[str] | 
         raise InvalidInputError(f"{num_classes} class names", got=repr(class_names), fix="pass one name a column")
     array = as_array(labels, "labels")
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if class_names is None or all(isinstance(name, str) for name in class_names):
+        array = whole_or_names(array)
     if array.ndim != 1 or array.dtype.kind not in "OUS":
         return checked_labels(array, num_classes)
     if class_names is None:
@@ -264,6 +266,25 @@ def numbered_labels(labels: Any, num_classes: int, class_names: Sequence[str] | 
             fix=f"correct the label or its spelling; the names are {list(class_names)}",
         )
     return np.array(found, np.int64)
+
+
+def whole_or_names(labels: np.ndarray) -> np.ndarray:
+    """Return labels (N,) that came as objects as int64, -1 for what is missing, if the others are whole numbers.
+
+    Examples
+    --------
+    >>> whole_or_names(np.array([1, -1, None], dtype=object)).tolist()
+    [1, -1, -1]
+    >>> whole_or_names(np.array(["b", None], dtype=object)).tolist()
+    ['b', None]
+    """
+    if labels.dtype != object or labels.ndim != 1:
+        return labels
+    numbers = numbers_or_gaps(labels)
+    if numbers.dtype == object:
+        return labels
+    numbers = np.where(np.isnan(numbers), UNLABELED, numbers)
+    return numbers.astype(np.int64) if np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all() else labels
 
 
 def _probability_table(probs: Any) -> np.ndarray:

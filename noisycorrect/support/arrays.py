@@ -156,7 +156,7 @@ def _of_frame(frame: Any, name: str) -> np.ndarray:
     columns = [of_column(frame.iloc[:, place] if hasattr(frame, "iloc") else frame[names[place]]) for place in places]
     if not columns:
         raise InvalidInputError(f"{name} with columns", got="a table without any", fix="select the columns to use")
-    columns = [_numbers(column) for column in columns]
+    columns = [numbers_or_gaps(column) for column in columns]
     odd = [str(own) for own, column in zip(names, columns, strict=True) if column.dtype.kind not in "biuf"]
     if odd and len(odd) < len(names):
         listed = ", ".join(repr(each) for each in odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
@@ -168,8 +168,14 @@ def _of_frame(frame: Any, name: str) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _numbers(column: np.ndarray) -> np.ndarray:
-    """Return a column of objects as float64 with NaN for what is missing, if the others are numbers."""
+def numbers_or_gaps(column: np.ndarray) -> np.ndarray:
+    """Return a column of objects as float64 with NaN for what is missing, if the others are numbers.
+
+    Examples
+    --------
+    >>> numbers_or_gaps(np.array([0, -1, None], dtype=object))
+    array([ 0., -1., nan])
+    """
     if column.dtype != object:
         return column
     gaps = np.fromiter((is_missing(value) for value in column), bool, len(column))

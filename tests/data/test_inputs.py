@@ -21,7 +21,7 @@ from noisycorrect.data.batches import LabelView
 from noisycorrect.data.datasets import ArrayDataset, as_dataset, join_unlabeled, read_given
 from noisycorrect.data.forms import SparseRows, as_inputs, joined
 from noisycorrect.data.items import split_fields
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, TrainingWarning
 from noisycorrect.training.features import PROJECTED, WIDE
 
 QUICK = SHORT.replace(schedule=Schedule(1, 1, 1))
@@ -115,6 +115,59 @@ def test_arrays_are_not_copied_and_may_be_read_only():
     assert as_inputs(array).data_ptr() == array.ctypes.data
     array.flags.writeable = False
     assert as_inputs(array).data_ptr() == array.ctypes.data
+
+
+SECONDS = 1.7e9 + np.linspace(0, 1000, 60)
+ROUNDED = {
+    "array": np.c_[np.arange(60.0), SECONDS],
+    "tensor": torch.tensor(np.c_[np.arange(60.0), SECONDS]),
+    "lists": np.c_[np.arange(60.0), SECONDS].tolist(),
+    "many": np.c_[np.zeros(6000), np.repeat(SECONDS, 100)],
+    "beside others": np.c_[SECONDS - 1.7e9, SECONDS * 1e3, SECONDS],
+    "beside a hole": np.c_[np.r_[np.nan, np.ones(59)], -SECONDS],
+}
+
+
+@pytest.mark.parametrize("form", ROUNDED)
+def test_columns_that_float32_rounds_away_are_warned_of(form):
+    with pytest.warns(TrainingWarning, match=r"column 1 .*\d in float32; to fix: subtract a constant from it"):
+        found = as_inputs(ROUNDED[form])
+    assert found.dtype is (torch.float32 if form == "lists" else torch.float64)
+
+
+def test_the_warning_is_at_the_line_of_the_caller():
+    inputs = np.c_[INPUTS.numpy()[:, :3], SECONDS]
+    with pytest.warns(TrainingWarning) as learnt:
+        result = corrector(recipe=QUICK).fit((inputs, GIVEN))
+    with pytest.warns(TrainingWarning) as predicted:
+        result.predict(inputs)
+    for caught in (learnt, predicted):
+        assert [each.filename for each in caught if "tells apart" in str(each.message)] == [__file__]
+
+
+def test_columns_of_a_table_that_float32_rounds_away_are_named():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"size": np.arange(60), "time": SECONDS.astype(int)})
+    with pytest.warns(TrainingWarning, match="column 'time' of inputs with 60 different values .* 9 in float32"):
+        as_inputs(table)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.c_[SECONDS - 1.7e9, np.full(60, 1.7e9)],
+        np.c_[np.repeat([1.7e9, 1.7e9 + 128], 30), np.repeat([0.3, 0.1 + 0.2], 30)],
+        np.c_[SECONDS].astype(np.float32),
+        np.c_[1.7e9 + np.linspace(0, 1e6, 60)],
+        np.full((3, 2), np.inf),
+        SECONDS,
+        np.zeros((0, 2)),
+        np.c_[SECONDS].astype(int),
+    ],
+    ids=["constant", "told apart", "float32", "days", "infinite", "no columns", "none", "whole numbers"],
+)
+def test_other_columns_are_not_warned_of(values):
+    as_inputs(values)  # a warning is an error here
 
 
 def test_pictures_of_bytes_are_refused_by_a_model_of_floats_alone():

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 import noisycorrect
-from noisycorrect import InvalidInputError, evidence_from_features
+from noisycorrect import InvalidInputError, evidence_from_features, find_label_issues
 from noisycorrect.features.evidence import CLASS_POWER, CLEAR_MARGIN
 from noisycorrect.features.inputs import prepared_features, stratified_folds
 from noisycorrect.review.issues import detection_scores
@@ -112,6 +112,27 @@ def test_labels_that_are_names_and_samples_without_one():
     assert np.array_equal(turned.given, np.where(found.given < 0, -1, 1 - found.given))
 
 
+@pytest.mark.parametrize(
+    "gaps", [lambda y: y.astype(object), lambda y: [None if k < 0 else int(k) for k in y], lambda y: [*map(float, y)]]
+)
+def test_whole_numbers_among_objects_are_no_names(gaps):
+    features, _, given = blobs(160, 2)
+    given[::6] = -1
+    found, reference = (evidence_from_features(features, labels) for labels in (gaps(given), given))
+    assert found.class_names == reference.class_names == (0, 1)
+    assert np.array_equal(found.given, given)
+    assert np.array_equal(found.probs, reference.probs)
+    named = evidence_from_features(features, gaps(given), class_names=["cat", "dog"])
+    assert np.array_equal(named.given, given)
+    assert find_label_issues(gaps(given), found.probs) == find_label_issues(given, found.probs)
+
+
+def test_whole_numbers_that_are_names_among_class_names_are_read_as_such():
+    labels = np.array([3, 5, None] * 4, object)
+    found = evidence_from_features(np.arange(24.0).reshape(12, 2), labels, class_names=[3, 5])
+    assert found.given.tolist() == [0, 1, -1] * 4
+
+
 def test_sparse_text_works_as_dense_rows_of_length_one_do():
     rng = np.random.default_rng(0)
     clean = np.arange(120) % 2
@@ -180,6 +201,7 @@ BAD = [
     ([[0.0], [1.0]], [-1, -1], r"labels of at least two classes; got no label at all"),
     ([[0.0], [1.0]], [None, None], r"labels of at least two classes; got no label at all"),
     ([[0.0], [1.0]], [0.5, 1], r"labels to be whole numbers"),
+    ([[0.0], [1.0]], [1, 2**40], r"num_classes <= 16,777,216; got 1099511627777; .*number them from 0"),
     ([[0.0], [1.0], [2.0]], [0, 1, -2], r"labels in 0..1 \(or -1: unlabelled\); got -2 at index 2"),
     ([[0.0], [1.0]], [0, 1], r"two labels of one class at least; got 2 labels of 2 classes"),
 ]

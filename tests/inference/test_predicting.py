@@ -58,6 +58,54 @@ def test_every_form_of_inputs(form, trained):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def named(x):
+    return {"a": x[:, :2], "b": x[:, 2:]}
+
+
+class OfNamed(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(torch.cat([inputs["a"], inputs["b"]], 1))
+
+
+# Whole numbers and true or false, in which all forms agree.
+FORMS_OF_FIT = {
+    "numbers and booleans": lambda x: pd.DataFrame(x.numpy()).astype({0: bool}),
+    "nullable": lambda x: pd.DataFrame(x.numpy()).astype({0: bool}).convert_dtypes(),
+    "whole numbers": lambda x: pd.DataFrame(x.numpy()).astype(int),
+    "booleans": lambda x: x.numpy().astype(bool),
+    "boolean tensor": lambda x: x.bool(),
+    "lists of booleans": lambda x: x.bool().tolist(),
+    "sparse tensor": lambda x: x.to_sparse(),
+    "sparse bfloat16": lambda x: x.bfloat16().to_sparse(),
+    "sparse float16": lambda x: x.half().to_sparse(),
+    "sparse rows": lambda x: scipy.sparse.coo_array(x.numpy().astype(int)),
+    "big-endian": lambda x: x.numpy().astype(">f4"),
+    "reversed": lambda x: x.numpy()[::-1].copy()[::-1],
+    "by name": named,
+}
+
+
+@pytest.mark.parametrize("form", FORMS_OF_FIT)
+def test_every_form_that_is_learnt_from_is_predicted(form):
+    inputs, given, _ = blobs(60)
+    inputs = (inputs > 0).float()
+    model = OfNamed if form == "by name" else nn.Linear
+    result = SelfCorrector(model(4, 3), num_classes=3, recipe=PLAIN).fit((FORMS_OF_FIT[form](inputs), given))
+    with torch.no_grad():
+        expected = result.model(named(inputs) if form == "by name" else inputs).softmax(1)
+    found = result.predict_proba(FORMS_OF_FIT[form](inputs), batch_size=16)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_models_that_write_into_a_batch_leave_the_inputs_alone(trained):
+    inputs = -torch.rand(5, 4)
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3))
+    result = CorrectionResult(model, trained[1].labels, [], 0, task=trained[1].task)
+    result.predict(inputs)
+    result.predict(inputs.numpy())
+    assert (inputs < 0).all()
+
+
 def test_numbers_and_names(trained):
     inputs, result, expected = trained
     found = result.predict(inputs)
@@ -98,6 +146,8 @@ def test_independent_labels_have_a_threshold_of_their_own():
 WRONG = {
     "words": (["a", "b"], "inputs of numbers"),
     "one string": ("abc", "an array .*; got str"),
+    "one number": (np.float32(1), r"inputs of numbers, shape \(N, ...\); got .*shape \(\)"),
+    "names of nothing": ({}, "an array .*; got dict"),
     "nothing": (np.zeros((0, 4), np.float32), "at least one input"),
     "an empty list": ([], "at least one input"),
     "too few features": (

@@ -9,9 +9,10 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import default_collate
 
-from noisycorrect import InvalidInputError, SelfCorrectingClassifier
+from noisycorrect import InvalidInputError, SelfCorrectingClassifier, TrainingWarning
 from noisycorrect.integrations.sklearn import inputs as reading
 from noisycorrect.integrations.sklearn.inputs import SparseRows, as_tokens, dense, make_reduction, read_inputs
+from noisycorrect.support.arrays import is_sparse
 
 VALUES = np.array([[1.0, 0.0], [0.5, 2.0], [0.0, 3.0]])
 
@@ -28,17 +29,33 @@ def read(values, **options):
         VALUES.astype(">f4"),
         VALUES[::-1][::-1],
         torch.tensor(VALUES, requires_grad=True),
+        torch.tensor(VALUES).bfloat16(),
         pd.DataFrame(VALUES, columns=["a", "b"]),
         pd.DataFrame(VALUES, columns=["a", "b"]).convert_dtypes(),
         sparse.coo_matrix(VALUES),
         sparse.csc_array(VALUES),
+        torch.tensor(VALUES).to_sparse(),
+        torch.tensor(VALUES).bfloat16().to_sparse(),
     ],
-    ids=["array", "lists", "big-endian", "reversed", "tensor", "DataFrame", "nullable", "coo", "csc"],
+    ids=[
+        "array",
+        "lists",
+        "big-endian",
+        "reversed",
+        "tensor",
+        "bfloat16",
+        "DataFrame",
+        "nullable",
+        "coo",
+        "csc",
+        "sparse-tensor",
+        "sparse-bfloat16",
+    ],
 )
 def test_every_form_is_the_same_numbers(values):
     found = read(values)
     assert found.dtype == np.float32
-    assert sparse.issparse(found) == sparse.issparse(values)
+    assert sparse.issparse(found) == is_sparse(values)
     assert torch.equal(dense(found), torch.tensor(VALUES, dtype=torch.float32))
 
 
@@ -46,6 +63,28 @@ def test_read_only_inputs_are_copied():
     values = VALUES.astype(np.float32)
     values.flags.writeable = False
     assert dense(values).data_ptr() != values.ctypes.data
+
+
+SECONDS = np.c_[np.arange(60.0), 1.7e9 + np.linspace(0, 1000, 60)]
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        (SECONDS, "1"),
+        (SECONDS.astype(int), "1"),
+        (SECONDS.tolist(), "1"),
+        (torch.tensor(SECONDS), "1"),
+        (pd.DataFrame(SECONDS, columns=["size", "time"]).convert_dtypes(), "'time'"),
+        (pd.DataFrame(SECONDS, columns=["size", "time"]).astype(str), "'time'"),
+    ],
+    ids=["array", "whole", "lists", "tensor", "nullable", "texts"],
+)
+def test_columns_that_float32_rounds_away_are_warned_of(values, column):
+    estimator = BaseEstimator()
+    with pytest.warns(TrainingWarning, match=f"column {column} of X with 60 different values in 60 rows, 9 in float32"):
+        read_inputs(estimator, values, reset=True, any_shape=False)
+    read_inputs(estimator, values, reset=False, any_shape=False)  # it is said where it is learnt from
 
 
 def with_hole(value):
@@ -68,9 +107,13 @@ holed.data[1] = np.nan
         (holed, "got NaN in row 1, column 0"),
         (["red wine", "white"], "rows of numbers; got texts such as 'red wine'; to fix: .*TfidfVectorizer"),
         (pd.Series(["red wine", "white"]), "got texts such as 'red wine'"),
+        (
+            torch.ones(2, 2, 3).to_sparse(),
+            r"sparse inputs \(N, F\); got shape \(2, 2, 3\); to fix: pass inputs.to_dense",
+        ),
         (with_hole(0).assign(colour="red"), "got text such as 'red' in the column 'colour'; to fix: .*OneHotEncoder"),
     ],
-    ids=["NaN", "inf", "overflow", "NA", "sparse", "texts", "Series of texts", "text column"],
+    ids=["NaN", "inf", "overflow", "NA", "sparse", "texts", "Series of texts", "sparse maps", "text column"],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_what_is_refused(values, message):

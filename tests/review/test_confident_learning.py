@@ -39,7 +39,7 @@ def thresholds(given, probs):
 
 def confident_class(given, probs, i):
     limits = thresholds(given, probs)
-    reached = [j for j in range(probs.shape[1]) if probs[i, j] >= limits[j]]
+    reached = [j for j in range(probs.shape[1]) if probs[i, j] >= limits[j] * (1 - 1e-9)]  # but for rounding
     return max(reached, key=lambda j: probs[i, j]) if reached else None  # the earliest of equal ones
 
 
@@ -126,6 +126,16 @@ def test_counts_are_kept_whatever_the_probabilities(seed, count, classes):
     np.fill_diagonal(off_diagonal, 0)
     assert find_errors(given, probs).sum() <= off_diagonal.sum()
     assert find_errors(given, probs, "confident-joint").sum() == counts.sum() - np.trace(counts)
+
+
+@pytest.mark.parametrize(("count", "value"), [(3, 0.8), (7, 0.7), (1000, 0.55)])
+def test_equal_probabilities_reach_their_own_mean(count, value):
+    own = [[value, 1 - value]] * count
+    probs = np.array([*own, *(row[::-1] for row in own), [value + 0.05, 0.95 - value]])
+    given = np.repeat([0, 1], [count, count + 1])
+    assert confident_joint(given, probs).tolist() == [[count, 0], [1, count]]
+    assert np.flatnonzero(find_errors(given, probs)).tolist() == [2 * count]
+    assert calibrated_joint(given, probs)[0, 0] == count / (2 * count + 1)
 
 
 def test_injected_errors_are_found_and_their_matrix_estimated():

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, issparse
 from sklearn.decomposition import TruncatedSVD
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from noisycorrect.data.forms import scipy_matrix
+from noisycorrect.data.rounding import few_rows, warn_of_rounding
+from noisycorrect.support.arrays import as_array, is_sparse
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError
 
@@ -78,12 +81,17 @@ def read_inputs(estimator: Any, inputs: Any, *, reset: bool, any_shape: bool) ->
     Raises
     ------
     InvalidInputError
-        If they are no numbers, or not finite; the message says where.
+        If they are no numbers, or not finite; the message says where. Or if a sparse tensor has not two dimensions.
     ValueError
         If shape or column names are not as scikit-learn has them.
+
+    Warns
+    -----
+    TrainingWarning
+        If values of a column to learn from differ that are one in float32.
     """
     if isinstance(inputs, Tensor):
-        inputs = inputs.detach().cpu().numpy()
+        inputs = scipy_matrix(inputs) if is_sparse(inputs) else as_array(inputs, "X")
     names = getattr(inputs, "columns", None)
     options = {
         "accept_sparse": "csr",
@@ -98,6 +106,9 @@ def read_inputs(estimator: Any, inputs: Any, *, reset: bool, any_shape: bool) ->
     except ValueError as error:
         raise _no_numbers(inputs, names, error) from error
     _check_finite(values, names)
+    if reset and not issparse(values) and hasattr(inputs, "__getitem__"):
+        few = check_array(few_rows(inputs), dtype=np.float64, ensure_all_finite=False, allow_nd=True)
+        warn_of_rounding(few, "X", names)
     return csr_array(values) if issparse(values) else values
 
 
