@@ -14,7 +14,16 @@ from noisycorrect.support.eight_bits import stretched
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 from noisycorrect.support.untrusted import check_regular, picture_formats
 from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
-from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX, array_pixels, array_shape, raster_pixels, raster_shape
+from noisycorrect_seg.datasets.rasters import (
+    ARRAY_SUFFIX,
+    EXCHANGED,
+    ORIENTATION,
+    SIDES,
+    array_pixels,
+    array_shape,
+    raster_pixels,
+    raster_shape,
+)
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.masks import IGNORE_INDEX, WIDE_IGNORE_INDEX, ignore_index
 
@@ -25,7 +34,6 @@ IMAGE_SUFFIXES = (
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # lossless, and no writer renumbers a palette as GIF's do
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "PPM", "TGA")  # what a mask's file may be, whatever it is called
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5..8 exchange height and width
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -76,7 +84,7 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
         Of any kind that Pillow reads: grey, palette and CMYK become RGB, transparency is dropped; there is a warning at
         the first image of a folder that has some.
     upright : bool
-        Apply the EXIF orientation; else the pixels are returned as they are stored.
+        Apply the EXIF orientation; else the pixels are returned as they are stored. TIFFs are upright either way.
 
     Raises
     ------
@@ -188,10 +196,15 @@ def as_picture(image: np.ndarray) -> np.ndarray:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation of an open image, 1..8; 1 (upright) if it says none, or nothing that is one.
+    """Return the EXIF orientation of an open image's pixels, 1..8; 1 (upright) if it says none, or nothing that is one.
 
-    Some cameras and programs store it as a byte.
+    Of TIFF it is 1: Pillow turns what it decodes of it.
     """
+    return 1 if image.format == "TIFF" else _said(image)
+
+
+def _said(image: Image.Image) -> int:
+    """Return the EXIF orientation in an open image's tags, 1..8; some cameras and programs store it as a byte."""
     try:
         found = image.getexif().get(ORIENTATION, 1)
         found = found[0] if isinstance(found, (tuple, list, bytes)) and len(found) == 1 else found
@@ -284,7 +297,7 @@ def palette_of(path: Path | str) -> dict[int, Colour]:
 
 
 def image_shape(path: Path | str, *, stored: bool = False) -> tuple[Size, int]:
-    """Return height and width of an image as it is stored, and its EXIF orientation (1: upright); reads no pixels.
+    """Return height and width of an image as Pillow decodes it, and its :func:`orientation_of`; reads no pixels.
 
     `stored`: the file may be TIFF of any kind.
     """
@@ -293,7 +306,11 @@ def image_shape(path: Path | str, *, stored: bool = False) -> tuple[Size, int]:
         return (height, width), 1
     try:
         with opened(path) as image:
-            return (image.height, image.width), orientation_of(image)
+            if image.format != "TIFF":
+                return (image.height, image.width), orientation_of(image)
+            tags: Any = getattr(image, "tag_v2", {})  # the size itself is the stored one in Pillow before 11
+            height, width = (int(tags[side]) for side in SIDES)
+            return (width, height) if _said(image) in EXCHANGED else (height, width), 1
     except InvalidInputError:
         shape = raster_shape(path) if stored else None  # of a kind that Pillow does not know
         if shape is None:

@@ -14,7 +14,8 @@ from noisycorrect import SoftLabelStore
 from noisycorrect.cli import main
 from noisycorrect.review.report.thumbnails import thumbnail
 from noisycorrect_seg.colours import lab
-from noisycorrect_seg.datasets.images import ORIENTATION, read_mask
+from noisycorrect_seg.datasets.images import read_mask
+from noisycorrect_seg.datasets.rasters import ORIENTATION
 from noisycorrect_seg.sessions import write_mask_items
 
 NAMES = ["background", *(f"class {number}" for number in range(1, 300))]
