@@ -12,7 +12,7 @@ from PIL import Image
 
 from noisycorrect.support.eight_bits import stretched
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
-from noisycorrect.support.untrusted import check_regular, picture_formats
+from noisycorrect.support.untrusted import check_regular, picture_formats, unmapped
 from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
 from noisycorrect_seg.datasets.rasters import (
     ARRAY_SUFFIX,
@@ -55,7 +55,7 @@ def opened(path: Path | str) -> Iterator[Image.Image]:
     try:
         check_regular(path, "an image file")
         with Image.open(path, formats=picture_formats()) as image:
-            yield image
+            yield unmapped(image)
     except NoisyCorrectError:
         raise
     except Image.DecompressionBombError as error:

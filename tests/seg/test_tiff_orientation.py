@@ -6,7 +6,7 @@ from PIL import Image
 
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets import FileSource
-from noisycorrect_seg.datasets.images import TURNS, image_shape, read_channels, read_image
+from noisycorrect_seg.datasets.images import TURNS, image_shape, read_channels, read_image, read_mask
 from noisycorrect_seg.datasets.rasters import ORIENTATION
 from noisycorrect_seg.datasets.shown import photo_at
 from noisycorrect_seg.inference.images import any_image
@@ -76,3 +76,12 @@ def test_a_tiff_of_many_channels_is_turned_as_others(tmp_path, orientation):
     files = FileSource(Classes("two", ("a", "b")), ["a"], [path], [None], channels="stored")
     assert files.image_size(0) == (6, 4)
     assert (files.image(0) == UPRIGHT).all()
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_tiff_without_compression_is_not_read_with_its_sides_exchanged(tmp_path, orientation):
+    path, grey = tmp_path / "a.tif", np.ascontiguousarray(UPRIGHT[:, :, 0])
+    Image.fromarray(stored(orientation, grey)).save(path, tiffinfo={ORIENTATION: orientation})
+    assert (read_mask(path) == grey).all()
+    assert (read_channels(path, "grey")[:, :, 0] == grey).all()
+    assert (photo_at(path, (6, 4), (6, 4))[:, :, 0] == grey).all()
