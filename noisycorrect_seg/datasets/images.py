@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from noisycorrect.support.eight_bits import stretched
+from noisycorrect.support.eight_bits import is_deep, stretched
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
 from noisycorrect.support.untrusted import check_regular, picture_formats, unmapped
 from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
@@ -21,7 +21,7 @@ from noisycorrect_seg.datasets.rasters import (
     SIDES,
     array_pixels,
     array_shape,
-    raster_pixels,
+    odd_pixels,
     raster_shape,
 )
 from noisycorrect_seg.geometry.frame import Size
@@ -91,15 +91,7 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
     InvalidInputError
         If the file is missing, damaged or cut off, or has more than 8 bits a channel.
     """
-    with opened(path) as image:
-        if image.mode[:1] in ("I", "F"):
-            raise InvalidInputError(
-                "an image of 8 bits a channel",
-                got=f"{path} of mode {image.mode}",
-                fix='convert it to 8 bits, or read all bits: channels="stored" of Folder, and a Normalisation',
-            )
-        _warn_if_transparent(image, path)
-        return rgb_pixels(image, upright=upright)
+    return read_channels(path, "rgb", upright=upright)
 
 
 def _warn_if_transparent(image: Image.Image, path: Path | str) -> None:
@@ -134,40 +126,52 @@ def read_channels(path: Path | str, channels: str, *, upright: bool = False) -> 
     InvalidInputError
         If the file cannot be read so.
     """
-    if channels == "rgb":
-        return read_image(path, upright=upright)
+    odd = odd_pixels(path) if channels == "stored" else None  # of a kind that Pillow cannot read, or would cut
+    if odd is not None:
+        return odd[:, :, None] if odd.ndim == 2 else odd
+    with opened(path) as image:
+        pixels = picture_channels(image, channels, path, upright=upright)
+        if channels != "stored":
+            _warn_if_transparent(image, path)
+        return pixels
+
+
+def picture_channels(image: Image.Image, channels: str, name: Path | str, *, upright: bool) -> np.ndarray:
+    """Return the pixels of an image of Pillow's, (H, W, C), as :func:`read_channels` does; messages call it `name`."""
     if channels == "stored":
-        found = array_pixels(path) if str(path).lower().endswith(ARRAY_SUFFIX) else _stored(path, upright=upright)
-        return found[:, :, None] if found.ndim == 2 else found
-    with opened(path) as image:
-        turn = TURNS.get(orientation_of(image)) if upright else None
-        grey = image.convert("RGB").convert("L") if image.mode[:1] not in ("I", "F", "L") else image
-        if grey.mode not in ("L", "LA"):
+        return _stored(image, name, upright=upright)
+    if channels == "rgb":
+        if is_deep(image):  # converted, all above 255 would be white
             raise InvalidInputError(
-                "a grey image of 8 bits", got=f"{path} of mode {image.mode}", fix='pass channels="stored" to Folder'
+                "an image of 8 bits a channel",
+                got=f"{name} of mode {image.mode}",
+                fix='convert it to 8 bits, or read all bits: channels="stored" of Folder, and a Normalisation',
             )
-        _warn_if_transparent(image, path)
-        pixels = grey.convert("L")
-        return np.array(pixels if turn is None else pixels.transpose(turn))[:, :, None]
+        return rgb_pixels(image, upright=upright)
+    turn = TURNS.get(orientation_of(image)) if upright else None
+    grey = image.convert("RGB").convert("L") if image.mode[:1] not in ("I", "F", "L") else image
+    if grey.mode not in ("L", "LA"):
+        raise InvalidInputError(
+            "a grey image of 8 bits", got=f"{name} of mode {image.mode}", fix='pass channels="stored" to Folder'
+        )
+    pixels = grey.convert("L")
+    return np.array(pixels if turn is None else pixels.transpose(turn))[:, :, None]
 
 
-def _stored(path: Path | str, *, upright: bool) -> np.ndarray:
-    """Return all bits of all channels of a picture file, (H, W) or (H, W, C)."""
-    whole = raster_pixels(path)  # TIFF of a kind that Pillow cannot read, or would cut
-    if whole is not None:
-        return whole
-    with opened(path) as image:
-        turn = TURNS.get(orientation_of(image)) if upright else None
-        parts: Any = getattr(image, "tile", ())  # of a file that is not decoded yet
-        if image.mode == "RGB" and parts and "16" in str(parts[0][3]):
-            raise InvalidInputError(
-                "a colour PNG of 8 bits a channel, or a grey one",
-                got=f"16 bits in {path}",
-                fix="save it as TIFF (read by the package tifffile) or as .npy",
-            )
-        if image.mode in ("P", "1"):
-            image = image.convert("RGB" if image.mode == "P" else "L")
-        return np.array(image if turn is None else image.transpose(turn))
+def _stored(image: Image.Image, name: Path | str, *, upright: bool) -> np.ndarray:
+    """Return all bits of all channels of an image of Pillow's, (H, W, C)."""
+    turn = TURNS.get(orientation_of(image)) if upright else None
+    parts: Any = getattr(image, "tile", ())  # of a file that is not decoded yet
+    if image.mode == "RGB" and parts and "16" in str(parts[0][3]):
+        raise InvalidInputError(
+            "a colour PNG of 8 bits a channel, or a grey one",
+            got=f"16 bits in {name}",
+            fix="save it as TIFF (read by the package tifffile) or as .npy",
+        )
+    if image.mode in ("P", "1"):
+        image = image.convert("RGB" if image.mode == "P" else "L")
+    pixels = np.array(image if turn is None else image.transpose(turn))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def rgb_pixels(image: Image.Image, *, upright: bool) -> np.ndarray:
