@@ -27,6 +27,7 @@ from noisycorrect_seg.datasets.source import (
     SourceView,
     Subset,
     image_file,
+    instances_of,
 )
 from noisycorrect_seg.masks import checked_mask, ignore_index, mask_dtype
 
@@ -140,6 +141,10 @@ class Joined(SourceView):
         """Return its name."""
         source, own = self._at(index)
         return source.name(own)
+
+    def instances(self, index: int) -> np.ndarray:
+        """Return whose each pixel is, int32 (H, W), if its source knows."""
+        return instances_of(*self._at(index))
 
     def image_file(self, index: int) -> str | None:
         """Return the name of its image file; None if there is none."""
