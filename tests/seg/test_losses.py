@@ -3,6 +3,7 @@
 import itertools
 import math
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from noisycorrect_seg.losses import (
     edge_targets,
     lovasz_softmax,
 )
+from noisycorrect_seg.losses.branch import BranchTerms
 from noisycorrect_seg.losses.eager import with_gradient
 from noisycorrect_seg.losses.resizing import enlarged, gathered
 from noisycorrect_seg.losses.targets import Targets
@@ -363,6 +365,19 @@ def test_a_negative_ignore_index_is_no_class_of_bytes(ignored):
 def test_labels_of_int64_are_not_copied():
     labels = torch.tensor([[[0, 1, 255]]])
     assert Targets(labels, 3).labels.data_ptr() == labels.data_ptr()
+
+
+def test_class_weights_come_to_the_device_of_the_targets():
+    """Both kinds; torch's device without memory stands for a GPU."""
+    valid, classes = (
+        torch.ones(1, 2, 2, dtype=torch.bool, device="meta"),
+        torch.zeros(4, dtype=torch.int64, device="meta"),
+    )
+    planes = torch.ones(3, 4, device="meta")
+    for soft in (None, planes):
+        there = SimpleNamespace(soft=soft, planes=planes, valid=valid, classes=classes)
+        terms = BranchTerms(there, there, None, 1.0, 0.0, 0.0, torch.ones(3), None, torch.float64)
+        assert terms.shares.device.type == "meta"
 
 
 def test_targets_are_made_once():
