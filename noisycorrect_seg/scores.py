@@ -303,7 +303,8 @@ def _as_tensor(values: Any, name: str) -> Tensor:
     array = np.asarray(values)
     if array.dtype.kind not in "iufb":
         raise InvalidInputError(f"{name} as numbers", got=str(array.dtype), fix="pass a tensor or an array")
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    plain = np.asarray(array, array.dtype.newbyteorder("="), order="C")  # torch takes no other
+    return torch.from_numpy(plain if plain.flags.writeable else plain.copy())
 
 
 def _check_range(name: str, values: Tensor, num_classes: int, fix: str) -> None:

@@ -132,6 +132,10 @@ class _Masks:
     digest: int
     drawn: Size | None
 
+    @property
+    def size(self) -> Size:
+        return self.given.shape[0], self.given.shape[1]
+
 
 class MaskRegions(RegionView):
     """Masks under review.
@@ -213,7 +217,8 @@ class MaskRegions(RegionView):
 
         See :class:`~noisycorrect.labels.regions.RegionView`.
         """
-        return own_picture(image, self._held(row).drawn)
+        masks = self._held(row)
+        return own_picture(image, masks.size, masks.drawn)
 
     def checked(self, row: int, regions: Mapping[str, Any]) -> dict[str, Any]:
         """Return a decision as the journal keeps it; see :class:`~noisycorrect.labels.regions.RegionView`."""
@@ -261,7 +266,7 @@ class MaskRegions(RegionView):
     def panels(self, row: int, image: Path | None, *, side: int) -> list[tuple[str, bytes]]:
         """Return given and corrected mask over the image; see :class:`~noisycorrect.labels.regions.RegionView`."""
         masks = self._held(row)
-        below = photo_at(image, (masks.given.shape[0], masks.given.shape[1]), masks.drawn)
+        below = photo_at(image, masks.size, masks.drawn)
         return [
             (name, jpeg(self._over(below, mask), side))
             for name, mask in (("given", masks.given), ("corrected", masks.corrected))

@@ -57,6 +57,10 @@ class Shrunk(SourceView):
         mask = self.source.mask(index)
         return None if mask is None else self._resized(mask, Image.Resampling.NEAREST)
 
+    def instances(self, index: int) -> np.ndarray:
+        """Return whose each pixel is, int32 (H, W), if the source knows."""
+        return self._resized(super().instances(index), Image.Resampling.NEAREST)
+
     def _resized(self, array: np.ndarray, how: Image.Resampling) -> np.ndarray:
         height, width = array.shape[:2]
         scale = min(1.0, self.factor * min(self.size[0] / height, self.size[1] / width))

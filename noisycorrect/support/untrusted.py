@@ -107,7 +107,24 @@ def opened_picture(source: Any) -> Iterator[Any]:
         if image.width * image.height > most:
             got, fix = f"{image.width:,} x {image.height:,}", "scale it down"
             raise InvalidInputError(f"a picture of at most {most:,} pixels", got=got, fix=fix)
-        yield image
+        yield unmapped(image)
+
+
+def unmapped(image: Any) -> Any:
+    """Return an image that Pillow has just opened; if it is a TIFF, it will be read and not mapped into memory.
+
+    Pillow 11 and later map one that is stored on its side with height and width exchanged.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> picture = Image.new("L", (2, 2))
+    >>> unmapped(picture) is picture
+    True
+    """
+    if image.format == "TIFF":
+        image.filename = ""  # Pillow maps files by name
+    return image
 
 
 def parsed_json(text: str | bytes) -> Any:

@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from noisycorrect.support.eight_bits import stretched
+from noisycorrect.support.eight_bits import is_deep, stretched
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
-from noisycorrect.support.untrusted import check_regular, picture_formats
+from noisycorrect.support.untrusted import check_regular, picture_formats, unmapped
 from noisycorrect_seg.datasets.palettes import Colour, check_palette, used_colours
-from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX, array_pixels, array_shape, raster_pixels, raster_shape
+from noisycorrect_seg.datasets.rasters import (
+    ARRAY_SUFFIX,
+    EXCHANGED,
+    ORIENTATION,
+    SIDES,
+    array_pixels,
+    array_shape,
+    odd_pixels,
+    raster_shape,
+)
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.masks import IGNORE_INDEX, WIDE_IGNORE_INDEX, ignore_index
 
@@ -25,7 +34,6 @@ IMAGE_SUFFIXES = (
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # lossless, and no writer renumbers a palette as GIF's do
 LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "PPM", "TGA")  # what a mask's file may be, whatever it is called
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5..8 exchange height and width
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,7 +55,7 @@ def opened(path: Path | str) -> Iterator[Image.Image]:
     try:
         check_regular(path, "an image file")
         with Image.open(path, formats=picture_formats()) as image:
-            yield image
+            yield unmapped(image)
     except NoisyCorrectError:
         raise
     except Image.DecompressionBombError as error:
@@ -76,22 +84,14 @@ def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:
         Of any kind that Pillow reads: grey, palette and CMYK become RGB, transparency is dropped; there is a warning at
         the first image of a folder that has some.
     upright : bool
-        Apply the EXIF orientation; else the pixels are returned as they are stored.
+        Apply the EXIF orientation; else the pixels are returned as they are stored. TIFFs are upright either way.
 
     Raises
     ------
     InvalidInputError
         If the file is missing, damaged or cut off, or has more than 8 bits a channel.
     """
-    with opened(path) as image:
-        if image.mode[:1] in ("I", "F"):
-            raise InvalidInputError(
-                "an image of 8 bits a channel",
-                got=f"{path} of mode {image.mode}",
-                fix='convert it to 8 bits, or read all bits: channels="stored" of Folder, and a Normalisation',
-            )
-        _warn_if_transparent(image, path)
-        return rgb_pixels(image, upright=upright)
+    return read_channels(path, "rgb", upright=upright)
 
 
 def _warn_if_transparent(image: Image.Image, path: Path | str) -> None:
@@ -126,40 +126,52 @@ def read_channels(path: Path | str, channels: str, *, upright: bool = False) -> 
     InvalidInputError
         If the file cannot be read so.
     """
-    if channels == "rgb":
-        return read_image(path, upright=upright)
+    odd = odd_pixels(path) if channels == "stored" else None  # of a kind that Pillow cannot read, or would cut
+    if odd is not None:
+        return odd[:, :, None] if odd.ndim == 2 else odd
+    with opened(path) as image:
+        pixels = picture_channels(image, channels, path, upright=upright)
+        if channels != "stored":
+            _warn_if_transparent(image, path)
+        return pixels
+
+
+def picture_channels(image: Image.Image, channels: str, name: Path | str, *, upright: bool) -> np.ndarray:
+    """Return the pixels of an image of Pillow's, (H, W, C), as :func:`read_channels` does; messages call it `name`."""
     if channels == "stored":
-        found = array_pixels(path) if str(path).lower().endswith(ARRAY_SUFFIX) else _stored(path, upright=upright)
-        return found[:, :, None] if found.ndim == 2 else found
-    with opened(path) as image:
-        turn = TURNS.get(orientation_of(image)) if upright else None
-        grey = image.convert("RGB").convert("L") if image.mode[:1] not in ("I", "F", "L") else image
-        if grey.mode not in ("L", "LA"):
+        return _stored(image, name, upright=upright)
+    if channels == "rgb":
+        if is_deep(image):  # converted, all above 255 would be white
             raise InvalidInputError(
-                "a grey image of 8 bits", got=f"{path} of mode {image.mode}", fix='pass channels="stored" to Folder'
+                "an image of 8 bits a channel",
+                got=f"{name} of mode {image.mode}",
+                fix='convert it to 8 bits, or read all bits: channels="stored" of Folder, and a Normalisation',
             )
-        _warn_if_transparent(image, path)
-        pixels = grey.convert("L")
-        return np.array(pixels if turn is None else pixels.transpose(turn))[:, :, None]
+        return rgb_pixels(image, upright=upright)
+    turn = TURNS.get(orientation_of(image)) if upright else None
+    grey = image.convert("RGB").convert("L") if image.mode[:1] not in ("I", "F", "L") else image
+    if grey.mode not in ("L", "LA"):
+        raise InvalidInputError(
+            "a grey image of 8 bits", got=f"{name} of mode {image.mode}", fix='pass channels="stored" to Folder'
+        )
+    pixels = grey.convert("L")
+    return np.array(pixels if turn is None else pixels.transpose(turn))[:, :, None]
 
 
-def _stored(path: Path | str, *, upright: bool) -> np.ndarray:
-    """Return all bits of all channels of a picture file, (H, W) or (H, W, C)."""
-    whole = raster_pixels(path)  # TIFF of a kind that Pillow cannot read, or would cut
-    if whole is not None:
-        return whole
-    with opened(path) as image:
-        turn = TURNS.get(orientation_of(image)) if upright else None
-        parts: Any = getattr(image, "tile", ())  # of a file that is not decoded yet
-        if image.mode == "RGB" and parts and "16" in str(parts[0][3]):
-            raise InvalidInputError(
-                "a colour PNG of 8 bits a channel, or a grey one",
-                got=f"16 bits in {path}",
-                fix="save it as TIFF (read by the package tifffile) or as .npy",
-            )
-        if image.mode in ("P", "1"):
-            image = image.convert("RGB" if image.mode == "P" else "L")
-        return np.array(image if turn is None else image.transpose(turn))
+def _stored(image: Image.Image, name: Path | str, *, upright: bool) -> np.ndarray:
+    """Return all bits of all channels of an image of Pillow's, (H, W, C)."""
+    turn = TURNS.get(orientation_of(image)) if upright else None
+    parts: Any = getattr(image, "tile", ())  # of a file that is not decoded yet
+    if image.mode == "RGB" and parts and "16" in str(parts[0][3]):
+        raise InvalidInputError(
+            "a colour PNG of 8 bits a channel, or a grey one",
+            got=f"16 bits in {name}",
+            fix="save it as TIFF (read by the package tifffile) or as .npy",
+        )
+    if image.mode in ("P", "1"):
+        image = image.convert("RGB" if image.mode == "P" else "L")
+    pixels = np.array(image if turn is None else image.transpose(turn))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def rgb_pixels(image: Image.Image, *, upright: bool) -> np.ndarray:
@@ -188,10 +200,15 @@ def as_picture(image: np.ndarray) -> np.ndarray:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation of an open image, 1..8; 1 (upright) if it says none, or nothing that is one.
+    """Return the EXIF orientation of an open image's pixels, 1..8; 1 (upright) if it says none, or nothing that is one.
 
-    Some cameras and programs store it as a byte.
+    Of TIFF it is 1: Pillow turns what it decodes of it.
     """
+    return 1 if image.format == "TIFF" else _said(image)
+
+
+def _said(image: Image.Image) -> int:
+    """Return the EXIF orientation in an open image's tags, 1..8; some cameras and programs store it as a byte."""
     try:
         found = image.getexif().get(ORIENTATION, 1)
         found = found[0] if isinstance(found, (tuple, list, bytes)) and len(found) == 1 else found
@@ -284,7 +301,7 @@ def palette_of(path: Path | str) -> dict[int, Colour]:
 
 
 def image_shape(path: Path | str, *, stored: bool = False) -> tuple[Size, int]:
-    """Return height and width of an image as it is stored, and its EXIF orientation (1: upright); reads no pixels.
+    """Return height and width of an image as Pillow decodes it, and its :func:`orientation_of`; reads no pixels.
 
     `stored`: the file may be TIFF of any kind.
     """
@@ -293,7 +310,11 @@ def image_shape(path: Path | str, *, stored: bool = False) -> tuple[Size, int]:
         return (height, width), 1
     try:
         with opened(path) as image:
-            return (image.height, image.width), orientation_of(image)
+            if image.format != "TIFF":
+                return (image.height, image.width), orientation_of(image)
+            tags: Any = getattr(image, "tag_v2", {})  # the size itself is the stored one in Pillow before 11
+            height, width = (int(tags[side]) for side in SIDES)
+            return (width, height) if _said(image) in EXCHANGED else (height, width), 1
     except InvalidInputError:
         shape = raster_shape(path) if stored else None  # of a kind that Pillow does not know
         if shape is None:

@@ -16,7 +16,7 @@ from torch.utils.data import Subset as TorchSubset
 
 from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect_seg.classes import Classes, classes_named
-from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, rgb_pixels
+from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, picture_channels
 from noisycorrect_seg.datasets.layout import listed, seeming_masks
 from noisycorrect_seg.datasets.layouts import without_masks
 from noisycorrect_seg.datasets.source import (
@@ -27,6 +27,7 @@ from noisycorrect_seg.datasets.source import (
     SourceView,
     Subset,
     image_file,
+    instances_of,
 )
 from noisycorrect_seg.masks import checked_mask, ignore_index, mask_dtype
 
@@ -140,6 +141,10 @@ class Joined(SourceView):
         """Return its name."""
         source, own = self._at(index)
         return source.name(own)
+
+    def instances(self, index: int) -> np.ndarray:
+        """Return whose each pixel is, int32 (H, W), if its source knows."""
+        return instances_of(*self._at(index))
 
     def image_file(self, index: int) -> str | None:
         """Return the name of its image file; None if there is none."""
@@ -313,7 +318,7 @@ def unlabeled_source(given: Any, classes: Classes, *, channels: str = "rgb", mas
         paths = [Path(each) for each in items]
         return FileSource(classes, [path.stem for path in paths], paths, [None] * len(paths), channels=channels)
     if items and all(isinstance(each, Image.Image) for each in items):
-        items = [rgb_pixels(each, upright=True) if channels == "rgb" else np.array(each) for each in items]
+        items = [picture_channels(each, channels, "an image in memory", upright=True) for each in items]
     if items and all(isinstance(each, np.ndarray) and each.ndim in (2, 3) for each in items):
         return Pictures(items, classes)
     raise InvalidInputError(

@@ -17,6 +17,9 @@ ARRAY_SUFFIX = ".npy"
 TIFF_SUFFIXES = (".tif", ".tiff")
 MOST_CHANNELS = 1024  # more are rather rows or columns
 BITS, SAMPLES = 258, 277  # tags of TIFF: bits of each channel, and how many channels there are
+SIDES = 257, 256  # tags of TIFF: height and width as they are stored
+ORIENTATION = 274  # a tag of TIFF and of EXIF; 1 is upright
+EXCHANGED = range(5, 9)  # orientations that exchange height and width
 
 
 def array_shape(path: Path | str) -> tuple[int, ...]:
@@ -58,7 +61,7 @@ def raster_pixels(path: Path | str) -> np.ndarray | None:
     """Return a TIFF's pixels, (H, W) or (H, W, C), if Pillow cannot read all of them; else None.
 
     That is: more than 8 bits in several channels, more than 4 channels, or several pages of one size, which count as
-    channels.
+    channels. They are turned upright as the orientation tag says, as Pillow turns other TIFFs.
 
     Raises
     ------
@@ -68,19 +71,27 @@ def raster_pixels(path: Path | str) -> np.ndarray | None:
     found = _series(path, lambda series: series.asarray())
     if found is None:
         return None
-    pixels, axes = found
+    pixels, axes, orientation = found
     order = [place for place, axis in enumerate(axes) if axis not in "YX"]
     moved = np.moveaxis(pixels, order, range(pixels.ndim - len(order), pixels.ndim))
-    return np.ascontiguousarray(moved.reshape(*moved.shape[:2], -1))
+    return np.ascontiguousarray(_upright(moved.reshape(*moved.shape[:2], -1), orientation))
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return pixels (H, W, C) turned as an orientation tag says."""
+    turned = pixels.swapaxes(0, 1) if orientation in EXCHANGED else pixels
+    turned = turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
+    return turned[::-1] if orientation in (3, 4, 7, 8) else turned
 
 
 def raster_shape(path: Path | str) -> tuple[int, int] | None:
-    """Return height and width of a TIFF that :func:`raster_pixels` reads, else None; reads no pixels."""
+    """Return height and width of what :func:`raster_pixels` returns of a TIFF, else None; reads no pixels."""
     found = _series(path, lambda series: series.shape)
     if found is None:
         return None
-    shape, axes = found
-    return shape[axes.index("Y")], shape[axes.index("X")]
+    shape, axes, orientation = found
+    height, width = shape[axes.index("Y")], shape[axes.index("X")]
+    return (width, height) if orientation in EXCHANGED else (height, width)
 
 
 def odd_pixels(path: Path | str) -> np.ndarray | None:
@@ -96,8 +107,8 @@ def odd_pixels(path: Path | str) -> np.ndarray | None:
     return array_pixels(path) if str(path).lower().endswith(ARRAY_SUFFIX) else raster_pixels(path)
 
 
-def _series(path: Path | str, read: Callable[[Any], Any]) -> tuple[Any, str] | None:
-    """Return what `read` returns of a TIFF's first series, and its axes; None if Pillow reads all of the file."""
+def _series(path: Path | str, read: Callable[[Any], Any]) -> tuple[Any, str, int] | None:
+    """Return what `read` returns of a TIFF's first series, its axes and orientation; None if Pillow reads it all."""
     if not str(path).lower().endswith(TIFF_SUFFIXES) or _pillow_reads_all(path):
         return None
     check_regular(path, "an image file")
@@ -111,7 +122,7 @@ def _series(path: Path | str, read: Callable[[Any], Any]) -> tuple[Any, str] | N
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             _check_size(series.shape, series.axes, path)
-            return read(series), series.axes
+            return read(series), series.axes, int(series.keyframe.tags.valueof(ORIENTATION, default=1))
     except NoisyCorrectError:
         raise
     except Exception as error:  # tifffile's readers raise nearly anything on damaged files

@@ -107,7 +107,7 @@ class FileSource(HasNoItems):
     orientation : str
         What to do with an image whose EXIF tag says it is stored on its side. ``"stored"``: take the pixels as they
         are stored. ``"upright"``: turn them. ``"auto"``: whichever has the mask's size, upright where there is no mask;
-        where both have it, an error.
+        where both have it, an error. Pillow turns TIFFs as it decodes them: they are always upright.
     channels : {"rgb", "grey", "stored"}
         What images are read as: RGB of uint8, one channel of uint8, or all that the files hold, (H, W, C) of their own
         dtype. See :func:`noisycorrect_seg.datasets.images.read_channels`.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.datasets.source import ParsingSource, SourceView
+from noisycorrect_seg.datasets.source import ParsingSource, SourceView, instances_of
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.geometry.tiles import Tile, checked_tiling, tile_weights, tiles_of
@@ -78,6 +78,12 @@ class Tiles(SourceView):
         mask = self._scene("mask", scene, self.source.mask)
         return None if mask is None else np.array(mask[tile.rows, tile.columns])
 
+    def instances(self, index: int) -> np.ndarray:
+        """Return whose each pixel is, int32 (h, w), if the source knows."""
+        scene, tile = self.place(index)
+        whose = self._scene("instances", scene, lambda own: instances_of(self.source, own))
+        return np.array(whose[tile.rows, tile.columns])
+
     def name(self, index: int) -> str:
         """Return the scene's name, and where the tile begins in it."""
         scene, tile = self.place(index)
@@ -133,8 +139,9 @@ class Tiles(SourceView):
         if key not in self._held:
             self._held[key] = read(index)
         self._held.move_to_end(key)
-        while len(self._held) > 2 * KEPT:
-            self._held.popitem(last=False)
+        alike = [each for each in self._held if each[0] == kind]
+        if len(alike) > KEPT:
+            del self._held[alike[0]]
         return self._held[key]
 
 

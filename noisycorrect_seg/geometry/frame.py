@@ -11,7 +11,8 @@ def letterbox(shape: Size, size: Size) -> np.ndarray:
     """Return the affine matrix from an image's pixels to those of the canonical frame that holds the whole image.
 
     One zoom for both axes, the image's centre on the frame's centre, corners on corners along the side that fills the
-    frame: the whole-image box of the published SCHP code, with no rotation or mirror.
+    frame: the whole-image box of the published SCHP code, with no rotation or mirror. In a frame wider than high a tall
+    image's first and last rows lie up to half a pixel outside, as there.
 
     Parameters
     ----------

@@ -55,8 +55,9 @@ def labels_on_image(logits: Tensor, matrix: np.ndarray, shape: Size) -> np.ndarr
     Returns
     -------
     ndarray, shape `shape`, uint8, or uint16 of more than 255 classes
-        Bilinear; 0 outside the frame, for each logit. OpenCV's warp, which the published extractor uses, cuts positions
-        to 1/32 pixel of the frame; this one does not.
+        Bilinear. In a frame wider than high, the first and last rows of a tall image lie up to half a pixel outside:
+        what does has the logits of the frame's border. Further outside each logit is 0. OpenCV's warp, which the
+        published extractor uses, mixes in 0 already there, and cuts positions to 1/32 pixel; this one does neither.
 
     Examples
     --------
@@ -107,7 +108,7 @@ def _strips(
 
 
 def _resampled(maps: Tensor, matrix: np.ndarray, shape: Size) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows of the image with the maps on them, (K, rows, w), bilinear, 0 outside the maps.
+    """Yield rows of the image with the maps on them, (K, rows, w); see :func:`labels_on_image`.
 
     A zoom with a shift separates: first down the rows, then along them.
     """
@@ -124,7 +125,12 @@ def _resampled(maps: Tensor, matrix: np.ndarray, shape: Size) -> Iterator[tuple[
 
 
 def _taps(positions: np.ndarray, length: int, device: torch.device) -> list[Tensor]:
-    """Return, for positions along an axis, the indices of the two neighbours and their weights, 0 for one outside."""
+    """Return, for positions along an axis, the indices of the two neighbours and their weights, 0 for one outside.
+
+    A position up to half a pixel outside is the border.
+    """
+    near = (positions >= -0.5) & (positions <= length - 0.5)
+    positions = np.where(near, positions.clip(0, length - 1), positions)
     first = np.floor(positions)
     taps = []
     for index, weight in ((first, 1 - (positions - first)), (first + 1, positions - first)):

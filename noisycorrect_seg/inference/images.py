@@ -12,9 +12,19 @@ from PIL import Image
 
 from noisycorrect.support.eight_bits import is_deep
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, as_picture, read_channels, read_image, rgb_pixels
+from noisycorrect_seg.datasets.images import (
+    IMAGE_SUFFIXES,
+    as_picture,
+    picture_channels,
+    read_channels,
+    read_image,
+    rgb_pixels,
+)
+from noisycorrect_seg.datasets.rasters import odd_pixels
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.inputs import BGR, NUMBERS, RGB, Normalisation
+
+CONVERTED = {3: "rgb", 1: "grey"}  # what images of 8 bits are read as, by the channels that a network takes
 
 
 def any_image(image: Any, normalisation: Normalisation = BGR) -> np.ndarray:
@@ -26,8 +36,9 @@ def any_image(image: Any, normalisation: Normalisation = BGR) -> np.ndarray:
         A file or PIL image is turned upright as its EXIF orientation says and converted to RGB; transparency is
         dropped. An array is RGB (H, W, 3) or grey (H, W), uint8.
     normalisation : Normalisation
-        Of one for other images than RGB of 8 bits, a file's values are taken as they are stored, and an array may be
-        (H, W, C) of its channels, of any dtype.
+        Of one for other images than RGB of 8 bits, the values of a file or PIL image are taken as they are stored, and
+        an array may be (H, W, C) of its channels, of any dtype. But if it is for 3 channels (1) and its scale is 255,
+        pictures are converted to RGB (grey) as training converted them; ``.npy`` and TIFF of many channels are not.
 
     Returns
     -------
@@ -81,11 +92,13 @@ def _array_of(image: Any, shape: str) -> str:
 def _channels(image: Any, normalisation: Normalisation) -> np.ndarray:
     """Return an image of any number of channels, (H, W, C), as its normalisation takes it."""
     name = "the image"
+    channels = CONVERTED.get(normalisation.channels, "stored") if normalisation.scale == 255 else "stored"
     if isinstance(image, (str, os.PathLike)):
         name = os.fspath(image)
-        image = read_channels(name, "stored", upright=True)
+        odd = None if channels == "stored" else odd_pixels(name)
+        image = read_channels(name, channels, upright=True) if odd is None else odd
     elif isinstance(image, Image.Image):
-        image = np.asarray(image)
+        image = picture_channels(image, channels, name, upright=True)
     if not isinstance(image, np.ndarray):
         raise InvalidInputError(
             "a path, a PIL image or an array", got=type(image).__name__, fix=_array_of(image, "(H, W, C)")
@@ -107,7 +120,7 @@ def picture_of(image: Any) -> np.ndarray:
     [[[0, 0, 0], [255, 255, 255]]]
     """
     if isinstance(image, Image.Image) and is_deep(image):
-        image = np.asarray(image)
+        image = picture_channels(image, "stored", "the image", upright=True)
     if isinstance(image, np.ndarray):
         plain = image.dtype == np.uint8 and image.shape[2:] in ((), (3,))
         other = not plain and image.ndim in (2, 3) and image.dtype.kind in NUMBERS

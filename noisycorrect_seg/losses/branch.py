@@ -61,7 +61,9 @@ class BranchTerms:
         if targets.soft is not None:
             return targets.planes if weights is None else targets.planes * weights.to(targets.planes)[:, None]
         valid = targets.valid.flatten()
-        return valid.to(self.dtype) if weights is None else weights.to(self.dtype)[targets.classes].where(valid, 0)
+        if weights is None:
+            return valid.to(self.dtype)
+        return weights.to(valid.device, self.dtype)[targets.classes].where(valid, 0)
 
     @cached_property
     def mass(self) -> Tensor:

@@ -64,7 +64,8 @@ def edge_targets(labels: Tensor, ignore_index: int = IGNORE_INDEX, *, width: int
         )
     if not isinstance(width, int) or width < 1 or width % 2 == 0:
         raise InvalidInputError("an odd edge width", got=repr(width), fix="3 is the published one")
-    return edges_of(labels, labels != ignore_index, width).to(torch.uint8)
+    wide = labels.long()  # uint8 would take -100 for 156
+    return edges_of(wide, wide != ignore_index, width).to(torch.uint8)
 
 
 def edges_of(labels: Tensor, valid: Tensor, width: int = EDGE_WIDTH) -> Tensor:
@@ -140,6 +141,7 @@ def balanced_edge_loss(logits: Tensor, targets: Tensor, ignore_index: int = IGNO
             got=f"{targets.dtype} of shape {shape}",
             fix="pass edge_targets(labels)",
         )
+    targets = targets.long()  # uint8 would take -100 for 156
     valid = targets != ignore_index
     if bool((valid & (targets != 0) & (targets != 1)).any()):
         raise InvalidInputError(

@@ -73,8 +73,7 @@ class Targets:
             self.soft = _checked_soft(targets.detach(), num_classes)
             self.valid = (self.planes.sum(0) > 0).view(len(self.soft), *self.soft.shape[2:])
         else:
-            self.valid = targets != ignore_index
-            self._labels = _checked_labels(targets, self.valid, num_classes, ignore_index)
+            self._labels, self.valid = _checked_labels(targets, num_classes, ignore_index)
         self.size: tuple[int, int] = (self.valid.shape[1], self.valid.shape[2])
 
     @cached_property
@@ -167,14 +166,16 @@ def _checked_soft(targets: Tensor, num_classes: int) -> Tensor:
     return widen(targets)
 
 
-def _checked_labels(labels: Tensor, valid: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+def _checked_labels(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Return hard labels as int64, and which of them count."""
     if labels.dim() != 3 or labels.dtype is torch.bool or labels.is_complex():
         raise InvalidInputError(
             "integer labels of shape (N, H, W)",
             got=f"{labels.dtype} of shape {tuple(labels.shape)}",
             fix="pass class indices, or probabilities (N, K, H, W)",
         )
-    labels = labels.long()
+    labels = labels.long()  # uint8 would take -100 for 156
+    valid = labels != ignore_index
     low, high = (int(bound) for bound in labels.where(valid, 0).aminmax())
     if low < 0 or high >= num_classes:
         raise InvalidInputError(
@@ -182,7 +183,7 @@ def _checked_labels(labels: Tensor, valid: Tensor, num_classes: int, ignore_inde
             got=str(low if low < 0 else high),
             fix="correct the labels, or the number of the model's outputs",
         )
-    return labels
+    return labels, valid
 
 
 def check_maps(maps: Tensor, name: str, *, channels: int | None = None, images: int | None = None) -> None:

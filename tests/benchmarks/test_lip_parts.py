@@ -21,6 +21,7 @@ from noisycorrect.data.batches import ShardedBatches
 from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import LIP, Classes
+from noisycorrect_seg.datasets import SyntheticScenes
 
 # ---------------------------------------------------------------- equal passes
 
@@ -387,6 +388,13 @@ def test_shrunk_images_keep_mask_and_image_of_one_size() -> None:
     assert set(np.unique(found)) == {0, 1}
     unchanged = sources.Shrunk(_Plain([mask]), (500, 500), 1.5)
     assert unchanged.image(0).shape[:2] == (100, 40), "no image grows"
+
+
+def test_shrunk_images_keep_their_people() -> None:
+    scenes = SyntheticScenes(1, people=(2, 2), size=(100, 40))
+    small = sources.Shrunk(scenes, (50, 50), 1.5)
+    assert small.instances(0).shape == small.image(0).shape[:2] == (75, 30)
+    assert set(np.unique(small.instances(0))) == set(np.unique(scenes.instances(0)))
 
 
 def test_what_autograd_keeps_is_counted_at_its_peak() -> None:

@@ -8,13 +8,17 @@ import pytest
 import torch
 from cleaning_runs import items_of, write_run
 from PIL import Image, ImageOps
+from scipy import ndimage
 from test_review_server import served
 
 from noisycorrect import SoftLabelStore
 from noisycorrect.cli import main
 from noisycorrect.review.report.thumbnails import thumbnail
 from noisycorrect_seg.colours import lab
-from noisycorrect_seg.datasets.images import ORIENTATION, read_mask
+from noisycorrect_seg.datasets.images import read_mask
+from noisycorrect_seg.datasets.rasters import ORIENTATION
+from noisycorrect_seg.geometry.frame import letterbox
+from noisycorrect_seg.geometry.warp import warp_mask
 from noisycorrect_seg.sessions import write_mask_items
 
 NAMES = ["background", *(f"class {number}" for number in range(1, 300))]
@@ -128,15 +132,15 @@ def test_a_photo_lies_under_its_mask_as_it_was_drawn(tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.fromarray(stored).save(tmp_path / "photo.jpg", exif=exif)
-    masks = [np.zeros((24, 32), np.uint8), np.zeros((32, 24), np.uint8), None]
+    masks = [np.zeros((24, 32), np.uint8), np.zeros((32, 24), np.uint8)]
     evidence = torch.eye(3)[torch.zeros(24, 32, dtype=torch.long)].permute(2, 0, 1)[None]
     store = SoftLabelStore.create(tmp_path / "run" / "labels", masks, 3, kind="segmentation")
     with store.new_generation() as writer:
-        for row in range(3):
+        for row in range(2):
             writer.write([row], evidence)
-    write_mask_items(tmp_path / "run", ["background", "cat", "dog"], images=["../photo.jpg"] * 3)
+    write_mask_items(tmp_path / "run", ["background", "cat", "dog"], images=["../photo.jpg"] * 2)
     view = store.kind.region_view(store.given, store.labels)
-    for row, shape in enumerate([(24, 32), (32, 24), (32, 24)]):
+    for row, shape in enumerate([(24, 32), (32, 24)]):
         with served(tmp_path / "run") as client:
             content = client.ask(f"picture/{row}")[1]
         panel = view.panels(row, tmp_path / "photo.jpg", side=32)[0][1]
@@ -147,6 +151,44 @@ def test_a_photo_lies_under_its_mask_as_it_was_drawn(tmp_path):
             assert (upper > 200, right > 200) == ((True, False) if row == 0 else (False, True))
         with Image.open(io.BytesIO(content)) as image:
             assert np.asarray(ImageOps.exif_transpose(image)).shape[:2] == shape
+
+
+@pytest.mark.parametrize(("shape", "frame"), [((20, 60), (32, 32)), ((60, 20), (24, 40)), ((300, 500), (48, 32))])
+@pytest.mark.parametrize("suffix", ["png", "npy", "turned"])
+def test_a_photo_without_a_mask_lies_in_the_frame_as_the_evidence_does(tmp_path, shape, frame, suffix):
+    """A cat is where the photo is white, and so says the evidence."""
+    height, width = shape
+    cat = np.zeros(shape, np.uint8)
+    cat[height // 4 : 3 * height // 4, width // 6 : 2 * width // 3] = 1
+    path = save_white(tmp_path, cat, suffix)
+    seen = warp_mask(cat, letterbox(shape, frame), frame, border=0)
+    store = SoftLabelStore.create(tmp_path / "run" / "labels", [None], 2, kind="segmentation")
+    with store.new_generation() as writer:
+        writer.write([0], torch.eye(2)[torch.from_numpy(seen).long()].permute(2, 0, 1)[None])
+    write_mask_items(tmp_path / "run", ["background", "cat"], images=[path])
+    view = store.kind.region_view(store.given, store.labels)
+    assert (view.corrected(0) == seen).all()
+    with served(tmp_path / "run") as client:
+        content = client.ask("picture/0")[1]
+    inside = ndimage.binary_dilation(seen) == ndimage.binary_erosion(seen)
+    assert (inside & (seen == 1)).any()
+    for found in (content, view.panels(0, path, side=max(frame))[0][1]):
+        with Image.open(io.BytesIO(found)) as image:
+            white = np.asarray(image.convert("L").resize(frame[::-1], Image.Resampling.BOX)) > 128
+        assert (white == seen)[inside].all()
+
+
+def save_white(folder, mask, suffix):
+    """Return a file of a picture that is white where the mask is 1; as PNG, as an array, or as PNG on its side."""
+    pixels = np.repeat(mask[:, :, None] * np.uint8(255), 3, axis=2)
+    if suffix == "npy":
+        np.save(folder / "photo.npy", pixels)
+        return folder / "photo.npy"
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6 if suffix == "turned" else 1
+    stored = np.ascontiguousarray(np.rot90(pixels)) if suffix == "turned" else pixels
+    Image.fromarray(stored).save(folder / "photo.png", exif=exif)
+    return folder / "photo.png"
 
 
 def test_a_damaged_array_is_said_and_a_plain_review_shows_16_bits(run_dir, tmp_path):

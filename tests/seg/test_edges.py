@@ -323,3 +323,13 @@ def test_invalid_input():
         InvalidInputError, match=r"edge logits of shape \(2, 2, h, w\), floating; got shape \(1, 2, 8, 9\)"
     ):
         consistency_loss(parsing, edge[:1], labels)
+
+
+@pytest.mark.parametrize("ignored", [-1, -100])
+def test_a_negative_ignore_index_is_no_label_of_bytes(ignored):
+    labels = torch.tensor([[[0, 0, 0, 0, 0, ignored % 256, ignored % 256]]], dtype=torch.uint8)
+    assert torch.equal(edge_targets(labels, ignored), edge_targets(labels.long(), ignored))
+    assert edge_targets(labels, ignored).any()
+    for targets in (labels, labels.long()):
+        with pytest.raises(InvalidInputError, match=f"edge targets 0, 1 or {ignored}"):
+            balanced_edge_loss(torch.zeros(1, 2, 1, 7), targets, ignored)

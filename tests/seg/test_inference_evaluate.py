@@ -79,6 +79,28 @@ def test_cut_centres_cost_a_perfect_model_half_a_pixel():
     assert official["mean_iou"] < 0.75
 
 
+class Mirrored(Coloured):
+    """Images and masks from right to left: views, or copies of them."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.kept = kept
+
+    def image(self, index):
+        return self.kept(super().image(index)[:, ::-1])
+
+    def mask(self, index):
+        mask = super().mask(index)
+        return None if mask is None else self.kept(mask[:, ::-1])
+
+
+@pytest.mark.parametrize("options", [{"size": (64, 64)}, {"tile": (32, 32)}])
+@pytest.mark.parametrize("kept", [np.asarray, lambda view: view.astype(">u2") if view.ndim == 2 else view])
+def test_arrays_of_any_strides_and_byte_order(options, kept):
+    expected = evaluate_source(ReadsColours(), Mirrored(np.ascontiguousarray), **options)
+    same(evaluate_source(ReadsColours(), Mirrored(kept), **options), expected)
+
+
 def test_no_masks_is_no_figure():
     class Bare(Coloured):
         def mask(self, index):

@@ -13,13 +13,20 @@ from noisycorrect_seg.inference.parse import canonical_crops
 from noisycorrect_seg.inputs import BGR
 
 
+def held(at, side):
+    """Return a position, at the border if it lies up to half a pixel outside."""
+    if -0.5 <= at < 0:
+        return 0.0
+    return float(side - 1) if side - 1 < at <= side - 0.5 else at
+
+
 def slow_on_image(logits, matrix, shape):
-    """Bilinear at each pixel of the image, 0 outside, float64 (K, H, W)."""
+    """Bilinear at each pixel of the image, 0 further than half a pixel outside, float64 (K, H, W)."""
     channels, height, width = logits.shape
     result = np.zeros((channels, *shape))
     for j in range(shape[0]):
         for i in range(shape[1]):
-            x, y = matrix @ (i, j, 1)
+            x, y = (held(at, side) for at, side in zip(matrix @ (i, j, 1), (width, height), strict=True))
             left, top = int(np.floor(x)), int(np.floor(y))
             for row, by in ((top, 1 - (y - top)), (top + 1, y - top)):
                 for column, ax in ((left, 1 - (x - left)), (left + 1, x - left)):
@@ -44,6 +51,15 @@ def test_maps_on_an_image_are_a_bilinear_look_up(shape, official, values, monkey
     clear = top[-1] - top[-2] > 1e-5
     assert np.array_equal(labels[clear], expected.argmax(0)[clear])
     assert clear.mean() > 0.9
+
+
+@pytest.mark.parametrize("shape", [(1000, 300), (300, 1000), (30, 20), (70, 500), (2, 1)])
+@pytest.mark.parametrize("size", [(64, 512), (512, 64), (10, 30), (2, 40), (48, 48)])
+def test_a_map_that_is_the_same_everywhere_is_so_up_to_the_borders(shape, size):
+    """By hand: 1 / (1 + e^-6)."""
+    logits = torch.tensor([6.0, 0.0])[:, None, None].expand(2, *size).contiguous()
+    probs = probs_on_image(logits, way_back(shape, size), shape)
+    assert np.abs(probs[0] - 0.9975274).max() < 1e-6
 
 
 def test_the_published_evaluators_half_pixel():

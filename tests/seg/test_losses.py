@@ -3,6 +3,7 @@
 import itertools
 import math
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from noisycorrect_seg.losses import (
     edge_targets,
     lovasz_softmax,
 )
+from noisycorrect_seg.losses.branch import BranchTerms
 from noisycorrect_seg.losses.eager import with_gradient
 from noisycorrect_seg.losses.resizing import enlarged, gathered
 from noisycorrect_seg.losses.targets import Targets
@@ -342,6 +344,40 @@ def test_enlarging_stays_exact_where_products_are_rounded():
         torch.set_float32_matmul_precision(before)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(enlarged(small, (90, 90)), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("ignored", [-1, -100])
+def test_a_negative_ignore_index_is_no_class_of_bytes(ignored):
+    logits, edges = torch.zeros(1, 256, 1, 3), torch.randn(1, 2, 1, 3)
+    last = ignored % 256
+    logits[0, last, 0, 2] = -50
+    labels = torch.tensor([[[0, 1, last]]], dtype=torch.uint8)
+    assert Targets(labels, 256, ignored).valid.all()
+    assert torch.equal(cross_entropy(logits, labels, ignored), cross_entropy(logits, labels.long(), ignored))
+    output = ParsingOutput(logits, edge=edges)
+    loss = ParsingLoss(ignore_index=ignored)
+    assert torch.equal(loss(output, labels), loss(output, labels.long()))
+    signed = torch.tensor([[[0, 1, -1]]], dtype=torch.int8)
+    with pytest.raises(InvalidInputError, match=r"labels in 0..2 or 255; got -1"):
+        cross_entropy(logits[:, :3], signed)
+
+
+def test_labels_of_int64_are_not_copied():
+    labels = torch.tensor([[[0, 1, 255]]])
+    assert Targets(labels, 3).labels.data_ptr() == labels.data_ptr()
+
+
+def test_class_weights_come_to_the_device_of_the_targets():
+    """Both kinds; torch's device without memory stands for a GPU."""
+    valid, classes = (
+        torch.ones(1, 2, 2, dtype=torch.bool, device="meta"),
+        torch.zeros(4, dtype=torch.int64, device="meta"),
+    )
+    planes = torch.ones(3, 4, device="meta")
+    for soft in (None, planes):
+        there = SimpleNamespace(soft=soft, planes=planes, valid=valid, classes=classes)
+        terms = BranchTerms(there, there, None, 1.0, 0.0, 0.0, torch.ones(3), None, torch.float64)
+        assert terms.shares.device.type == "meta"
 
 
 def test_targets_are_made_once():

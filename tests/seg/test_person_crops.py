@@ -10,7 +10,16 @@ from noisycorrect.labels import SoftLabelStore
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing, ParsingDataset
 from noisycorrect_seg.classes import Classes
-from noisycorrect_seg.datasets import InstanceSource, PersonCrops, SyntheticPeople, SyntheticScenes, put_back
+from noisycorrect_seg.datasets import (
+    InstanceSource,
+    Joined,
+    PersonCrops,
+    Pictures,
+    Subset,
+    SyntheticPeople,
+    SyntheticScenes,
+    put_back,
+)
 from noisycorrect_seg.datasets.person_crops import Place, assembled
 from noisycorrect_seg.instances.boxes import Window
 from noisycorrect_seg.kind import MaskLabels
@@ -179,3 +188,17 @@ def test_of_more_than_255_classes_255_is_one_of_them():
     back = put_back(crops, store_of(crops))
     assert np.array_equal(back.mask(0), source.mask(0))
     assert np.array_equal(back.instances(0), source.instances(0))
+
+
+def test_pictures_of_several_sources_keep_their_own_people(scenes):
+    others = SyntheticScenes(2, people=(1, 1), size=SIZE, split="val", classes="people")
+    both = Joined([scenes, Subset(others, [1])])
+    for index in range(len(scenes)):
+        assert (both.instances(index) == scenes.instances(index)).all()
+    assert (both.instances(len(scenes)) == others.instances(1)).all()
+    crops = PersonCrops(both, progress=False)
+    assert len(crops) == len(PersonCrops(scenes, progress=False)) + 1
+    with pytest.raises(IndexError):
+        both.instances(len(both))
+    with pytest.raises(InvalidInputError, match="whose each pixel is"):
+        Joined([scenes, Pictures([scenes.image(0)], scenes.classes)]).instances(len(scenes))

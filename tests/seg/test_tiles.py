@@ -23,7 +23,7 @@ from noisycorrect_seg import (
     parse_image,
     parse_scene,
 )
-from noisycorrect_seg.datasets import Joined, Remapped, SyntheticPeople
+from noisycorrect_seg.datasets import Joined, PersonCrops, Remapped, SyntheticPeople, SyntheticScenes
 from noisycorrect_seg.geometry.tiles import checked_tiling, starts_along, tile_weights, tiles_of
 from noisycorrect_seg.inputs import RGB, normalisation_named
 
@@ -137,6 +137,31 @@ def test_tiles_are_samples_that_are_put_together_again():
         next(tiles.scenes(lambda index: np.zeros((3, 3), np.uint8)))
     with pytest.raises(IndexError):
         tiles.image(len(tiles))
+
+
+def test_tiles_know_whose_each_pixel_is():
+    scenes = SyntheticScenes(3, people=(2, 2), size=(64, 96))
+    tiles = Tiles(scenes, (64, 64), overlap=16)
+    for index in range(len(tiles)):
+        scene, tile = tiles.place(index)
+        assert (tiles.instances(index) == scenes.instances(scene)[tile.rows, tile.columns]).all()
+        assert tiles.instances(index).shape == tiles.mask(index).shape
+    tiles.instances(0)[...] = 9  # the caller's own
+    assert (tiles.instances(0) == scenes.instances(0)[:, :64]).all()
+    assert PersonCrops(tiles, progress=False).places
+    with pytest.raises(InvalidInputError, match="whose each pixel is"):
+        Tiles(Scene(), (48, 48)).instances(0)
+
+
+def test_tiles_that_are_read_in_order_decode_each_scene_once(monkeypatch):
+    scenes, read = SyntheticScenes(3, people=(2, 2), size=(64, 96)), []
+    tiles = Tiles(scenes, (64, 64), overlap=16)
+    for name in ("image", "mask", "instances"):
+        real = getattr(scenes, name)
+        monkeypatch.setattr(scenes, name, lambda index, n=name, f=real: read.append((n, index)) or f(index))
+    for index in range(len(tiles)):
+        _ = tiles.image(index), tiles.mask(index), tiles.instances(index)
+    assert sorted(read) == [(name, scene) for name in ("image", "instances", "mask") for scene in range(3)]
 
 
 def test_tiles_of_any_size_have_an_overlap_that_fits():
