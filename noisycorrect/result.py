@@ -56,7 +56,8 @@ class CorrectionResult:
     task : Task, or None
         What the model's output means.
     input_record : dict, or None
-        How the data set said that its samples become inputs, in its attribute of this name, as plain JSON values.
+        How samples become inputs, as the data set and the task said in their attributes of this name: plain JSON
+        values.
     """
 
     model: nn.Module = field(repr=False)

@@ -53,6 +53,9 @@ class Task(Protocol):
         Whether a model that ends with a Sigmoid or Softmax is refused; by a task without the attribute it is not.
     frame : Any
         What the kind has to know of how predictions are made (of masks the size of the canonical frame); None for most.
+    input_record : dict or None
+        What a saved result has to say of the task's inputs beside the names of classes, as plain JSON values; a task
+        without the attribute says nothing.
     """
 
     num_classes: int

@@ -12,7 +12,7 @@ from torch import Tensor
 from noisycorrect.data.batches import Batch
 from noisycorrect.support import distributed
 from noisycorrect.support.errors import InvalidInputError, warn_caller
-from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.inputs import Normalisation, normalisation_of
 from noisycorrect_seg.masks import MOST_CLASSES, checked_mask, ignore_index
 from noisycorrect_seg.outputs import as_output
@@ -27,6 +27,46 @@ def normalisation_said(record: Any) -> Normalisation | None:
     try:
         return normalisation_of(record["normalisation"])
     except (InvalidInputError, TypeError, LookupError):
+        return None
+
+
+def recorded_pairs(classes: Classes) -> dict[str, Any]:
+    """Return what a result's record is to say of a class list beside its names; see :func:`recorded_classes`.
+
+    Examples
+    --------
+    >>> recorded_pairs(Classes("ship", ("sea", "port", "starboard"), ((1, 2),)))
+    {'flip_pairs': [[1, 2]]}
+    """
+    return {"flip_pairs": [list(pair) for pair in classes.flip_pairs]}
+
+
+def recorded_classes(names: Sequence[str], record: Any) -> Classes:
+    """Return the class list of names and of the pairs in a record; those of the names if it says nothing of pairs.
+
+    Raises
+    ------
+    InvalidInputError, TypeError, ValueError
+        If the pairs are none.
+
+    Examples
+    --------
+    >>> recorded_classes(("sea", "port", "starboard"), {"flip_pairs": [[1, 2]]}).flip_pairs
+    ((1, 2),)
+    >>> recorded_classes(("road", "left lane", "right lane"), None).flip_pairs  # a folder of an earlier version
+    ((1, 2),)
+    """
+    pairs = (record or {}).get("flip_pairs")
+    if pairs is None:
+        return classes_named(list(names))
+    return Classes("own", tuple(names), tuple((int(one), int(other)) for one, other in pairs))
+
+
+def classes_said(names: Sequence[str] | None, record: Any) -> Classes | None:
+    """Return the classes of a result; None without names, and of a record that somebody else wrote."""
+    try:
+        return None if names is None else recorded_classes(names, record)
+    except (InvalidInputError, TypeError, ValueError, AttributeError):
         return None
 
 

@@ -27,10 +27,12 @@ from noisycorrect_seg.checks import (
     check_one_channel,
     check_shown,
     class_lists_of,
+    classes_said,
     crop_size_of,
     loss_identity,
     normalisation_said,
     numbered_classes,
+    recorded_pairs,
 )
 from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
@@ -150,6 +152,11 @@ class Segmentation:
         """Names of the classes, background first; None if only their number is known, before a data set names them."""
         return self.classes.names if self._names_known else None
 
+    @property
+    def input_record(self) -> dict[str, Any] | None:
+        """Which classes a mirror exchanges, as plain JSON values; None as long as nobody has named the classes."""
+        return recorded_pairs(self.classes) if self._names_known else None
+
     def check_given(self, given: Any, *, training: bool = True) -> None:
         """Raise an InvalidInputError unless `given` is a sequence of masks that show a class; warn if all show one.
 
@@ -206,9 +213,8 @@ class Segmentation:
         for; attributes of these names that are something else stay.
         """
         network = unwrap(model)
-        names = None if result.class_names is None else list(result.class_names)
         said = {
-            "classes": self.classes if self._names_known else names and classes_named(names),
+            "classes": self.classes if self._names_known else classes_said(result.class_names, result.input_record),
             "size": result.labels.frame,
             "normalisation": normalisation_said(result.input_record),
         }

@@ -47,7 +47,7 @@ class Details:
     files : dict of str to str, or None
         Digest of each other file of a saved result, by name; those of a run change, and have digests of their own.
     input_record : dict, or None
-        How the data set says that its samples become inputs, as plain JSON values: its attribute of this name.
+        How samples become inputs, as the data set and the task say in their attributes of this name: plain JSON values.
     """
 
     kind: str

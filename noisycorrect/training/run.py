@@ -404,5 +404,5 @@ class Run(OverWholeSet):
             self.sample_passes,
             self.class_names,
             self.task,
-            self.data.input_record,
+            self.input_record,
         )

@@ -161,7 +161,7 @@ def _write_details(run_dir: Path, run: Run) -> None:
         names("image_files"),
         network_record(run.plain),
         run=run.store.run or None,
-        input_record=run.data.input_record,
+        input_record=run.input_record,
     ).write(run_dir)
 
 

@@ -65,6 +65,11 @@ class RunState:
         return self.engine.task
 
     @property
+    def input_record(self) -> dict[str, Any] | None:
+        """How samples become inputs, as the task and the data set say; None if neither says anything."""
+        return {**(getattr(self.task, "input_record", None) or {}), **(self.data.input_record or {})} or None
+
+    @property
     def model(self) -> nn.Module:
         """The model that predicts: the average, or the student if weights are not averaged."""
         return self.average.model or self.student

@@ -95,7 +95,7 @@ def loaded(source: str, *, official: bool = False) -> Loaded:
 def _of_run(folder: Path) -> Loaded:
     """Return the network of a run folder or a saved result."""
     from noisycorrect import CorrectionResult
-    from noisycorrect_seg.classes import classes_named
+    from noisycorrect_seg.checks import recorded_classes
     from noisycorrect_seg.geometry.maps import checked_size
     from noisycorrect_seg.inputs import normalisation_of
     from noisycorrect_seg.kind import MaskLabels
@@ -118,11 +118,10 @@ def _of_run(folder: Path) -> Loaded:
     try:
         shown = normalisation_of(record.get("normalisation"))
         tile = checked_size(record["tile"]) if "tile" in record else None
-    except (InvalidInputError, TypeError, LookupError) as error:
-        fix = "restore details.json from a copy"
-        raise CheckpointError(f"a normalisation and a tile in {folder}", got=str(error), fix=fix) from error
-    names = result.class_names
-    classes = None if names is None else classes_named(list(names))
+        classes = None if result.class_names is None else recorded_classes(result.class_names, record)
+    except (InvalidInputError, TypeError, ValueError, LookupError) as error:
+        expected, fix = "a normalisation, a tile and what a mirror exchanges", "restore details.json from a copy"
+        raise CheckpointError(f"{expected} in {folder}", got=str(error), fix=fix) from error
     return Loaded(result.model, kind.num_classes, classes, kind.frame, shown, tile)
 
 

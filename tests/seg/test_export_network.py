@@ -1,5 +1,7 @@
 """Networks of any channels as files: what they are shown goes with them; the command that writes them."""
 
+import dataclasses
+import shutil
 import sys
 
 import numpy as np
@@ -11,12 +13,15 @@ from torch import nn
 
 from noisycorrect import RECIPES, CorrectionResult, SelfCorrector
 from noisycorrect.cli import main
+from noisycorrect.saved.details import Details
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg import (
     ACE2P,
+    Classes,
     Normalisation,
     OnnxNetwork,
     ParsingDataset,
+    Segmentation,
     evaluate_source,
     export_onnx,
     export_program,
@@ -163,6 +168,46 @@ def test_a_trained_network_says_what_it_was_trained_on(run, tmp_path):
     smaller = again.fit(ParsingDataset(source, (8, 6), normalisation=Normalisation([0.0] * 4, [1e4] * 4))).model
     assert (smaller.size, smaller.normalisation.mean) == ((8, 6), (0.0,) * 4)
     assert result.model.size == SIZE  # the caller's is another
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        Classes("ship", ("sea", "port", "starboard"), ((1, 2),)),
+        Classes("road", ("road", "left lane", "right lane")),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_network_remembers_what_a_mirror_exchanges(classes, named, tmp_path):
+    source = Blobs(4, classes=classes.names)
+    source.classes = classes
+    task = Segmentation(classes if named else len(classes), size=SIZE)
+    network = nn.Sequential(nn.Conv2d(3, 3, 1))
+    run = SelfCorrector(network, task=task, recipe="ce", epochs=1, run_dir=tmp_path / "run")
+    result = run.fit(ParsingDataset(source, SIZE))
+    result.save(tmp_path / "saved")
+    CorrectionResult.load(tmp_path / "saved").save(tmp_path / "again")
+    assert result.model.classes.flip_pairs == classes.flip_pairs
+    for folder in ("run", "saved", "again"):
+        for found in (loaded(str(tmp_path / folder)).classes, CorrectionResult.load(tmp_path / folder).model.classes):
+            assert (found.names, found.flip_pairs) == (classes.names, classes.flip_pairs)
+
+
+def test_pairs_of_a_folder_that_says_none_are_those_of_the_names_and_damaged_ones_are_refused(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0] / "run", folder)
+    details = Details.read(folder)
+    names, record = ("left", "right"), dict(details.input_record)
+    for pairs, expected in ((None, ((0, 1),)), ([], ()), ([[0, 1]], ((0, 1),))):
+        said = {name: value for name, value in record.items() if name != "flip_pairs"}
+        said |= {} if pairs is None else {"flip_pairs": pairs}
+        dataclasses.replace(details, class_names=names, input_record=said).write(folder)
+        assert loaded(str(folder)).classes.flip_pairs == expected
+    for wrong in ([[0, 7]], "01", [[0]], 3):
+        said = {**record, "flip_pairs": wrong}
+        dataclasses.replace(details, class_names=names, input_record=said).write(folder)
+        with pytest.raises(CheckpointError, match="what a mirror exchanges"):
+            loaded(str(folder))
 
 
 def test_a_network_says_itself_what_it_is_shown(run):

@@ -91,7 +91,7 @@ def test_a_run_on_wrappers_is_that_of_the_samples_themselves():
     expected = corrector.fit(plain)
     for index in range(6):
         assert (found.labels.labels(index)[0] == expected.labels.labels(index)[0]).all()
-    assert found.input_record == plain.input_record
+    assert found.input_record == expected.input_record == {**plain.input_record, "flip_pairs": []}
     whole = ParsingDataset.of(part).with_unlabeled(rest)
     assert (whole.mask_of(found.labels, 4) == plain.mask_of(expected.labels, 4)).all()
     assert whole.mask_of(found.labels, 5).shape == SIZE
