@@ -12,7 +12,7 @@ from torch import Tensor
 from noisycorrect.data.batches import Batch
 from noisycorrect.support import distributed
 from noisycorrect.support.errors import InvalidInputError, warn_caller
-from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.classes import Classes, pairs_of_names
 from noisycorrect_seg.inputs import Normalisation, normalisation_of
 from noisycorrect_seg.masks import MOST_CLASSES, checked_mask, ignore_index
 from noisycorrect_seg.outputs import as_output
@@ -57,9 +57,8 @@ def recorded_classes(names: Sequence[str], record: Any) -> Classes:
     ((1, 2),)
     """
     pairs = (record or {}).get("flip_pairs")
-    if pairs is None:
-        return classes_named(list(names))
-    return Classes("own", tuple(names), tuple((int(one), int(other)) for one, other in pairs))
+    known = pairs_of_names(names) if pairs is None else tuple((int(one), int(other)) for one, other in pairs)
+    return Classes("own", tuple(names), known)
 
 
 def classes_said(names: Sequence[str] | None, record: Any) -> Classes | None:

@@ -123,8 +123,7 @@ def palette_of_names(names: Sequence[str], pairs: Iterable[tuple[int, int]] | No
     [[0, 0, 0], [255, 208, 20], [67, 20, 255]]
     """
     if pairs is None:
-        number = {name: index for index, name in enumerate(names)}
-        pairs = [(number[one], number[other]) for one, other in _pairs(names, list(map(spelling_of, names)))]
+        pairs = pairs_of_names(names)
     sides = [(one, other) if "right" not in spelling_of(names[one]) else (other, one) for one, other in pairs]
     return class_colours(len(names), sides, background=not names or is_background(names[0]))
 
@@ -221,6 +220,18 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
                 " flip line or in Classes(flip_pairs=)"
             )
     return pairs
+
+
+def pairs_of_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Return the numbers of what :func:`left_right_pairs` finds, without a word of a side without a counterpart.
+
+    Examples
+    --------
+    >>> pairs_of_names(["background", "left_shoe", "right_shoe", "left_glove"])
+    ((1, 2),)
+    """
+    number = {name: index for index, name in enumerate(names)}
+    return tuple((number[one], number[other]) for one, other in _pairs(names, list(map(spelling_of, names))))
 
 
 def _pairs(names: Sequence[str], spellings: Sequence[str]) -> list[tuple[str, str]]:

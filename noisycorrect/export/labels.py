@@ -53,6 +53,8 @@ class RunLabels:
         Which of its generations.
     decided : int or None
         About how many somebody has decided; None of runs that are not reviewed.
+    input_record : dict or None
+        What the folder says of the run's inputs; see :class:`~noisycorrect.saved.details.Details`.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class RunLabels:
     store: SoftLabelStore | None
     generation: int
     decided: int | None = None
+    input_record: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -128,8 +131,10 @@ def read_run_labels(
     items, finals = _of_store(store, number, called, ids) if store.kind.name == CLASSES else ([], [])
     files = None if details is None or sample_names is not None else details.image_files
     shown = "mask" if store.kind.name == MASKS else ""
+    record = None if details is None else details.input_record
     return RunLabels(
-        folder, store.kind.name, called, names is not None, ids, identified, shown, items, finals, files, store, number
+        *(folder, store.kind.name, called, names is not None, ids, identified, shown, items, finals, files),
+        *(store, number, None, record),
     )
 
 
@@ -148,6 +153,7 @@ def _cleaning_labels(
         raise InvalidInputError(f"the masks of the items in {folder}", got=got, fix="restore labels/ from a copy")
     kind = MASKS if header.kind == "mask" else CLASSES
     number = 0 if store is None else store.generation
+    details = Details.read(folder) if kind == MASKS else None
     ids = [item.id for item in items]
     count = sum(item.id in decided and decided[item.id].decides for item in items)
     return RunLabels(
@@ -164,6 +170,7 @@ def _cleaning_labels(
         store,
         number,
         count,
+        None if details is None else details.input_record,
     )
 
 

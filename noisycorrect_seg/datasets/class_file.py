@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from pathlib import Path
@@ -11,7 +12,7 @@ from noisycorrect.support.checks import checked_path
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.untrusted import check_regular, parsed_json
-from noisycorrect_seg.classes import Classes, classes_named, named_classes
+from noisycorrect_seg.classes import Classes, classes_named, named_classes, pairs_of_names
 
 NAMES = ("classes.txt", "classes.json")
 LARGEST = 2**24  # bytes
@@ -62,6 +63,44 @@ def read_classes(path: Path | str) -> Classes:
             "a classes file", got=f"{path}: {error}", fix="write one name a line, background first"
         ) from error
     return named_classes(path.absolute().parent.name or "own", names, pairs, where=str(path))
+
+
+def write_classes(folder: Path, classes: Classes) -> Path:
+    """Write a class list into a folder as :func:`read_classes` reads it, and return the file.
+
+    ``classes.txt``, with flip lines where the pairs are not those that the names say; ``classes.json`` where a name
+    cannot stand in such a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = write_classes(Path(tempfile.mkdtemp()), Classes("ship", ("sea", "port", "starboard"), ((1, 2),)))
+    >>> path.name, path.read_text().splitlines()
+    ('classes.txt', ['sea', 'port', 'starboard', '# flip: port <-> starboard'])
+    >>> read_classes(path).flip_pairs
+    ((1, 2),)
+    """
+    names = list(classes.names)
+    pairs = [(names[one], names[other]) for one, other in classes.flip_pairs]
+    alike = set(map(frozenset, classes.flip_pairs)) == set(map(frozenset, pairs_of_names(names)))
+    said = None if alike else pairs
+    flips = [f"# flip: {one} <-> {other}" for one, other in pairs] or ["# flip: none"]
+    text = "".join(f"{line}\n" for line in (*names, *([] if alike else flips)))
+    plain, other = (folder / name for name in NAMES)
+    if _says(text, names, said):
+        plain.write_text(text, encoding="utf-8")
+        return plain
+    other.write_text(json.dumps({"names": names, "flip_pairs": pairs}) + "\n", encoding="utf-8")
+    plain.unlink(missing_ok=True)  # it would be read instead
+    return other
+
+
+def _says(text: str, names: list[str], pairs: list[tuple[str, str]] | None) -> bool:
+    """Return whether the text of a classes file is read as these names and pairs."""
+    try:
+        return _parsed_text(text) == (names, pairs)
+    except ValueError:
+        return False
 
 
 def as_classes(classes: Any) -> Classes:

@@ -8,13 +8,14 @@ import numpy as np
 
 from noisycorrect.export import FORMATS, ExportOptions, Format, RunLabels
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.classes import palette_of_names
+from noisycorrect_seg.checks import recorded_classes
+from noisycorrect_seg.datasets.class_file import write_classes
 from noisycorrect_seg.formats.masks import run_masks
 from noisycorrect_seg.kind import MaskLabels
 
 
 def write_pngs(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
-    """Write ``STEM.png`` a mask, of its size; 255 where nothing is known; and ``classes.txt`` where there are names.
+    """Write ``STEM.png`` a mask, of its size; 255 where nothing is known; and a classes file where there are names.
 
     Of more than 255 classes the files are grey, of 16 bits, and 65535 is where nothing is known.
 
@@ -29,7 +30,8 @@ def write_pngs(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
         from PIL import Image
     except ImportError as error:
         raise InvalidInputError("the package pillow", got="none", fix="pip install pillow") from error
-    palette = palette_of_names(labels.class_names).tobytes()
+    classes = recorded_classes(labels.class_names, labels.input_record)
+    palette = classes.palette.tobytes()
     written = 0
     for found in run_masks(labels):
         path = folder / f"{found.stem}.png"
@@ -40,7 +42,7 @@ def write_pngs(labels: RunLabels, folder: Path, options: ExportOptions) -> int:
         picture.save(path, format="PNG")
         written += 1
     if labels.named:
-        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in labels.class_names), encoding="utf-8")
+        write_classes(folder, classes)
     return written
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.datasets.class_file import write_classes
 from noisycorrect_seg.inference.visualise import save_mask, save_picture
 from noisycorrect_seg.masks import ignore_index, mask_dtype
 from noisycorrect_seg.video.folder import IMAGES, ParsedVideo
@@ -96,7 +97,7 @@ class PseudoMasks:
         for index in range(len(self)):
             save_picture(home / "images" / f"{self.name(index)}.png", Image.fromarray(self.image(index)), "PNG")
             save_mask(home / "masks" / f"{self.name(index)}.png", self.mask(index), self.classes)
-        (home / "classes.txt").write_text("\n".join(self.classes.names) + "\n", encoding="utf-8")
+        write_classes(home, self.classes)
         return home
 
 

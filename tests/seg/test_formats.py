@@ -62,6 +62,22 @@ def test_palette_pngs_under_their_own_stems(run_dir, tmp_path, capsys):
     assert read_classes(tmp_path / "out" / "classes.txt").names == NAMES
 
 
+@pytest.mark.parametrize("reviewed", [False, True])
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [(("sea", "port", "starboard", "deck"), [[1, 2]]), (("road", "left lane", "right lane", "verge"), [])],
+)
+def test_the_classes_file_says_what_a_mirror_exchanges(run_dir, tmp_path, names, pairs, reviewed):
+    Details("segmentation", 4, names, STEMS, input_record={"flip_pairs": pairs}).write(run_dir)
+    if reviewed:
+        write_mask_items(run_dir)
+    export(run_dir, tmp_path / "out")
+    read = read_classes(tmp_path / "out" / "classes.txt")
+    assert (read.names, [list(pair) for pair in read.flip_pairs]) == (names, pairs)
+    with Image.open(tmp_path / "out" / "b.png") as picture:
+        assert np.array_equal(np.reshape(picture.getpalette(), (256, 3)), read.palette)
+
+
 def test_left_and_right_and_a_class_0_that_is_a_thing_have_their_colours_in_every_format(run_dir, tmp_path):
     names = ("sky", "left shoe", "right shoe", "face")
     Details("segmentation", 4, names, STEMS, tuple(f"{stem}.jpeg" for stem in STEMS)).write(run_dir)

@@ -12,6 +12,7 @@ from PIL import Image
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import LIP, Classes, left_right_pairs, named_classes
 from noisycorrect_seg.datasets import Folder, ParsingDataset, ParsingSource, read_classes
+from noisycorrect_seg.datasets.class_file import write_classes
 
 NAMES = ["background", "face", "left arm", "right arm"]
 
@@ -233,6 +234,28 @@ def test_a_classes_file_in_json(tmp_path):
     assert read_classes(path).flip_pairs == ((2, 3),)
     path.write_text(json.dumps({"names": NAMES, "flip_pairs": [["face", "background"]]}))
     assert read_classes(path) == Classes(tmp_path.name, tuple(NAMES), ((1, 0),))
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs", "name"),
+    [
+        (("sea", "port", "starboard"), ((1, 2),), "classes.txt"),
+        (("road", "left lane", "right lane"), (), "classes.txt"),
+        (("road", "left lane", "right lane"), ((1, 2),), "classes.txt"),
+        (("road", "left lane", "right lane"), ((0, 1),), "classes.txt"),
+        (("sea", "port, old", "starboard"), (), "classes.txt"),
+        (("sea", "port, old", "starboard"), ((1, 2),), "classes.json"),
+        (("sea", "port<->", "starboard"), ((1, 2),), "classes.json"),
+        (("sea", "# port", "starboard"), (), "classes.json"),
+        (("sea", " port", "star\nboard"), ((1, 2),), "classes.json"),
+        (("0 sea", "1 port", "2 starboard"), (), "classes.json"),
+    ],
+)
+def test_a_classes_file_that_is_written_is_read_as_it_was(tmp_path, names, pairs, name):
+    (tmp_path / "classes.txt").write_text("of\nan\nearlier\ncall\n")
+    assert write_classes(tmp_path, Classes("own", names, pairs)) == tmp_path / name
+    assert len(list(tmp_path.iterdir())) == 1
+    assert read_classes(tmp_path / name) == Classes(tmp_path.name, names, pairs)
 
 
 # Invalid input

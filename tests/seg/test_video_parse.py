@@ -15,7 +15,7 @@ from torch import nn
 from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import ACE2P, Folder, parse_image
-from noisycorrect_seg.classes import classes_named
+from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.cli.videos import parsed_video
 from noisycorrect_seg.inference import Recipe
 from noisycorrect_seg.inputs import RGB
@@ -285,6 +285,12 @@ def test_pseudo_masks_are_training_data(tmp_path):
     bare = parse_video(MODEL, FRAMES[:2], tmp_path / "bare", **OPTIONS)
     with pytest.raises(InvalidInputError, match="images=True"):
         pseudo_masks(bare)
+
+
+def test_the_classes_file_of_pseudo_masks_says_what_a_mirror_exchanges(tmp_path):
+    own = Classes("own", ("sea", "port", "starboard"), ((1, 2),))
+    parsed = parse_video(MODEL, FRAMES[:1], tmp_path / "walk", images=True, **OPTIONS | {"classes": own})
+    assert Folder(pseudo_masks(parsed).save(tmp_path / "data")).classes.flip_pairs == own.flip_pairs
 
 
 def test_of_more_than_255_classes_an_unsure_pixel_is_65535(tmp_path):
