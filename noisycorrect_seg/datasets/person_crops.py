@@ -184,7 +184,8 @@ class CorrectedPeople(SourceView):
       the refined one, so a person's given pixel changes hands only where the evidence of two crops says so); of equal
       ones to its given person, then to the one with the lower number;
     - it becomes background where no crop claims it and a crop shows it;
-    - it stays as given where no crop shows it, where the given label is ignored, and where a part is nobody's.
+    - it stays as given where no crop shows it, where the given label is ignored, where a part is nobody's, and where it
+      is of a person who has no crop.
 
     Whose an ignored pixel is stays, too. Crops are read and put together when a mask is asked for.
 
@@ -267,5 +268,6 @@ def assembled(
         kept.append((probs.argmax(0).astype(mask_dtype(len(probs))), 1 - probs[0]))
     winners, mask, _ = merged(shape, claims())
     whose = np.array(numbers, np.int32)[winners]
-    stays = ~shown | (given == nothing) | ((instances == 0) & (given > 0))
+    cropless = ~np.isin(instances, [0, *numbers])
+    stays = ~shown | (given == nothing) | ((instances == 0) & (given > 0)) | cropless
     return np.where(stays, given, mask), np.where(stays, instances, whose).astype(np.int32)

@@ -103,6 +103,29 @@ def test_ignored_pixels_and_nobodys_parts_stay(scenes):
         assert (crops.mask(index)[nobodys[place.window.slices]] == 255).all()
 
 
+def test_people_without_a_crop_stay(scenes):
+    sizes = [np.bincount(scenes.instances(index).ravel())[1:] for index in range(4)]
+    least = int(np.median(np.concatenate(sizes))) + 1
+    crops = PersonCrops(scenes, least=least, margin=0.5, progress=False)
+    back = put_back(crops, store_of(crops), generation=0)
+    inside = 0
+    for index in range(4):
+        given, people = scenes.mask(index), scenes.instances(index)
+        small = np.isin(people, 1 + np.flatnonzero(sizes[index] < least)) & (given > 0)
+        for row in crops.of_picture(index):
+            inside += small[crops.places[row].window.slices].sum()
+        assert np.array_equal(back.mask(index), given)
+        assert np.array_equal(back.instances(index)[small], people[small])
+    assert inside
+
+
+def test_evidence_of_others_does_not_reach_people_without_a_crop():
+    given, people = np.array([[1, 2, 1]], np.uint8), np.array([[5, 9, 5]], np.int32)
+    refined = np.array([[[0.1, 0.2, 0.9]], [[0.9, 0.8, 0.1]], np.zeros((1, 3))], np.float32)
+    mask, owners = assembled(given, people, [Place(0, 5, Window(0, 0, 1, 3))], [refined])
+    assert (mask.tolist(), owners.tolist()) == ([[1, 2, 0]], [[5, 9, 0]])
+
+
 def test_overlaps_are_resolved_by_the_evidence():
     """One row of six pixels, two crops that share four: person 5 was given the left half, person 9 the right."""
     given, people = np.array([[1, 1, 1, 2, 2, 2]], np.uint8), np.array([[5, 5, 5, 9, 9, 9]], np.int32)
