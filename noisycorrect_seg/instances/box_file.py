@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,8 +29,8 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, Boxes]:
     A CSV has a line a person and the columns ``image, left, top, right, bottom``, in the photo's pixels, and perhaps
     ``score``; a line with no edges says that nobody is in the photo. JSON is an object of lists of boxes by photo, four
     numbers each, or five with the score; or COCO's, ``images`` and ``annotations`` with ``bbox`` (left, top, width,
-    height), of which the category ``person`` is read if there is one of that name. Photos are named by their file, with
-    or without folders and suffix.
+    height), of which the category ``person`` is read if there is one of that name, and crowds (``iscrowd``) are left
+    out. Photos are named by their file, with or without folders and suffix.
 
     Parameters
     ----------
@@ -61,15 +61,17 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, Boxes]:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"a file of boxes at {file}", got=str(error), fix=f"pass {FORMS}") from error
-    if file.suffix.lower() == ".json":
-        return {_key(name): _checked(name, boxes, file) for name, boxes in _of_json(text, file)}
-    return {_key(name): _checked(name, boxes, file) for name, boxes in _of_csv(text, file).items()}
+    is_json, found = file.suffix.lower() == ".json", dict[str, list[Boxes]]()
+    rows: Iterable[tuple[str, Any]] = _of_json(text, file) if is_json else _of_csv(text, file).items()
+    for name, boxes in rows:
+        found.setdefault(_key(name), []).append(_checked(name, boxes, file))
+    return {name: np.concatenate(boxes) for name, boxes in found.items()}
 
 
 def boxes_of_photo(boxes: Mapping[str, Boxes], photo: Path) -> str | None:
     """Return under which name a photo's boxes stand; None if under none.
 
-    The longest name that the photo's path ends in; else its stem.
+    The longest name that the photo's path ends in, with its suffix or without.
 
     Examples
     --------
@@ -78,8 +80,9 @@ def boxes_of_photo(boxes: Mapping[str, Boxes], photo: Path) -> str | None:
     ['a/x.jpg', 'x.jpg', 'y', None]
     """
     parts = photo.as_posix().split("/")
-    names = ["/".join(parts[start:]) for start in range(len(parts))]
-    return next((name for name in (*names, photo.stem) if name in boxes), None)
+    tails = ("/".join(parts[start:]) for start in range(len(parts)))
+    names = (name for tail in tails for name in (tail, tail.removesuffix(photo.suffix)))
+    return next((name for name in names if name in boxes), None)
 
 
 def _key(name: str) -> str:
@@ -143,7 +146,7 @@ def _of_coco(content: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]
         names = {each["id"]: str(each["file_name"]) for each in content["images"]}
         found: dict[Any, list[Sequence[float]]] = {number: [] for number in names}
         for each in content["annotations"]:
-            if not people or each["category_id"] in people:
+            if not each.get("iscrowd") and (not people or each["category_id"] in people):
                 left, top, width, height = (float(value) for value in each["bbox"])
                 box = (left, top, left + width, top + height, float(each.get("score", 1)))
                 found[each["image_id"]].append(box)

@@ -1,6 +1,7 @@
 """Several people on the command line: boxes from files, a detector from a file, photos and videos."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import PersonDetector, parse_people
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.cli import networks
-from noisycorrect_seg.instances.box_file import read_boxes
+from noisycorrect_seg.instances.box_file import boxes_of_photo, read_boxes
 from noisycorrect_seg.video import Clip, ParsedVideo
 from noisycorrect_seg.video.reading import opened_video
 
@@ -126,6 +127,56 @@ def test_in_a_video_people_keep_their_numbers(words, tmp_path, capsys):
     detector.save(tmp_path / "other.pt")
     assert main([*again, str(tmp_path / "other.pt")]) == 2  # results of two detectors are not mixed
     assert "choose another folder" in capsys.readouterr().err
+
+
+def test_crowds_of_coco_are_nobody(tmp_path):
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [{**box, "iscrowd": 0}, {**box, "iscrowd": 1, "bbox": [0, 0, 90, 90]}, box],
+    }
+    (tmp_path / "x.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_boxes(tmp_path / "x.json")["a.jpg"].tolist() == [[1, 2, 4, 6, 1]] * 2
+
+
+@pytest.mark.parametrize(
+    ("names", "photo", "name"),
+    [
+        (["sub/x"], "photos/sub/x.jpg", "sub/x"),
+        (["sub/x", "x.jpg"], "sub/x.jpg", "sub/x"),
+        (["sub/x", "x.jpg"], "other/x.jpg", "x.jpg"),
+        (["x", "x.jpg"], "sub/x.jpg", "x.jpg"),
+        (["sub/c", "sub/c.v2"], "sub/c.v2.jpg", "sub/c.v2"),
+        (["b/x"], "sub/x.jpg", None),
+    ],
+)
+def test_photos_are_named_with_or_without_folders_and_suffix(names, photo, name):
+    assert boxes_of_photo({each: np.zeros((0, 5)) for each in names}, Path(photo)) == name
+
+
+def test_boxes_of_a_photo_that_is_named_in_several_ways_come_together(tmp_path):
+    one, two = [[1, 2, 3, 4]], [[5, 6, 7, 8], [9, 9, 10, 10]]
+    both = [[*box, 1.0] for box in one + two]
+    coco = {
+        "images": [{"id": number, "file_name": "a/x.jpg"} for number in (1, 2)],
+        "annotations": [
+            {"image_id": number, "bbox": [left, top, right - left, bottom - top]}
+            for number, boxes in ((1, one), (2, two))
+            for left, top, right, bottom in boxes
+        ],
+    }
+    lines = [
+        f"{name},{','.join(map(str, box))}" for name, boxes in (("a/x.jpg", one), ("./a/x.jpg", two)) for box in boxes
+    ]
+    written = {
+        "x.json": json.dumps({"a/x.jpg": one, "a\\x.jpg": two, "a//x.jpg": []}),
+        "coco.json": json.dumps(coco),
+        "x.csv": "\n".join(["image,left,top,right,bottom", *lines]),
+    }
+    for name, text in written.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        assert {photo: boxes.tolist() for photo, boxes in read_boxes(tmp_path / name).items()} == {"a/x.jpg": both}
 
 
 # ---------------------------------------------------------------- invalid input
