@@ -76,6 +76,7 @@ def flicker(
     before: tuple[np.ndarray, np.ndarray] | None = None
     motions = iter(flows)
     pairs = zip(map(np.asarray, masks), map(np.asarray, true_masks), strict=True)
+    frame = -1
     for frame, (mask, true) in enumerate(pairs):
         if mask.shape != true.shape or mask.ndim != 2:
             raise InvalidInputError("masks of the true ones' sizes", got=f"{mask.shape} beside {true.shape}")
@@ -92,6 +93,9 @@ def flicker(
             compared += int(counts.sum())
             changed += int((counts & (mask != before[0][y, x])).sum())
         before = mask, true
+    if next(motions, None) is not None:
+        fix = "leave out the first frame's, which has none before it"
+        raise InvalidInputError(f"{max(frame, 0)} flows for {frame + 1} frames", got="more", fix=fix)
     return Flicker(changed, compared)
 
 

@@ -72,6 +72,9 @@ def test_flicker_counts_what_changes_and_should_not():
     assert flicker(wrong, ignored, [left]) == (0, 3)
     with pytest.raises(InvalidInputError, match="a flow"):
         flicker(true, true, [])
+    for flows in ([0 * left, left], iter([left, left])):
+        with pytest.raises(InvalidInputError, match="1 flows for 2 frames; got more"):
+            flicker(true, true, flows)
 
 
 def follow(film, flow):
