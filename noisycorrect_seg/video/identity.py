@@ -15,6 +15,8 @@ from torch import Tensor
 
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.geometry.warp import warp_mask
 from noisycorrect_seg.video.warping import warped
 
 Instances = Callable[[np.ndarray], Any]
@@ -263,6 +265,36 @@ def instance_map(found: Any, shape: tuple[int, int]) -> NDArray[np.int64]:
             fix="see the argument instances of parse_video",
         )
     return values.astype(np.int64)
+
+
+def shrunk(instances: NDArray[np.int64], matrix: np.ndarray, size: Size) -> NDArray[np.int64]:
+    """Return who is where in the network's frame, with everybody of a frame: the smallest have a pixel there.
+
+    Parameters
+    ----------
+    instances : ndarray, shape (H, W), int64
+        0 is nobody.
+    matrix, size
+        As for :func:`~noisycorrect_seg.geometry.warp.warp_mask`.
+
+    Examples
+    --------
+    >>> people, half = np.array([[1, 1, 1, 1, 1, 7, 1, 1]]), np.array([[0.5, 0, 0], [0, 1, 0]])
+    >>> shrunk(people, half, (1, 4)).tolist()  # every other pixel, and 7
+    [[1, 1, 7, 1]]
+    """
+    small: NDArray[np.int64] = warp_mask(instances, matrix, size, border=0)
+    missing = np.zeros(int(instances.max(initial=0)) + 1, bool)
+    missing[instances], missing[small], missing[0] = True, False, False
+    for number in np.flatnonzero(missing):
+        rows, columns = np.nonzero(instances == number)
+        x, y = matrix @ (columns.mean(), rows.mean(), 1)
+        # Nobody's only pixel is taken.
+        free = (small == 0) | (np.bincount(small.ravel())[small] > 1)
+        distances = np.hypot(np.arange(size[0])[:, None] - y, np.arange(size[1]) - x)
+        if free.any():
+            small.flat[np.where(free, distances, np.inf).argmin()] = number
+    return small
 
 
 def renumbered(instances: np.ndarray, named: dict[int, int]) -> NDArray[np.uint16]:

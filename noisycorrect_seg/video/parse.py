@@ -22,7 +22,6 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size, letterbox
-from noisycorrect_seg.geometry.warp import warp_mask
 from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
 from noisycorrect_seg.inference.parse import Parsing, Recipe, canonical_crops, crop_logits, on_image
 from noisycorrect_seg.inference.running import on_device
@@ -31,7 +30,7 @@ from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.video.averaging import Averaging, Frame, averaged, log_probs
 from noisycorrect_seg.video.flow import Flow
 from noisycorrect_seg.video.folder import ParsedVideo, VideoFolder, settings_of
-from noisycorrect_seg.video.identity import Instances, Tracker, instance_map, renumbered
+from noisycorrect_seg.video.identity import Instances, Tracker, instance_map, renumbered, shrunk
 from noisycorrect_seg.video.reading import Video, as_frame, opened_video, pyav
 from noisycorrect_seg.video.same import begun, check_apart, from_the_start, is_whole
 from noisycorrect_seg.video.spelling import spelled
@@ -93,7 +92,7 @@ class _Work:
         if self.instances is None:
             return ParsedFrame(frame.index, frame.image, parsing, (parsing.labels > 0).astype(np.uint16))
         instances = instance_map(self.instances(frame.image), frame.shape)
-        small = warp_mask(instances, letterbox(frame.shape, self.recipe.size), self.recipe.size, border=0)
+        small = shrunk(instances, letterbox(frame.shape, self.recipe.size), self.recipe.size)
         named = self.tracker.update(small, back)
         return ParsedFrame(frame.index, frame.image, parsing, renumbered(instances, named))
 

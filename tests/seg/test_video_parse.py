@@ -269,6 +269,24 @@ def test_without_pyav_a_sentence_says_what_to_install(tmp_path, monkeypatch):
     assert (tmp_path / "gif" / "overlay.gif").exists()
 
 
+@pytest.mark.parametrize("size", [(32, 32), (8, 10)])
+def test_everybody_in_a_frame_has_a_number_however_small(size):
+    people = np.zeros(FRAMES[0].shape[:2], np.int64)
+    people[3, 1::2] = np.arange(20) + 7
+    people[10:20, 5:15] = 2
+
+    def found(frame):
+        return people
+
+    options = {"classes": OPTIONS["classes"], "size": size, "window": 1, "device": "cpu", "instances": found}
+    frames = list(parse_frames(MODEL, [FRAMES[0]] * 3, **options))
+    numbers = np.unique(frames[0].people)
+    assert len(numbers) == 22
+    for frame in frames:
+        assert ((frame.people > 0) == (people > 0)).all()
+        assert (frame.people == frames[0].people).all()
+
+
 def test_pseudo_masks_are_training_data(tmp_path):
     parsed = parse_video(MODEL, FRAMES[:5], tmp_path / "walk", images=True, probs=True, **OPTIONS)
     source = pseudo_masks(parsed, confidence=0.6, every=2)
