@@ -116,6 +116,12 @@ def cut_out(
     if probs is not None and edge:
         alpha = _soft(inside, _probability(probs, wanted, known, labels), edge)
     alpha = np.rint(255 * alpha).astype(np.uint8)
+    if not alpha.any():
+        raise InvalidInputError(
+            f"probabilities that belong to the mask, for {garment!r}",
+            got="none above 0 where the mask shows it",
+            fix="pass mask and probs of one parse_image(..., probs=True)",
+        )
     # Beside the outline a photo's pixels hold the colours of both sides: the nearest of the garment's own are taken.
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     colours = np.where((alpha > 0)[..., None], pixels[tuple(nearest)], 0)

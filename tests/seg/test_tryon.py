@@ -347,6 +347,9 @@ def test_photos_and_probabilities_of_another_size():
             cut_out(PEOPLE_DRAWN.image(0), mask, "Face", classes="lip", probs=probs)
     with pytest.raises(InvalidInputError, match="to fix: not logits"):
         cut_out(PEOPLE_DRAWN.image(0), mask, "Face", classes="lip", probs=np.full((20, 96, 72), 3.0))
+    none = np.zeros((20, 96, 72), np.float32)
+    with pytest.raises(InvalidInputError, match="that belong to the mask, for 'Face'; got none above 0"):
+        cut_out(PEOPLE_DRAWN.image(0), mask, "Face", classes="lip", probs=none, edge=200)
     for fill in (256, -1, (1, 2), 0.5, "grey"):
         with pytest.raises(InvalidInputError, match="fill"):
             agnostic_mask(mask, "upper", classes="lip").image(PEOPLE_DRAWN.image(0), fill=fill)
