@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from noisycorrect_seg.masks import ignore_index, mask_dtype
 
 LARGEST = 2**24  # bytes of a file of colours
 TABLES = (".txt", ".csv", ".tsv")
+HARD = r"[,;:\t]"  # what separates cells, where it stands in a line; else spaces do
+# Which of the cells may be one too many, by how many numbers stand before and after a name.
+SPARE = {(4, 0): (0, 3), (0, 4): (-4, -1), (1, 3): (0,), (3, 1): (-1,)}
 ADVICE = "add it to colours= (as ignored, if it is the number 255); if the mask was scaled or saved with loss, its"
 
 
@@ -126,12 +130,13 @@ def read_colour_file(path: Path) -> tuple[list[str], list[tuple[int, int, int]]]
     """Return names and colours of a file: a class a line, its name and red, green and blue, 0..255, in any order.
 
     Read are CSV and text such as ``road,128,64,128``, ``128 64 128 road`` (CamVid) and ``road:128,64,128::`` (CVAT's
-    label map); lines that begin with ``#`` and a heading without numbers are passed over.
+    label map); lines that begin with ``#``, a heading without numbers and a column that counts the lines, 0, 1, 2, ...
+    or 1, 2, ..., are passed over.
 
     Raises
     ------
     InvalidInputError
-        If the file cannot be read, or a line is none of these.
+        If the file cannot be read, or a line is none of these: with another number beside a colour's three, say.
     """
     check_regular(path, "a file of colours")
     try:
@@ -142,14 +147,11 @@ def read_colour_file(path: Path) -> tuple[list[str], list[tuple[int, int, int]]]
         raise InvalidInputError("a file of colours", got=f"{path}: {error}", fix="write one class a line") from error
     names: list[str] = []
     colours: list[tuple[int, int, int]] = []
-    for line in (line.strip() for line in lines):
-        if not line or line.startswith("#"):
-            continue
+    lines = [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+    for line in _uncounted(list(dropwhile(lambda line: not re.search(r"\d", line), lines)), path):
         match = re.match(r"(?P<a>\d+)[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+(?P<name>.+)$", line)
         match = match or re.match(r"(?P<name>.+?)\s*[:,;\t ]\s*(?P<a>\d+)[\s,;]+(\d+)[\s,;]+(\d+)\s*(:.*)?$", line)
         if match is None:
-            if not names and not re.search(r"\d", line):
-                continue  # a heading
             fix = "write a class a line: road,128,64,128"
             raise InvalidInputError("a name and three numbers of 0..255", got=f"{line[:60]!r} in {path}", fix=fix)
         rgb = tuple(int(number) for number in re.findall(r"\d+", line[match.start("a") :])[:3])
@@ -159,6 +161,50 @@ def read_colour_file(path: Path) -> tuple[list[str], list[tuple[int, int, int]]]
         fix = "write a class a line: road,128,64,128"
         raise InvalidInputError(f"two classes at least in {path}", got=str(len(names)), fix=fix)
     return names, colours
+
+
+def _uncounted(lines: list[str], path: Path) -> list[str]:
+    """Return lines without a column that counts them; an InvalidInputError where another number is too many.
+
+    Examples
+    --------
+    >>> _uncounted(["0,0,0,0,sky", "1,128,64,128,road"], Path("a.csv")), _uncounted(["lane 1,9,8,7"], Path("a.csv"))
+    (['0,0,0,sky', '128,64,128,road'], ['lane 1,9,8,7'])
+    """
+    rows = [_split(line) for line in lines]
+    for place in (0, 3, -4, -1):
+        if all(place in SPARE.get(_numbers(row), ()) for row in rows) and _counts(rows, place):
+            return [_without(row, place) for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        around = _numbers(row)
+        if sum(around) > 3 and (around not in ((1, 3), (3, 1)) or re.search(HARD, line)):  # else of the name
+            fix = "write a class a line: road,128,64,128; a fourth number can only count the lines, 0, 1, 2, ..."
+            raise InvalidInputError("a name and three numbers of 0..255", got=f"{line[:60]!r} in {path}", fix=fix)
+    return lines
+
+
+def _split(line: str) -> list[str]:
+    """Return the cells of a line, with what stands between them between them."""
+    return re.split(rf"(\s*{HARD}\s*|(?<=\d)\s+(?=\d))" if re.search(HARD, line) else r"(\s+)", line)
+
+
+def _numbers(row: list[str]) -> tuple[int, int]:
+    """Return how many numbers stand before the name of a row, and how many after it."""
+    places = [place for place, cell in enumerate(row[::2]) if not cell.isdecimal()]
+    count = len(row[::2])
+    return (places[0], count - 1 - places[-1]) if places else (count, 0)
+
+
+def _counts(rows: list[list[str]], place: int) -> bool:
+    """Return whether a column counts the rows, whose names differ without it."""
+    found = [int(row[::2][place]) for row in rows]
+    names = {tuple(cell for cell in row[::2] if not cell.isdecimal()) for row in rows}
+    return any(found == list(range(first, first + len(rows))) for first in (0, 1)) and len(names) == len(rows)
+
+
+def _without(row: list[str], place: int) -> str:
+    at = 2 * (place % len(row[::2]))
+    return "".join(row[: at - 1] + row[at + 1 :] if at else row[2:])
 
 
 def is_colour_file(given: Any) -> bool:

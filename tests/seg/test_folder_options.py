@@ -104,6 +104,58 @@ def test_masks_of_colours(tmp_path, form):
             Folder(tmp_path, colours=given[form])
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["id,r,g,b,name", "0,0,0,0,sky", "1,128,64,128,road", "2,1,2,3,lane 1"],
+        ["r,g,b,id,name", "0,0,0,1,sky", "128,64,128,2,road", "1,2,3,3,lane 1"],
+        ["name,r,g,b,id", "sky,0,0,0,0", "road,128,64,128,1", "lane 1,1,2,3,2"],
+        ["name;id;r;g;b", "sky;1;0;0;0", "road;2;128;64;128", "lane 1;3;1;2;3"],
+        ["id,name,r,g,b", "0,sky,0,0,0", "1,road,128,64,128", "2,lane 1,1,2,3"],
+        ["r,g,b,name,id", "0,0,0,sky,0", "128,64,128,road,1", "1,2,3,lane 1,2"],
+        ["0 0 0 0\tsky", "1 128 64 128\troad", "2 1 2 3\t\tlane 1"],
+        ["0: sky,0,0,0", "1: road,128,64,128", "2: lane 1,1,2,3"],
+        ["sky,0,0,0", "road: 128 64 128", "1 2 3 lane 1"],
+    ],
+)
+def test_a_column_that_counts_is_no_colour_and_no_name(tmp_path, lines):
+    (tmp_path / "c.txt").write_text("\n".join(lines))
+    expected = ["sky", "road", "lane 1"], [(0, 0, 0), (128, 64, 128), (1, 2, 3)]
+    assert read_colour_file(tmp_path / "c.txt") == expected
+
+
+def test_numbers_apart_by_spaces(tmp_path):
+    for lines, names in (
+        (["0 0 0 0 sky", "1 128 64 128 road"], ["sky", "road"]),
+        (["sky 1 0 0 0", "road 2 128 64 128"], ["sky", "road"]),
+        (["0 sky 0 0 0", "1 road 128 64 128"], ["sky", "road"]),
+        (["0 0 0 sky", "128 64 128 lane 2"], ["sky", "lane 2"]),
+        (["0 0 0 lane 1", "128 64 128 lane 2"], ["lane 1", "lane 2"]),
+        (["2 wheels 0 0 0", "4 wheels 128 64 128"], ["2 wheels", "4 wheels"]),
+    ):
+        (tmp_path / "c.txt").write_text("\n".join(lines))
+        assert read_colour_file(tmp_path / "c.txt") == (names, [(0, 0, 0), (128, 64, 128)])
+
+
+@pytest.mark.parametrize(
+    ("lines", "wrong"),
+    [
+        (["7,0,0,0,sky", "8,128,64,128,road"], "7,0,0,0,sky"),
+        (["sky,0,0,0,255", "road,128,64,128,255"], "sky,0,0,0,255"),
+        (["sky 0 0 0 255", "road 128 64 128 255"], "sky 0 0 0 255"),
+        (["sky,0,0,0", "1,road,128,64,128"], "1,road,128,64,128"),
+        (["0,sky,0,0,0,255", "1,road,128,64,128,255"], "0,sky,0,0,0,255"),
+        (["0,0,0,0", "1,128,64,128"], "0,0,0,0"),
+        (["0,0,0,sky,7", "128,64,128,road,8"], "0,0,0,sky,7"),
+        (["lane 1 0 0 0", "lane 2 128 64 128"], "lane 1 0 0 0"),
+    ],
+)
+def test_a_number_too_many_is_refused(tmp_path, lines, wrong):
+    (tmp_path / "c.csv").write_text("\n".join(lines))
+    with pytest.raises(InvalidInputError, match=f"a name and three numbers .*; got '{wrong}' in .*; to fix"):
+        read_colour_file(tmp_path / "c.csv")
+
+
 def test_a_colour_that_is_ignored_and_palettes_by_what_they_show(tmp_path):
     save(tmp_path / "images" / "a.png", photo())
     picture = Image.fromarray(coloured()).quantize(8)  # a palette in an order of its own
