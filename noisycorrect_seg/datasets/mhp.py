@@ -72,7 +72,7 @@ class MHP(FileSource):
         return self._painted(index)[0]
 
     def instances(self, index: int) -> np.ndarray:
-        """Return whose each pixel is, int32 (H, W), numbered as the files are."""
+        """Return whose each pixel is, int32 (H, W): 1 for the first of its files by their numbers."""
         return self._painted(index)[1]
 
     def _painted(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +98,7 @@ class MHP(FileSource):
                 got=f"{values.shape[0]} x {values.shape[1]} in {path}",
                 fix="restore the released file",
             )
-        return check_classes(values.astype(np.uint8), len(self.classes), path)
+        return check_classes(values, len(self.classes), path).astype(np.uint8)
 
 
 def _places(*names: str) -> list[str]:

@@ -81,6 +81,24 @@ def test_what_is_missing_or_wrong(tmp_path):
         MHP(tmp_path, "val")
 
 
+def test_values_of_16_bits_are_no_other_class(tmp_path):
+    write(tmp_path / "train" / "images", tmp_path / "train" / "parsing_annos", ["1"], colour=False)
+    masks = tmp_path / "train" / "parsing_annos"
+    Image.fromarray(people()[1].astype(np.uint16)).save(masks / "1_02_02.png")
+    check(MHP(tmp_path))
+    Image.fromarray(np.full(SHAPE, 257, np.uint16)).save(masks / "1_02_01.png")
+    with pytest.raises(InvalidInputError, match=r"mask values 0\.\.58 or 255; got 257 in .*1_02_01\.png"):
+        MHP(tmp_path).mask(0)
+
+
+def test_people_are_counted_where_files_are_missing(tmp_path):
+    write(tmp_path / "train" / "images", tmp_path / "train" / "parsing_annos", ["1"], colour=False)
+    masks = tmp_path / "train" / "parsing_annos"
+    (masks / "1_02_02.png").rename(masks / "1_02_03.png")
+    (masks / "1_02_01.png").rename(masks / "1_02_02.png")
+    check(MHP(tmp_path))
+
+
 def test_human_ids_of_cihp(tmp_path):
     home = tmp_path / "Validation"
     for kind in ("Images", "Category_ids", "Human_ids"):
