@@ -284,13 +284,12 @@ def shrunk(instances: NDArray[np.int64], matrix: np.ndarray, size: Size) -> NDAr
     [[1, 1, 7, 1]]
     """
     small: NDArray[np.int64] = warp_mask(instances, matrix, size, border=0)
-    missing = np.zeros(int(instances.max(initial=0)) + 1, bool)
-    missing[instances], missing[small], missing[0] = True, False, False
-    for number in np.flatnonzero(missing):
+    for number in np.unique(instances[~np.isin(instances, [0, *np.unique(small)])]):
         rows, columns = np.nonzero(instances == number)
         x, y = matrix @ (columns.mean(), rows.mean(), 1)
         # Nobody's only pixel is taken.
-        free = (small == 0) | (np.bincount(small.ravel())[small] > 1)
+        _, places, counts = np.unique(small, return_inverse=True, return_counts=True)
+        free = (small == 0) | (counts[places].reshape(small.shape) > 1)
         distances = np.hypot(np.arange(size[0])[:, None] - y, np.arange(size[1]) - x)
         if free.any():
             small.flat[np.where(free, distances, np.inf).argmin()] = number
