@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisycorrect.cycle.feed import map_tensors
+from noisycorrect.cycle.feed import in_dtype_of
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import LabelKind
 from noisycorrect.labels.codec import codec_named
@@ -98,11 +98,9 @@ class LogitsTask:
         See :func:`~noisycorrect.support.calling.called` and :func:`~noisycorrect.support.calling.logits_of` for how it
         is called, and what it may answer.
         """
-        wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
         inputs = batch.input
-        if isinstance(inputs, (Tensor, KeywordInputs)) and wanted is not None:
-            # numpy's arrays are float64 where nobody asked for it
-            inputs = map_tensors(inputs, lambda tensor: tensor.to(wanted) if tensor.is_floating_point() else tensor)
+        if isinstance(inputs, (Tensor, KeywordInputs)):
+            inputs = in_dtype_of(model, inputs)
         return logits_of(called(model, inputs))
 
     def check_output(self, output: Any, batch: Batch) -> None:

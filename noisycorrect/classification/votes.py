@@ -17,7 +17,7 @@ from noisycorrect.cycle.schedule import Shares
 from noisycorrect.data.consensus import Consensus, consensus_of
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset
 from noisycorrect.data.forms import SparseRows, as_inputs, count_of
-from noisycorrect.data.items import input_of
+from noisycorrect.data.items import input_of, labeled_item, weight_among
 from noisycorrect.data.votes import Votes
 from noisycorrect.objective import TaskLoss
 from noisycorrect.recipe import Recipe
@@ -99,7 +99,8 @@ def fit_votes(
     corrector : SelfCorrector
         For the task ``"classification"``, with as many classes as the votes have. It is not changed.
     inputs : array-like, sparse matrix, table, mapping of arrays, or Dataset, N of them
-        Inputs in the order of the items. Labels and further fields of a data set's items are passed over.
+        Inputs in the order of the items, and their weights where they are named (``sample_weight``). Labels and further
+        fields of a data set's items are passed over.
     votes : Votes, or a table of them
         At least one; an item may have none. A table is read as by
         :meth:`Votes.from_table <noisycorrect.Votes.from_table>`.
@@ -108,8 +109,8 @@ def fit_votes(
     start : float
         Share of the epochs in which the votes are believed as they are.
     **options
-        More of :meth:`SelfCorrector.fit <noisycorrect.SelfCorrector.fit>`: ``resume``, ``clean_labels``,
-        ``val_clean_labels``.
+        More of :meth:`SelfCorrector.fit <noisycorrect.SelfCorrector.fit>`: ``resume``, ``sample_weight``,
+        ``clean_labels``, ``val_clean_labels``.
 
     Returns
     -------
@@ -171,19 +172,34 @@ class _Relabelled:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return input_of(self.data[index]), int(self.labels[index])
+    def __getitem__(self, index: int) -> Any:
+        return _relabelled(self.data[index], self.labels[index])
 
-    def __getitems__(self, indices: list[int]) -> list[tuple[Any, int]]:
+    def __getitems__(self, indices: list[int]) -> list[Any]:
         """Return some items, read at once where the data set can."""
         read = getattr(self.data, "__getitems__", None)
         items = [self.data[index] for index in indices] if read is None else read(indices)
-        return [(input_of(item), int(label)) for item, label in zip(items, self.labels[indices], strict=True)]
+        return [_relabelled(item, label) for item, label in zip(items, self.labels[indices], strict=True)]
+
+
+def _relabelled(item: Any, label: Any) -> Any:
+    inputs, weight = _input_and_weight(item)
+    return labeled_item(inputs, int(label), weight)
+
+
+def _input_and_weight(item: Any) -> tuple[Any, Any]:
+    """Return the input of an item and its weight; a dict that is nothing but inputs by name has none."""
+    inputs = input_of(item)
+    return inputs, weight_among(item) if isinstance(item, Mapping) and inputs is not item else None
 
 
 def _with_labels(inputs: Any, labels: np.ndarray) -> MapStyleDataset:
-    if is_array(inputs) or isinstance(inputs, Mapping):
-        inputs = as_inputs(input_of(inputs) if isinstance(inputs, Mapping) else inputs)
+    weights = None
+    if isinstance(inputs, ArrayDataset):
+        inputs, weights = inputs.inputs, inputs.sample_weight
+    elif is_array(inputs) or isinstance(inputs, Mapping):
+        inputs, weights = _input_and_weight(inputs) if isinstance(inputs, Mapping) else (inputs, None)
+        inputs = as_inputs(inputs)
     held = isinstance(inputs, (Tensor, SparseRows, Mapping))
     count = count_of(inputs) if held or hasattr(inputs, "__len__") else None
     if count != len(labels):
@@ -191,5 +207,5 @@ def _with_labels(inputs: Any, labels: np.ndarray) -> MapStyleDataset:
         fix = "pass one input an item; Votes.from_rows takes num_items= where the last items have no vote"
         raise InvalidInputError(f"inputs of {len(labels)} items", got=got, fix=fix)
     if held:
-        return ArrayDataset(inputs, labels)
+        return ArrayDataset(inputs, labels, weights)
     return as_dataset(_Relabelled(inputs, labels), "inputs")

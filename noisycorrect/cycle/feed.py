@@ -17,6 +17,8 @@ from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
 INPUT_KEYS = ("input", "image", "x")
 
+T = TypeVar("T")
+
 
 # Not an error, and a BaseException so that no `except Exception` inside a model stops it.
 class Reached(BaseException):
@@ -81,9 +83,26 @@ class Feed:
 
 
 def forward_input(network: nn.Module, batch: Any) -> Any:
-    """Return the network's output for the input of a batch, moved to the device of the network."""
+    """Return the network's output for the input of a batch, moved to the device and the dtype of the network."""
     device = next(itertools.chain(network.parameters(), network.buffers())).device
-    return network(input_of(batch).to(device, non_blocking=True))
+    return network(in_dtype_of(network, input_of(batch).to(device, non_blocking=True)))
+
+
+def in_dtype_of(network: nn.Module, inputs: T) -> T:
+    """Return inputs with floating tensors in the dtype of a network's parameters, or, if it has none, of its buffers.
+
+    NumPy's arrays are float64 where nobody asked for it.
+
+    Examples
+    --------
+    >>> in_dtype_of(nn.Linear(1, 1), torch.ones(1, dtype=torch.float64)).dtype
+    torch.float32
+    """
+    own = itertools.chain(network.parameters(), network.buffers())
+    wanted = next((tensor.dtype for tensor in own if tensor.is_floating_point()), None)
+    if wanted is None:
+        return inputs
+    return map_tensors(inputs, lambda tensor: tensor.to(wanted) if tensor.is_floating_point() else tensor)
 
 
 def input_of(batch: Any) -> torch.Tensor:
@@ -111,9 +130,6 @@ def input_of(batch: Any) -> torch.Tensor:
     got = f"a mapping with the keys {list(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
     expected = "a batch that is a tensor, begins with one, or has it under 'input', 'image' or 'x'"
     raise InvalidInputError(expected, got=got, fix="pass forward=lambda model, batch: ...")
-
-
-T = TypeVar("T")
 
 
 def map_tensors(value: T, function: Callable[[torch.Tensor], torch.Tensor]) -> T:

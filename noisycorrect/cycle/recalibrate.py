@@ -93,7 +93,7 @@ def recalibrate_batchnorm(
         batch is cut to fit.
     forward : callable, optional
         ``forward(model, batch)`` runs the network on a batch, for batches of another form. The default calls the model
-        on the batch's input, moved to the device of the model.
+        on the batch's input, moved to the device and the dtype of the model.
     skip : iterable of str, optional
         Names of layers that keep their statistics, or of modules with all such layers inside them; ``()`` skips none.
         Default: those that are frozen and have statistics of data. Frozen is a layer whose scale and shift have no

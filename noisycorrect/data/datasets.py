@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 
 from noisycorrect.data.forms import as_inputs, count_of, joined, rows_of
-from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields
+from noisycorrect.data.items import LABEL_KEYS, WEIGHT_KEYS, input_of, present, split_fields, weight_among
 from noisycorrect.data.streams import StreamedDataset
 from noisycorrect.data.wrapped import unwrapped
 from noisycorrect.labels.given import NUMBER_THEM, one_class
@@ -292,7 +292,7 @@ def _of_mapping(data: Mapping[str, Any], name: str) -> MapStyleDataset:
         raise InvalidInputError(expected, got=got, fix=fix) from error
     if isinstance(labels, (Dataset, Mapping)) or isinstance(inputs, Dataset):
         raise InvalidInputError(expected, got=got, fix=fix)
-    return ArrayDataset(inputs, labels, next((extra[key] for key in WEIGHT_KEYS if key in extra), None))
+    return ArrayDataset(inputs, labels, weight_among(extra))
 
 
 def _dataset_of_loader(loader: DataLoader[Any], name: str) -> Any:

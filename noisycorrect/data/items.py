@@ -35,6 +35,28 @@ def input_of(item: Any) -> Any:
     return item[0] if isinstance(item, (tuple, list)) else item
 
 
+def weight_among(fields: Mapping[str, Any]) -> Any:
+    """Return the weight, or the weights, among the fields of a dict; None if there are none.
+
+    Examples
+    --------
+    >>> weight_among({"x": 0.5, "weight": 2.0})
+    2.0
+    """
+    return next((fields[key] for key in WEIGHT_KEYS if key in fields), None)
+
+
+def labeled_item(inputs: Any, label: Any, weight: Any = None) -> Any:
+    """Return an item of a data set; with a weight it is a dict, in which inputs by name stay what they are.
+
+    Examples
+    --------
+    >>> labeled_item(0.5, 1), labeled_item(0.5, 1, 2.0)
+    ((0.5, 1), {'input': 0.5, 'label': 1, 'sample_weight': 2.0})
+    """
+    return (inputs, label) if weight is None else {"input": inputs, "label": label, "sample_weight": weight}
+
+
 def split_fields(batch: Any, size: int | None = None) -> tuple[Any, Any, Any, dict[str, Any]]:
     """Return (input, label, index or None, extra) of an item, or of a batch of `size` samples.
 

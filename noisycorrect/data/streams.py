@@ -110,9 +110,12 @@ class StreamedDataset(Dataset[Any]):
     def chunks(self, size: int, epoch: int, seed: int) -> Iterator[list[Any]]:
         """Yield the items of a pass, `size` at a time, in its own order.
 
-        Before each chunk torch, numpy and random are seeded from (seed, epoch, chunk).
+        Before the pass begins torch, numpy and random are seeded from (seed, epoch), and before each chunk from (seed,
+        epoch, chunk): the order of a set that shuffles itself is another one in each epoch, and the same with workers.
         """
-        items, number = self._pass(epoch), 0
+        with seeded(seed, "order of a pass", epoch):
+            items = self._pass(epoch)
+        number = 0
         while True:
             with seeded(seed, "augmentation", epoch, number):
                 chunk = list(islice(items, size))

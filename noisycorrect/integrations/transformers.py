@@ -142,10 +142,15 @@ class SelfCorrection(Guest, TrainerCallback):
         saved = load_checkpoint(_folder_of(args, state) / STATE) if state.global_step else None
         self._cycles.begin(model, epochs=state.num_train_epochs, state=saved)
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """End a cycle after the last step of its last epoch: the Trainer may save before the end of the epoch."""
+        if float(state.epoch).is_integer():
+            self.on_epoch_end(args, state, control, **kwargs)
+
     def on_epoch_end(
         self, args: Any, state: Any, control: Any, *, model: nn.Module, optimizer: Any, **kwargs: Any
     ) -> None:
-        """End a cycle after the last step of its last epoch: what is evaluated and saved then is the average."""
+        """End a cycle, unless its last step has: what is evaluated and saved from then on is the average."""
         self._cycles.after_epoch(round(state.epoch) - 1, model, [optimizer], device=_device(model))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

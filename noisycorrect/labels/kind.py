@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from noisycorrect.labels.findings import LabelReview, NoiseCounts
-from noisycorrect.labels.refine import UNLABELED, blend, check_probs, within
+from noisycorrect.labels.refine import UNLABELED, blend, check_probs, most_probable, within
 from noisycorrect.labels.regions import RegionView
 from noisycorrect.labels.trust import Trust
 from noisycorrect.support.errors import InvalidInputError
@@ -287,6 +287,8 @@ class LabelKind(ABC):
     def labels(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> Any:
         """Return the most probable class of the refined labels; the given label, below 0, where nothing is known.
 
+        Of equally probable classes it is the given one.
+
         Parameters are those of :meth:`refined`.
 
         Returns
@@ -295,7 +297,7 @@ class LabelKind(ABC):
             Integer.
         """
         given, refined = self._composed(rows, evidence, trust)
-        found = torch.where(refined.sum(1) > 0, refined.argmax(1), given.clamp(max=self.unlabeled))
+        found = torch.where(refined.sum(1) > 0, most_probable(refined, given), given.clamp(max=self.unlabeled))
         return self.split(found.numpy(), rows)
 
     def blocks(self) -> Iterator[np.ndarray]:

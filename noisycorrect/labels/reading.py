@@ -251,7 +251,7 @@ class ReadableLabels:
         return self.kind.refined(*self._composed_of(indices, generation))
 
     def labels(self, indices: Indices = None, *, generation: int | None = None) -> Any:
-        """Return the most probable class of the refined labels.
+        """Return the most probable class of the refined labels; of equally probable ones the given one.
 
         Returns
         -------

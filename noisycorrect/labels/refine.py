@@ -48,6 +48,30 @@ def blend(labels: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     return refined.masked_fill_(~known.unsqueeze(1), 0)
 
 
+def most_probable(refined: Tensor, given: Tensor) -> Tensor:
+    """Return the most probable class of refined labels, int64 (N, ...); of equally probable ones the given one.
+
+    Evidence that is wholly sure of another class weighs as much as a label that is half trusted, as all are after the
+    first cycle: what speaks for neither changes no label.
+
+    Parameters
+    ----------
+    refined : Tensor, shape (N, K, ...)
+        As of :func:`blend`.
+    given : Tensor, shape (N, ...), int64
+        Given labels; what is outside 0..K-1 is none: of equally probable classes it has the first.
+
+    Examples
+    --------
+    >>> most_probable(torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.8, 0.2]]), torch.tensor([1, -1, 1]))
+    tensor([1, 0, 0])
+    """
+    highest, found = refined.max(1)
+    known = (given >= 0) & (given < refined.shape[1])
+    own = refined.gather(1, (given * known).unsqueeze(1)).squeeze(1)
+    return torch.where(known & (own >= highest), given, found)
+
+
 def within(values: Tensor, labels: Tensor) -> Tensor:
     """Return values (N, K, ...) as far as padded labels (N, ...) reach.
 

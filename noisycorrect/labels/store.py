@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from noisycorrect.labels.codec import codec_named
@@ -26,6 +27,7 @@ from noisycorrect.labels.merging import generation_proof, merge_parts
 from noisycorrect.labels.reading import GIVEN, ReadableLabels
 from noisycorrect.labels.refine import exponential_evidence, mean_evidence
 from noisycorrect.labels.rules import paper_trust
+from noisycorrect.labels.trust import checked_trust
 from noisycorrect.labels.writing import GenerationWriter
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
@@ -222,7 +224,7 @@ class SoftLabelStore(ReadableLabels):
             self._release = None
 
     @contextlib.contextmanager
-    def new_generation(self, *, trust: Weight | Tensor | None = None) -> Iterator[GenerationWriter]:
+    def new_generation(self, *, trust: Weight | ArrayLike | Tensor | None = None) -> Iterator[GenerationWriter]:
         """Write the next generation aside, and publish it when the block ends without an exception.
 
         Every sample must be written once. Under torch.distributed each rank writes its own contiguous shard
@@ -231,10 +233,10 @@ class SoftLabelStore(ReadableLabels):
 
         Parameters
         ----------
-        trust : callable or Tensor, optional
+        trust : callable or array-like, optional
             ``trust(given, evidence, generation)`` -> weight of the given labels, float32 (n,), for a batch of samples;
             `given` are class labels (n,) with -1 for none, or, where a label is more than one class, bool (n,): which
-            samples have one. Or the weights of all samples, (N,). Default: Eq. 7's 1/(m+1).
+            samples have one. Or the weights of all samples, (N,). In [0, 1]. Default: Eq. 7's 1/(m+1).
 
         Yields
         ------
@@ -248,7 +250,8 @@ class SoftLabelStore(ReadableLabels):
         StoreError
             If the store is open read-only, or the disk is full.
         InvalidInputError
-            If a sample is missing, comes twice, or its prediction is not made of probabilities.
+            If a sample is missing, comes twice, or its prediction is not made of probabilities; if trust is not one
+            weight in [0, 1] a sample.
         """
         self._require_writable()
         self.refresh()  # another store object may have published
@@ -390,25 +393,18 @@ class SoftLabelStore(ReadableLabels):
 
         return accumulate
 
-    def _weigher(self, number: int, rule: Weight | Tensor | None) -> Callable[[np.ndarray, Tensor], Tensor]:
+    def _weigher(self, number: int, rule: Any) -> Callable[[np.ndarray, Tensor], Tensor]:
         classes = self.kind.class_indices
+        weights = None if rule is None or callable(rule) else checked_trust(rule, len(self))
 
         def weigh(indices: np.ndarray, evidence: Tensor) -> Tensor:
             labeled = torch.from_numpy(self.labeled[indices])
             if rule is None:
                 return paper_trust(number, labeled)
+            if weights is not None:
+                return weights[torch.from_numpy(indices)] * labeled
             given = (self.labeled if classes is None else classes)[indices]
-            if isinstance(rule, Tensor):
-                weight = rule[torch.from_numpy(indices)]
-            else:
-                weight = rule(torch.from_numpy(given), evidence, number).float()
-            if weight.shape != labeled.shape or not ((weight >= 0) & (weight <= 1)).all():
-                raise InvalidInputError(
-                    f"trust of shape ({len(labeled)},) in [0, 1]",
-                    got=f"shape {tuple(weight.shape)}, from {weight.min():.3g} to {weight.max():.3g}",
-                    fix="correct the trust rule",
-                )
-            return weight * labeled
+            return checked_trust(rule(torch.from_numpy(given), evidence, number), len(labeled)) * labeled
 
         return weigh
 

@@ -6,10 +6,35 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from noisycorrect.labels.rules import RULES, Rule
+from noisycorrect.support.arrays import as_array
+from noisycorrect.support.errors import InvalidInputError
+
+
+def checked_trust(weights: Any, length: int) -> Tensor:
+    """Return the weights of some samples' labels as float32 (N,).
+
+    Raises
+    ------
+    InvalidInputError
+        If they are not N numbers in [0, 1].
+
+    Examples
+    --------
+    >>> checked_trust([1, 0.5], 2)
+    tensor([1.0000, 0.5000])
+    """
+    array = as_array(weights, "trust")
+    numbers = array.shape == (length,) and array.dtype.kind in "biuf"
+    if not numbers or not ((array >= 0) & (array <= 1)).all():
+        values = f"from {array.min():.3g} to {array.max():.3g}" if numbers else f"of {array.dtype}"
+        fix = "pass, or let the rule return, one weight a sample"
+        raise InvalidInputError(f"trust of shape ({length},) in [0, 1]", got=f"shape {array.shape}, {values}", fix=fix)
+    return torch.from_numpy(array.astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,13 @@ class MultiLabels(LabelsOfParts):
         return weight * given + (1 - weight) * evidence
 
     def labels(self, rows: np.ndarray, evidence: EvidenceReader | None, trust: Trust) -> np.ndarray:
-        """Return which labels are there, int64 (n, K); -1 where that is unknown before the first generation."""
-        refined = self.refined(rows, evidence, trust)
-        return torch.where(refined.isnan(), -1, (refined > 0.5).long()).numpy()
+        """Return which labels are there, int64 (n, K); -1 where that is unknown before the first generation.
+
+        One that is there as probably as not is as given.
+        """
+        given, refined = self._composed(rows, evidence, trust)
+        there = (refined > 0.5) | ((refined == 0.5) & (given > 0))
+        return torch.where(refined.isnan(), -1, there.long()).numpy()
 
     def beside(self, rows: np.ndarray, evidence: Tensor) -> tuple[Tensor, Tensor]:
         """Return given labels, int64 (n, K), and evidence of their absence and presence, (n, 2, K)."""

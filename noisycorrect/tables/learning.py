@@ -133,10 +133,11 @@ def learn_labels(
         return found.correction, Evidence(probs, found.labels, probs, found.annotators(), unseen=False)
     result = corrector.fit((inputs, given) if isinstance(inputs, np.ndarray) else inputs)
     if result.labels.generation:
-        probs, refined = (part.float().numpy() for part in (result.labels.evidence(), result.labels.refined()))
+        probs, labels = result.labels.evidence().float().numpy(), result.labels.labels()
     else:  # a recipe that refines no labels: what the trained network says of them
-        probs = refined = _said(result.model, inputs)
-    return result, Evidence(np.asarray(probs, np.float32), refined.argmax(1), probs, [], unseen=False)
+        probs = _said(result.model, inputs)
+        labels = probs.argmax(1)
+    return result, Evidence(np.asarray(probs, np.float32), labels, probs, [], unseen=False)
 
 
 def _said(model: nn.Module, inputs: np.ndarray | Dataset[Any]) -> np.ndarray:

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.refine import most_probable
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
@@ -263,9 +265,11 @@ def assembled(
                 yield Claim(place.window, np.where(theirs, probs[0], np.uint8(0)), probs[1])
 
     kept, nothing = [], -1  # without crops all stays
-    for probs in refined:
-        nothing = ignore_index(len(probs))
-        kept.append((probs.argmax(0).astype(mask_dtype(len(probs))), 1 - probs[0]))
+    for place, probs in zip(places, refined, strict=True):
+        nothing, inside = ignore_index(len(probs)), place.window.slices
+        own = np.where(instances[inside] == place.number, given[inside], 0).astype(np.int64)
+        classes = most_probable(torch.from_numpy(probs)[None], torch.from_numpy(own)[None])[0].numpy()
+        kept.append((classes.astype(mask_dtype(len(probs))), 1 - probs[0]))
     winners, mask, _ = merged(shape, claims())
     whose = np.array(numbers, np.int32)[winners]
     cropless = ~np.isin(instances, [0, *numbers])

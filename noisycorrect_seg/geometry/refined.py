@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisycorrect.labels.refine import blend, one_hot
+from noisycorrect.labels.refine import blend, most_probable, one_hot
 from noisycorrect.labels.trust import Trust
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.frame import Size, letterbox
@@ -71,6 +71,8 @@ def refined_labels(
 ) -> np.ndarray:
     """Return the most probable class of each pixel of :func:`refined_mask`, without making all of it.
 
+    Of equally probable classes it is the given one.
+
     Parameters
     ----------
     given, evidence, trust, frame
@@ -97,7 +99,8 @@ def refined_labels(
     doubted = composer.doubted_rows()
     for start in range(doubted.start, doubted.stop, step):
         rows = slice(start, min(start + step, doubted.stop))
-        labels[rows] = composer.rows(rows).max(1).indices[0].numpy()  # several times faster than argmax
+        own = torch.from_numpy(given[rows].astype(np.int64))[None]
+        labels[rows] = most_probable(composer.rows(rows), own)[0].numpy()
     nothing = ignored_by(given)
     labels[given == nothing] = nothing
     return labels

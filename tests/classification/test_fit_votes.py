@@ -18,6 +18,7 @@ from noisycorrect import (
     dawid_skene,
     fit_votes,
 )
+from noisycorrect.data.datasets import ArrayDataset
 
 EMA = RECIPES["ema"].replace(epochs=8, batch_size=20, lr=0.1)
 
@@ -132,6 +133,30 @@ def test_every_form_of_inputs_and_votes_is_the_same_run():
     unlabelled = [{"input": row} for row in inputs]
     for data in (inputs.numpy(), bare, labelled, alone, dicts, unlabelled):
         np.testing.assert_array_equal(fit_votes(corrector(recipe), data, votes.table()).probs, reference)
+
+
+class Items(torch.utils.data.Dataset):
+    def __init__(self, inputs, weights):
+        self.columns = inputs, weights
+
+    def __len__(self):
+        return len(self.columns[0])
+
+    def __getitem__(self, index):
+        return {"image": self.columns[0][index], "label": 0, "weight": float(self.columns[1][index])}
+
+
+def test_weights_in_the_data_count_as_those_that_are_passed():
+    inputs, votes, _ = crowd(60)
+    weights = torch.rand(60, generator=torch.Generator().manual_seed(0))
+    recipe = EMA.replace(epochs=4)
+    unweighed, passed = (
+        fit_votes(corrector(recipe), inputs, votes, **options).probs for options in ({}, {"sample_weight": weights})
+    )
+    assert not np.allclose(passed, unweighed, atol=0.01)
+    data = {"image": inputs, "sample_weight": weights}
+    for form in (data, Items(inputs, weights), ArrayDataset(inputs, torch.zeros(60), weights)):
+        np.testing.assert_allclose(fit_votes(corrector(recipe), form, votes).probs, passed, atol=1e-6)
 
 
 def test_the_corrector_stays_as_it_is():

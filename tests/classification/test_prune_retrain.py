@@ -125,6 +125,44 @@ def test_data_sets_give_what_arrays_give():
     assert np.array_equal(items.kept, arrays.kept)
 
 
+class Named(Dataset):
+    """Items as dicts, with one input under a name of Hugging Face."""
+
+    def __init__(self, inputs, labels, weights):
+        self.columns = inputs, labels, weights
+
+    def __len__(self):
+        return len(self.columns[0])
+
+    def __getitem__(self, index):
+        inputs, label, weight = (column[index] for column in self.columns)
+        return {"inputs_embeds": inputs, "label": int(label), "weight": float(weight)}
+
+
+class ByName(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = network()
+
+    def forward(self, inputs_embeds):
+        return self.body(inputs_embeds)
+
+
+def test_weights_in_the_data_count_in_every_training(monkeypatch):
+    inputs, given, clean = blobs(60)
+    weights = (given == clean).float() + 0.1
+    arrays = {"x": inputs, "y": given, "sample_weight": weights}
+    found = [run((inputs, given)), run(arrays), run(Named(inputs, given, weights), ByName())]
+    unweighed, weighed, named = (each.probs for each in found)
+    assert not torch.allclose(weighed, unweighed, atol=0.01)
+    torch.testing.assert_close(named, weighed)
+    fit, seen = SelfCorrector.fit, []
+    monkeypatch.setattr(SelfCorrector, "fit", lambda self, data, *rest, **named: fit(self, seen.append(data) or data))
+    kept = run(arrays).kept
+    assert len(seen) == 4
+    assert torch.equal(seen[-1].sample_weight, weights[kept])
+
+
 def test_predictions_are_of_the_canonical_form():
     inputs, given, _ = blobs(rate=0.0)
     result = run(Indexed(inputs, given, shift=0.5), lr=1e-12, epochs=1)

@@ -256,6 +256,13 @@ def test_hard_labels_are_the_most_probable_refined_ones(made: Made) -> None:
     assert np.array_equal(store.labels(1)[0], made.given[1])
 
 
+def test_of_equally_probable_labels_the_given_one_stays(made: Made) -> None:
+    store = made.predicted(made.flawed, sharpness=1)  # weight 1/2 on each side
+    assert float(store.refined(1)[0].max()) == 0.5
+    rows = np.flatnonzero(store.labeled)
+    assert equal(store.labels(rows), [made.flawed[row] for row in rows])
+
+
 def test_trust_decides_between_the_two(made: Made) -> None:
     kind = held(made, made.flawed)
     rows = np.array([1, 2])

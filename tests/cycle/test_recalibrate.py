@@ -206,6 +206,19 @@ def test_exact_pools_the_calls_of_a_shared_layer() -> None:
     torch.testing.assert_close(model.head.running_var.double(), last.var(0, correction=0), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("of_inputs", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("method", METHODS)
+def test_inputs_of_any_floating_dtype(method: str, of_inputs: torch.dtype) -> None:
+    data = torch.arange(6).reshape(3, 2).to(of_inputs)
+    for layer in (nn.BatchNorm1d(2), nn.BatchNorm1d(2, affine=False)):
+        recalibrate_batchnorm(nn.Sequential(layer), [data], method=method)
+        assert layer.running_mean.tolist() == [2, 3]
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
+    nn.init.eye_(model[0].weight)
+    recalibrate_batchnorm(model, [(data, "labels")], method=method)
+    assert model[1].running_mean.tolist() == [2, 3]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_half_precision_and_channels_last(method: str) -> None:
     model = conv_net(0).bfloat16().to(memory_format=torch.channels_last)

@@ -82,6 +82,39 @@ def test_a_run_over_a_stream_corrects_and_passes_may_come_in_any_order(recipe):
     assert right > (stream.labels == stream.clean).float().mean() + 0.1
 
 
+class Shuffled(IterableDataset):
+    """Draws the order of a pass when it begins (`eager`), or when its first item is read."""
+
+    def __init__(self, eager):
+        self.eager = eager
+
+    def __iter__(self):
+        return self.ordered() if self.eager else self.late()
+
+    def ordered(self):
+        return iter([(torch.zeros(1), 0, row) for row in torch.randperm(COUNT).tolist()])
+
+    def late(self):
+        yield from self.ordered()
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_an_order_that_is_drawn_depends_on_seed_and_epoch_alone(eager):
+    data = StreamedDataset(Shuffled(eager), "train")
+
+    def order(seed, epoch, workers):
+        view = LabelView(data, None, seed=seed)
+        view.set_epoch(epoch)
+        return tuple(row for batch in StreamLoader(view, 30, 3, workers) for row in batch.index.tolist())
+
+    before = torch.get_rng_state()
+    orders = {where: order(*where, workers=0) for where in ((0, 0), (0, 1), (1, 0))}
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(set(orders.values())) == 3
+    for where, found in orders.items():
+        assert order(*where, workers=0) == order(*where, workers=1) == found
+
+
 def test_in_one_batch_a_stream_is_the_array(tmp_path):
     """One batch an epoch, so that order does not matter but for rounding."""
     stream = Stream()

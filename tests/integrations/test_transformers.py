@@ -127,6 +127,26 @@ def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(ours, theirs, 
         fit(ours, theirs, tmp_path / "dying", labels=tmp_path / "labels", resume=True, **saving)
 
 
+@pytest.mark.parametrize(("accumulated", "end"), [(1, 9), (2, 6)])  # of 3 batches the last is accumulated with none
+def test_a_checkpoint_of_the_last_step_of_an_epoch_has_the_end_of_its_cycle(ours, theirs, tmp_path, accumulated, end):
+    class Kill(theirs.TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == end + 1:
+                raise KeyError("killed")
+
+    saving = {"save_strategy": "steps", "save_steps": end, "gradient_accumulation_steps": accumulated}
+    whole = fit(ours, theirs, tmp_path / "whole", labels=tmp_path / "whole labels", **saving)
+    assert [(record["cycle"], record["epoch"]) for record in whole[1].history] == [(0, 2), (1, 3), (2, 4)]
+    with pytest.raises(KeyError, match="killed"):
+        fit(ours, theirs, tmp_path / "dying", Kill(), labels=tmp_path / "labels", **saving)
+    for _ in ("killed", "finished"):
+        resumed = fit(ours, theirs, tmp_path / "dying", labels=tmp_path / "labels", resume=True, **saving)
+        assert outcome(*resumed) == outcome(*whole)
+    last = theirs.BertForSequenceClassification.from_pretrained(tmp_path / "whole" / f"checkpoint-{end // 3 * 4}")
+    for name, value in last.state_dict().items():
+        assert torch.equal(whole[0].model.state_dict()[name], value), name
+
+
 def test_accumulated_gradients_are_those_of_the_whole_batch(ours, theirs, tmp_path):
     whole, correction = fit(ours, theirs, tmp_path)
     parts, other = fit(ours, theirs, tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2)

@@ -282,6 +282,16 @@ def test_labels_that_nothing_argues_with_are_the_given_ones_and_the_others_as_be
     assert not torch.equal(targets[1], hard[1])
 
 
+@pytest.mark.parametrize("coupled", [False, True])
+def test_of_equally_probable_classes_the_given_one_stays(coupled):
+    given, trust = np.repeat([1, 2, 1, 255], 8)[None].repeat(8, 0).astype(np.uint8), Trust(torch.ones(1) / 2)
+    evidence = torch.eye(3)[[2, 1, 0, 0]].T.repeat_interleave(8, 1)[:, None].repeat_interleave(8, 1)
+    trust = dataclasses.replace(trust, coupled=coupled)
+    inside = np.s_[2:6, 2::4]  # away from borders
+    assert (refined_mask(given, evidence, trust, 3).amax(0)[inside][:, :6] == 0.5).all()
+    assert np.array_equal(refined_labels(given, evidence, trust)[inside], given[inside])
+
+
 def test_only_doubted_rows_of_a_mask_are_composed_and_come_out_the_same():
     rng = np.random.default_rng(4)
     given = rng.choice([0, 1, 255], (17, 12), p=[0.8, 0.1, 0.1]).astype(np.uint8)

@@ -145,6 +145,12 @@ def test_of_equal_claims_the_given_person_keeps_theirs():
     assert assembled(given, people, places, [both, both])[1].tolist() == [[1, 2]]
 
 
+def test_of_equally_probable_parts_the_given_one_stays():
+    given, people = np.array([[2, 1, 2]], np.uint8), np.array([[1, 1, 0]], np.int32)
+    one = np.array([[[0.0, 0.0, 1.0]], [[0.5, 0.5, 0.0]], [[0.5, 0.5, 0.0]]], np.float32)
+    assert assembled(given, people, [Place(0, 1, Window(0, 0, 1, 3))], [one])[0].tolist() == [[2, 1, 2]]
+
+
 def test_a_run_on_crops_gives_whole_pictures(scenes, crops):
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, len(crops.classes), 1))
     recipe = RECIPES["paper"].replace(schedule=Schedule(init_epochs=1, cycles=1, cycle_epochs=1))

@@ -24,7 +24,7 @@ from noisycorrect.corrector import SelfCorrector
 from noisycorrect.data.batches import LabelView, make_loader
 from noisycorrect.data.datasets import ArrayDataset, MapStyleDataset, as_dataset, read_given
 from noisycorrect.data.forms import rows_taken
-from noisycorrect.data.items import split_fields
+from noisycorrect.data.items import labeled_item, split_fields, weight_among
 from noisycorrect.labels.given import checked_labels
 from noisycorrect.recipe import RECIPES, OptimizerFactory
 from noisycorrect.result import CorrectionResult
@@ -137,7 +137,8 @@ def prune_retrain(
         Network with logits (N, K) as output; it is copied, not changed.
     train, val : Dataset, pair of arrays, or DataLoader
         As for :meth:`SelfCorrector.fit <noisycorrect.SelfCorrector.fit>`; `val` is measured after the last training.
-        Of a data set with ``canonical()`` that one is predicted. Every sample needs a label.
+        Of a data set with ``canonical()`` that one is predicted. Every sample needs a label. Weights in the data count
+        in every training.
     num_classes : int
         K.
     epochs : int
@@ -283,7 +284,7 @@ def _predict(
 
 
 class _Part(Dataset[Any]):
-    """Some samples of a data set, as inputs and labels: positions that items carry are those in the whole."""
+    """Some samples of a data set, as inputs, labels and weights: positions that items carry are those in the whole."""
 
     def __init__(self, data: MapStyleDataset, given: np.ndarray, rows: np.ndarray) -> None:
         self.data = data
@@ -293,11 +294,13 @@ class _Part(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return split_fields(self.data[int(self.rows[index])])[0], int(self.labels[index])
+    def __getitem__(self, index: int) -> Any:
+        inputs, _, _, extra = split_fields(self.data[int(self.rows[index])])
+        return labeled_item(inputs, int(self.labels[index]), weight_among(extra))
 
 
 def _part(data: MapStyleDataset, given: np.ndarray, rows: np.ndarray) -> MapStyleDataset:
     if isinstance(data, ArrayDataset):  # whole batches are indexed at once
-        return ArrayDataset(rows_taken(data.inputs, rows), given[rows])
+        weights = None if data.sample_weight is None else data.sample_weight[rows]
+        return ArrayDataset(rows_taken(data.inputs, rows), given[rows], weights)
     return _Part(data, given, rows)
