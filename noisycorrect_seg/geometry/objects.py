@@ -163,14 +163,14 @@ def missing_objects(
     ground: float,
     recall: float = 0.0,
     attached: bool = False,
-) -> Tensor:
-    """Return where the evidence sees objects that the mask has left as background, bool (n, h, w).
+) -> tuple[Objects, Tensor]:
+    """Return the objects that the evidence sees, and which of them the mask has left as background, bool (m,).
 
-    These are their places and the background right beside them, where their outlines are blended. An object of the
-    evidence's most probable classes is missing if the mask has nothing of its class in it or beside it, if at least the
-    share `ground` of it is given background, if the evidence's vote for it is at least `sure` times that of the given
-    objects of its class, and if the evidence knows that class: names at least the share `recall` of its given places so
-    (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing objects"; theirs are found by a fixed threshold).
+    An object of the evidence's most probable classes is missing if the mask has nothing of its class in it or beside
+    it, if at least the share `ground` of it is given background, if the evidence's vote for it is at least `sure` times
+    that of the given objects of its class, and if the evidence knows that class: names at least the share `recall` of
+    its given places so (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing objects"; theirs are found by a
+    fixed threshold).
 
     Parameters
     ----------
@@ -191,8 +191,9 @@ def missing_objects(
     >>> given = torch.tensor([[[0, 0, 0, 1]]])
     >>> evidence = torch.tensor([[0.1, 0.9, 0.9, 0.1], [0.9, 0.1, 0.1, 0.9]]).reshape(1, 2, 1, 4)
     >>> confidence = ClassConfidence.of(given, evidence, 1)
-    >>> missing_objects(given, evidence, confidence, least=1, sure=0.9, ground=0.8)
-    tensor([[[ True,  True, False, False]]])
+    >>> found, missing = missing_objects(given, evidence, confidence, least=1, sure=0.9, ground=0.8)
+    >>> found.classes.tolist(), missing.tolist()
+    ([0, 1, 1], [False, True, False])
     """
     seen = winners(evidence)
     found = objects_of(seen, evidence)
@@ -211,7 +212,28 @@ def missing_objects(
     missing &= confidence.recall[found.classes] >= recall
     if attached:
         missing &= torch.bincount(found.ids[_attached(given, seen, evidence.shape[1])], minlength=count) > 0
-    reach = F.max_pool2d(found.places(missing).float().unsqueeze(1), 3, stride=1, padding=1)[:, 0] > 0
+    return found, missing
+
+
+def filled_places(given: Tensor, found: Objects, chosen: Tensor) -> Tensor:
+    """Return the places of missing objects, and the background right beside them, where their outlines are blended.
+
+    Parameters
+    ----------
+    given : Tensor
+        See the module.
+    found : Objects
+        See :func:`missing_objects`.
+    chosen : Tensor, shape (m,), bool
+        Which of them are filled in.
+
+    Examples
+    --------
+    >>> given = torch.tensor([[[0, 0, 0, 0, 1]]])
+    >>> filled_places(given, objects_of(1 - given, torch.full((1, 2, 1, 5), 0.5)), torch.tensor([False, True]))
+    tensor([[[ True,  True,  True,  True, False]]])
+    """
+    reach = F.max_pool2d(found.places(chosen).float().unsqueeze(1), 3, stride=1, padding=1)[:, 0] > 0
     return reach & (given == 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     Objects,
     confusions,
+    filled_places,
     mask_quality_by_objects,
     misnamed_objects,
     missing_objects,
@@ -37,6 +38,21 @@ MOST_ASKED = 2048  # images, evenly spaced, that tell how sure the evidence is o
 LEAST_MEAN = 0.05  # of the votes for a class: one that is not learnt at all is not multiplied out of nothing
 
 
+class Habits(NamedTuple):
+    """What goes wrong too often to be an accident.
+
+    Attributes
+    ----------
+    left_out : Tensor, shape (K,), bool
+        Classes whose objects are left out.
+    misnamed : Tensor, shape (K, K), bool
+        Which given classes (rows) stand for which ones; (0, 0) if nobody asks.
+    """
+
+    left_out: Tensor
+    misnamed: Tensor
+
+
 class ObjectCorrection(AtCycleEnd):
     """Masks keep their labels but where an object of theirs looks wrong; there they follow the evidence.
 
@@ -45,8 +61,8 @@ class ObjectCorrection(AtCycleEnd):
     :func:`~noisycorrect_seg.geometry.objects.misnamed_objects` and
     :func:`~noisycorrect_seg.geometry.objects.shifted_borders`. Which places follow the evidence is decided anew each
     time, from the given masks. All else keeps its given label and, evidence and masks being coupled, its detail.
-    Objects are renamed only from classes to classes that are confused one way
-    (:func:`~noisycorrect_seg.geometry.objects.one_way`).
+    What is corrected must be a habit: objects are filled in only of classes of which many are missing, and renamed only
+    from classes to classes that are confused one way (:func:`~noisycorrect_seg.geometry.objects.one_way`).
 
     A class that annotators leave out now and then is predicted less surely than it is there. So evidence is divided by
     a power of what it says on average of the given objects of each class, as far as objects and labels are concerned.
@@ -62,6 +78,9 @@ class ObjectCorrection(AtCycleEnd):
     recall : float
         A class takes part in renaming if the evidence names at least this share of its given places so, and is filled
         in if it does so of half of this share: what is left out now and then is seen less surely.
+    habit : float
+        A class is filled in if at least so many times as many of its objects are missing as are given: the few that a
+        network sees on the ground are rather its own mistakes.
     ground : float
         Share of a missing object that is given background, at least; and of the given background that the evidence
         names so, or nothing is filled in: a network that knows no ground knows of nothing on it.
@@ -97,6 +116,7 @@ class ObjectCorrection(AtCycleEnd):
         least: int = 3,
         sure: float = 0.8,
         recall: float = 0.5,
+        habit: float = 0.1,
         ground: float = 0.8,
         attached: bool | None = None,
         shift: float = 0.5,
@@ -115,6 +135,7 @@ class ObjectCorrection(AtCycleEnd):
         self.least = whole_number("least", least, least=1)
         self.sure = finite_number("sure", sure, more_than=0, fix="0.8 is usual")
         self.recall = finite_number("recall", recall, above=0, at_most=1, fix="0.5 is usual")
+        self.habit = finite_number("habit", habit, above=0, fix="0.1 is usual; 0 fills in all that is missing")
         self.ground = finite_number("ground", ground, above=0, at_most=1, fix="0.8 is usual")
         self.attached = None if attached is None else bool(attached)
         self.relative = finite_number("relative", relative, above=0, at_most=1, fix="0.5 is usual")
@@ -145,11 +166,11 @@ class ObjectCorrection(AtCycleEnd):
             trust = Trust(torch.ones(1), class_scale=writer.class_scale)
             confidence = self._confidence(writer, kind, trust)
             self._check_size(confidence)
-            allowed = self._allowed(writer, kind, trust, confidence)
+            habits = self._habits(writer, kind, trust, confidence)
             for rows, evidence in writer.written():
                 given = _given(kind, rows, evidence)
                 scaled = trust.scaled(evidence)
-                trusted = 1.0 - self.follows(given, scaled, confidence, allowed).float()
+                trusted = 1.0 - self.follows(given, scaled, confidence, habits).float()
                 if self.weigh:
                     quality = mask_quality_by_objects(given, scaled, confidence, least=self.least)
                     trusted *= quality[:, None, None] ** self.weigh
@@ -160,16 +181,15 @@ class ObjectCorrection(AtCycleEnd):
         """Yield (index, given, probs) of this rank's shard: what the evidence is made of."""
         return end.predictions()
 
-    def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence, allowed: Tensor) -> Tensor:
+    def follows(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence, habits: Habits) -> Tensor:
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""
         places = torch.zeros_like(given, dtype=torch.bool)
-        if "missing" in self.parts and confidence.recall[0] >= self.ground:
-            attached = parsing_task(self.setup).connected if self.attached is None else self.attached
-            how: dict[str, Any] = {"least": self.least, "sure": self.sure, "recall": self.recall / 2}
-            places |= missing_objects(given, evidence, confidence, ground=self.ground, attached=attached, **how)
-        if "misnamed" in self.parts:
+        if habits.left_out.any():
+            seen, missing = self._missing(given, evidence, confidence)
+            places |= filled_places(given, seen, missing & habits.left_out[seen.classes])
+        if habits.misnamed.any():
             found = objects_of(given, evidence)
-            places |= misnamed_objects(found, self._suggested(found, confidence), allowed)
+            places |= misnamed_objects(found, self._suggested(found, confidence), habits.misnamed)
         if "shifted" in self.parts:
             places |= shifted_borders(given, evidence, least=self.least, shift=self.shift)
         return places
@@ -181,18 +201,31 @@ class ObjectCorrection(AtCycleEnd):
             fix = "pass a network of a smaller stride, or larger images, or nothing will be corrected"
             warn_of_training(expected, "none", fix)
 
+    def _missing(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence) -> tuple[Objects, Tensor]:
+        attached = parsing_task(self.setup).connected if self.attached is None else self.attached
+        how: dict[str, Any] = {"least": self.least, "sure": self.sure, "recall": self.recall / 2}
+        return missing_objects(given, evidence, confidence, ground=self.ground, attached=attached, **how)
+
     def _suggested(self, found: Objects, confidence: ClassConfidence) -> Tensor:
         return suggested_classes(found, confidence, least=self.least, sure=self.sure, recall=self.recall)
 
-    def _allowed(self, writer: GenerationWriter, kind: Any, trust: Trust, confidence: ClassConfidence) -> Tensor:
-        """Return which classes may be renamed to which ones, over all ranks; nothing (0, 0) if none is."""
-        if "misnamed" not in self.parts:
-            return torch.zeros(0, 0, dtype=torch.bool)
-        counts = torch.zeros(kind.num_classes, kind.num_classes, dtype=torch.float64)
+    def _habits(self, writer: GenerationWriter, kind: Any, trust: Trust, confidence: ClassConfidence) -> Habits:
+        """Return what goes wrong often enough, over all ranks."""
+        classes = kind.num_classes
+        names, fills = "misnamed" in self.parts, "missing" in self.parts and confidence.recall[0] >= self.ground
+        missing = torch.zeros(classes, dtype=torch.float64)
+        confused = torch.zeros((classes, classes) if names else (0, 0), dtype=torch.float64)
         for rows, evidence in writer.written(most=MOST_ASKED):
-            found = objects_of(_given(kind, rows, evidence), trust.scaled(evidence))
-            counts += confusions(found, self._suggested(found, confidence), kind.num_classes)
-        return one_way(distributed.all_reduce_sum(counts))
+            given, scaled = _given(kind, rows, evidence), trust.scaled(evidence)
+            if names:
+                found = objects_of(given, scaled)
+                confused += confusions(found, self._suggested(found, confidence), classes)
+            if fills:
+                seen, which = self._missing(given, scaled, confidence)
+                missing += torch.bincount(seen.classes[which], minlength=classes)
+        missing = distributed.all_reduce_sum(missing)
+        confused = distributed.all_reduce_sum(confused) if names else confused
+        return Habits((missing > 0) & (missing >= self.habit * confidence.objects), one_way(confused))
 
     def _confidence(self, writer: GenerationWriter, kind: Any, trust: Trust) -> ClassConfidence:
         """Return how sure scaled evidence is of each class, over all ranks."""
