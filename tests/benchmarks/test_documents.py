@@ -36,6 +36,7 @@ def _masks(found: dict[str, Any]) -> str:
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "robustness": lambda found: label_study.page(found["title"], found["cells"]),
     "robustness-masks": _masks,
+    "robustness-masks-ccp": _masks,
     "issues": lambda found: issues.page(summarise(found["cells"], "auroc")),
     "issues-tables": lambda found: issues_tables.page(found["cells"]),
     "arena": rendered,
