@@ -197,14 +197,8 @@ def missing_objects(
     """
     seen = winners(evidence)
     found = objects_of(seen, evidence)
-    height, width = seen.shape[1:]
     count = len(found.classes)
-    around = F.pad(given, (1, 1, 1, 1), value=-1)
-    beside = torch.zeros_like(seen, dtype=torch.bool)
-    for down in range(3):
-        for right in range(3):
-            beside |= around[:, down : down + height, right : right + width] == seen
-    touched = torch.bincount(found.ids[beside], minlength=count)
+    touched = torch.bincount(found.ids[_met(given, seen)], minlength=count)
     on_ground = torch.bincount(found.ids[given == 0], minlength=count)
     missing = (found.classes > 0) & (touched == 0) & (found.sizes >= least)
     missing &= on_ground >= ground * found.sizes
@@ -237,6 +231,17 @@ def filled_places(given: Tensor, found: Objects, chosen: Tensor) -> Tensor:
     return reach & (given == 0)
 
 
+def _met(given: Tensor, wanted: Tensor) -> Tensor:
+    """Return which places lie on or beside a given place of the class that is wanted there, bool (n, h, w)."""
+    height, width = wanted.shape[1:]
+    around = F.pad(given, (1, 1, 1, 1), value=-1)
+    met = torch.zeros_like(wanted, dtype=torch.bool)
+    for down in range(3):
+        for right in range(3):
+            met |= around[:, down : down + height, right : right + width] == wanted
+    return met
+
+
 def _attached(given: Tensor, seen: Tensor, classes: int) -> Tensor:
     """Return what is seen or given, and hangs together with something given, bool (n, h, w)."""
     shown = (given > 0) & (given < classes)
@@ -247,16 +252,21 @@ def _attached(given: Tensor, seen: Tensor, classes: int) -> Tensor:
     return held[ids]
 
 
-def suggested_classes(found: Objects, confidence: ClassConfidence, *, least: int, sure: float, recall: float) -> Tensor:
+def suggested_classes(
+    given: Tensor, found: Objects, confidence: ClassConfidence, *, least: int, sure: float, recall: float
+) -> Tensor:
     """Return the class that the evidence takes each given object for, int64 (m,); its own where it agrees or is unsure.
 
     The vote on an object is put in relation to that on the given objects of each class: confident learning (Northcutt
     et al. 2021, sec. 3.1), an object being the sample. Another class is suggested if it has the highest relation, which
     is at least `sure`, and the evidence knows both classes: names at least the share `recall` of their given places so.
-    Nothing is taken for background: a network that misses an object is no witness against it.
+    Nothing is taken for background: a network that misses an object is no witness against it. Nor is an object taken
+    for what lies right beside it: whoever drew the two has told them apart, as a bag from the coat that it hangs on.
 
     Parameters
     ----------
+    given : Tensor
+        See the module.
     found : Objects
         Of the given masks.
     confidence, least
@@ -271,6 +281,8 @@ def suggested_classes(found: Objects, confidence: ClassConfidence, *, least: int
     other = (found.classes > 0) & (found.sizes >= least)
     other &= (best >= sure) & known[suggested] & known[found.classes]
     other &= found.votes.gather(1, suggested[:, None])[:, 0] > found.own
+    beside = found.ids[_met(given, torch.cat([suggested, suggested.new_full((1,), -2)])[found.ids])]
+    other &= torch.bincount(beside, minlength=len(other)) == 0
     return torch.where(other, suggested, found.classes)
 
 

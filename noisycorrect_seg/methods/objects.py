@@ -189,7 +189,7 @@ class ObjectCorrection(AtCycleEnd):
             places |= filled_places(given, seen, missing & habits.left_out[seen.classes])
         if habits.misnamed.any():
             found = objects_of(given, evidence)
-            places |= misnamed_objects(found, self._suggested(found, confidence), habits.misnamed)
+            places |= misnamed_objects(found, self._suggested(given, found, confidence), habits.misnamed)
         if "shifted" in self.parts:
             places |= shifted_borders(given, evidence, least=self.least, shift=self.shift)
         return places
@@ -206,8 +206,8 @@ class ObjectCorrection(AtCycleEnd):
         how: dict[str, Any] = {"least": self.least, "sure": self.sure, "recall": self.recall / 2}
         return missing_objects(given, evidence, confidence, ground=self.ground, attached=attached, **how)
 
-    def _suggested(self, found: Objects, confidence: ClassConfidence) -> Tensor:
-        return suggested_classes(found, confidence, least=self.least, sure=self.sure, recall=self.recall)
+    def _suggested(self, given: Tensor, found: Objects, confidence: ClassConfidence) -> Tensor:
+        return suggested_classes(given, found, confidence, least=self.least, sure=self.sure, recall=self.recall)
 
     def _habits(self, writer: GenerationWriter, kind: Any, trust: Trust, confidence: ClassConfidence) -> Habits:
         """Return what goes wrong often enough, over all ranks."""
@@ -219,7 +219,7 @@ class ObjectCorrection(AtCycleEnd):
             given, scaled = _given(kind, rows, evidence), trust.scaled(evidence)
             if names:
                 found = objects_of(given, scaled)
-                confused += confusions(found, self._suggested(found, confidence), classes)
+                confused += confusions(found, self._suggested(given, found, confidence), classes)
             if fills:
                 seen, which = self._missing(given, scaled, confidence)
                 missing += torch.bincount(seen.classes[which], minlength=classes)

@@ -153,7 +153,7 @@ ALL = torch.ones(K, K, dtype=torch.bool)
 
 def misnamed(given, evidence, confidence, allowed=ALL, **how):
     found = objects_of(given, evidence)
-    return misnamed_objects(found, suggested_classes(found, confidence, **how), allowed)
+    return misnamed_objects(found, suggested_classes(given, found, confidence, **how), allowed)
 
 
 def test_misnamed_objects_are_told_by_their_class_and_not_by_the_most_probable_one():
@@ -171,6 +171,17 @@ def test_misnamed_objects_are_told_by_their_class_and_not_by_the_most_probable_o
     other_way = ALL.clone()
     other_way[1, 3] = False
     assert not misnamed(given, evidence, weak, other_way, **how).any()
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_object_is_not_taken_for_what_lies_beside_it(apart):
+    """A bag on a coat is none, however much the network sees a coat: who drew the two has told them apart."""
+    given = torch.tensor([[[3, 3, 0, 1, 1, 0]] * 2])
+    names = torch.tensor([[[3, 3, 0, 3, 3, 0]] * 2])
+    if not apart:
+        given[0, 1, 2] = 3  # touches it with a corner
+    found = misnamed(given, maps_of(names), SURE, least=2, sure=0.8, recall=0.5)
+    assert torch.equal(found, (given == 1) & apart)
 
 
 def test_an_object_is_never_taken_for_background():
