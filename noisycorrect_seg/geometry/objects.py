@@ -53,7 +53,11 @@ class Objects(NamedTuple):
 
     def places(self, chosen: Tensor) -> Tensor:
         """Return which places belong to the objects that are chosen, bool (m,)."""
-        return torch.cat([chosen, chosen.new_zeros(1)])[self.ids]
+        return self.spread(chosen, False)
+
+    def spread(self, values: Tensor, ignored: int | bool) -> Tensor:
+        """Return at each place the value of its object, (n, h, w), of the values (m,); `ignored` where none is."""
+        return torch.cat([values, values.new_full((1,), ignored)])[self.ids]
 
 
 def objects_of(masks: Tensor, evidence: Tensor) -> Objects:
@@ -281,7 +285,7 @@ def suggested_classes(
     other = (found.classes > 0) & (found.sizes >= least)
     other &= (best >= sure) & known[suggested] & known[found.classes]
     other &= found.votes.gather(1, suggested[:, None])[:, 0] > found.own
-    beside = found.ids[_met(given, torch.cat([suggested, suggested.new_full((1,), -2)])[found.ids])]
+    beside = found.ids[_met(given, found.spread(suggested, -2))]  # -1 is the edge of a mask
     other &= torch.bincount(beside, minlength=len(other)) == 0
     return torch.where(other, suggested, found.classes)
 
