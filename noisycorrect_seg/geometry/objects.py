@@ -157,6 +157,29 @@ def mask_quality_by_objects(given: Tensor, evidence: Tensor, confidence: ClassCo
     return torch.where(counts > 0, sums / counts.clamp(min=1), 1.0)
 
 
+class SeenObjects(NamedTuple):
+    """Objects that the evidence sees, beside the given masks.
+
+    Attributes
+    ----------
+    objects : Objects
+        Of the evidence's most probable classes.
+    missing : Tensor, shape (m,), bool
+        What the masks have left as background.
+    elsewhere : Tensor, shape (m,), bool
+        What lies where the masks show something else: the network's mistakes, or theirs.
+    """
+
+    objects: Objects
+    missing: Tensor
+    elsewhere: Tensor
+
+    def counts(self, classes: int) -> Tensor:
+        """Return how many objects of each class are missing, and how many lie elsewhere, int64 (2, K)."""
+        own = self.objects.classes
+        return torch.stack([torch.bincount(own[which], minlength=classes) for which in (self.missing, self.elsewhere)])
+
+
 def missing_objects(
     given: Tensor,
     evidence: Tensor,
@@ -167,14 +190,14 @@ def missing_objects(
     ground: float,
     recall: float = 0.0,
     attached: bool = False,
-) -> tuple[Objects, Tensor]:
-    """Return the objects that the evidence sees, and which of them the mask has left as background, bool (m,).
+) -> SeenObjects:
+    """Return the objects that the evidence sees, and which of them the mask has left as background.
 
     An object of the evidence's most probable classes is missing if the mask has nothing of its class in it or beside
     it, if at least the share `ground` of it is given background, if the evidence's vote for it is at least `sure` times
     that of the given objects of its class, and if the evidence knows that class: names at least the share `recall` of
     its given places so (after AIO2, Liu et al. 2024, arXiv:2403.01641, "fill in missing objects"; theirs are found by a
-    fixed threshold).
+    fixed threshold). One that has nothing of its class in or beside it either, but less ground, lies elsewhere.
 
     Parameters
     ----------
@@ -195,22 +218,22 @@ def missing_objects(
     >>> given = torch.tensor([[[0, 0, 0, 1]]])
     >>> evidence = torch.tensor([[0.1, 0.9, 0.9, 0.1], [0.9, 0.1, 0.1, 0.9]]).reshape(1, 2, 1, 4)
     >>> confidence = ClassConfidence.of(given, evidence, 1)
-    >>> found, missing = missing_objects(given, evidence, confidence, least=1, sure=0.9, ground=0.8)
-    >>> found.classes.tolist(), missing.tolist()
+    >>> found = missing_objects(given, evidence, confidence, least=1, sure=0.9, ground=0.8)
+    >>> found.objects.classes.tolist(), found.missing.tolist()
     ([0, 1, 1], [False, True, False])
     """
     seen = winners(evidence)
     found = objects_of(seen, evidence)
     count = len(found.classes)
     touched = torch.bincount(found.ids[_met(given, seen)], minlength=count)
-    on_ground = torch.bincount(found.ids[given == 0], minlength=count)
-    missing = (found.classes > 0) & (touched == 0) & (found.sizes >= least)
-    missing &= on_ground >= ground * found.sizes
+    on_ground = torch.bincount(found.ids[given == 0], minlength=count) >= ground * found.sizes
+    alone = (found.classes > 0) & (touched == 0) & (found.sizes >= least)
+    missing = alone & on_ground
     missing &= found.own >= sure * confidence.mean[found.classes]
     missing &= confidence.recall[found.classes] >= recall
     if attached:
         missing &= torch.bincount(found.ids[_attached(given, seen, evidence.shape[1])], minlength=count) > 0
-    return found, missing
+    return SeenObjects(found, missing, alone & ~on_ground)
 
 
 def filled_places(given: Tensor, found: Objects, chosen: Tensor) -> Tensor:
@@ -347,61 +370,3 @@ def misnamed_objects(found: Objects, suggested: Tensor, allowed: Tensor) -> Tens
     tensor([[[False, False,  True]]])
     """
     return found.places((suggested != found.classes) & allowed[found.classes, suggested])
-
-
-def shifted_borders(given: Tensor, evidence: Tensor, *, least: int, shift: float) -> Tensor:
-    """Return the places along the outlines of given objects that lie too far out or in all around, bool (n, h, w).
-
-    A given object and the evidence's own object of its class that it meets most of are compared: their difference in
-    size over the places of the outline is how far the outline lies outside or inside on average. A person's uneven hand
-    averages out, a border drawn wide or narrow does not (after Zhu et al. 2023, arXiv:2308.02498, the border's mean
-    signed distance). Of objects that differ by at least `shift`, and share more than a third of what they cover
-    together, the places where the two differ are returned.
-
-    Parameters
-    ----------
-    given, evidence, least
-        As for :func:`missing_objects`.
-    shift : float
-        In places of the evidence, > 0.
-
-    Examples
-    --------
-    >>> given = torch.zeros(1, 7, 7, dtype=torch.int64)
-    >>> given[0, 1:6, 1:6] = 1
-    >>> evidence = torch.zeros(1, 2, 7, 7)
-    >>> evidence[0, 1, 2:5, 2:5] = 1.0
-    >>> evidence[:, 0] = 1 - evidence[:, 1]
-    >>> int(shifted_borders(given, evidence, least=4, shift=0.5).sum())
-    16
-    """
-    classes = evidence.shape[1]
-    seen = winners(evidence)
-    found, own = objects_of(given, evidence), objects_of(seen, evidence)
-    same = (given == seen) & (found.ids >= 0)
-    pairs = found.ids[same] * len(own.classes) + own.ids[same]
-    met, shared = torch.unique(pairs, return_counts=True)
-    first, second = met // len(own.classes), met % len(own.classes)
-    # Of several partners the one that shares most: written last.
-    order = shared.argsort()
-    partner = torch.full((len(found.classes),), -1).index_put_((first[order],), second[order])
-    overlap = torch.zeros(len(found.classes), dtype=torch.int64).index_put_((first[order],), shared[order])
-    size = torch.where(partner >= 0, own.sizes[partner.clamp(min=0)], 0)
-    outline = _outline(given, found, classes)
-    mean_shift = (found.sizes - size) / outline.clamp(min=1)
-    united = found.sizes + size - overlap
-    shifted = (found.classes > 0) & (partner >= 0) & (found.sizes >= least) & (overlap * 3 > united)
-    shifted &= mean_shift.abs() >= shift
-    outside = found.places(shifted) & (given != seen)
-    takers = torch.zeros(len(own.classes) + 1, dtype=torch.bool)
-    takers[partner[shifted]] = True
-    inside = takers[own.ids] & (given != seen) & (given < classes)
-    return outside | inside
-
-
-def _outline(given: Tensor, found: Objects, classes: int) -> Tensor:
-    """Return how many places of each object lie beside another class or the edge, int64 (m,)."""
-    shown = torch.stack([given == number for number in range(classes)], 1).float()
-    inner = -F.max_pool2d(F.pad(-shown, (1, 1, 1, 1)), 3, stride=1) > 0
-    on_edge = (found.ids >= 0) & ~inner.any(1)
-    return torch.bincount(found.ids[on_edge], minlength=len(found.classes))

@@ -21,6 +21,7 @@ from noisycorrect_seg.classes import is_background
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     Objects,
+    SeenObjects,
     confusions,
     filled_places,
     mask_quality_by_objects,
@@ -28,9 +29,9 @@ from noisycorrect_seg.geometry.objects import (
     missing_objects,
     objects_of,
     one_way,
-    shifted_borders,
     suggested_classes,
 )
+from noisycorrect_seg.geometry.outlines import shifted_borders
 from noisycorrect_seg.methods.frames import parsing_task
 
 PARTS = ("missing", "misnamed", "shifted")
@@ -59,10 +60,11 @@ class ObjectCorrection(AtCycleEnd):
     At the end of a cycle the averaged model predicts, as for :class:`~noisycorrect.AtCycleEnd`, and the mean of its
     predictions is looked at object by object: :func:`~noisycorrect_seg.geometry.objects.missing_objects`,
     :func:`~noisycorrect_seg.geometry.objects.misnamed_objects` and
-    :func:`~noisycorrect_seg.geometry.objects.shifted_borders`. Which places follow the evidence is decided anew each
+    :func:`~noisycorrect_seg.geometry.outlines.shifted_borders`. Which places follow the evidence is decided anew each
     time, from the given masks. All else keeps its given label and, evidence and masks being coupled, its detail.
-    What is corrected must be a habit: objects are filled in only of classes of which many are missing, and renamed only
-    from classes to classes that are confused one way (:func:`~noisycorrect_seg.geometry.objects.one_way`).
+    What is corrected must be a habit: objects are filled in only of classes of which many are missing and few are seen
+    where the masks show something else, and renamed only from classes to classes that are confused one way
+    (:func:`~noisycorrect_seg.geometry.objects.one_way`).
 
     A class that annotators leave out now and then is predicted less surely than it is there. So evidence is divided by
     a power of what it says on average of the given objects of each class, as far as objects and labels are concerned.
@@ -81,6 +83,9 @@ class ObjectCorrection(AtCycleEnd):
     habit : float
         A class is filled in if at least so many times as many of its objects are missing as are given: the few that a
         network sees on the ground are rather its own mistakes.
+    mistakes : float
+        A class is filled in if at least so many times as many of its objects are missing as the evidence sees where the
+        masks show something else: a network that takes all kinds of things for hats sees some on the ground as well.
     ground : float
         Share of a missing object that is given background, at least; and of the given background that the evidence
         names so, or nothing is filled in: a network that knows no ground knows of nothing on it.
@@ -117,6 +122,7 @@ class ObjectCorrection(AtCycleEnd):
         sure: float = 0.8,
         recall: float = 0.5,
         habit: float = 0.1,
+        mistakes: float = 0.75,
         ground: float = 0.8,
         attached: bool | None = None,
         shift: float = 0.5,
@@ -136,6 +142,7 @@ class ObjectCorrection(AtCycleEnd):
         self.sure = finite_number("sure", sure, more_than=0, fix="0.8 is usual")
         self.recall = finite_number("recall", recall, above=0, at_most=1, fix="0.5 is usual")
         self.habit = finite_number("habit", habit, above=0, fix="0.1 is usual; 0 fills in all that is missing")
+        self.mistakes = finite_number("mistakes", mistakes, above=0, fix="0.75 is usual; 0 counts none")
         self.ground = finite_number("ground", ground, above=0, at_most=1, fix="0.8 is usual")
         self.attached = None if attached is None else bool(attached)
         self.relative = finite_number("relative", relative, above=0, at_most=1, fix="0.5 is usual")
@@ -185,7 +192,7 @@ class ObjectCorrection(AtCycleEnd):
         """Return which places of given masks (n, h, w) follow the evidence (n, K, h, w), bool (n, h, w)."""
         places = torch.zeros_like(given, dtype=torch.bool)
         if habits.left_out.any():
-            seen, missing = self._missing(given, evidence, confidence)
+            seen, missing, _ = self._missing(given, evidence, confidence)
             places |= filled_places(given, seen, missing & habits.left_out[seen.classes])
         if habits.misnamed.any():
             found = objects_of(given, evidence)
@@ -201,7 +208,7 @@ class ObjectCorrection(AtCycleEnd):
             fix = "pass a network of a smaller stride, or larger images, or nothing will be corrected"
             warn_of_training(expected, "none", fix)
 
-    def _missing(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence) -> tuple[Objects, Tensor]:
+    def _missing(self, given: Tensor, evidence: Tensor, confidence: ClassConfidence) -> SeenObjects:
         attached = parsing_task(self.setup).connected if self.attached is None else self.attached
         how: dict[str, Any] = {"least": self.least, "sure": self.sure, "recall": self.recall / 2}
         return missing_objects(given, evidence, confidence, ground=self.ground, attached=attached, **how)
@@ -213,7 +220,7 @@ class ObjectCorrection(AtCycleEnd):
         """Return what goes wrong often enough, over all ranks."""
         classes = kind.num_classes
         names, fills = "misnamed" in self.parts, "missing" in self.parts and confidence.recall[0] >= self.ground
-        missing = torch.zeros(classes, dtype=torch.float64)
+        seen = torch.zeros(2, classes, dtype=torch.float64)
         confused = torch.zeros((classes, classes) if names else (0, 0), dtype=torch.float64)
         for rows, evidence in writer.written(most=MOST_ASKED):
             given, scaled = _given(kind, rows, evidence), trust.scaled(evidence)
@@ -221,11 +228,11 @@ class ObjectCorrection(AtCycleEnd):
                 found = objects_of(given, scaled)
                 confused += confusions(found, self._suggested(given, found, confidence), classes)
             if fills:
-                seen, which = self._missing(given, scaled, confidence)
-                missing += torch.bincount(seen.classes[which], minlength=classes)
-        missing = distributed.all_reduce_sum(missing)
+                seen += self._missing(given, scaled, confidence).counts(classes)
+        missing, elsewhere = distributed.all_reduce_sum(seen)
         confused = distributed.all_reduce_sum(confused) if names else confused
-        return Habits((missing > 0) & (missing >= self.habit * confidence.objects), one_way(confused))
+        left_out = (missing > 0) & (missing >= self.habit * confidence.objects) & (missing >= self.mistakes * elsewhere)
+        return Habits(left_out, one_way(confused))
 
     def _confidence(self, writer: GenerationWriter, kind: Any, trust: Trust) -> ClassConfidence:
         """Return how sure scaled evidence is of each class, over all ranks."""

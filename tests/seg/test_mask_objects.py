@@ -32,9 +32,9 @@ from noisycorrect_seg.geometry.objects import (
     missing_objects,
     objects_of,
     one_way,
-    shifted_borders,
     suggested_classes,
 )
+from noisycorrect_seg.geometry.outlines import shifted_borders
 from noisycorrect_seg.inputs import MEAN_BGR, STD_BGR
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.methods.objects import Habits
@@ -102,7 +102,8 @@ SURE = ClassConfidence(*(torch.ones(K, dtype=torch.float64) for _ in range(4))) 
 
 def missing(given, evidence, confidence=SURE, **how):
     how = {"least": 2, "sure": 0.8, "ground": 0.8, "recall": 0.25} | how
-    return filled_places(given, *missing_objects(given, evidence, confidence, **how))
+    found = missing_objects(given, evidence, confidence, **how)
+    return filled_places(given, found.objects, found.missing)
 
 
 def test_an_object_left_out_is_missing():
@@ -130,6 +131,15 @@ def test_what_is_no_missing_object(change):
     else:
         given[0, 1, 1:3] = 1
     assert not missing(given, maps_of(names, sure), **how).any()
+
+
+def test_what_is_seen_is_missing_or_shown_or_elsewhere():
+    names = torch.tensor([[[2, 2, 0, 2, 2, 0, 2, 2, 0, 2]]])
+    given = torch.tensor([[[0, 0, 0, 1, 1, 0, 2, 0, 0, 1]]])  # the last one is too small
+    found = missing_objects(given, maps_of(names), SURE, least=2, sure=0.8, ground=0.8, recall=0.25)
+    assert found.objects.places(found.missing)[0, 0].nonzero()[:, 0].tolist() == [0, 1]
+    assert found.objects.places(found.elsewhere)[0, 0].nonzero()[:, 0].tolist() == [3, 4]
+    assert found.counts(K).tolist() == [[0, 0, 1, 0], [0, 0, 1, 0]]
 
 
 @pytest.mark.parametrize("bridge", [None, "given", "seen", "ignored"])
@@ -308,6 +318,29 @@ def test_what_is_seen_on_the_ground_now_and_then_is_not_filled_in(habit, changes
     assert after >= before
 
 
+class Fanciful(Oracle):
+    """An oracle but for hair, which it takes for a left shoe."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        names = logits.argmax(1)
+        shoe = 5 * self.scale * F.one_hot(torch.tensor(18), 20)[:, None, None]
+        return torch.where(names[:, None] == 2, shoe, logits)
+
+
+def without_left_shoes(mask, index):
+    if index % 2:
+        mask[mask == 18] = 0
+    return mask
+
+
+@pytest.mark.parametrize(("network", "changes"), [(Oracle, True), (Fanciful, False)])
+def test_a_class_that_the_network_sees_on_other_things_is_not_filled_in(network, changes):
+    before, after = corrected(without_left_shoes, network=network(), parts=("missing",))
+    assert (after > before) == changes
+    assert after >= before
+
+
 def test_evidence_gathered_in_training_brings_objects_back_and_predicts_nothing():
     before, after = corrected(without_lower_half, correction=GatheredObjectCorrection())
     assert 1 - after < 0.6 * (1 - before)
@@ -418,6 +451,7 @@ def test_a_network_that_knows_nothing_changes_nothing():
         ({"shift": 0}, "0 < shift"),
         ({"ground": 1.5}, "0 <= ground <= 1"),
         ({"habit": -0.1}, "0 <= habit"),
+        ({"mistakes": -1}, "0 <= mistakes"),
         ({"parts": "missing"}, r"pass \('missing',\)"),
     ],
 )
