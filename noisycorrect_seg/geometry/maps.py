@@ -57,6 +57,19 @@ def winners(scores: Tensor) -> Tensor:
     first, *others = scores.unbind(1)
     best, winner = first.contiguous(), torch.zeros(first.shape, dtype=torch.uint8)
     for place, plane in enumerate(others, 1):
-        winner.masked_fill_(plane > best, place)
+        winner = overwritten(winner, plane > best, place)
         best = torch.maximum(best, plane)
     return winner.long()
+
+
+def overwritten(numbers: Tensor, where: Tensor, number: int) -> Tensor:
+    """Return numbers, uint8, with a number that is larger than all of them written where `where`, bool, says.
+
+    As a maximum: torch's `masked_fill` does not vectorise on the CPU, and takes ten times as long.
+
+    Examples
+    --------
+    >>> overwritten(torch.tensor([0, 1, 1], dtype=torch.uint8), torch.tensor([True, False, True]), 2).tolist()
+    [2, 1, 2]
+    """
+    return torch.maximum(numbers, where.view(torch.uint8) * number)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from noisycorrect.support.door import door
+from noisycorrect_seg.geometry.maps import overwritten
 from noisycorrect_seg.losses.edge import PAIRS, inside
 from noisycorrect_seg.losses.targets import by_class, check_maps, from_classes, widen
 
@@ -80,20 +81,20 @@ class Pairs:
 
     Examples
     --------
-    >>> Pairs(torch.Size([1, 3, 1, 3])).exist[1].tolist()  # is there a pixel to the right?
-    [True, True, False]
+    >>> Pairs(torch.Size([1, 3, 1, 3])).missing[1].tolist()  # is there no pixel to the right?
+    [0.0, 0.0, 1.0]
     """
 
     def __init__(self, shape: torch.Size, valid: Tensor | None = None, device: torch.device | None = None) -> None:
         self.size = shape[0], shape[2], shape[3]
         known = torch.ones(self.size, dtype=torch.bool, device=device) if valid is None else valid
         self.distances = [dy * shape[3] + dx for dy, dx in PAIRS]
-        self.exist = []
+        self.missing = []  # as numbers: 1 added to an agreement leaves none that counts
         for dy, dx in PAIRS:
-            exist = torch.zeros_like(known)
+            missing = torch.ones_like(known, dtype=torch.float32)
             here, there = (..., inside(-dy), inside(-dx)), (..., inside(dy), inside(dx))
-            exist[here] = known[here] & known[there]
-            self.exist.append(exist.flatten())
+            missing[here] -= (known[here] & known[there]).float()
+            self.missing.append(missing.flatten())
 
 
 class EdgeMap:
@@ -107,16 +108,18 @@ class EdgeMap:
 
     def __init__(self, planes: Tensor, pairs: Pairs) -> None:
         self.planes = planes
+        self._distances = torch.tensor([0, *pairs.distances], device=planes.device)
         agreement = planes.new_ones(planes.shape[1])
-        self._distance = torch.zeros(planes.shape[1], dtype=torch.int32, device=planes.device)  # of the deciding pair
-        for distance, exist in zip(pairs.distances, pairs.exist, strict=True):
+        self._decides = torch.zeros(planes.shape[1], dtype=torch.uint8, device=planes.device)  # which pair, from 1
+        for number, (distance, missing) in enumerate(zip(pairs.distances, pairs.missing, strict=True), 1):
             here, there = inside(-distance), inside(distance)
             own = (planes[0, here] * planes[0, there]).contiguous()
             for plane in planes[1:]:  # one after the other: they stay in the cache
                 own.addcmul_(plane[here], plane[there])
-            closer = exist[here] & (own < agreement[here])  # strictly: the first of equal pairs decides
-            agreement[here] = own.where(closer, agreement[here])
-            self._distance[here].masked_fill_(closer, distance)
+            own += missing[here]
+            # Strictly less: the first of equal pairs decides.
+            self._decides[here] = overwritten(self._decides[here], own < agreement[here], number)
+            agreement[here] = torch.minimum(agreement[here], own)
         seeds = F.pad((1 - agreement).view(pairs.size), (1, 1, 1, 1), value=-1.0)
         rows, column = _first_largest([seeds[..., start : start + pairs.size[2]] for start in range(3)])
         self.values, row = _first_largest([rows[:, start : start + pairs.size[1]] for start in range(3)])
@@ -128,8 +131,8 @@ class EdgeMap:
         """Add to `slopes`, (K, N H W), the gradient of the map at some pixels, (M,), times `weight`, (M,)."""
         weight = weight.to(slopes.dtype)
         seeds = weight.new_zeros(slopes.shape[1]).scatter_add_(0, pixels + self._seed[pixels], weight)
-        deciding = ((seeds != 0) & (self._distance != 0)).nonzero().squeeze(1)
-        partners, weight = deciding + self._distance[deciding], -seeds[deciding]
+        deciding = ((seeds != 0) & (self._decides != 0)).nonzero().squeeze(1)
+        partners, weight = deciding + self._distances[self._decides[deciding].long()], -seeds[deciding]
         for one, other in ((deciding, partners), (partners, deciding)):
             ends = self.planes.gather(1, other.expand(len(slopes), -1)).mul_(weight)
             slopes.scatter_add_(1, one.expand(len(slopes), -1), ends)
@@ -139,6 +142,6 @@ def _first_largest(values: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the largest of three tensors, element by element, and the number of the first that has it, uint8."""
     largest, number = values[0], torch.zeros(values[0].shape, dtype=torch.uint8, device=values[0].device)
     for place, value in enumerate(values[1:], 1):
-        number.masked_fill_(value > largest, place)
+        number = overwritten(number, value > largest, place)
         largest = torch.maximum(largest, value)
     return largest, number
