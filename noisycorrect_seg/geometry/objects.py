@@ -313,44 +313,6 @@ def suggested_classes(
     return torch.where(other, suggested, found.classes)
 
 
-def confusions(found: Objects, suggested: Tensor, classes: int) -> Tensor:
-    """Return how many objects of each given class (rows) are taken for each class (columns), float64 (K, K).
-
-    Examples
-    --------
-    >>> found = objects_of(torch.tensor([[[1, 0, 1]]]), torch.full((1, 2, 1, 3), 0.5))
-    >>> confusions(found, torch.tensor([0, 1, 0]), 2).tolist()
-    [[1.0, 0.0], [1.0, 1.0]]
-    """
-    pairs = torch.bincount(found.classes * classes + suggested, minlength=classes**2)
-    return pairs.reshape(classes, classes).double()
-
-
-def one_way(counts: Tensor, *, share: float = 0.05) -> Tensor:
-    r"""Return which classes are given for which ones, bool (K, K): what is confused both ways is hard, not misnamed.
-
-    A network that cannot tell two classes takes either for the other; annotators who call skirts dresses do so one way.
-    Pairs i, j with :math:`n_{ij} - n_{ji} \ge 3 \sqrt{n_{ij} + n_{ji}}`, three standard errors of a fair coin,
-    :math:`n_{ij} \ge 4 n_{ji}`, and :math:`n_{ij}` at least `share` of the objects of class i: a few of many are no
-    habit.
-
-    Parameters
-    ----------
-    counts : Tensor, shape (K, K)
-        See :func:`confusions`.
-    share : float
-        In [0, 1].
-
-    Examples
-    --------
-    >>> one_way(torch.tensor([[0, 0, 0], [0, 50, 16], [0, 1, 50]])).nonzero().tolist()
-    [[1, 2]]
-    """
-    back = counts.T
-    apart = (counts - back >= 3 * (counts + back).sqrt()) & (counts >= 4 * back) & (counts > 0)
-    return apart & (counts >= share * counts.sum(1, keepdim=True))
-
-
 def misnamed_objects(found: Objects, suggested: Tensor, allowed: Tensor) -> Tensor:
     """Return the places of given objects that the evidence takes for objects of another class, bool (n, h, w).
 
@@ -361,7 +323,7 @@ def misnamed_objects(found: Objects, suggested: Tensor, allowed: Tensor) -> Tens
     suggested : Tensor, shape (m,), int64
         See :func:`suggested_classes`.
     allowed : Tensor, shape (K, K), bool
-        Which given classes (rows) may be taken for which ones: see :func:`one_way`.
+        Which given classes (rows) may be taken for which ones: see :func:`~noisycorrect_seg.geometry.habits.one_way`.
 
     Examples
     --------

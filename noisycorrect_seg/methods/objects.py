@@ -18,17 +18,16 @@ from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of_training
 from noisycorrect.task import Metrics
 from noisycorrect_seg.classes import is_background
+from noisycorrect_seg.geometry.habits import confusions, named_places, one_way, well_named
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     Objects,
     SeenObjects,
-    confusions,
     filled_places,
     mask_quality_by_objects,
     misnamed_objects,
     missing_objects,
     objects_of,
-    one_way,
     suggested_classes,
 )
 from noisycorrect_seg.geometry.outlines import shifted_borders
@@ -64,7 +63,8 @@ class ObjectCorrection(AtCycleEnd):
     time, from the given masks. All else keeps its given label and, evidence and masks being coupled, its detail.
     What is corrected must be a habit: objects are filled in only of classes of which many are missing and few are seen
     where the masks show something else, and renamed only from classes to classes that are confused one way
-    (:func:`~noisycorrect_seg.geometry.objects.one_way`).
+    (:func:`~noisycorrect_seg.geometry.habits.one_way`) and otherwise named well
+    (:func:`~noisycorrect_seg.geometry.habits.well_named`).
 
     A class that annotators leave out now and then is predicted less surely than it is there. So evidence is divided by
     a power of what it says on average of the given objects of each class, as far as objects and labels are concerned.
@@ -86,6 +86,9 @@ class ObjectCorrection(AtCycleEnd):
     mistakes : float
         A class is filled in if at least so many times as many of its objects are missing as the evidence sees where the
         masks show something else: a network that takes all kinds of things for hats sees some on the ground as well.
+    precision : float
+        Objects are renamed to a class if at least this share of the places that the evidence names so is given so, left
+        aside those of the class that is renamed.
     ground : float
         Share of a missing object that is given background, at least; and of the given background that the evidence
         names so, or nothing is filled in: a network that knows no ground knows of nothing on it.
@@ -123,6 +126,7 @@ class ObjectCorrection(AtCycleEnd):
         recall: float = 0.5,
         habit: float = 0.1,
         mistakes: float = 0.75,
+        precision: float = 0.4,
         ground: float = 0.8,
         attached: bool | None = None,
         shift: float = 0.5,
@@ -143,6 +147,7 @@ class ObjectCorrection(AtCycleEnd):
         self.recall = finite_number("recall", recall, above=0, at_most=1, fix="0.5 is usual")
         self.habit = finite_number("habit", habit, above=0, fix="0.1 is usual; 0 fills in all that is missing")
         self.mistakes = finite_number("mistakes", mistakes, above=0, fix="0.75 is usual; 0 counts none")
+        self.precision = finite_number("precision", precision, above=0, at_most=1, fix="0.4 is usual")
         self.ground = finite_number("ground", ground, above=0, at_most=1, fix="0.8 is usual")
         self.attached = None if attached is None else bool(attached)
         self.relative = finite_number("relative", relative, above=0, at_most=1, fix="0.5 is usual")
@@ -221,18 +226,20 @@ class ObjectCorrection(AtCycleEnd):
         classes = kind.num_classes
         names, fills = "misnamed" in self.parts, "missing" in self.parts and confidence.recall[0] >= self.ground
         seen = torch.zeros(2, classes, dtype=torch.float64)
-        confused = torch.zeros((classes, classes) if names else (0, 0), dtype=torch.float64)
+        confused = named = torch.zeros((classes, classes) if names else (0, 0), dtype=torch.float64)
         for rows, evidence in writer.written(most=MOST_ASKED):
             given, scaled = _given(kind, rows, evidence), trust.scaled(evidence)
             if names:
                 found = objects_of(given, scaled)
-                confused += confusions(found, self._suggested(given, found, confidence), classes)
+                confused = confused + confusions(found, self._suggested(given, found, confidence), classes)
+                named = named + named_places(given, scaled)
             if fills:
                 seen += self._missing(given, scaled, confidence).counts(classes)
         missing, elsewhere = distributed.all_reduce_sum(seen)
-        confused = distributed.all_reduce_sum(confused) if names else confused
+        if names:
+            confused, named = distributed.all_reduce_sum(torch.stack([confused, named]))
         left_out = (missing > 0) & (missing >= self.habit * confidence.objects) & (missing >= self.mistakes * elsewhere)
-        return Habits(left_out, one_way(confused))
+        return Habits(left_out, one_way(confused) & well_named(named, self.precision))
 
     def _confidence(self, writer: GenerationWriter, kind: Any, trust: Trust) -> ClassConfidence:
         """Return how sure scaled evidence is of each class, over all ranks."""

@@ -24,6 +24,7 @@ from noisycorrect_seg import (
     SyntheticPeople,
 )
 from noisycorrect_seg.classes import voc_palette
+from noisycorrect_seg.geometry.habits import one_way
 from noisycorrect_seg.geometry.objects import (
     ClassConfidence,
     filled_places,
@@ -31,7 +32,6 @@ from noisycorrect_seg.geometry.objects import (
     misnamed_objects,
     missing_objects,
     objects_of,
-    one_way,
     suggested_classes,
 )
 from noisycorrect_seg.geometry.outlines import shifted_borders
@@ -319,13 +319,17 @@ def test_what_is_seen_on_the_ground_now_and_then_is_not_filled_in(habit, changes
 
 
 class Fanciful(Oracle):
-    """An oracle but for hair, which it takes for a left shoe."""
+    """An oracle but for hair, which it takes for something else."""
+
+    def __init__(self, taken):
+        super().__init__()
+        self.taken = taken
 
     def forward(self, images):
         logits = super().forward(images)
         names = logits.argmax(1)
-        shoe = 5 * self.scale * F.one_hot(torch.tensor(18), 20)[:, None, None]
-        return torch.where(names[:, None] == 2, shoe, logits)
+        taken = 5 * self.scale * F.one_hot(torch.tensor(self.taken), 20)[:, None, None]
+        return torch.where(names[:, None] == 2, taken, logits)
 
 
 def without_left_shoes(mask, index):
@@ -334,9 +338,9 @@ def without_left_shoes(mask, index):
     return mask
 
 
-@pytest.mark.parametrize(("network", "changes"), [(Oracle, True), (Fanciful, False)])
+@pytest.mark.parametrize(("network", "changes"), [(Oracle(), True), (Fanciful(18), False)])
 def test_a_class_that_the_network_sees_on_other_things_is_not_filled_in(network, changes):
-    before, after = corrected(without_left_shoes, network=network(), parts=("missing",))
+    before, after = corrected(without_left_shoes, network=network, parts=("missing",))
     assert (after > before) == changes
     assert after >= before
 
@@ -372,14 +376,23 @@ def test_gathered_evidence_is_the_weighted_mean_of_what_crops_showed():
     torch.testing.assert_close(probs[1], ((0.25 * first + 0.5 * second) / 0.75)[0], atol=1e-5, rtol=0)
 
 
-def test_one_class_given_for_another_is_renamed_with_a_network_that_is_right():
-    def renamed(mask, index):
-        if index % 3 == 0:
-            mask[mask == 9] = 12  # pants called a skirt
-        return mask
+def skirts_for_pants(mask, index):
+    if index % 3 == 0:
+        mask[mask == 9] = 12
+    return mask
 
-    before, after = corrected(renamed, parts=("misnamed",), count=64)
+
+def test_one_class_given_for_another_is_renamed_with_a_network_that_is_right():
+    before, after = corrected(skirts_for_pants, parts=("misnamed",), count=64)
     assert 1 - after < 0.4 * (1 - before)
+
+
+@pytest.mark.parametrize(("precision", "changes"), [(0.9, False), (0.4, True)])
+def test_nothing_is_renamed_to_a_class_that_the_network_sees_on_all_kinds_of_things(precision, changes):
+    how = {"parts": ("misnamed",), "count": 64, "precision": precision}
+    before, after = corrected(skirts_for_pants, network=Fanciful(9), **how)
+    assert (after > before) == changes
+    assert after >= before
 
 
 def test_masks_are_no_worse_for_a_class_that_is_hard_and_worse_where_they_part_from_their_evidence():
@@ -452,6 +465,7 @@ def test_a_network_that_knows_nothing_changes_nothing():
         ({"ground": 1.5}, "0 <= ground <= 1"),
         ({"habit": -0.1}, "0 <= habit"),
         ({"mistakes": -1}, "0 <= mistakes"),
+        ({"precision": 1.1}, "0 <= precision <= 1"),
         ({"parts": "missing"}, r"pass \('missing',\)"),
     ],
 )
