@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.datasets import ParsingDataset, SyntheticPeople
 from noisycorrect_seg.geometry.crops import crop_matrix, invert
 from noisycorrect_seg.geometry.warp import warp_image, warp_mask
+from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import cross_entropy, lovasz_softmax
 from noisycorrect_seg.task import HumanParsing
 
@@ -104,9 +106,13 @@ def _correction_costs(
     task = HumanParsing("lip", size=size)
     data = ParsingDataset(SyntheticPeople(count, size=size), size, augment=True)
     model = ACE2P(CLASSES, backbone, width=width)
-    # As large a share of the images as the default takes of LIP.
+    # As large shares of the images as the defaults take of LIP.
     samples = round(count * (Recalibration().samples or LIP_IMAGES) / LIP_IMAGES)
-    with correction_run(folder / "run", model, task, data, batch_size, samples) as run:
+    compared = max(1, round(count * MaskLabels.compared / LIP_IMAGES))
+    with (
+        patch.object(MaskLabels, "compared", compared),
+        correction_run(folder / "run", model, task, data, batch_size, samples) as run,
+    ):
         epoch, correct = functools.partial(train_epoch, run), functools.partial(end_cycle, run)
 
         def online() -> None:
@@ -129,7 +135,7 @@ def _correction_costs(
     note = (
         f"end of the cycle {cycle / plain / 10:.1%}, its forward passes alone {forward / plain / 10:.1%}; "
         f"soft labels in its batches {refined / plain - 1:.1%}; "
-        f"recalibration on {samples} images, as 8,192 are of {LIP_IMAGES:,}"
+        f"recalibration on {samples} images and labels compared of {compared}, as 8,192 and 512 are of {LIP_IMAGES:,}"
     )
     base = 10 * plain
     return [
