@@ -53,6 +53,11 @@ MASK_METHODS: dict[str, Recipe] = {
         "the robust recipe, missing objects filled in and none renamed",
         correction=ObjectCorrection(parts=("missing",)),
     ),
+    "robust-shifted": _recipe(
+        "robust",
+        "the robust recipe, outlines moved as well",
+        correction=ObjectCorrection(parts=("missing", "misnamed", "shifted")),
+    ),
 }
 
 

@@ -62,6 +62,10 @@ PARSING_METHODS: dict[str, Recipe] = {
         correction=ObjectCorrection(parts=("missing",), keep=None),
         reference="the robust recipe, missing objects filled in and none renamed",
     ),
+    "robust-shifted": _ROBUST.replace(
+        correction=ObjectCorrection(parts=("missing", "misnamed", "shifted"), keep=None),
+        reference="the robust recipe, outlines moved as well",
+    ),
     "robust-weighed": _ROBUST.replace(
         correction=ObjectCorrection(weigh=1.0, keep=None), reference="the robust recipe, whole masks weighed by quality"
     ),
