@@ -51,7 +51,8 @@ def evolutions(
     """Return the labels of some training images over the generations that a store still holds.
 
     The images are those with the largest share of wrong given pixels, or, without clean masks, of changed ones, among
-    a sixteenth of the set at least: they are chosen to show something, not to be typical.
+    a sixteenth of the set at least: they are chosen to show something, not to be typical. Images in which nothing is
+    wrong, or changed, are shown only if there are no others.
 
     Parameters
     ----------
@@ -71,7 +72,8 @@ def evolutions(
         other = store.labels(int(index))[0] if clean is None else np.asarray(clean[index])
         person = (given > 0) | (other > 0)
         shares.append(float((given != other)[person].mean()) if person.any() else 0.0)
-    chosen = candidates[np.argsort(-np.array(shares), kind="stable")[:count]]
+    order = np.argsort(-np.array(shares), kind="stable")[:count]
+    chosen = candidates[[place for place in order if shares[place] > 0] or order]
     found = []
     for index in map(int, chosen):
         masks = np.stack([store.labels(index, generation=number)[0] for number in range(store.generation + 1)])

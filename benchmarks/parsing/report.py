@@ -282,12 +282,11 @@ def write_study(
     folder.mkdir(parents=True, exist_ok=True)
     shown: list[str] = []
     for row in rows:
-        kept = (r["result"]["evolution"] for r in records if r["row"] == row.name and r["result"]["evolution"])
-        found = next(kept, None)
-        if found is not None and (cells / found).exists():
+        found = _evolved(row, records)
+        if found is not None and (cells / found[0]).exists():
             name = "evolution" + (f"-{row.name.replace(', ', '-').replace('+', '-')}" if shown else "")
-            write_evolution(folder / f"{stem}-{name}.png", load_evolutions(cells / found), classes)
-            shown += [_caption(row), f"![{name}]({stem}-{name}.png)"]
+            write_evolution(folder / f"{stem}-{name}.png", load_evolutions(cells / found[0]), classes)
+            shown += [_caption(row.name, found[1]), f"![{name}]({stem}-{name}.png)"]
     payload = {
         "title": TITLES[study],
         "study": study,
@@ -315,9 +314,16 @@ def _plain(study: str, row: Row, records: Sequence[Record]) -> dict[str, Any]:
     return {**row.plain(), "method": row.config["method"], "paper": paper, "series": series}
 
 
-def _caption(row: Row) -> str:
+def _evolved(row: Row, records: Sequence[Record]) -> tuple[str, int] | None:
+    """Return the kept labels and the seed of the first run of a row whose labels changed, or else of its first one."""
+    kept = [r for r in records if r["row"] == row.name and r["result"]["evolution"]]
+    found = next((r for r in kept if r["result"]["label_change"]), kept[0] if kept else None)
+    return None if found is None else (found["result"]["evolution"], found["config"]["seed"])
+
+
+def _caption(name: str, seed: int) -> str:
     return (
-        f"Training masks, given and refined, of row `{row.name}`, seed {row.seeds[0]}: those of the looked-at images in"
+        f"Training masks, given and refined, of row `{name}`, seed {seed}: those of the looked-at images in"
         " which most is wrong (without clean masks: in which most changed)."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -345,6 +346,7 @@ def test_the_noisiest_images_are_shown_with_every_generation(tmp_path: Path) -> 
         with store.new_generation() as writer:
             person = torch.stack([torch.zeros(5, 4, 3), torch.ones(5, 4, 3)], 1)
             writer.write(np.arange(5), person)
+    assert [one.index for one in pictures.evolutions(_Plain(given), store, clean, count=5)] == [3, 1], "others are right"
     found = pictures.evolutions(_Plain(given), store, clean, count=2)
     assert [one.index for one in found] == [3, 1]
     assert found[0].masks.shape == (3, 8, 6)
@@ -366,6 +368,18 @@ def test_without_clean_masks_what_changed_is_shown_in_red() -> None:
     sheet = pictures.evolution_picture([one], LIP)
     assert sheet.height > 256
     assert sheet.width > 4 * 256
+
+
+@pytest.mark.parametrize(("changes", "shown"), [((0.0, 0.2, 0.1), 1), ((0.0, 0.0, 0.0), 0)])
+def test_the_picture_is_of_the_first_run_whose_labels_changed(changes: tuple[float, ...], shown: int) -> None:
+    records = [
+        {"row": "robust", "config": {"seed": seed}, "result": {"evolution": f"{seed}.npz", "label_change": change}}
+        for seed, change in enumerate(changes)
+    ]
+    row: Any = SimpleNamespace(name="robust")
+    assert report._evolved(row, records) == (f"{shown}.npz", shown)
+    row.name = "none"
+    assert report._evolved(row, records) is None
 
 
 def test_large_images_are_thinned_for_pictures() -> None:
