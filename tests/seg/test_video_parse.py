@@ -1,5 +1,6 @@
 """Parsing videos: averages, files, resuming, memory, damage."""
 
+import contextlib
 import json
 import os
 import weakref
@@ -118,7 +119,7 @@ def test_other_settings_and_other_videos_are_refused(tmp_path):
     assert len(parse_video(other, FRAMES[:2], tmp_path, resume=False, **OPTIONS)) == 2
     (tmp_path / "foreign" / "masks").mkdir(parents=True)
     (tmp_path / "foreign" / "masks" / "mine.png").touch()
-    with pytest.raises(InvalidInputError, match="other masks"):
+    with pytest.raises(InvalidInputError, match="other files in .*masks"):
         parse_video(MODEL, FRAMES, tmp_path / "foreign", **OPTIONS)
 
 
@@ -351,6 +352,19 @@ def test_the_command_says_where_a_video_breaks_off(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-700])
     assert parsed_video(MODEL, path, path.stem, recipe, options, None, {}) is False
     assert "other.mkv" in capsys.readouterr().err
+def test_damaged_probabilities_say_so(tmp_path):
+    parsed = parse_video(MODEL, FRAMES[:2], tmp_path, probs=True, **OPTIONS)
+    path = tmp_path / "probs" / "000000.npz"
+    whole = path.read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with contextlib.suppress(InvalidInputError):  # nothing else
+            parsed.network_probs(0)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidInputError, match="probabilities that can be read; got .*000000.npz"):
+        parsed.network_probs(0)
+
+
 
 
 def test_frames_before_a_picture_that_cannot_be_read_are_kept(tmp_path):
