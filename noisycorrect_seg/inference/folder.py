@@ -22,6 +22,7 @@ from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.layout import seeming_masks
+from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.tiles import checked_tiling
 from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
@@ -193,7 +194,7 @@ def parse_files(
     """
     model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
-    more = () if recipe.normalisation in (BGR, RGB) else (".npy",)
+    more = further_suffixes(recipe.normalisation)
     paths = list(paths)
     images, others = image_files(paths, more)
     target = made_folder(Path(out), images)
@@ -227,6 +228,11 @@ def parse_files(
 
 
 def output_names(images: Sequence[Path]) -> list[str]:
+def further_suffixes(normalisation: Normalisation) -> tuple[str, ...]:
+    """Return what files of images may end in beside a picture's suffixes: arrays, of a network for other images."""
+    return () if normalisation in (BGR, RGB) else (ARRAY_SUFFIX,)
+
+
     """Return a name for each image's results, without suffix, all different even where case does not count.
 
     Its stem; where results of two images would collide, its whole name; then its folder's name before that; then a
