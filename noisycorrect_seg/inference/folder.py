@@ -16,7 +16,7 @@ from torch import nn
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
-from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.files import LONGEST_NAME, cut_to, replace_atomically
 from noisycorrect.support.log import logger
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
@@ -34,6 +34,7 @@ from noisycorrect_seg.inference.visualise import save_picture
 from noisycorrect_seg.inputs import BGR, RGB, Normalisation
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
+LONGEST_STEM = LONGEST_NAME - len(OVERLAY_SUFFIX)
 
 
 @dataclass
@@ -227,16 +228,16 @@ def parse_files(
     return report
 
 
-def output_names(images: Sequence[Path]) -> list[str]:
 def further_suffixes(normalisation: Normalisation) -> tuple[str, ...]:
     """Return what files of images may end in beside a picture's suffixes: arrays, of a network for other images."""
     return () if normalisation in (BGR, RGB) else (ARRAY_SUFFIX,)
 
 
+def output_names(images: Sequence[Path]) -> list[str]:
     """Return a name for each image's results, without suffix, all different even where case does not count.
 
     Its stem; where results of two images would collide, its whole name; then its folder's name before that; then a
-    number behind it.
+    number behind it. What is too long for a file's name is cut.
 
     Examples
     --------
@@ -256,9 +257,12 @@ def further_suffixes(normalisation: Normalisation) -> tuple[str, ...]:
 
 def _name(path: Path, level: int, place: int) -> str:
     if level < 2:
-        return (path.stem, path.name)[level]
+        return cut_to((path.stem, path.name)[level], LONGEST_STEM)
     longer = f"{path.resolve().parent.name}-{path.name}"
-    return longer if level == 2 else f"{longer}-{place}" + "-" * (level - 3)
+    if level == 2:
+        return cut_to(longer, LONGEST_STEM)
+    number = f"-{place}" + "-" * (level - 3)
+    return cut_to(longer, LONGEST_STEM - len(number)) + number
 
 
 def _claims(name: str) -> set[str]:

@@ -130,6 +130,21 @@ def test_no_two_images_share_a_file(images):
     assert len(set(claims)) == len(claims)
 
 
+@pytest.mark.parametrize("stem", ["x" * 251, "\N{HIRAGANA LETTER A}" * 83], ids=["latin", "kana"])
+def test_names_as_long_as_files_can_have_are_no_obstacle(stem, tmp_path):
+    (tmp_path / "photos").mkdir()
+    masks = {f"{stem[:-1]}{end}.png": random_mask((8, 6), seed) for seed, end in enumerate((stem[-1], "b"))}
+    for name, mask in masks.items():
+        Image.fromarray(coloured(mask)).save(tmp_path / "photos" / name)
+    report = parse_folder(
+        ReadsColours(), tmp_path / "photos", tmp_path / "out", classes=EIGHT, size=SIZE, overlays=True, probs=True
+    )
+    assert len(set(report.written.values())) == 2
+    for photo, mask in report.written.items():
+        assert np.array_equal(read(mask), masks[photo.name])
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
 def test_names_by_hand():
     paths = [Path("p/a.jpg"), Path("p/a.webp"), Path("p/a.jpg.png"), Path("p/b.jpg")]
     assert output_names(paths) == ["p-a.jpg", "a.webp", "a.jpg.png", "b"]
