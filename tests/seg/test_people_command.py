@@ -146,6 +146,16 @@ def test_in_a_video_people_keep_their_numbers(words, tmp_path, capsys):
     assert "choose another folder" in capsys.readouterr().err
 
 
+def test_of_a_video_without_people_it_is_said_once(words, tmp_path, capsys):
+    PersonDetector((64, 96), width=4, threshold=0.999).save(tmp_path / "detector.pt")
+    with Clip(tmp_path / "walk.gif", rate=10) as clip:
+        for name in ("a.png", "b.png", "a.png"):
+            clip.add(coloured(LABELS[name]))
+    words = ["parse", str(tmp_path / "walk.gif"), *words[2:], "--detector", str(tmp_path / "detector.pt")]
+    assert main(words) == 0
+    assert capsys.readouterr().err.count("nobody to parse: there is no box") == 1
+
+
 def test_crowds_of_coco_are_nobody(tmp_path):
     box = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
     content = {
