@@ -18,7 +18,7 @@ from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import check_regular
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, opened, rgb_pixels
-from noisycorrect_seg.inference.images import any_image
+from noisycorrect_seg.inference.images import any_image, is_file
 
 if TYPE_CHECKING:
     import av
@@ -138,7 +138,7 @@ def _of_folder(folder: Path, rate: float | None) -> Video:
         (
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and is_file(path)
         ),
         key=lambda path: natural(path.name),
     )

@@ -145,6 +145,18 @@ def test_names_as_long_as_files_can_have_are_no_obstacle(stem, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(photos, tmp_path):
+    folder, masks = photos
+    for name in ("gone.png", "gone.txt"):
+        (folder / name).symlink_to(tmp_path / "unmounted" / "a.png")
+    with pytest.warns(UserWarning, match="2 images could not be read"):
+        report = parse_folder(ReadsColours(), folder, tmp_path / "out", classes=EIGHT, size=SIZE)
+    assert folder / "gone.png" in report.failed
+    assert "no file" in report.failed[folder / "gone.png"]
+    assert folder / "gone.txt" in report.skipped
+    assert len(report.written) == len(masks)
+
+
 def test_names_by_hand():
     paths = [Path("p/a.jpg"), Path("p/a.webp"), Path("p/a.jpg.png"), Path("p/b.jpg")]
     assert output_names(paths) == ["p-a.jpg", "a.webp", "a.jpg.png", "b"]

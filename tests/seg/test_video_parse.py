@@ -405,6 +405,10 @@ def test_frames_before_a_picture_that_cannot_be_read_are_kept(tmp_path):
     assert len(again) == len(FRAMES)
     assert again.problem is None
     assert all((again.mask(index) == whole.mask(index)).all() for index in range(len(FRAMES)))
+    (tmp_path / "frames" / "2.png").rename(tmp_path / "elsewhere.png")
+    (tmp_path / "frames" / "2.png").symlink_to(tmp_path / "gone.png")  # the frames behind it are no frames 2, 3, ...
+    with pytest.warns(UserWarning, match=r"cannot be read after frame 2: .*no file .*2.png"):
+        assert len(parse_video(MODEL, tmp_path / "frames", tmp_path / "link", **OPTIONS)) == 2
     (tmp_path / "frames" / "0.png").write_bytes(b"")
     with pytest.raises(InvalidInputError, match=r"at least one frame; got none in the pictures in .*0.png"):
         parse_video(MODEL, tmp_path / "frames", tmp_path / "none", **OPTIONS)
