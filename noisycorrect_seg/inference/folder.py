@@ -137,7 +137,7 @@ def parse_folder(
     ------
     InvalidInputError
         If the folder does not exist or holds no image, `out` is the folder itself or cannot be written, or an argument
-        is out of range.
+        is out of range or has no meaning beside `tile`.
 
     Examples
     --------
@@ -195,6 +195,9 @@ def parse_files(
     """
     model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
+    if overlap is not None and recipe.convention != "extractor":
+        fix = "leave the convention out: the probabilities of tiles are averaged, for which there are no two"
+        raise InvalidInputError("tiles or a convention", got=f"both, tiles and {recipe.convention!r}", fix=fix)
     more = further_suffixes(recipe.normalisation)
     paths = list(paths)
     images, others = image_files(paths, more)

@@ -180,6 +180,8 @@ def test_folders_that_will_not_do(photos, tmp_path):
         parse_folder(model, folder, folder / "notes.txt", classes=EIGHT)
     with pytest.raises(InvalidInputError, match="batch_size to be a whole number >= 1; got 0"):
         parse_folder(model, folder, tmp_path / "out", classes=EIGHT, batch_size=0)
+    with pytest.raises(InvalidInputError, match="tiles or a convention; got both, tiles and 'evaluator'"):
+        parse_folder(model, folder, tmp_path / "out", classes=EIGHT, tile=SIZE, convention="evaluator")
     with pytest.raises(InvalidInputError, match=r"no file .*nowhere"):
         parse_files(model, [tmp_path / "nowhere"], tmp_path / "out", Recipe(EIGHT))
     assert not (tmp_path / "out").exists()
