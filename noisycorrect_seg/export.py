@@ -73,8 +73,8 @@ def export_program(
     """Write a network as torch.export does (``.pt2``), at a fixed size.
 
     ``torch.export.load(path).module()(crops)`` takes normalised (batch_size, C, *size) and returns the final logits
-    (batch_size, K, h, w); it can be passed to :func:`~noisycorrect_seg.inference.parse_images` as a model. It needs
-    torch alone.
+    (batch_size, K, h, w); it can be passed to :func:`~noisycorrect_seg.parse_image` as a model, with the network's
+    ``classes=`` and ``normalisation=``, for the file says neither. It needs torch alone.
 
     Parameters
     ----------

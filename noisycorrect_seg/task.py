@@ -38,6 +38,7 @@ from noisycorrect_seg.classes import Classes, classes_named
 from noisycorrect_seg.geometry.coupling import area_means, axes_of, composed, coupled, own_share
 from noisycorrect_seg.geometry.crops import inside_image, onto_crops, warp_evidence
 from noisycorrect_seg.geometry.maps import checked_size, resized
+from noisycorrect_seg.inputs import NORMALISATIONS
 from noisycorrect_seg.kind import MaskLabels
 from noisycorrect_seg.losses import ParsingLoss
 from noisycorrect_seg.masks import ignore_index
@@ -220,7 +221,8 @@ class Segmentation:
         }
         for name, value in said.items():
             own = getattr(network, name, None)
-            if value is not None and (own is None or type(own) is type(value)):
+            named = name == "normalisation" and isinstance(own, str) and own in NORMALISATIONS
+            if value is not None and (named or own is None or type(own) is type(value)):
                 with contextlib.suppress(AttributeError):  # a property of the network's own
                     setattr(network, name, value)
 

@@ -15,6 +15,7 @@ from typing import Any
 from noisycorrect.support.untrusted import parsed_json
 
 LARGEST_JSON = 2**28  # bytes; what says so little cannot need more
+LONGEST_NAME = 255  # bytes that file systems take
 
 _OURS = r"\.{name}\.\d+-[0-9a-f]{{8}}\.part"
 
@@ -53,7 +54,21 @@ def replace_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def aside(target: Path) -> Path:
     """Return a name beside `target` that nobody else has, for what is not whole yet."""
-    return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    mark = f".{os.getpid()}-{secrets.token_hex(4)}.part"
+    return target.with_name(f".{cut_to(target.name, LONGEST_NAME - len(mark) - 1)}{mark}")
+
+
+def cut_to(name: str, most: int) -> str:
+    """Return a name of at most so many bytes, what is too much cut off at its end.
+
+    Examples
+    --------
+    >>> cut_to("photo", 9), cut_to("\N{HIRAGANA LETTER A}\N{HIRAGANA LETTER I}", 5)
+    ('photo', '\N{HIRAGANA LETTER A}')
+    """
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
 
 
 def leftovers(folder: Path, *names: str) -> list[Path]:

@@ -65,7 +65,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     >>> model.training, model[0].training, model[1].training
     (True, True, False)
     """
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]  # frozen scripts
     own = with_own_modes(model)
     kept = _parameters_of(own)
     try:
@@ -90,7 +90,8 @@ def _evaluated(model: nn.Module, own: list[nn.Module]) -> bool:
             own = []
     if not own:  # the flag alone, as that is all there is
         for module in model.modules():
-            module.training = False
+            if hasattr(module, "training"):
+                module.training = False
     return bool(own)
 
 

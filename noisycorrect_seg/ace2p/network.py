@@ -87,6 +87,8 @@ class ACE2P(StoredNetwork):
     size : (int, int) or None
         Height and width of the input that it was trained on, likewise. Photos are parsed by both, unless told
         otherwise.
+    normalisation : Normalisation, {"bgr", "rgb"} or None
+        How values become its input, likewise; None is `"bgr"`.
 
     Raises
     ------

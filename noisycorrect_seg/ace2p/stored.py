@@ -18,11 +18,13 @@ from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import official
 from noisycorrect_seg.ace2p.weights import KIND, is_ours, read_own, read_weights, write_own
 from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.hub.card import model_card
 from noisycorrect_seg.hub.folder import Described, classes_of, plain_classes, size_of, write_folder
 from noisycorrect_seg.hub.locate import located
 from noisycorrect_seg.hub.released import released_for
 from noisycorrect_seg.hub.remote import push_folder
+from noisycorrect_seg.inputs import Normalisation, normalisation_named, normalisation_of, plain_normalisation
 
 
 class StoredNetwork(nn.Module):
@@ -36,6 +38,8 @@ class StoredNetwork(nn.Module):
         What the logits mean, where it is known.
     size : (int, int) or None
         Height and width of the input that it was trained on, likewise.
+    normalisation : Normalisation, {"bgr", "rgb"} or None
+        How values become its input; None is `"bgr"`.
     """
 
     num_classes: int
@@ -44,6 +48,7 @@ class StoredNetwork(nn.Module):
         super().__init__()
         self.classes: Classes | None = None
         self.size: tuple[int, int] | None = None
+        self.normalisation: str | Normalisation | None = None
 
     @property
     @abstractmethod
@@ -54,7 +59,7 @@ class StoredNetwork(nn.Module):
     def save(
         self, path: str | os.PathLike[str], *, classes: Classes | None = None, size: tuple[int, int] | None = None
     ) -> None:
-        """Write architecture and weights to a file, which is either the old one or the new one.
+        """Write architecture and weights to a file, which is either the old one or the new one; and its normalisation.
 
         Parameters
         ----------
@@ -79,7 +84,7 @@ class StoredNetwork(nn.Module):
     @door
     def details(path: str | os.PathLike[str]) -> tuple[Classes | None, tuple[int, int] | None]:
         """Return the classes and the size that :meth:`save` was told; None for what it was not."""
-        return _said(read_own(Path(path)), Path(path))
+        return _said(read_own(Path(path)), Path(path))[:2]
 
     @classmethod
     @door
@@ -99,7 +104,7 @@ class StoredNetwork(nn.Module):
                 fix="check the path; a run's weights are in its result.model",
             )
         network = filled_model(cls, content.get("config"), content.get("state"))
-        network.classes, network.size = _said(content, Path(path))
+        network.classes, network.size, network.normalisation = _said(content, Path(path))
         return network
 
     @classmethod
@@ -133,7 +138,7 @@ class StoredNetwork(nn.Module):
         Returns
         -------
         ACE2P
-            Its `classes` and `size` are those.
+            Its `classes` and `size` are those, its `normalisation` that of the source.
 
         Raises
         ------
@@ -161,7 +166,8 @@ class StoredNetwork(nn.Module):
             if named is not None:
                 network.classes, network.size = named.classes, named.size
         network.classes = network._checked(classes, found.classes or network.classes)
-        network.size = size or found.size or network.size
+        network.size = found.size or network.size if size is None else checked_size(size)
+        network.normalisation = found.normalisation or network.normalisation
         return network
 
     @classmethod
@@ -250,25 +256,30 @@ class StoredNetwork(nn.Module):
         size: tuple[int, int] | None,
         said: dict[str, Any],
     ) -> None:
-        config = self.config
+        config, details = self.config, self._details(classes, size)
         card = model_card(
             title,
             network=f"A-CE2P ({config['backbone']}, {config['context']})",
             parameters=sum(parameter.numel() for parameter in self.parameters()),
             classes=classes,
             size=size,
+            normalisation=self._shown(),
             load="ACE2P.from_pretrained(PATH)" if repo is None else f'ACE2P.from_pretrained("{repo}")',
             **said,
         )
-        described = {"config": config, "classes": plain_classes(classes), "size": None if size is None else list(size)}
-        write_folder(folder, KIND, described, self.state_dict(), card)
+        write_folder(folder, KIND, {"config": config, **details}, self.state_dict(), card)
 
     def _details(self, classes: Classes | None, size: tuple[int, int] | None) -> dict[str, Any]:
         size = size or self.size
+        size = None if size is None else checked_size(size)
         return {
             "classes": plain_classes(self._checked(classes, self.classes)),
-            "size": None if size is None else [int(side) for side in size],
+            "size": None if size is None else list(size),
+            "normalisation": plain_normalisation(self._shown()),
         }
+
+    def _shown(self) -> Normalisation | None:
+        return None if self.normalisation is None else normalisation_named(self.normalisation)
 
     def _checked(self, classes: str | Classes | Sequence[str] | None, otherwise: Classes | None) -> Classes | None:
         """Return a class list that fits the outputs."""
@@ -320,10 +331,14 @@ class StoredNetwork(nn.Module):
         return network.to_empty(device="cpu")
 
 
-def _said(content: Mapping[str, Any], path: Path) -> tuple[Classes | None, tuple[int, int] | None]:
-    details = content.get("details") or {}
+def _said(
+    content: Mapping[str, Any], path: Path
+) -> tuple[Classes | None, tuple[int, int] | None, Normalisation | None]:
+    """Return classes, size and normalisation of a file; those of save_pretrained say them in its header."""
+    details = content.get("details") or content
     try:
-        return classes_of(details.get("classes")), size_of(details.get("size"))
+        shown = normalisation_of(details.get("normalisation"))
+        return classes_of(details.get("classes")), size_of(details.get("size")), shown
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        fix = "download it again, or write it again with save"
-        raise CheckpointError(f"classes and size of a network at {path}", got=str(error), fix=fix) from error
+        expected, fix = "classes, size and normalisation of a network", "download it again, or write it again with save"
+        raise CheckpointError(f"{expected} at {path}", got=str(error), fix=fix) from error

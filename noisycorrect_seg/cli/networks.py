@@ -60,11 +60,12 @@ class Loaded:
             If neither is so, or they are not as many as the network's.
         """
         if words is not None:
-            return classes_of(words, len(self.classes or ()) if self.num_classes is None else self.num_classes)
+            known = None if self.classes is None else len(self.classes)
+            return classes_of(words, known if self.num_classes is None else self.num_classes)
         if self.classes is not None:
             return self.classes
         raise InvalidInputError(
-            f"--classes for a network of {self.num_classes} classes",
+            "--classes" if self.num_classes is None else f"--classes for a network of {self.num_classes} classes",
             got="none, and the checkpoint does not say",
             fix="name a list or a classes file; or save the network with classes= and size=",
         )

@@ -122,7 +122,6 @@ def _for_the_command(error: InvalidInputError) -> InvalidInputError:
 
 
 def _reasons(said: Sequence[warnings.WarningMessage], problem: str | None) -> list[str]:
-    """Return what is to be said of a video: what was warned of, and once where it breaks off."""
-    if problem is None:
-        return [str(each.message) for each in said]
-    return [*(str(each.message) for each in said if problem not in str(each.message)), problem]
+    """Return what is to be said of a video, each once: what was warned of, and where it breaks off."""
+    warned = dict.fromkeys(str(each.message) for each in said)  # of every frame without people the same
+    return list(warned) if problem is None else [*(each for each in warned if problem not in each), problem]

@@ -66,13 +66,29 @@ def opened(path: Path | str) -> Iterator[Image.Image]:
         ) from error
     # Pillow's readers raise nearly anything on damaged files; which one does not matter here.
     except Exception as error:
-        raise InvalidInputError("an image file that can be read", got=f"{path}: {error}", fix=_fix(error)) from error
+        fix = _fix(error, path)
+        raise InvalidInputError("an image file that can be read", got=f"{path}: {error}", fix=fix) from error
 
 
-def _fix(error: Exception) -> str:
+def _fix(error: Exception, path: Path | str) -> str:
     if "MAX_TEXT" in str(error):
         return "its pixels are sound, but a comment in it is too long: save it anew without comments"
+    if _is_raster(path):
+        return (
+            "it is a sound TIFF, of bits, channels or a compression that no plain picture has: save it as RGB of 8"
+            ' bits, or read all of it: channels="stored" of Folder, and a Normalisation'
+        )
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        return "it is damaged, or of a kind that is not read: convert it to PNG or JPEG"
     return "the file is damaged, or no image: replace or remove it"
+
+
+def _is_raster(path: Path | str) -> bool:
+    """Return whether a file is a sound TIFF that is no plain picture."""
+    try:
+        return raster_shape(path) is not None
+    except InvalidInputError:
+        return False
 
 
 def read_image(path: Path | str, *, upright: bool = False) -> np.ndarray:

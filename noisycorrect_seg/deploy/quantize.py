@@ -103,11 +103,14 @@ def quantize_onnx(
     Raises
     ------
     InvalidInputError
-        If packages are missing, no photo can be read, or the file cannot be written.
+        If packages are missing, no photo can be read, or the file cannot be written or is that of the source.
     CheckpointError
         If the source is no network of images.
     """
     needed()
+    if Path(source).resolve() == Path(path).resolve():
+        fix = "give the new file a name of its own: the network as it was would be lost"
+        raise InvalidInputError("another file than that of the network", got=str(path), fix=fix)
     network = OnnxNetwork(source)
     network.normalisation = shown_to(network, normalisation)
     crops = _calibration_crops(photos, network, whole_number("most", most, least=1))

@@ -11,6 +11,7 @@ from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.inputs import BGR, RGB, Normalisation
 
 UNSAID = "Not stated."
 
@@ -22,6 +23,7 @@ def model_card(
     parameters: int,
     classes: Classes | None,
     size: Size | None,
+    normalisation: Normalisation | None = None,
     data: str | None = None,
     licence: str | None = None,
     metrics: Mapping[str, float] | None = None,
@@ -40,6 +42,8 @@ def model_card(
         What they are weights of, and how many.
     classes, size : Classes, (int, int), optional
         Of logits and input.
+    normalisation : Normalisation, optional
+        How values become the input. Default: as A-CE2P takes it, blue first.
     data, licence, notes : str, optional
         What was trained on; the licence as an SPDX identifier, such as ``"mit"``; what else is to be known.
     metrics : mapping of str to float, optional
@@ -78,7 +82,7 @@ def model_card(
         "",
         f"{_text(network)}, {parameters:,} parameters. Input: "
         + ("of a size that is not stated" if size is None else f"{size[0]} x {size[1]} pixels (height, width)")
-        + ", blue first, normalised with ImageNet's mean and deviation.",
+        + f", {_shown(BGR if normalisation is None else normalisation)}.",
         "",
         "```python",
         "from noisycorrect_seg import ACE2P, parse_image",
@@ -104,6 +108,15 @@ def model_card(
         _text(licence) if licence else UNSAID,
     ]
     return "\n".join([*lines, *([] if notes is None else ["", "## Notes", "", _text(notes)])]) + "\n"
+
+
+def _shown(normalisation: Normalisation) -> str:
+    """Return how values become the input, in words."""
+    if normalisation in (BGR, RGB):
+        return f"{'blue' if normalisation == BGR else 'red'} first, normalised with ImageNet's mean and deviation"
+    order = ", the channels in reverse order" if normalisation.reverse else ""
+    mean, std = (", ".join(f"{each:g}" for each in numbers) for numbers in (normalisation.mean, normalisation.std))
+    return f"(value / {normalisation.scale:g} - mean) / std with mean {mean} and std {std}{order}"
 
 
 def _classes(classes: Classes) -> list[str]:

@@ -13,6 +13,7 @@ from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import read_json, replace_atomically, write_json
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.frame import Size
+from noisycorrect_seg.inputs import Normalisation, normalisation_of
 
 CONFIG, CARD = "config.json", "README.md"
 FORMAT = 1
@@ -32,12 +33,15 @@ class Described:
         What its logits mean.
     size : (int, int) or None
         Height and width of its input.
+    normalisation : Normalisation or None
+        How values become its input.
     """
 
     weights: Path
     config: dict[str, Any] | None = None
     classes: Classes | None = None
     size: Size | None = None
+    normalisation: Normalisation | None = None
 
 
 def write_folder(folder: Path, kind: str, described: Mapping[str, Any], state: Mapping[str, Any], card: str) -> None:
@@ -50,7 +54,7 @@ def write_folder(folder: Path, kind: str, described: Mapping[str, Any], state: M
     kind : str
         Name of the network in its register.
     described : mapping
-        ``config``, ``classes`` and ``size``, as plain JSON values.
+        ``config``, ``classes``, ``size`` and ``normalisation``, as plain JSON values.
     state : mapping
         ``network.state_dict()``.
     card : str
@@ -110,8 +114,10 @@ def described_by(config: Path | None, weights: Path) -> Described:
         if not isinstance(said.get("format"), int) or said["format"] > FORMAT:
             fix = "upgrade noisycorrect"
             raise CheckpointError(f"format {FORMAT} or older in {config}", got=repr(said.get("format")), fix=fix)
-        return Described(weights, dict(said["config"]), classes_of(said.get("classes")), size_of(said.get("size")))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        shown = normalisation_of(said.get("normalisation"))
+        classes, size = classes_of(said.get("classes")), size_of(said.get("size"))
+        return Described(weights, dict(said["config"]), classes, size, shown)
+    except (OSError, ValueError, TypeError, LookupError) as error:
         fix = "restore it from a copy, or download it again"
         raise CheckpointError(f"a whole {config}", got=f"{type(error).__name__}: {error}", fix=fix) from error
 

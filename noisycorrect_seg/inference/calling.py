@@ -81,7 +81,7 @@ def shown_to(model: Any, normalisation: str | Normalisation | None = None) -> No
     """Return how values become a network's input: as asked for, else as it says of itself, else as A-CE2P takes it.
 
     A network says it by an attribute ``normalisation``; one in an ONNX file has it in its file, and its number of
-    channels as ``channels``.
+    channels as ``channels``, which elsewhere may be that of any layer.
 
     Raises
     ------
@@ -102,7 +102,8 @@ def shown_to(model: Any, normalisation: str | Normalisation | None = None) -> No
     if normalisation is None:
         normalisation = own if isinstance(own, (str, Normalisation)) else "bgr"
     found = normalisation_named(normalisation)
-    channels = getattr(inner, "channels", None)
+    said = isinstance(getattr(inner, "fixed_input", None), FixedInput)
+    channels = getattr(inner, "channels", None) if said else None
     if isinstance(channels, int) and found.channels != channels:
         raise InvalidInputError(
             f"a normalisation of {channels} channel{'s' * (channels != 1)}, as the network takes",

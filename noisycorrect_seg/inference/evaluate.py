@@ -12,9 +12,10 @@ from torch import nn
 from noisycorrect.support import distributed
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
-from noisycorrect.support.errors import InvalidInputError
-from noisycorrect.support.modules import evaluating
+from noisycorrect.support.errors import InvalidInputError, warn_caller
+from noisycorrect.support.modules import evaluating, unwrap
 from noisycorrect.support.progress import samples_progress
+from noisycorrect_seg.classes import Classes, spelling_of
 from noisycorrect_seg.datasets.source import ParsingSource
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.tiles import checked_tiling
@@ -87,8 +88,9 @@ def evaluate_source(
     Raises
     ------
     InvalidInputError
-        If an argument is out of range or has no meaning beside `tile`, or an image and its mask differ in size (the
-        message names them).
+        If an argument is out of range or has no meaning beside `tile`, an image and its mask differ in size (the
+        message names them), or the network says that it has more or fewer classes. Of as many others there is a
+        warning.
 
     Examples
     --------
@@ -111,6 +113,7 @@ def evaluate_source(
         fix = "those are of the published evaluator, which knows no tiles: leave one of them out"
         raise InvalidInputError("tile= or official_centres=", got="both", fix=fix)
     meant, given = meant_by(model, source.classes, frame_of(size, tile)), shown_to(model, normalisation)
+    _compare_classes(model, source.classes)
     recipe = Recipe(*meant, scales, flip, convention, official_centres, given)
     step = whole_number("batch_size", batch_size, least=1)
     tiled = None if tile is None else Tiled(model, recipe, checked_tiling(tile, overlap)[1], step, precision)
@@ -151,6 +154,24 @@ def evaluate_source(
     metrics.reduce()
     images = distributed.all_reduce_sum(torch.tensor(count))
     return {"images": int(images), **metrics.compute()}
+
+
+def _compare_classes(model: Any, classes: Classes) -> None:
+    """Raise if a network says that it has another number of classes than the masks, and warn of other classes."""
+    own = getattr(unwrap(model) if isinstance(model, nn.Module) else model, "classes", None)
+    if not isinstance(own, Classes):
+        return
+    fix = "bring the masks to its classes with Remapped(source, model.classes, rename={...})"
+    if len(own) != len(classes):
+        expected = f"masks of {len(own)} classes, as the network says of itself ({own.name!r})"
+        raise InvalidInputError(expected, got=f"{len(classes)} ({classes.name!r})", fix=fix)
+    for number, names in enumerate(zip(own.names, classes.names, strict=True)):
+        if spelling_of(names[0]) != spelling_of(names[1]):
+            warn_caller(
+                f"class {number} is {names[0]!r} of the network, and {names[1]!r} of the masks, with which it is"
+                f" compared: {fix}, or set model.classes if it has learnt these"
+            )
+            return
 
 
 def _wide(mask: np.ndarray) -> np.ndarray:

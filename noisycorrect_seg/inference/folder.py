@@ -16,12 +16,13 @@ from torch import nn
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError, warn_caller
-from noisycorrect.support.files import replace_atomically
+from noisycorrect.support.files import LONGEST_NAME, cut_to, replace_atomically
 from noisycorrect.support.log import logger
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.layout import seeming_masks
+from noisycorrect_seg.datasets.rasters import ARRAY_SUFFIX
 from noisycorrect_seg.geometry.frame import Size
 from noisycorrect_seg.geometry.tiles import checked_tiling
 from noisycorrect_seg.inference.calling import as_module, meant_by, shown_to
@@ -33,6 +34,7 @@ from noisycorrect_seg.inference.visualise import save_picture
 from noisycorrect_seg.inputs import BGR, RGB, Normalisation
 
 OVERLAY_SUFFIX, PROBS_SUFFIX = "-overlay.jpg", "-probs.npz"
+LONGEST_STEM = LONGEST_NAME - len(OVERLAY_SUFFIX)
 
 
 @dataclass
@@ -135,7 +137,7 @@ def parse_folder(
     ------
     InvalidInputError
         If the folder does not exist or holds no image, `out` is the folder itself or cannot be written, or an argument
-        is out of range.
+        is out of range or has no meaning beside `tile`.
 
     Examples
     --------
@@ -193,7 +195,10 @@ def parse_files(
     """
     model = as_module(model)
     step = whole_number("batch_size", batch_size, least=1)
-    more = () if recipe.normalisation in (BGR, RGB) else (".npy",)
+    if overlap is not None and recipe.convention != "extractor":
+        fix = "leave the convention out: the probabilities of tiles are averaged, for which there are no two"
+        raise InvalidInputError("tiles or a convention", got=f"both, tiles and {recipe.convention!r}", fix=fix)
+    more = further_suffixes(recipe.normalisation)
     paths = list(paths)
     images, others = image_files(paths, more)
     target = made_folder(Path(out), images)
@@ -226,11 +231,16 @@ def parse_files(
     return report
 
 
+def further_suffixes(normalisation: Normalisation) -> tuple[str, ...]:
+    """Return what files of images may end in beside a picture's suffixes: arrays, of a network for other images."""
+    return () if normalisation in (BGR, RGB) else (ARRAY_SUFFIX,)
+
+
 def output_names(images: Sequence[Path]) -> list[str]:
     """Return a name for each image's results, without suffix, all different even where case does not count.
 
     Its stem; where results of two images would collide, its whole name; then its folder's name before that; then a
-    number behind it.
+    number behind it. What is too long for a file's name is cut.
 
     Examples
     --------
@@ -250,9 +260,12 @@ def output_names(images: Sequence[Path]) -> list[str]:
 
 def _name(path: Path, level: int, place: int) -> str:
     if level < 2:
-        return (path.stem, path.name)[level]
+        return cut_to((path.stem, path.name)[level], LONGEST_STEM)
     longer = f"{path.resolve().parent.name}-{path.name}"
-    return longer if level == 2 else f"{longer}-{place}" + "-" * (level - 3)
+    if level == 2:
+        return cut_to(longer, LONGEST_STEM)
+    number = f"-{place}" + "-" * (level - 3)
+    return cut_to(longer, LONGEST_STEM - len(number)) + number
 
 
 def _claims(name: str) -> set[str]:

@@ -140,7 +140,7 @@ def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (
     ----------
     paths : iterable of path-like
         A file is taken whatever its name, and only once. Of a folder, the files with an image's suffix are taken, by
-        name; hidden files and folders inside it are not.
+        name, links that lead nowhere too, so that they are missed; hidden files and folders inside it are not.
     more : sequence of str
         Further suffixes of images.
 
@@ -167,7 +167,7 @@ def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (
     places = [Path(path) for path in paths]
     for path in places:
         if path.is_dir():
-            files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+            files = sorted(each for each in path.iterdir() if is_file(each) and not each.name.startswith("."))
             for each in files:
                 (images if each.suffix.lower() in (*IMAGE_SUFFIXES, *more) else others).append(each)
         elif path.exists():
@@ -184,6 +184,11 @@ def image_files(paths: Iterable[str | os.PathLike[str]], more: Sequence[str] = (
             else f"images end in {', '.join(IMAGE_SUFFIXES)}",
         )
     return list(dict.fromkeys(images)), list(dict.fromkeys(others))
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is that of a file, be it one that a link names and that is gone."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def images_inside(

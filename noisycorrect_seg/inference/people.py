@@ -44,6 +44,7 @@ DEPTH = 0.1
 BYTE = 255
 SHOWN = 3  # boxes that a warning names
 OUTLINE = (255, 255, 255)
+CATEGORIES, HUMANS = "Category_ids", "Human_ids"  # folders of results, called as CIHP calls its own
 
 Detector = Callable[[np.ndarray], Any]
 
@@ -154,7 +155,7 @@ class PeopleParsing:
         """
         from PIL import Image
 
-        places = [Path(folder) / kind for kind in ("Category_ids", "Human_ids")]
+        places = [Path(folder) / kind for kind in (CATEGORIES, HUMANS)]
         for place in places:
             place.mkdir(parents=True, exist_ok=True)
         save_mask(places[0] / f"{stem}.png", self.classes, self.class_list)

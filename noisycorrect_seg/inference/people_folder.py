@@ -18,10 +18,24 @@ from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 from noisycorrect.support.modules import evaluating
 from noisycorrect.support.progress import samples_progress
 from noisycorrect_seg.inference.calling import as_module
-from noisycorrect_seg.inference.folder import OVERLAY_SUFFIX, FolderReport, made_folder, output_names
+from noisycorrect_seg.inference.folder import (
+    OVERLAY_SUFFIX,
+    FolderReport,
+    further_suffixes,
+    made_folder,
+    output_names,
+)
 from noisycorrect_seg.inference.images import any_image, image_files, images_inside
 from noisycorrect_seg.inference.parse import Recipe
-from noisycorrect_seg.inference.people import DEPTH, MARGIN, Detector, checked_tuning, parse_people
+from noisycorrect_seg.inference.people import (
+    CATEGORIES,
+    DEPTH,
+    HUMANS,
+    MARGIN,
+    Detector,
+    checked_tuning,
+    parse_people,
+)
 from noisycorrect_seg.inference.running import ahead, on_device
 from noisycorrect_seg.inference.visualise import save_picture
 from noisycorrect_seg.instances.box_file import boxes_of_photo
@@ -120,16 +134,19 @@ def parse_people_files(
     Raises
     ------
     InvalidInputError
-        If there is no image, `out` cannot be written, an argument is out of range, or no photo is named in the boxes.
+        If there is no image, `out` cannot be written, an argument is out of range, the boxes name none of the photos or
+        two of them alike, or photos lie in a folder of `out` beside masks of their names: a data set's own, maybe.
     """
     model = as_module(model)
     whole_number("batch_size", batch_size, least=1)
     paths = list(paths)
-    images, others = image_files(paths)
+    more = further_suffixes(recipe.normalisation)
+    images, others = image_files(paths, more)
     _check_named(how.boxes, images)
     target = made_folder(Path(out), images)
-    report = PeopleReport(skipped=others, inside=images_inside(paths, out=target))
+    report = PeopleReport(skipped=others, inside=images_inside(paths, more, out=target))
     names = dict(zip(images, output_names(images), strict=True))
+    _check_no_annotations(target, names)
     with on_device(model, device) as place, evaluating(model), samples_progress(enabled=progress) as bar:
         task = bar.add_task("parsing", total=len(images))
         for path, image in zip(images, ahead(lambda path: _read(path, recipe), images), strict=True):
@@ -150,7 +167,7 @@ def parse_people_files(
                         **how.options(),
                     )
                 _write(target, names[path], found, image if overlays else None)
-                report.written[path] = target / "Category_ids" / f"{names[path]}.png"
+                report.written[path] = target / CATEGORIES / f"{names[path]}.png"
                 report.people += len(found.people)
                 report.nobody += [] if found.people else [path]
                 report.left_out |= {path: found.skipped} if found.skipped else {}
@@ -159,14 +176,39 @@ def parse_people_files(
 
 
 def _check_named(boxes: Mapping[str, Boxes] | None, images: list[Path]) -> None:
-    """Raise an InvalidInputError if a file of boxes is that of other photos."""
-    if boxes is None or any(boxes_of_photo(boxes, path) is not None for path in images):
+    """Raise an InvalidInputError if a file of boxes is that of other photos, or names two of them alike."""
+    if boxes is None:
+        return
+    named: dict[str, Path] = {}
+    for path in images:
+        name = boxes_of_photo(boxes, path)
+        if name is not None and named.setdefault(name, path).resolve() != path.resolve():
+            raise InvalidInputError(
+                "boxes that name each photo by a name of its own",
+                got=f"{name!r}, which may be {named[name]} or {path}",
+                fix="name photos with their folders and suffixes in the boxes, or parse the folders one by one",
+            )
+    if named:
         return
     raise InvalidInputError(
         f"boxes of {images[0].name}" + (f", or of one of {len(images) - 1} others" if len(images) > 1 else ""),
         got=f"boxes of {', '.join(list(boxes)[:3])}{', ...' if len(boxes) > 3 else ''}" if boxes else "none",
         fix="name photos by their files in the boxes",
     )
+
+
+def _check_no_annotations(target: Path, names: Mapping[Path, str]) -> None:
+    """Raise an InvalidInputError if masks of a data set in CIHP's layout, as results are, would be replaced."""
+    if not any(path.resolve().parent.parent == target.resolve() for path in names):
+        return
+    wanted = (target / kind / f"{name}.png" for name in names.values() for kind in (CATEGORIES, HUMANS))
+    there = next((path for path in wanted if path.exists()), None)
+    if there is not None:
+        raise InvalidInputError(
+            f"no masks in {target}, which photos lie in",
+            got=str(there),
+            fix="name another folder: the masks could be a data set's own, and would be replaced",
+        )
 
 
 def _boxes(how: HowPeople, path: Path) -> Boxes | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from noisycorrect.support.errors import InvalidInputError, what_was_got
+from noisycorrect.support.untrusted import parsed_json
 from noisycorrect_seg.instances.boxes import Boxes, checked_boxes
 
 EDGES = ("left", "top", "right", "bottom")
@@ -128,7 +128,7 @@ def _of_csv(text: str, file: Path) -> dict[str, list[list[float]]]:
 
 def _of_json(text: str, file: Path) -> Iterator[tuple[str, Any]]:
     try:
-        content = json.loads(text)
+        content = parsed_json(text)
     except ValueError as error:
         raise InvalidInputError(f"JSON in {file}", got=str(error), fix=f"write {FORMS}") from error
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):

@@ -76,9 +76,7 @@ class Agnostic:
         InvalidInputError
             If the photo has another size than the mask.
         """
-        colour = np.broadcast_to(np.asarray(fill), (3,)) if np.size(fill) in (1, 3) else np.array([-1])
-        if colour.dtype.kind not in "iu" or colour.min() < 0 or colour.max() > 255:
-            raise InvalidInputError("fill: a grey, or red, green and blue, 0..255", got=repr(fill), fix="128 is common")
+        colour = checked_colour("fill", fill, fix="128 is common")
         pixels = fitting_photo(photo, self.mask.shape).copy()
         pixels[self.mask] = colour
         return pixels
@@ -245,6 +243,14 @@ def _shaped(region: Region, shape: str) -> Region:
 def _grown(region: Region, margin: int) -> Region:
     """Return a region with all pixels at most `margin` from it."""
     return np.asarray(ndimage.distance_transform_edt(~region) <= margin) if margin else region
+
+
+def checked_colour(name: str, colour: int | Sequence[int], *, fix: str) -> NDArray[Any]:
+    """Return a colour as three whole numbers, or raise an InvalidInputError."""
+    found = np.broadcast_to(np.asarray(colour), (3,)) if np.size(colour) in (1, 3) else np.array([-1])
+    if found.dtype.kind not in "iu" or found.min() < 0 or found.max() > 255:
+        raise InvalidInputError(f"{name}: a grey, or red, green and blue, 0..255", got=repr(colour), fix=fix)
+    return found
 
 
 def fitting_photo(photo: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect_seg.classes import Classes, spelling_of
 from noisycorrect_seg.inference.visualise import save_picture
-from noisycorrect_seg.tryon.agnostic import fitting_photo
+from noisycorrect_seg.tryon.agnostic import checked_colour, fitting_photo
 from noisycorrect_seg.tryon.garments import GARMENTS, Mask, Region, chosen, classes_of, named_classes_of, present
 
 Box = tuple[int, int, int, int]
@@ -47,13 +47,24 @@ class CutOut:
     def on(self, colour: int | Sequence[int] = 255) -> NDArray[np.uint8]:
         """Return it on a plain ground, uint8 (h, w, 3): shops show garments on white.
 
+        Parameters
+        ----------
+        colour : int or three of them
+            Grey, or red, green and blue, 0..255.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is no such colour.
+
         Examples
         --------
         >>> CutOut(np.array([[[200, 0, 0, 255], [0, 0, 0, 0]]], np.uint8), (0, 0, 2, 1)).on(255).tolist()
         [[[200, 0, 0], [255, 255, 255]]]
         """
+        ground = checked_colour("colour", colour, fix="255 is white").astype(np.float32)
         alpha = self.rgba[..., 3:].astype(np.float32) / 255
-        mixed = alpha * self.rgba[..., :3] + (1 - alpha) * np.broadcast_to(np.asarray(colour, np.float32), (3,))
+        mixed = alpha * self.rgba[..., :3] + (1 - alpha) * ground
         return np.asarray(np.rint(mixed), np.uint8)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +16,7 @@ from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.files import leftovers, read_json, replace_atomically, write_json
+from noisycorrect.support.untrusted import UNREADABLE
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.datasets.images import opened, read_image, read_mask
 from noisycorrect_seg.inference.parse import Parsing, Recipe, on_image
@@ -31,6 +32,8 @@ ABOUT, MASKS, PEOPLE, PROBS, IMAGES = "video.json", "masks", "people", "probs", 
 TRACKER = "tracker-{:06d}.npz"
 FRAMES = "frames.digests"
 FORMAT = 1
+EARLIER = {"precision": "float32"}  # settings that folders of earlier versions say nothing of
+KINDS = {MASKS: "png", PEOPLE: "png", PROBS: "npz", IMAGES: "png"}  # folders of results, and what lies in them
 
 
 @final
@@ -138,9 +141,9 @@ class ParsedVideo:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return np.asarray(file["probs"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return np.asarray(arrays["probs"])
+        except UNREADABLE as error:
             raise InvalidInputError(
                 "probabilities that can be read", got=f"{path}: {error}", fix="parse anew"
             ) from error
@@ -177,26 +180,22 @@ class VideoFolder:
         self.folder, self.settings, self.rate = folder, dict(settings), rate
         self.sizes: dict[str, list[int]] = {}
         self.overlays: list[str] = []
+        about = _about(folder)
+        if about is None:
+            _check_free(folder)
         try:
             for kind in (MASKS, PEOPLE):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInputError(f"to write into {folder}", got=str(error), fix="choose another folder") from error
-        about = _about(folder)
         self.record = FrameRecord(folder / FRAMES)
-        if about is None and any((folder / MASKS).iterdir()):
-            raise InvalidInputError(
-                f"an empty folder, or one of a parsed video, at {folder}",
-                got="other masks",
-                fix="choose another folder",
-            )
         self.overlays = [] if about is None else about["overlays"]
         if not resume:
             self._remove()
         elif about is not None:
+            _compare(about["settings"], self.settings, folder)
             if frames_done(folder):
                 _check_told(self.settings, folder)
-            _compare(about["settings"], self.settings, folder)
             self.sizes = about["sizes"]
             if not len(self.record) and frames_done(folder):
                 raise other_video(folder, f"no {FRAMES} that says of which frames they are")
@@ -268,9 +267,9 @@ class VideoFolder:
         """Return a tracker's state after a frame; None if it is not there."""
         path = self.folder / TRACKER.format(index)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, zipfile.BadZipFile):
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except UNREADABLE:
             return None
 
     def tidy(self) -> None:
@@ -294,13 +293,14 @@ class VideoFolder:
 
     def _remove(self) -> None:
         """Remove a parsed video's files, and nothing else."""
-        (self.folder / ABOUT).unlink(missing_ok=True)
-        for kind, suffix in ((MASKS, "png"), (PEOPLE, "png"), (PROBS, "npz"), (IMAGES, "png")):
+        for kind, suffix in KINDS.items():
             for path in (self.folder / kind).glob(f"[0-9]*.{suffix}"):
-                path.unlink()
+                if re.fullmatch(r"\d{6,}", path.stem):
+                    path.unlink()
         self.record.forget()
         self.remove_overlays()
         self.tidy()
+        (self.folder / ABOUT).unlink(missing_ok=True)  # it says whose files these were
 
     def remove_overlays(self, *, but: Path | None = None) -> None:
         """Remove films of what the masks were before."""
@@ -350,15 +350,20 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
 
 
 def digest_of(model: nn.Module) -> str:
-    """Return a digest of a network's weights and statistics; one that is run from a file has its own."""
+    """Return a digest of a network's weights and statistics; one that is run from a file has its own.
+
+    One that shows no weights, as it has none or keeps them elsewhere, cannot be told from another of its class.
+    """
     own = getattr(model, "digest", None)
     if isinstance(own, str):
         return own
     digest = hashlib.sha256()
-    for name, values in sorted(model.state_dict().items()):
-        if isinstance(values, torch.Tensor):
-            digest.update(name.encode())
-            digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    tensors = {name: values for name, values in model.state_dict().items() if isinstance(values, torch.Tensor)}
+    if not tensors:
+        return f"{UNTOLD}{type(model).__qualname__}"
+    for name, values in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -382,9 +387,21 @@ def _about(folder: Path) -> Any:
         ) from error
 
 
+def _check_free(folder: Path) -> None:
+    """Raise if files of somebody else lie where results would: they would be replaced, or taken for results."""
+    for kind in KINDS:
+        if (folder / kind).is_dir() and any((folder / kind).iterdir()):
+            raise InvalidInputError(
+                f"an empty folder, or one of a parsed video, at {folder}",
+                got=f"other files in {folder / kind}",
+                fix="choose another folder",
+            )
+
+
 def _check_told(settings: Mapping[str, Any], folder: Path) -> None:
-    """Raise unless it can be told whether functions are those that results are of."""
-    for name, function in (("instances", settings["instances"]), ("flow", settings["averaging"]["flow"])):
+    """Raise unless it can be told whether functions and network are those that results are of."""
+    own = {name: settings[name] for name in ("instances", "network")} | {"flow": settings["averaging"]["flow"]}
+    for name, function in own.items():
         if function is not None and function.startswith(UNTOLD):
             raise InvalidInputError(
                 f"to know whether {folder} holds results of the same {name}",
@@ -394,7 +411,14 @@ def _check_told(settings: Mapping[str, Any], folder: Path) -> None:
             )
 
 
+def films_in(folder: Path) -> list[str]:
+    """Return the names of the films that a parsed video's folder says are its own."""
+    about = _about(folder)
+    return [] if about is None else list(about["overlays"])
+
+
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     for name, value in now.items():
-        if before.get(name) != value:
-            raise other_video(folder, f"{name} {before.get(name)!r} there, {value!r} now")
+        there = before.get(name, EARLIER.get(name))
+        if there != value:
+            raise other_video(folder, f"{name} {there!r} there, {value!r} now")

@@ -162,7 +162,7 @@ def parse_video(
         Go on with what is in `out`, whose frames are compared with the video's. False replaces it. `instances` and
         `flow` are compared by their names and modules; a lambda, a function within a function or an object cannot be
         told from another, and is refused where there is something to go on with, unless a string as its attribute
-        ``digest`` says which it is.
+        ``digest`` says which it is. So is a network that shows no weights.
     batch_size : int
         Frames in one forward pass; with `flip` their mirrors come on top.
     progress : bool
@@ -177,8 +177,8 @@ def parse_video(
     Raises
     ------
     InvalidInputError
-        If the video is none, has no frames, `out` holds results of another video or other settings, or an argument is
-        out of range.
+        If the video is none, has no frames or lies where results would, `out` holds results of another video or other
+        settings, or files of somebody else in the folders of results, or an argument is out of range.
 
     Examples
     --------
@@ -195,17 +195,18 @@ def parse_video(
     )
     averaging = averaging_of(window, flow)
     batch = whole_number("batch_size", batch_size, least=1)
-    check_apart(video, Path(out))
+    clip = _clip_path(Path(out), overlay)  # before anything there is replaced
+    check_apart(video, Path(out), clip)
     found = begun(opened_video(video, rate))
     first = next(found.frames)
     more = {
         "averaging": averaging.spelled(),
         "instances": None if instances is None else spelled(instances),
         "kept": [name for name, kept in (("images", images), ("probs", probs)) if kept],
+        "precision": precision,
         "first frame": hashlib.sha256(first.tobytes()).hexdigest()[:16],
     }
     found.frames = itertools.chain([first], found.frames)
-    clip = _clip_path(Path(out), overlay)  # before anything there is replaced
     store = VideoFolder(Path(out), settings_of(recipe, model, more), found.rate, resume=resume)
     if store.finished:
         if clip is not None:

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from PIL import ImageSequence
 
+from noisycorrect.support.checks import finite_number
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect.support.untrusted import check_regular
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, opened, rgb_pixels
-from noisycorrect_seg.inference.images import any_image
+from noisycorrect_seg.inference.images import any_image, is_file
 
 if TYPE_CHECKING:
     import av
@@ -38,6 +39,7 @@ VIDEO_SUFFIXES = (
     ".3gp",
 )
 ANIMATED = (".gif", ".webp", ".png", ".apng")  # what Pillow reads by itself
+CHANNELS = (1, 3, 4)  # what a picture's last axis has
 USUAL_RATE = 25.0  # frames a second, where nothing says it
 
 
@@ -81,14 +83,16 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
     Raises
     ------
     InvalidInputError
-        If it is no video, cannot be opened, or PyAV is needed and not there.
+        If it is no video, cannot be opened, PyAV is needed and not there, or the rate is none.
 
     Examples
     --------
     >>> video = opened_video(np.zeros((2, 4, 6, 3), np.uint8), rate=10)
     >>> video.rate, video.count, [frame.shape for frame in video.frames]
-    (10, 2, [(4, 6, 3), (4, 6, 3)])
+    (10.0, 2, [(4, 6, 3), (4, 6, 3)])
     """
+    if rate is not None:
+        rate = finite_number("rate", rate, more_than=0, fix="leave it out for the file's own, else 25")
     if isinstance(video, (str, os.PathLike)):
         path = Path(video)
         if path.is_dir():
@@ -102,8 +106,8 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
             "a video file, a folder of pictures, or frames", got=type(video).__name__, fix="pass a path or a list"
         )
     shape = tuple(getattr(video, "shape", ()))
-    channels = shape[::2] if isinstance(video, torch.Tensor) else shape[2:]  # where they are in one picture
-    if len(shape) == 3 and 3 in channels:  # its rows are no frames
+    first = isinstance(video, torch.Tensor) and shape[:1] == (3,)
+    if len(shape) == 3 and (first or shape[2] in CHANNELS):  # a picture, whose rows are no frames
         raise InvalidInputError(
             "frames, (N, H, W, 3)", got=f"one picture of shape {shape}", fix="parse_image parses it; or pass [picture]"
         )
@@ -114,6 +118,8 @@ def opened_video(video: Any, rate: float | None = None) -> Video:
 def as_frame(frame: Any) -> np.ndarray:
     """Return a frame as an RGB array (H, W, 3), uint8; tensors may have their channels first.
 
+    A copy: cameras and decoders write the next frame into the memory of the one before.
+
     Examples
     --------
     >>> as_frame(torch.zeros(3, 4, 6, dtype=torch.uint8)).shape
@@ -123,8 +129,8 @@ def as_frame(frame: Any) -> np.ndarray:
         pixels = frame.detach().cpu()
         if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
             pixels = pixels.permute(1, 2, 0)
-        frame = np.ascontiguousarray(pixels.numpy())
-    return any_image(frame)
+        return any_image(np.array(pixels.numpy(), order="C"))
+    return any_image(np.array(frame, order="C") if isinstance(frame, np.ndarray) else frame)
 
 
 def _of_folder(folder: Path, rate: float | None) -> Video:
@@ -132,7 +138,7 @@ def _of_folder(folder: Path, rate: float | None) -> Video:
         (
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and is_file(path)
         ),
         key=lambda path: natural(path.name),
     )

@@ -12,17 +12,32 @@ from typing import Any
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.inference.visualise import overlay as painted
-from noisycorrect_seg.video.folder import ParsedVideo, VideoFolder
+from noisycorrect_seg.video.folder import KINDS, ParsedVideo, VideoFolder, films_in
 from noisycorrect_seg.video.reading import Video, opened_video
 from noisycorrect_seg.video.writing import Clip
 
 
-def check_apart(video: Any, out: Path) -> None:
-    """Raise if results would lie among the frames, as an overlay would be one next time."""
-    if isinstance(video, (str, os.PathLike)) and Path(video).is_dir() and Path(video).resolve() == out.resolve():
-        raise InvalidInputError(
-            "a folder of its own for results", got=f"{out}, where the frames are", fix="name another"
-        )
+def check_apart(video: Any, out: Path, clip: Path | None) -> None:
+    """Raise if results would lie among the frames, as an overlay would be one next time, or in their place."""
+    paths = [path.resolve() for path in _paths_of(video)]
+    places = {path if path.is_dir() else path.parent for path in paths}
+    films = {out / name for name in films_in(out)} | ({clip} if clip is not None else set())
+    taken = {film.resolve() for film in films}.intersection(paths)
+    if taken:
+        fix = "move it into another folder: results there would replace it"
+        raise InvalidInputError("a video that is no film of these results", got=str(min(taken)), fix=fix)
+    folders = [path for path in paths if path.is_dir()]
+    for place in (*(out / kind for kind in KINDS), *([out] if folders else [])):
+        if place.resolve() in places:
+            raise InvalidInputError(
+                "a folder of its own for results", got=f"{out}: frames are in {place}", fix="name another"
+            )
+
+
+def _paths_of(video: Any) -> list[Path]:
+    """Return the files and folders that frames come from, as far as they are named."""
+    named = video if isinstance(video, (list, tuple)) else [video]
+    return [Path(each) for each in named if isinstance(each, (str, os.PathLike))]
 
 
 def begun(found: Video) -> Video:

@@ -28,6 +28,7 @@ KINDS = {
 }
 USUAL_OVERLAYS = ("overlay.mp4", "overlay.gif")
 COLOURS = 64  # of a GIF's pictures
+LONGEST = 655_350  # milliseconds that one of them can be shown
 
 
 class Clip:
@@ -100,7 +101,8 @@ class Clip:
         pictures = []
         while (picture := (yield)) is not None:
             pictures.append(Image.fromarray(picture).quantize(COLOURS, dither=Image.Dither.NONE))
-        duration = max(20, round(1000 / self.rate / 10) * 10)  # in hundredths of a second, as GIF has it
+        # In hundredths of a second, of which GIF counts to 65,535.
+        duration = min(max(20, round(1000 / self.rate / 10) * 10), LONGEST)
         options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "loop": 0}
         pictures[0].save(self._temporary, format="GIF", duration=duration, **options)
 

@@ -15,6 +15,7 @@ from noisycorrect.cli import main
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg import Folder, ParsingDataset, export
 from noisycorrect_seg.classes import Classes
+from noisycorrect_seg.cli.networks import Loaded
 from noisycorrect_seg.deploy import OnnxNetwork, quantize_onnx
 from noisycorrect_seg.deploy.quantize import _left_as_they_are
 from noisycorrect_seg.export import export_onnx
@@ -175,6 +176,19 @@ def test_calibration_needs_photos(files, tmp_path):
             files / "any.onnx", tmp_path / "int8.onnx", [tmp_path / "broken.jpg", coloured(random_mask((12, 8)))]
         )
     assert found.photos == 1
+
+
+def test_a_network_is_not_quantised_onto_itself(files, tmp_path):
+    before = (files / "any.onnx").read_bytes()
+    with pytest.raises(InvalidInputError, match="another file than that of the network; got .*any.onnx"):
+        quantize_onnx(files / "any.onnx", files / ".." / files.name / "any.onnx", [np.zeros((8, 8, 3), np.uint8)])
+    assert (files / "any.onnx").read_bytes() == before
+
+
+def test_a_file_that_does_not_say_how_many_classes_it_has_takes_those_that_are_named():
+    assert Loaded(nn.Identity(), None).named("lip").name == "lip"
+    with pytest.raises(InvalidInputError, match="expected --classes; got none, and the checkpoint does not say"):
+        Loaded(nn.Identity(), None).named(None)
 
 
 def test_what_is_no_network_is_refused(files, tmp_path):

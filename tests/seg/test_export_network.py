@@ -32,7 +32,7 @@ from noisycorrect_seg import (
 )
 from noisycorrect_seg.cli.networks import loaded
 from noisycorrect_seg.inference.calling import shown_to
-from noisycorrect_seg.inputs import BGR, normalisation_of, plain_normalisation
+from noisycorrect_seg.inputs import BGR, RGB, normalisation_of, plain_normalisation
 from noisycorrect_seg.video.folder import digest_of
 
 CHANNELS = 4
@@ -168,6 +168,14 @@ def test_a_trained_network_says_what_it_was_trained_on(run, tmp_path):
     smaller = again.fit(ParsingDataset(source, (8, 6), normalisation=Normalisation([0.0] * 4, [1e4] * 4))).model
     assert (smaller.size, smaller.normalisation.mean) == ((8, 6), (0.0,) * 4)
     assert result.model.size == SIZE  # the caller's is another
+
+
+def test_a_name_of_a_normalisation_does_not_outlive_training_with_another():
+    network = nn.Conv2d(3, 2, 1)
+    network.normalisation = "rgb"
+    corrector = SelfCorrector(network, task="segmentation", num_classes=2, recipe="ce", epochs=1)
+    trained = corrector.fit(ParsingDataset(Blobs(4), SIZE)).model  # blue first, as is the default
+    assert (shown_to(trained), shown_to(network)) == (BGR, RGB)
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,10 @@ def test_what_a_network_says_of_itself():
     assert meant_by(network) == (EIGHT, (64, 48))
     assert meant_by(nn.DataParallel(network)) == (EIGHT, (64, 48))
     assert meant_by(network, "atr", (8, 8))[0].name == "atr"
-    network.classes, network.size = ["a"], 64  # attributes of others that mean something else
+    network.classes, network.size, network.channels = ["a"], 64, 8  # attributes of others that mean something else
     assert meant_by(network)[0].name == "lip"
     assert meant_by(network)[1] == (473, 473)
+    assert parse_image(network, np.zeros((9, 8, 3), np.uint8), classes=EIGHT, size=(8, 8)).labels.shape == (9, 8)
 
 
 def test_people_and_videos_take_a_network_at_its_word(tmp_path):
@@ -143,3 +144,16 @@ def test_people_and_frames_are_parsed_by_an_exported_program(tmp_path):
     (frame,) = parse_frames(program, [image], classes=EIGHT, window=0)
     assert np.array_equal(frame.parsing.labels, parse_image(program, image, classes=EIGHT).labels)
     assert len(parse_people(program, image, [[0, 0, 64, 96]], classes=EIGHT).people) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripts_are_networks_frozen_ones_too(tmp_path):
+    network, image = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)), coloured(random_mask((96, 64)))
+    expected = parse_image(network, image, classes=EIGHT, size=(96, 64)).labels
+    frozen = torch.jit.freeze(torch.jit.script(network.eval()))
+    torch.jit.save(frozen, tmp_path / "frozen.pt")
+    for script in (torch.jit.script(network), frozen, torch.jit.load(tmp_path / "frozen.pt")):
+        assert np.array_equal(parse_image(script, image, classes=EIGHT, size=(96, 64)).labels, expected)
+    frozen.digest = "weights of May"  # it shows none, so that a video could not be resumed with it
+    for _ in range(2):
+        parse_video(frozen, [image], tmp_path / "video", classes=EIGHT, size=(96, 64), window=0, progress=False)

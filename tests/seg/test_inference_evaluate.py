@@ -7,6 +7,7 @@ from colour_coding import EIGHT, ReadsColours, coloured, random_mask
 from spawn import run_processes
 
 from noisycorrect.support.errors import InvalidInputError
+from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.inference import evaluate_source, parse_image
 from noisycorrect_seg.scores import SegmentationMetrics
 
@@ -149,6 +150,18 @@ def test_a_mask_of_another_size_is_named():
 
     with pytest.raises(InvalidInputError, match=r"a mask of the image's size \(7, 12\); got \(3, 3\) of 'number 0'"):
         evaluate_source(ReadsColours(), Wrong(), size=(16, 16))
+
+
+def test_a_network_of_other_classes_is_not_measured_without_a_word():
+    model, source = ReadsColours(), Coloured(2)
+    model.classes = Classes("theirs", tuple("ABCDEFGH"))  # case does not count
+    expected = evaluate_source(model, source, size=(12, 12))
+    model.classes = Classes("theirs", (*source.classes.names[:-1], "umbrella"))
+    with pytest.warns(UserWarning, match="class 7 is 'umbrella' of the network, and .* of the masks, .* Remapped"):
+        same(evaluate_source(model, source, size=(12, 12)), expected)
+    model.classes = Classes("few", source.classes.names[:-1])
+    with pytest.raises(InvalidInputError, match=r"masks of 7 classes, .*\('few'\); got 8 .*Remapped"):
+        evaluate_source(model, source, size=(12, 12))
 
 
 def test_arguments_out_of_range():

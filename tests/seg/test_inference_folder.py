@@ -130,6 +130,33 @@ def test_no_two_images_share_a_file(images):
     assert len(set(claims)) == len(claims)
 
 
+@pytest.mark.parametrize("stem", ["x" * 251, "\N{HIRAGANA LETTER A}" * 83], ids=["latin", "kana"])
+def test_names_as_long_as_files_can_have_are_no_obstacle(stem, tmp_path):
+    (tmp_path / "photos").mkdir()
+    masks = {f"{stem[:-1]}{end}.png": random_mask((8, 6), seed) for seed, end in enumerate((stem[-1], "b"))}
+    for name, mask in masks.items():
+        Image.fromarray(coloured(mask)).save(tmp_path / "photos" / name)
+    report = parse_folder(
+        ReadsColours(), tmp_path / "photos", tmp_path / "out", classes=EIGHT, size=SIZE, overlays=True, probs=True
+    )
+    assert len(set(report.written.values())) == 2
+    for photo, mask in report.written.items():
+        assert np.array_equal(read(mask), masks[photo.name])
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(photos, tmp_path):
+    folder, masks = photos
+    for name in ("gone.png", "gone.txt"):
+        (folder / name).symlink_to(tmp_path / "unmounted" / "a.png")
+    with pytest.warns(UserWarning, match="2 images could not be read"):
+        report = parse_folder(ReadsColours(), folder, tmp_path / "out", classes=EIGHT, size=SIZE)
+    assert folder / "gone.png" in report.failed
+    assert "no file" in report.failed[folder / "gone.png"]
+    assert folder / "gone.txt" in report.skipped
+    assert len(report.written) == len(masks)
+
+
 def test_names_by_hand():
     paths = [Path("p/a.jpg"), Path("p/a.webp"), Path("p/a.jpg.png"), Path("p/b.jpg")]
     assert output_names(paths) == ["p-a.jpg", "a.webp", "a.jpg.png", "b"]
@@ -153,6 +180,8 @@ def test_folders_that_will_not_do(photos, tmp_path):
         parse_folder(model, folder, folder / "notes.txt", classes=EIGHT)
     with pytest.raises(InvalidInputError, match="batch_size to be a whole number >= 1; got 0"):
         parse_folder(model, folder, tmp_path / "out", classes=EIGHT, batch_size=0)
+    with pytest.raises(InvalidInputError, match="tiles or a convention; got both, tiles and 'evaluator'"):
+        parse_folder(model, folder, tmp_path / "out", classes=EIGHT, tile=SIZE, convention="evaluator")
     with pytest.raises(InvalidInputError, match=r"no file .*nowhere"):
         parse_files(model, [tmp_path / "nowhere"], tmp_path / "out", Recipe(EIGHT))
     assert not (tmp_path / "out").exists()

@@ -280,3 +280,18 @@ def test_images_that_are_none(tmp_path):
     (tmp_path / "notes.jpg").write_text("no image")
     with pytest.raises(InvalidInputError, match="notes.jpg"):
         parse_image(nn.Identity(), tmp_path / "notes.jpg")
+
+
+def test_a_sound_file_of_another_kind_is_not_called_damaged(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(
+        tmp_path / "deep.tif", np.full((6, 4, 5), 9000, np.uint16), photometric="minisblack", planarconfig="separate"
+    )
+    with pytest.raises(InvalidInputError, match="deep.tif: .*; to fix: it is a sound TIFF, of bits, .* RGB of 8 bits"):
+        parse_image(nn.Identity(), tmp_path / "deep.tif")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(InvalidInputError, match="photo.heic: .*; to fix: it is damaged, or of a kind that is not read"):
+        parse_image(nn.Identity(), tmp_path / "photo.heic")
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "deep.tif").read_bytes()[:20])
+    with pytest.raises(InvalidInputError, match="cut.tif: .*; to fix: the file is damaged, or no image"):
+        parse_image(nn.Identity(), tmp_path / "cut.tif")

@@ -14,6 +14,9 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import PersonDetector, parse_people
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.cli import networks
+from noisycorrect_seg.inference import Recipe
+from noisycorrect_seg.inference.people_folder import HowPeople, parse_people_files
+from noisycorrect_seg.inputs import Normalisation
 from noisycorrect_seg.instances.box_file import boxes_of_photo, read_boxes
 from noisycorrect_seg.video import Clip, ParsedVideo
 from noisycorrect_seg.video.reading import opened_video
@@ -88,6 +91,20 @@ def test_boxes_of_a_file_give_classes_and_human_ids(words, tmp_path, capsys, for
     assert (tmp_path / "out" / "a-overlay.jpg").exists()
 
 
+def test_masks_of_a_data_set_are_not_replaced_by_results(words, tmp_path, capsys):
+    """CIHP has photos in Images/, and beside it its annotators' masks, in folders called as those of results."""
+    (tmp_path / "boxes.json").write_text(json.dumps(BOXES), encoding="utf-8")
+    words = [*words[:-4], "--out", str(tmp_path), "--device", "cpu", "--boxes", str(tmp_path / "boxes.json")]
+    (tmp_path / "Human_ids").mkdir()
+    (tmp_path / "Human_ids" / "b.png").write_bytes(b"theirs")
+    assert main(words) == 2
+    assert "b.png; to fix: name another folder: the masks could be a data set's own" in capsys.readouterr().err
+    assert (tmp_path / "Human_ids" / "b.png").read_bytes() == b"theirs"
+    assert not (tmp_path / "Category_ids").exists()
+    (tmp_path / "Human_ids" / "b.png").rename(tmp_path / "Human_ids" / "c.png")
+    assert main(words) == 0
+
+
 def test_a_detector_of_a_file_finds_them(words, tmp_path, capsys):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -127,6 +144,16 @@ def test_in_a_video_people_keep_their_numbers(words, tmp_path, capsys):
     detector.save(tmp_path / "other.pt")
     assert main([*again, str(tmp_path / "other.pt")]) == 2  # results of two detectors are not mixed
     assert "choose another folder" in capsys.readouterr().err
+
+
+def test_of_a_video_without_people_it_is_said_once(words, tmp_path, capsys):
+    PersonDetector((64, 96), width=4, threshold=0.999).save(tmp_path / "detector.pt")
+    with Clip(tmp_path / "walk.gif", rate=10) as clip:
+        for name in ("a.png", "b.png", "a.png"):
+            clip.add(coloured(LABELS[name]))
+    words = ["parse", str(tmp_path / "walk.gif"), *words[2:], "--detector", str(tmp_path / "detector.pt")]
+    assert main(words) == 0
+    assert capsys.readouterr().err.count("nobody to parse: there is no box") == 1
 
 
 def test_crowds_of_coco_are_nobody(tmp_path):
@@ -179,7 +206,33 @@ def test_boxes_of_a_photo_that_is_named_in_several_ways_come_together(tmp_path):
         assert {photo: boxes.tolist() for photo, boxes in read_boxes(tmp_path / name).items()} == {"a/x.jpg": both}
 
 
+def test_arrays_are_photos_of_a_network_for_other_images(tmp_path):
+    (tmp_path / "photos").mkdir()
+    np.save(tmp_path / "photos" / "a.npy", np.zeros((8, 6, 4), np.uint16))
+    recipe = Recipe(SIDES, SIZE, normalisation=Normalisation([0.0] * 4, [1.0] * 4))
+    how = HowPeople({"a": np.array([[0.0, 0, 6, 8, 1]])})
+    report = parse_people_files(nn.Conv2d(4, 3, 1), [tmp_path / "photos"], tmp_path / "out", recipe, how)
+    assert (report.people, len(report.written), report.skipped) == (1, 1, [])
+
+
 # ---------------------------------------------------------------- invalid input
+
+
+@pytest.mark.parametrize(
+    ("photos", "name"), [(["monday/a.jpg", "tuesday/a.jpg"], "a.jpg"), (["monday/a.jpg", "monday/a.png"], "a")]
+)
+def test_boxes_of_one_photo_are_not_those_of_another_by_its_name(photos, name, tmp_path):
+    for path in (tmp_path / photo for photo in photos):
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (60, 40)).save(path)
+    folders = sorted({(tmp_path / photo).parent for photo in photos})
+    recipe = Recipe(SIDES, SIZE)
+    boxes = {name: np.array([[6.0, 8, 20, 32, 1]])}
+    with pytest.raises(InvalidInputError, match=f"got '{name}', which may be .*a.jpg or .*; to fix: name photos with"):
+        parse_people_files(Reads(), folders, tmp_path / "out", recipe, HowPeople(boxes))
+    assert not (tmp_path / "out").exists()
+    boxes = dict.fromkeys(photos, boxes[name])
+    assert parse_people_files(Reads(), folders, tmp_path / "out", recipe, HowPeople(boxes)).people == 2
 
 
 def test_what_is_wrong_costs_only_itself_and_is_said(words, tmp_path, capsys):
@@ -227,6 +280,7 @@ def test_words_that_do_not_go_together(words, tmp_path, capsys, more, message):
         ("x.csv", "image,left,top,right,bottom\na,1,2,x,4\n", "numbers in .*got 1, 2, x, 4, 1 in line 2 of"),
         ("x.json", "[1, 2]", "an object of boxes by photo in .*got a list"),
         ("x.json", "{", "JSON in"),
+        ("x.json", "[" * 100_000, "JSON in .*nested too deep"),
         ("x.json", '{"a.jpg": [[1, 2, 3]]}', r"got of 'a.jpg' .*shape \(1, 3\)"),
         ("x.json", '{"a.jpg": [[1, 2, 3, 4], [1, 2, 3, 4, 0.5]]}', "got of 'a.jpg'"),
         (

@@ -16,7 +16,7 @@ from noisycorrect_seg import Parsing, SyntheticPeople, translate
 from noisycorrect_seg.classes import ATR, CCP, KNOWN, LIP, PASCAL, PEOPLE, Classes, classes_named
 from noisycorrect_seg.inference.people import PeopleParsing, Person
 from noisycorrect_seg.instances.boxes import Window
-from noisycorrect_seg.tryon import GARMENTS, agnostic_mask, cut_out
+from noisycorrect_seg.tryon import GARMENTS, CutOut, agnostic_mask, cut_out
 
 PEOPLE_DRAWN = SyntheticPeople(24, size=(96, 72), seed=3)
 MASKS = [PEOPLE_DRAWN.mask(index) for index in range(24)]
@@ -353,6 +353,8 @@ def test_photos_and_probabilities_of_another_size():
     for fill in (256, -1, (1, 2), 0.5, "grey"):
         with pytest.raises(InvalidInputError, match="fill"):
             agnostic_mask(mask, "upper", classes="lip").image(PEOPLE_DRAWN.image(0), fill=fill)
+        with pytest.raises(InvalidInputError, match="colour: a grey, or red, green and blue"):  # 256 was black
+            CutOut(np.zeros((1, 1, 4), np.uint8), (0, 0, 1, 1)).on(fill)
 
 
 def test_nobody_wears_such_a_garment():

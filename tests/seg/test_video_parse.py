@@ -1,5 +1,6 @@
 """Parsing videos: averages, files, resuming, memory, damage."""
 
+import contextlib
 import json
 import os
 import weakref
@@ -21,7 +22,7 @@ from noisycorrect_seg.inference import Recipe
 from noisycorrect_seg.inputs import RGB
 from noisycorrect_seg.video import Clip, ParsedVideo, parse_frames, parse_video, pseudo_masks
 from noisycorrect_seg.video.averaging import Averaging, Frame, averaged
-from noisycorrect_seg.video.reading import opened_video
+from noisycorrect_seg.video.reading import as_frame, opened_video
 
 
 def people_in(frame):
@@ -118,24 +119,22 @@ def test_other_settings_and_other_videos_are_refused(tmp_path):
     assert len(parse_video(other, FRAMES[:2], tmp_path, resume=False, **OPTIONS)) == 2
     (tmp_path / "foreign" / "masks").mkdir(parents=True)
     (tmp_path / "foreign" / "masks" / "mine.png").touch()
-    with pytest.raises(InvalidInputError, match="other masks"):
+    with pytest.raises(InvalidInputError, match="other files in .*masks"):
         parse_video(MODEL, FRAMES, tmp_path / "foreign", **OPTIONS)
 
 
-def test_memory_is_the_window_and_a_batch():
+def test_memory_is_the_window_and_a_batch(monkeypatch):
     alive, most = [], 0
 
-    class Counted(np.ndarray):
-        pass
+    def counted(frame):
+        pixels = as_frame(frame)
+        alive.append(weakref.ref(pixels))
+        return pixels
 
-    def frames():
-        for index in range(30):
-            frame = np.full((16, 20, 3), index, np.uint8).view(Counted)
-            alive.append(weakref.ref(frame))
-            yield frame
-
+    monkeypatch.setattr("noisycorrect_seg.video.parse.as_frame", counted)
+    frames = (np.full((16, 20, 3), index, np.uint8) for index in range(30))
     options = {key: value for key, value in OPTIONS.items() if key != "progress"}
-    for found in parse_frames(MODEL, frames(), **options):
+    for found in parse_frames(MODEL, frames, **options):
         most = max(most, sum(frame() is not None for frame in alive))
         del found
     assert 3 <= most <= 5 + 2 + 2  # the window, a batch, what is handed out and what has come
@@ -159,6 +158,8 @@ def test_frames_of_another_size_begin_anew(tmp_path):
         (7, "frames; got int"),
         (FRAMES[0], "frames, .*; got one picture of shape"),
         (torch.zeros(3, 32, 40, dtype=torch.uint8), "frames, .*; got one picture of shape"),
+        (np.dstack([FRAMES[0], FRAMES[0][..., :1]]), "frames, .*; got one picture of shape"),
+        (FRAMES[0][..., :1], "frames, .*; got one picture of shape"),
         ("missing.mp4", "a video file; got no file missing.mp4"),
         ("missing.gif", "a video file; got no file missing.gif"),
         (Path("missing"), "a video file; got no file missing"),
@@ -178,6 +179,28 @@ def test_bad_arguments_say_so(tmp_path):
     for wrong in ({"window": -1}, {"window": (1, 2, 3)}, {"flow": "none"}, {"overlay": "a/b.gif"}, {"batch_size": 0}):
         with pytest.raises(InvalidInputError):
             parse_video(MODEL, FRAMES[:2], tmp_path / "out", **{**OPTIONS, **wrong})
+    for rate in (0, -1.0, float("nan"), float("inf"), "25"):
+        with pytest.raises(InvalidInputError, match="expected 0 < rate; got"):
+            parse_video(MODEL, FRAMES[:2], tmp_path / "out", rate=rate, **OPTIONS)
+    assert not (tmp_path / "out").exists()
+    parse_video(MODEL, FRAMES[:2], tmp_path / "out", rate=1e-6, overlay="slow.gif", **OPTIONS)
+    with Image.open(tmp_path / "out" / "slow.gif") as film:
+        assert film.info["duration"] == 655_350
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_frames_that_come_in_the_same_memory_are_told_apart(tmp_path, kind):
+    def camera():
+        memory = np.empty_like(FRAMES[0])
+        for frame in FRAMES[:5]:
+            memory[...] = frame
+            yield kind(memory)
+
+    expected = parse_video(MODEL, FRAMES[:5], tmp_path / "list", **OPTIONS)
+    found = parse_video(MODEL, camera(), tmp_path / "camera", images=True, **OPTIONS)
+    for index in range(5):
+        assert (found.image(index) == FRAMES[index]).all()
+        assert (found.mask(index) == expected.mask(index)).all()
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.xyz", "overlay", ".gif", "masks.tar"])
@@ -329,6 +352,19 @@ def test_a_damaged_description_says_so(tmp_path):
         ParsedVideo(tmp_path / "masks")
 
 
+def test_damaged_probabilities_say_so(tmp_path):
+    parsed = parse_video(MODEL, FRAMES[:2], tmp_path, probs=True, **OPTIONS)
+    path = tmp_path / "probs" / "000000.npz"
+    whole = path.read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with contextlib.suppress(InvalidInputError):  # nothing else
+            parsed.network_probs(0)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidInputError, match="probabilities that can be read; got .*000000.npz"):
+        parsed.network_probs(0)
+
+
 def test_the_command_says_where_a_video_breaks_off(tmp_path, capsys):
     pytest.importorskip("av")
     from types import SimpleNamespace
@@ -369,6 +405,10 @@ def test_frames_before_a_picture_that_cannot_be_read_are_kept(tmp_path):
     assert len(again) == len(FRAMES)
     assert again.problem is None
     assert all((again.mask(index) == whole.mask(index)).all() for index in range(len(FRAMES)))
+    (tmp_path / "frames" / "2.png").rename(tmp_path / "elsewhere.png")
+    (tmp_path / "frames" / "2.png").symlink_to(tmp_path / "gone.png")  # the frames behind it are no frames 2, 3, ...
+    with pytest.warns(UserWarning, match=r"cannot be read after frame 2: .*no file .*2.png"):
+        assert len(parse_video(MODEL, tmp_path / "frames", tmp_path / "link", **OPTIONS)) == 2
     (tmp_path / "frames" / "0.png").write_bytes(b"")
     with pytest.raises(InvalidInputError, match=r"at least one frame; got none in the pictures in .*0.png"):
         parse_video(MODEL, tmp_path / "frames", tmp_path / "none", **OPTIONS)

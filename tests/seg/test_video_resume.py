@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_film import FILM, FRAMES, MODEL, OPTIONS
+from torch import nn
 
 from noisycorrect.support.errors import InvalidInputError
-from noisycorrect_seg.video import ParsedVideo, parse_video
+from noisycorrect_seg.video import Clip, ParsedVideo, parse_video
 
 
 def files_of(folder):
@@ -197,6 +198,77 @@ def test_films_of_replaced_masks_go_with_them(tmp_path):
     parse_video(MODEL, FRAMES[3:5], tmp_path, overlay="film.gif", **OPTIONS)
     parse_video(MODEL, FRAMES[3:6], tmp_path, **OPTIONS)  # it has grown
     assert [path.name for path in tmp_path.glob("*.gif")] == ["mine.gif"]
+
+
+class Weightless(nn.Module):
+    def forward(self, images):
+        return images
+
+
+def test_a_network_that_shows_no_weights_may_be_another_one(tmp_path):
+    """As one that runs elsewhere, or whose weights are constants of a frozen script."""
+    parse_video(Weightless(), FRAMES[:2], tmp_path, **OPTIONS)
+    with pytest.raises(InvalidInputError, match="of the same network; got network=Weightless, which may be another"):
+        parse_video(Weightless(), FRAMES[:2], tmp_path, **OPTIONS)
+    told = Weightless()
+    told.digest = "weights of May"
+    for again in (False, True):
+        assert len(parse_video(told, FRAMES[:2], tmp_path, resume=again, **OPTIONS)) == 2
+
+
+def test_results_of_two_precisions_are_not_mixed(tmp_path):
+    parse_video(MODEL, FRAMES[:2], tmp_path, **OPTIONS)
+    with pytest.raises(InvalidInputError, match="got precision 'float32' there, 'bfloat16' now"):
+        parse_video(MODEL, FRAMES[:3], tmp_path, precision="bfloat16", **OPTIONS)
+    about = json.loads((tmp_path / "video.json").read_text())
+    del about["settings"]["precision"]  # as earlier versions wrote it
+    (tmp_path / "video.json").write_text(json.dumps(about))
+    assert len(parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS)) == 3
+
+
+def stored(folder, names):
+    folder.mkdir(parents=True)
+    for name, frame in zip(names, FRAMES, strict=False):
+        Image.fromarray(frame).save(folder / name)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("more", [{"images": True}, {"images": False}, {"resume": False}])
+@pytest.mark.parametrize("kind", ["images", "people", "probs"])
+def test_frames_of_the_callers_are_not_replaced_by_results(tmp_path, kind, more):
+    """Not removed, not written over, and not taken for the frames that were kept, whose names are one less."""
+    before = stored(tmp_path / kind, ["000001.png", "000002.png", "000003.png"])
+    for video in (tmp_path / kind, sorted((tmp_path / kind).iterdir()), FRAMES[:3]):
+        with pytest.raises(InvalidInputError, match=f"{kind}; to fix: "):
+            parse_video(MODEL, video, tmp_path, **OPTIONS, **more)
+        assert {path.name: path.read_bytes() for path in (tmp_path / kind).iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == [kind]
+
+
+def test_frames_that_were_kept_are_not_parsed_into_the_same_folder(tmp_path):
+    parse_video(MODEL, FRAMES[:3], tmp_path, images=True, **OPTIONS)
+    (tmp_path / "images" / "7 of mine.png").touch()
+    with pytest.raises(InvalidInputError, match="a folder of its own for results; got .*: frames are in .*images"):
+        parse_video(MODEL, tmp_path / "images", tmp_path, resume=False, **OPTIONS)
+    assert len(list((tmp_path / "images").iterdir())) == 4
+    parse_video(MODEL, FRAMES[3:5], tmp_path, resume=False, **OPTIONS)
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["7 of mine.png"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_film_is_not_replaced_by_its_own_overlay(tmp_path, own):
+    with Clip(tmp_path / "film.gif", rate=10) as clip:
+        for frame in FRAMES[:3]:
+            clip.add(frame)
+    more = {"overlay": "film.gif"}
+    if own:  # a film that was made of these results, which resume=False would remove
+        (tmp_path / "film.gif").unlink()
+        parse_video(MODEL, FRAMES[:3], tmp_path, **OPTIONS, **more)
+        more = {"resume": False}
+    before = (tmp_path / "film.gif").read_bytes()
+    with pytest.raises(InvalidInputError, match="a video that is no film of these results; got .*film.gif"):
+        parse_video(MODEL, tmp_path / "film.gif", tmp_path, **OPTIONS, **more)
+    assert (tmp_path / "film.gif").read_bytes() == before
 
 
 def folder_of(folder, damaged):

@@ -1,10 +1,12 @@
 """Weights by name: files, folders, repositories of a stand-in for the hub, and all that can be wrong with them."""
 
+import copy
 import hashlib
 import json
 import pickle
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.hub import RELEASED, ReleasedWeights, file_of_repo, model_card
 from noisycorrect_seg.inference import parse_image
+from noisycorrect_seg.inputs import Normalisation, normalisation_named
 
 safetensors = pytest.importorskip("safetensors.torch", reason="needs the extra safetensors")
 PASCAL = classes_named("pascal")
@@ -72,6 +75,37 @@ def test_a_folder_and_its_card(network, tmp_path):
     parsing = parse_image(found, torch.zeros(20, 10, 3, dtype=torch.uint8).numpy())
     assert parsing.classes == PASCAL
     assert found.with_classes(3).classes is None
+
+
+@pytest.mark.parametrize("shown", ["rgb", Normalisation([90.0] * 3, [70.0] * 3)])
+def test_weights_say_how_they_are_shown_images(shown, network, tmp_path):
+    network = copy.deepcopy(network)
+    network.classes, network.size, network.normalisation = PASCAL, (64, 48), shown
+    image = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+    expected = parse_image(network, image, probs=True).probs
+    network.save(tmp_path / "own.pt")
+    network.save(tmp_path / "own.safetensors")
+    network.save_pretrained(tmp_path / "folder")
+    for name in ("own.pt", "own.safetensors", "folder", "folder/model.safetensors"):
+        found = ACE2P.from_pretrained(tmp_path / name)
+        assert (found.classes, found.size, found.normalisation) == (PASCAL, (64, 48), normalisation_named(shown)), name
+        assert (parse_image(found, image, probs=True).probs == expected).all()
+    said = {"rgb": "red first, normalised with ImageNet"}.get(
+        str(shown), "(value / 1 - mean) / std with mean 90, 90, 90"
+    )
+    assert said in (tmp_path / "folder" / "README.md").read_text()
+    network.normalisation = None
+    assert (parse_image(network, image, probs=True).probs != expected).any()
+
+
+@pytest.mark.parametrize("size", [(64,), 64, (64, 48, 3), (0, 48), ("64", "48")])
+def test_a_size_that_is_none_is_refused_when_weights_are_saved(size, network, tmp_path):
+    """Not when they are loaded, which they could not be any more."""
+    for write in (lambda: network.save(tmp_path / "own.pt", size=size),
+                  lambda: network.save_pretrained(tmp_path / "folder", size=size)):  # fmt: skip
+        with pytest.raises(InvalidInputError, match="size|height"):
+            write()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_not_said_is_not_guessed():
@@ -273,6 +307,8 @@ def test_what_is_no_weights_is_refused(network, tmp_path, capsys):
         ('{"library": "noisycorrect", "format": 1}', "a whole .*config.json"),
         ("{", "a whole .*config.json"),
         ('{"library": "noisycorrect", "format": 1, "config": {"num_classes": 9}, "classes": [1]}', "a whole "),
+        ('{"library": "noisycorrect", "format": 1, "config": {}, "size": [64]}', "a whole "),
+        ('{"library": "noisycorrect", "format": 1, "config": {}, "normalisation": {"mean": [0]}}', "a whole "),
     ],
 )
 def test_a_damaged_description(content, message, network, tmp_path):
@@ -308,9 +344,10 @@ def _with(path, **fields):
         ({"config": None}, "a network's configuration by name; got NoneType"),
         ({"config": {"num_classes": 10**9, "backbone": "resnet50", "width": 0.125}}, r"of shape \(1000000000"),
         ({"state": None}, "weights by name; got NoneType"),
-        ({"details": [1]}, "classes and size of a network at .*own.pt"),
-        ({"details": {"classes": 5}}, "classes and size of a network"),
-        ({"details": {"size": "large"}}, "classes and size of a network"),
+        ({"details": [1]}, "classes, size and normalisation of a network at .*own.pt"),
+        ({"details": {"classes": 5}}, "classes, size and normalisation of a network"),
+        ({"details": {"size": "large"}}, "classes, size and normalisation of a network"),
+        ({"details": {"normalisation": {"mean": [0.0]}}}, "classes, size and normalisation of a network"),
     ],
 )
 def test_what_a_file_declares_takes_no_memory_and_ends_in_one_error(tmp_path, fields, message):
