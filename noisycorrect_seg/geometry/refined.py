@@ -220,7 +220,8 @@ def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | N
     for axis, (cells, side) in enumerate(zip(shape, sides, strict=True)):
         span = (side if frame is None else frame[axis]) - 1
         row = 1 - axis  # the matrix has x first
-        at = (np.linspace(0, span, cells) - matrix[row, 2]) / matrix[row, row]
+        places = np.linspace(0, span, cells) if cells > 1 else np.array([span / 2])
+        at = (places - matrix[row, 2]) / matrix[row, row]
         nearest = np.floor(at + 0.5).astype(int)
         picks.append(np.where((nearest >= 0) & (nearest < side), nearest, -1))
     rows, columns = picks
