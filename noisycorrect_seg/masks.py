@@ -29,6 +29,19 @@ def ignore_index(num_classes: int) -> int:
     return IGNORE_INDEX if num_classes <= IGNORE_INDEX else WIDE_IGNORE_INDEX
 
 
+def check_ignored(ignored: int, num_classes: int) -> None:
+    """Raise an InvalidInputError if 255, which marks ignored pixels by default, is a class: of more than 255.
+
+    Another class may be left out by its number.
+    """
+    if ignored == IGNORE_INDEX < num_classes:
+        raise InvalidInputError(
+            f"an ignore_index that is none of {num_classes} classes",
+            got=str(ignored),
+            fix=f"pass ignore_index={WIDE_IGNORE_INDEX}: so masks of more than {IGNORE_INDEX} classes say it",
+        )
+
+
 def mask_dtype(num_classes: int) -> np.dtype[Any]:
     """Return the dtype of masks of so many classes: uint8, or uint16 for more than 255.
 
