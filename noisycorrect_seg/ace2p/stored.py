@@ -18,6 +18,7 @@ from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect_seg.ace2p import official
 from noisycorrect_seg.ace2p.weights import KIND, is_ours, read_own, read_weights, write_own
 from noisycorrect_seg.classes import Classes, classes_named
+from noisycorrect_seg.geometry.maps import checked_size
 from noisycorrect_seg.hub.card import model_card
 from noisycorrect_seg.hub.folder import Described, classes_of, plain_classes, size_of, write_folder
 from noisycorrect_seg.hub.locate import located
@@ -69,7 +70,8 @@ class StoredNetwork(nn.Module):
         Raises
         ------
         InvalidInputError
-            If a part was given as an object, there are more or fewer classes than outputs, or safetensors is missing.
+            If a part was given as an object, there are more or fewer classes than outputs, the size is no pair of whole
+            numbers, or safetensors is missing.
         CheckpointError
             If the file cannot be written.
         """
@@ -161,7 +163,7 @@ class StoredNetwork(nn.Module):
             if named is not None:
                 network.classes, network.size = named.classes, named.size
         network.classes = network._checked(classes, found.classes or network.classes)
-        network.size = size or found.size or network.size
+        network.size = network._sized(size, found.size or network.size)
         return network
 
     @classmethod
@@ -201,7 +203,7 @@ class StoredNetwork(nn.Module):
         """
         named = self._checked(classes, self.classes)
         said = {"data": data, "licence": licence, "metrics": metrics, "notes": notes}
-        self._write_folder(Path(folder), Path(folder).resolve().name, None, named, size or self.size, said)
+        self._write_folder(Path(folder), Path(folder).resolve().name, None, named, self._sized(size, self.size), said)
 
     @door
     def push(
@@ -238,7 +240,7 @@ class StoredNetwork(nn.Module):
         named = self._checked(classes, self.classes)
         said = {"data": data, "licence": licence, "metrics": metrics, "notes": notes}
         with tempfile.TemporaryDirectory() as folder:
-            self._write_folder(Path(folder), repo, repo, named, size or self.size, said)
+            self._write_folder(Path(folder), repo, repo, named, self._sized(size, self.size), said)
             return push_folder(Path(folder), repo, private=private, message="Weights of A-CE2P")
 
     def _write_folder(
@@ -264,15 +266,16 @@ class StoredNetwork(nn.Module):
         write_folder(folder, KIND, described, self.state_dict(), card)
 
     def _details(self, classes: Classes | None, size: tuple[int, int] | None) -> dict[str, Any]:
-        size = size or self.size
+        size = self._sized(size, self.size)
         return {
             "classes": plain_classes(self._checked(classes, self.classes)),
-            "size": None if size is None else [int(side) for side in size],
+            "size": None if size is None else list(size),
         }
 
     def _checked(self, classes: str | Classes | Sequence[str] | None, otherwise: Classes | None) -> Classes | None:
         """Return a class list that fits the outputs."""
-        found = otherwise if classes is None else classes_named(classes)
+        said = otherwise if classes is None else classes
+        found = None if said is None else classes_named(said)
         if found is not None and len(found) != self.num_classes:
             raise InvalidInputError(
                 f"{self.num_classes} classes, as the network has",
@@ -280,6 +283,12 @@ class StoredNetwork(nn.Module):
                 fix="pass the classes= that it was trained on; with_classes() makes a network for others",
             )
         return found
+
+    @staticmethod
+    def _sized(size: Any, otherwise: Any) -> tuple[int, int] | None:
+        """Return height and width as whole numbers: what is written is read again."""
+        said = otherwise if size is None else size
+        return None if said is None else checked_size(said, least=1)
 
     @classmethod
     def from_official(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Self:
