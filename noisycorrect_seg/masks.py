@@ -91,7 +91,7 @@ def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
         raise InvalidInputError(
             "masks of whole numbers, shape (H, W)",
             got=f"{array.dtype} of shape {array.shape} at index {index}",
-            fix="store class indices, not colours",
+            fix=_mask_fix(array),
         )
     nothing = ignore_index(num_classes)
     wrong = (array < 0) | ((array >= num_classes) & (array != nothing))
@@ -102,3 +102,14 @@ def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
             fix="correct the mask or num_classes",
         )
     return array.astype(mask_dtype(num_classes))
+
+
+def _mask_fix(array: np.ndarray) -> str:
+    """Return how to make a mask of what is none."""
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        return "pass mask[..., 0]" if array.shape[2] == 1 else "pass mask[0]"
+    if array.ndim == 2 and array.dtype == bool:
+        return "pass mask.astype(np.uint8): False becomes class 0, True class 1"
+    if array.ndim == 2 and array.size and array.dtype.kind == "f":
+        return "round whole numbers, mask.astype(int); of probabilities pass the most probable class"
+    return "store class indices, not colours"
