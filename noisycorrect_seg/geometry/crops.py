@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -340,10 +340,11 @@ def onto_crops(
     tensor([[0., 2.],
             [0., 2.]])
     """
-    matrix = matrix.to(maps.device, torch.float32)
+    like: Any = {"device": maps.device, "dtype": torch.float32}
+    matrix = matrix.to(**like)
     linear, sides = matrix[:, :, :2], ((crop[1], size[1]), (crop[0], size[0]))
-    steps = torch.tensor([(side - 1) / max(count - 1, 1) for side, count in sides], device=maps.device)
-    first = torch.tensor([(side - 1) / 2 if count == 1 else 0.0 for side, count in sides], device=maps.device)
+    steps = torch.tensor([(side - 1) / max(count - 1, 1) for side, count in sides], **like)
+    first = torch.tensor([(side - 1) / 2 if count == 1 else 0.0 for side, count in sides], **like)
     # No matrix product: autocast would round what goes into it, and all would lie up to a pixel aside.
     shift = matrix[:, :, 2] + (linear * first).sum(2)
     coarse = torch.cat([linear * steps, shift.unsqueeze(2)], dim=2)

@@ -55,7 +55,9 @@ def refined_mask(
     tensor([[0.2500, 0.7500, 0.0000]])
     """
     if not given.size:
-        return torch.zeros(num_classes, 0, 0) if evidence is None else trust.scaled(evidence[None])[0]
+        return (
+            torch.zeros(num_classes, 0, 0, dtype=torch.float32) if evidence is None else trust.scaled(evidence[None])[0]
+        )
     labels = torch.from_numpy(given.astype(np.int64))[None]
     if evidence is None:
         return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
