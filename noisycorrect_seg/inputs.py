@@ -66,8 +66,8 @@ class Normalisation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return images (..., H, W, C), of any dtype and on any device, as network input, float32 (..., C, H, W)."""
-        mean = torch.tensor(self.mean, device=images.device)[:, None, None]
-        std = torch.tensor(self.std, device=images.device)[:, None, None]
+        mean = torch.tensor(self.mean, device=images.device, dtype=torch.float32)[:, None, None]
+        std = torch.tensor(self.std, device=images.device, dtype=torch.float32)[:, None, None]
         planes = images.movedim(-1, -3)
         values = (planes.flip(-3) if self.reverse else planes).float() / self.scale
         return values.sub_(mean).div_(std)
@@ -87,7 +87,8 @@ class Normalisation:
     def back(self, inputs: Tensor) -> np.ndarray:
         """Return network input (..., C, H, W) as values of images, float32 (..., H, W, C): the inverse of a call."""
         values = inputs.detach().to("cpu", torch.float32).movedim(-3, -1)
-        values = (values * torch.tensor(self.std) + torch.tensor(self.mean)) * self.scale
+        std, mean = (torch.tensor(each, dtype=torch.float32) for each in (self.std, self.mean))
+        values = (values * std + mean) * self.scale
         return np.ascontiguousarray((values.flip(-1) if self.reverse else values).numpy())
 
     def check(self, image: np.ndarray, name: str) -> np.ndarray:

@@ -29,6 +29,19 @@ def ignore_index(num_classes: int) -> int:
     return IGNORE_INDEX if num_classes <= IGNORE_INDEX else WIDE_IGNORE_INDEX
 
 
+def check_ignored(ignored: int, num_classes: int) -> None:
+    """Raise an InvalidInputError if 255, which marks ignored pixels by default, is a class: of more than 255.
+
+    Another class may be left out by its number.
+    """
+    if ignored == IGNORE_INDEX < num_classes:
+        raise InvalidInputError(
+            f"an ignore_index that is none of {num_classes} classes",
+            got=str(ignored),
+            fix=f"pass ignore_index={WIDE_IGNORE_INDEX}: so masks of more than {IGNORE_INDEX} classes say it",
+        )
+
+
 def mask_dtype(num_classes: int) -> np.dtype[Any]:
     """Return the dtype of masks of so many classes: uint8, or uint16 for more than 255.
 
@@ -78,7 +91,7 @@ def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
         raise InvalidInputError(
             "masks of whole numbers, shape (H, W)",
             got=f"{array.dtype} of shape {array.shape} at index {index}",
-            fix="store class indices, not colours",
+            fix=_mask_fix(array),
         )
     nothing = ignore_index(num_classes)
     wrong = (array < 0) | ((array >= num_classes) & (array != nothing))
@@ -89,3 +102,14 @@ def checked_mask(mask: Any, num_classes: int, index: int) -> np.ndarray:
             fix="correct the mask or num_classes",
         )
     return array.astype(mask_dtype(num_classes))
+
+
+def _mask_fix(array: np.ndarray) -> str:
+    """Return how to make a mask of what is none."""
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        return "pass mask[..., 0]" if array.shape[2] == 1 else "pass mask[0]"
+    if array.ndim == 2 and array.dtype == bool:
+        return "pass mask.astype(np.uint8): False becomes class 0, True class 1"
+    if array.ndim == 2 and array.size and array.dtype.kind == "f":
+        return "round whole numbers, mask.astype(int); of probabilities pass the most probable class"
+    return "store class indices, not colours"

@@ -71,7 +71,7 @@ def reviewed(given: Tensor, evidence: Tensor, score: str) -> tuple[np.ndarray, n
     known, suggested = given < classes, winners(evidence)
     quality = mask_quality_score(label_quality(given, evidence, score=score), known)
     contradicted = known & (suggested != given)
-    shares = contradicted.flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
+    shares = contradicted.flatten(1).sum(1).float() / known.flatten(1).sum(1).clamp(min=1)
     named = torch.where(contradicted.flatten(1).any(1)[:, None, None], contradicted, known)
     pairs = [_most_frequent(p[n], classes) for p, n in zip(given * classes + suggested, named, strict=True)]
     return np.array(pairs), quality.numpy(), shares.numpy().astype(np.float64)

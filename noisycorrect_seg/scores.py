@@ -16,7 +16,7 @@ from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.classes import Classes
 from noisycorrect_seg.geometry.boundary import BoundaryCounts, boundary_counts, boundary_distance, boundary_iou
 from noisycorrect_seg.geometry.maps import resized, winners
-from noisycorrect_seg.masks import IGNORE_INDEX, ignore_index
+from noisycorrect_seg.masks import IGNORE_INDEX, WIDE_IGNORE_INDEX, check_ignored, ignore_index
 
 SCORES_AT_ONCE = 2**24  # 64 MB of float32: scores are resized a few images at a time
 
@@ -41,7 +41,8 @@ def confusion_matrix(pred: Tensor, labels: Tensor, num_classes: int, ignore_inde
     Raises
     ------
     InvalidInputError
-        If the shapes differ or a class is out of range; the message names the value.
+        If the shapes differ or a class is out of range, the message names the value; or if `ignore_index` is the
+        default of 255 and there are more classes.
 
     Examples
     --------
@@ -55,6 +56,7 @@ def confusion_matrix(pred: Tensor, labels: Tensor, num_classes: int, ignore_inde
             got=str(tuple(pred.shape)),
             fix="bring both into one frame, or pass scores (N, K, h, w), which are resized",
         )
+    check_ignored(ignore_index, num_classes)
     wide = labels.long()  # uint8 would take -1 for 255
     known = wide != ignore_index
     truth, found = wide[known], pred.to(labels.device)[known].long()
@@ -155,8 +157,9 @@ class SegmentationMetrics:
     ) -> None:
         self.num_classes = whole_number("num_classes", num_classes, least=2)
         if 0 <= ignore_index < self.num_classes:
+            common = IGNORE_INDEX if self.num_classes <= IGNORE_INDEX else WIDE_IGNORE_INDEX
             raise InvalidInputError(
-                f"an ignore_index outside 0..{self.num_classes - 1}", got=str(ignore_index), fix="255 is common"
+                f"an ignore_index outside 0..{self.num_classes - 1}", got=str(ignore_index), fix=f"{common} is common"
             )
         if boundary_width is not None:
             boundary_distance(boundary_width, 1, 1)

@@ -267,7 +267,7 @@ class Segmentation:
             return self._refined(batch)
         # Labels that nothing argues with are the given ones.
         known = (given >= 0) & (given < self.num_classes)
-        refined = torch.zeros(len(given), self.num_classes, *given.shape[1:])
+        refined = torch.zeros(len(given), self.num_classes, *given.shape[1:], dtype=torch.float32)
         refined.scatter_(1, (given * known).unsqueeze(1), known.float().unsqueeze(1))
         if len(doubted):
             refined[doubted] = self._refined(_some(batch, doubted))

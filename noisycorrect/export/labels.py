@@ -46,7 +46,7 @@ class RunLabels:
     items, finals : sequence of Item and of FinalLabel
         Of class labels: what the run found, and the label in the end. Of masks in a cleaning run: items; else empty.
     image_files : sequence of str, or None
-        Name of the image file of each sample, where the data set knew it.
+        Name of the image file of each sample, where the data set knew it; each once.
     store : SoftLabelStore or None
         The label store.
     generation : int
@@ -129,7 +129,7 @@ def read_run_labels(
     ids = [str(index) for index in range(len(store))] if ids is None else ids
     called = names or tuple(map(str, range(store.num_classes)))
     items, finals = _of_store(store, number, called, ids) if store.kind.name == CLASSES else ([], [])
-    files = None if details is None or sample_names is not None else details.image_files
+    files = None if sample_names is not None else _own_files(details, len(store))
     shown = "mask" if store.kind.name == MASKS else ""
     record = None if details is None else details.input_record
     return RunLabels(
@@ -166,7 +166,7 @@ def _cleaning_labels(
         header.kind,
         items,
         finals,
-        _files(items),
+        _own_files(details, len(items), beside=items) or _files(items),
         store,
         number,
         count,
@@ -192,6 +192,19 @@ def _own_names(details: Details | None, length: int) -> list[str] | None:
     """Return the names that the data set gave its samples; None without, or if a sample stands in it twice."""
     names = None if details is None else details.sample_names
     return None if names is None or len(names) != length or len(set(names)) < length else list(names)
+
+
+def _own_files(details: Details | None, length: int, beside: Sequence[Item] = ()) -> list[str] | None:
+    """Return the names that the data set gave its image files; None without, or if one stands in it twice.
+
+    None as well if items `beside` have pictures of other names.
+    """
+    files = None if details is None else details.image_files
+    if files is None or len(files) != length or len(set(files)) < length:
+        return None
+    pictures = ((item.image, file) for item, file in zip(beside, files, strict=False))
+    alike = all(image is None or Path(image).name == Path(file).name for image, file in pictures)
+    return list(files) if alike else None
 
 
 def _of_store(

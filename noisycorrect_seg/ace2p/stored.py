@@ -74,7 +74,8 @@ class StoredNetwork(nn.Module):
         Raises
         ------
         InvalidInputError
-            If a part was given as an object, there are more or fewer classes than outputs, or safetensors is missing.
+            If a part was given as an object, there are more or fewer classes than outputs, the size is no pair of whole
+            numbers, or safetensors is missing.
         CheckpointError
             If the file cannot be written.
         """
@@ -166,7 +167,7 @@ class StoredNetwork(nn.Module):
             if named is not None:
                 network.classes, network.size = named.classes, named.size
         network.classes = network._checked(classes, found.classes or network.classes)
-        network.size = found.size or network.size if size is None else checked_size(size)
+        network.size = network._sized(size, found.size or network.size)
         network.normalisation = found.normalisation or network.normalisation
         return network
 
@@ -207,7 +208,7 @@ class StoredNetwork(nn.Module):
         """
         named = self._checked(classes, self.classes)
         said = {"data": data, "licence": licence, "metrics": metrics, "notes": notes}
-        self._write_folder(Path(folder), Path(folder).resolve().name, None, named, size or self.size, said)
+        self._write_folder(Path(folder), Path(folder).resolve().name, None, named, self._sized(size, self.size), said)
 
     @door
     def push(
@@ -244,7 +245,7 @@ class StoredNetwork(nn.Module):
         named = self._checked(classes, self.classes)
         said = {"data": data, "licence": licence, "metrics": metrics, "notes": notes}
         with tempfile.TemporaryDirectory() as folder:
-            self._write_folder(Path(folder), repo, repo, named, size or self.size, said)
+            self._write_folder(Path(folder), repo, repo, named, self._sized(size, self.size), said)
             return push_folder(Path(folder), repo, private=private, message="Weights of A-CE2P")
 
     def _write_folder(
@@ -270,8 +271,7 @@ class StoredNetwork(nn.Module):
         write_folder(folder, KIND, {"config": config, **details}, self.state_dict(), card)
 
     def _details(self, classes: Classes | None, size: tuple[int, int] | None) -> dict[str, Any]:
-        size = size or self.size
-        size = None if size is None else checked_size(size)
+        size = self._sized(size, self.size)
         return {
             "classes": plain_classes(self._checked(classes, self.classes)),
             "size": None if size is None else list(size),
@@ -283,7 +283,8 @@ class StoredNetwork(nn.Module):
 
     def _checked(self, classes: str | Classes | Sequence[str] | None, otherwise: Classes | None) -> Classes | None:
         """Return a class list that fits the outputs."""
-        found = otherwise if classes is None else classes_named(classes)
+        said = otherwise if classes is None else classes
+        found = None if said is None else classes_named(said)
         if found is not None and len(found) != self.num_classes:
             raise InvalidInputError(
                 f"{self.num_classes} classes, as the network has",
@@ -291,6 +292,12 @@ class StoredNetwork(nn.Module):
                 fix="pass the classes= that it was trained on; with_classes() makes a network for others",
             )
         return found
+
+    @staticmethod
+    def _sized(size: Any, otherwise: Any) -> tuple[int, int] | None:
+        """Return height and width as whole numbers: what is written is read again."""
+        said = otherwise if size is None else size
+        return None if said is None else checked_size(said, least=1)
 
     @classmethod
     def from_official(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Self:

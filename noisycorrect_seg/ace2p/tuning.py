@@ -139,7 +139,7 @@ def parameter_groups(model: nn.Module, lr: float, *, backbone: float | Sequence[
     Raises
     ------
     InvalidInputError
-        If there is no backbone, or a rate is not a finite number above 0.
+        If there is no backbone, a rate is not a finite number of at least 0, or levels leave parameters out.
 
     Examples
     --------
@@ -165,6 +165,7 @@ def parameter_groups(model: nn.Module, lr: float, *, backbone: float | Sequence[
             raise InvalidInputError("one factor, or one for each of 4 levels", got=str(len(backbone)), fix="pass 4")
         levels = backbone_levels(part)
         parts = [(f"backbone level {i + 1}", levels[i], backbone[i]) for i in range(LEVELS)]
+    _check_covered(part, [module for _, modules, _ in parts for module in modules])
     groups, seen = [], {id(parameter) for parameter in part.parameters()}
     for name, modules, factor in parts:
         own = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
@@ -173,3 +174,15 @@ def parameter_groups(model: nn.Module, lr: float, *, backbone: float | Sequence[
     rest = [parameter for parameter in inner.parameters() if parameter.requires_grad and id(parameter) not in seen]
     groups.append({"params": rest, "lr": rate, "name": "behind the backbone"})
     return [group for group in groups if group["params"]]
+
+
+def _check_covered(backbone: nn.Module, modules: Sequence[nn.Module]) -> None:
+    """Raise an InvalidInputError if parameters of a backbone are in none of its levels: nothing would train them."""
+    held = {id(parameter) for module in modules for parameter in module.parameters()}
+    left = [name for name, each in backbone.named_parameters() if each.requires_grad and id(each) not in held]
+    if left:
+        raise InvalidInputError(
+            "a backbone whose `levels()` hold all of its parameters",
+            got=f"{len(left)} in none of them, such as {left[0]}",
+            fix="add the module to the level that it belongs to, or pass one factor for the whole backbone",
+        )

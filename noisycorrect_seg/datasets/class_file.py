@@ -24,9 +24,9 @@ NUMBERED = re.compile(r"(\d+)\s*[\s:,]\s*(\S.*)")
 def read_classes(path: Path | str) -> Classes:
     """Read a classes file.
 
-    ``classes.txt`` holds one name a line, background first: the first is class 0. Where every line begins with its
-    number (``0 background``, ``1: face``), the rest is the name. Lines that start with ``#`` are comments, but for flip
-    lines, which name the classes that a mirror exchanges::
+    ``classes.txt`` holds one name a line, background first: the first is class 0. Where every line begins with the
+    number of its class (``0 background``, ``1: face``), the rest is the name, and lines may stand in any order. Lines
+    that start with ``#`` are comments, but for flip lines, which name the classes that a mirror exchanges::
 
         background
         face
@@ -121,9 +121,10 @@ def _parsed_text(text: str) -> tuple[list[str], list[tuple[str, str]] | None]:
             pairs = [*(pairs or []), *_parsed_flip(flip.group(1).strip())]
         elif line and not line.startswith("#"):
             names.append(line)
-    found = [NUMBERED.fullmatch(name) for name in names]
-    numbered = [each.group(2) for number, each in enumerate(found) if each is not None and int(each.group(1)) == number]
-    return numbered if len(numbered) == len(names) else names, pairs
+    numbered = {int(each[1]): each[2] for each in map(NUMBERED.fullmatch, names) if each is not None}
+    if len(numbered) == len(names) and numbered.keys() == set(range(len(names))):  # else they are a part of the names
+        return [numbered[number] for number in range(len(names))], pairs
+    return names, pairs
 
 
 def _parsed_flip(text: str) -> list[tuple[str, str]]:

@@ -358,7 +358,9 @@ class ParsingDataset(Dataset[dict[str, Tensor]]):
         if mask is None:
             given = np.full(self.size, nothing, mask_dtype(self.num_classes))
         else:
-            given = warp_mask(mask, matrix, self.size, border=nothing)
+            # A source may keep masks of many classes as bytes, which have no number for what lies outside.
+            wide = np.promote_types(mask.dtype, mask_dtype(self.num_classes))
+            given = warp_mask(mask.astype(wide, copy=False), matrix, self.size, border=nothing)
         if mirror and self.classes.flip_pairs:
             given = self.classes.swap(given)
         to_image = invert(crop_matrix(shape, self.size, scale=scale, angle=angle, mirror=mirror))

@@ -60,7 +60,7 @@ class DrawnSource(HasNoItems):
         self.split = split
         self.classes = classes
         if isinstance(noise, str):
-            noise = realistic(self.size[0]) if noise == "realistic" else parse(noise)
+            noise = realistic(self.size[0], classes) if noise == "realistic" else parse(noise)
         if noise is not None and not isinstance(noise, MaskNoise):
             raise InvalidInputError("a mask noise model, its spelling or None", got=repr(noise), fix="see parse")
         self.noise = noise

@@ -30,7 +30,7 @@ from noisycorrect_seg.datasets.layout import (
     select,
     warn_of_left_out,
 )
-from noisycorrect_seg.datasets.layouts import FolderLayout, layout_named
+from noisycorrect_seg.datasets.layouts import FolderLayout, check_alone, layout_named
 from noisycorrect_seg.datasets.palettes import check_agreement
 from noisycorrect_seg.datasets.source import FileSource
 from noisycorrect_seg.masks import IGNORE_INDEX, WIDE_IGNORE_INDEX
@@ -85,7 +85,8 @@ class Folder(FileSource):
         What images are read as; ``"stored"`` is all that a file holds: 16 bits, floats, any number of channels, also of
         TIFF and ``.npy``. Networks then need a :class:`~noisycorrect_seg.Normalisation` of their own.
     layout : {"cityscapes", "ade20k", "voc"}, optional
-        `root` is one of these, as it is released: places, splits, classes and the meaning of stored values follow.
+        `root` is one of these, as it is released: places, splits, classes and the meaning of stored values follow;
+        `images`, `masks` and suffixes are not passed beside it.
     orientation : str
         See :class:`noisycorrect_seg.datasets.FileSource`.
     links : bool
@@ -144,6 +145,7 @@ class Folder(FileSource):
             places = _own_places(home, images, masks, ends, split=split, bare=unlabeled == "keep")
         else:
             released = layout_named(layout)
+            check_alone(layout, images=images, masks=masks, mask_suffix=mask_suffix, image_suffix=image_suffix)
             places = _released_places(released, home, split)
             values = released.values if values is None and colours is None else values
             classes = released.own_classes(places.home, layout) if classes is None else classes

@@ -47,7 +47,7 @@ class Remapped(SourceView):
     Raises
     ------
     InvalidInputError
-        If a class has no counterpart.
+        If a class has no counterpart; when a mask is read, if it holds another value than the source's classes.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Remapped(SourceView):
     def mask(self, index: int) -> np.ndarray | None:
         """Return the given mask in the classes asked for, uint8 or uint16 (H, W), or None."""
         mask = self.source.mask(index)
-        return None if mask is None else self._table.take(mask)
+        return None if mask is None else self._table.take(checked_mask(mask, len(self.source.classes), index))
 
 
 class Joined(SourceView):

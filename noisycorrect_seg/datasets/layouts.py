@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 from noisycorrect.support.untrusted import check_regular
@@ -142,6 +143,22 @@ def layout_named(name: str) -> FolderLayout:
     if name not in LAYOUTS:
         raise unknown_name("layout", name, LAYOUTS)
     return LAYOUTS[name]
+
+
+def check_alone(layout: str, **places: Any) -> None:
+    """Raise an InvalidInputError if a caller passes places beside a layout, which says them: they would not be read.
+
+    Examples
+    --------
+    >>> check_alone("voc", images=None, mask_suffix="")
+    """
+    given = [f"{name}={value}" for name, value in places.items() if value not in (None, "")]
+    if given:
+        raise InvalidInputError(
+            f"layout={layout!r} alone, which says where images and masks are",
+            got=f"{', '.join(given)} beside it",
+            fix="for masks of your own leave layout= out, and pass images=, masks=, classes= and values=",
+        )
 
 
 def without_masks(files: Mapping[str, Path]) -> dict[str, Path]:

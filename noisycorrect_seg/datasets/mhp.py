@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, warn_caller
 from noisycorrect_seg.classes import classes_named
 from noisycorrect_seg.datasets.images import IMAGE_SUFFIXES, LOSSLESS, MASK_SUFFIXES, check_classes, opened
 from noisycorrect_seg.datasets.layout import checked_split, find, find_if_any, listing, nearest_name, read_ids, select
 from noisycorrect_seg.datasets.source import FileSource
 
-_OF_PERSON = re.compile(r"(.+)_\d+_(\d+)")  # picture, how many people, which of them
+_OF_PERSON = re.compile(r"(.+)_(\d+)_(\d+)")  # picture, how many people, which of them
 _HOMES = ("", "LV-MHP-v2/", "LV-MHP-v1/", "LV-MHP-v2/LV-MHP-v2/", "LV-MHP-v1/LV-MHP-v1/")
 _LISTS = {"train": ("list/train.txt", "train_list.txt"), "val": ("list/val.txt", "test_list.txt", "val_list.txt")}
 
@@ -31,6 +31,7 @@ class MHP(FileSource):
 
     A person's mask is a file, ``PICTURE_PEOPLE_NUMBER.png``; of colour files the red channel holds the class. Where
     masks overlap, the smaller person lies above, so that nobody is covered whole. Without a list every image is taken.
+    There is a warning of pictures with fewer masks, or more, than their names say people: who has none is background.
 
     Parameters
     ----------
@@ -63,9 +64,23 @@ class MHP(FileSource):
                 + (f"; the nearest is of {near!r}" if near else ""),
                 fix="restore the masks, or list the images that have some",
             )
+        self._warn_of_lost(names, masks)
         classes = classes_named("mhp" if second else "mhp-v1")
         # The first person's file stands for all where sizes are compared.
         super().__init__(classes, names, [files[name] for name in names], [self._people[name][0] for name in names])
+
+    def _warn_of_lost(self, names: Sequence[str], folder: Path) -> None:
+        """Warn of pictures whose masks are not as many as their names say people."""
+        counts = {name: (len(self._people[name]), {_said(path) for path in self._people[name]}) for name in names}
+        odd = {name: (found, said) for name, (found, said) in counts.items() if said != {found}}
+        if odd:
+            name, (found, said) = next(iter(odd.items()))
+            warn_caller(
+                f"expected a mask PICTURE_PEOPLE_NUMBER.png for each of the PEOPLE in {folder}; got {len(odd):,} of"
+                f" {len(names):,} pictures with other numbers of masks, such as {name!r} with {found} of"
+                f" {' or '.join(map(str, sorted(said)))}; people without one are background; to fix: restore the"
+                " released masks, or take these pictures out of the list"
+            )
 
     def mask(self, index: int) -> np.ndarray:
         """Return the mask of all people, uint8 (H, W)."""
@@ -114,5 +129,12 @@ def _people(masks: Mapping[str, Path], folder: Path) -> dict[str, Sequence[Path]
             raise InvalidInputError(
                 f"masks PICTURE_PEOPLE_NUMBER.png in {folder}", got=path.name, fix="restore the released files"
             )
-        found.setdefault(match[1], []).append((int(match[2]), path))
+        found.setdefault(match[1], []).append((int(match[3]), path))
     return {name: [path for _, path in sorted(paths)] for name, paths in found.items()}
+
+
+def _said(path: Path) -> int:
+    """Return how many people a picture shows, as the name of one of its masks says."""
+    match = _OF_PERSON.fullmatch(path.stem)
+    assert match is not None
+    return int(match[2])

@@ -211,7 +211,7 @@ def own_share(given: Tensor, coupling: Coupling, axes: tuple[Axis, Axis]) -> Ten
     sample = torch.arange(batch, device=device)[:, None, None]
     first = (sample * classes + given * known) * (height * width)
     both = torch.stack([coupling.found.flatten(), coupling.expected.flatten()], -1)
-    here = torch.zeros(*given.shape, 2, device=device)
+    here = torch.zeros(*given.shape, 2, device=device, dtype=torch.float32)
     rows, columns = (_two_places(axis.at.to(device), cells) for axis, cells in zip(axes, (height, width), strict=True))
     for row, row_weight in rows:
         for column, column_weight in columns:

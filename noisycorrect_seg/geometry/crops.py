@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -328,7 +328,8 @@ def onto_crops(
     maps, matrix, mirror, canonical, flip_index
         As for :func:`warp_evidence`.
     size : (int, int)
-        Height and width of the maps that are returned, each at least 2; they cover the crop corner to corner.
+        Height and width of the maps that are returned; they cover the crop corner to corner. A single row or column
+        lies in the middle.
     crop : (int, int)
         Height and width of the crops in their own pixels.
 
@@ -339,9 +340,14 @@ def onto_crops(
     tensor([[0., 2.],
             [0., 2.]])
     """
-    zoom = torch.tensor([[(crop[1] - 1) / (size[1] - 1), 0.0], [0.0, (crop[0] - 1) / (size[0] - 1)]])
-    matrix = matrix.to(maps.device, torch.float32)
-    coarse = torch.cat([matrix[:, :, :2] @ zoom.to(maps.device), matrix[:, :, 2:]], dim=2)
+    like: Any = {"device": maps.device, "dtype": torch.float32}
+    matrix = matrix.to(**like)
+    linear, sides = matrix[:, :, :2], ((crop[1], size[1]), (crop[0], size[0]))
+    steps = torch.tensor([(side - 1) / max(count - 1, 1) for side, count in sides], **like)
+    first = torch.tensor([(side - 1) / 2 if count == 1 else 0.0 for side, count in sides], **like)
+    # No matrix product: autocast would round what goes into it, and all would lie up to a pixel aside.
+    shift = matrix[:, :, 2] + (linear * first).sum(2)
+    coarse = torch.cat([linear * steps, shift.unsqueeze(2)], dim=2)
     return warp_evidence(maps, coarse, mirror, size=size, canonical=canonical, flip_index=flip_index)
 
 

@@ -76,7 +76,7 @@ def objects_of(masks: Tensor, evidence: Tensor) -> Objects:
     known = ids >= 0
     own = torch.zeros(count, dtype=torch.int64).index_put_((ids[known],), masks[known])
     sizes = torch.bincount(ids[known], minlength=count)
-    sums = torch.zeros(count, classes).index_add_(0, ids[known], evidence.movedim(1, -1)[known])
+    sums = torch.zeros(count, classes, dtype=torch.float32).index_add_(0, ids[known], evidence.movedim(1, -1)[known])
     return Objects(ids, own, sizes, sums / sizes[:, None].clamp(min=1))
 
 
@@ -152,7 +152,7 @@ def mask_quality_by_objects(given: Tensor, evidence: Tensor, confidence: ClassCo
     rows = torch.arange(len(given))[:, None, None].expand_as(found.ids)
     owner = torch.zeros(len(found.classes), dtype=torch.int64).index_put_((found.ids[known],), rows[known])
     share = (found.own / confidence.mean[found.classes].clamp(min=1e-6)).clamp(max=1)[large]
-    sums = torch.zeros(len(given)).index_add_(0, owner[large], share)
+    sums = torch.zeros(len(given), dtype=torch.float32).index_add_(0, owner[large], share)
     counts = torch.bincount(owner[large], minlength=len(given))
     return torch.where(counts > 0, sums / counts.clamp(min=1), 1.0)
 

@@ -49,7 +49,7 @@ def shifted_borders(given: Tensor, evidence: Tensor, *, least: int, shift: float
     overlap = torch.zeros(len(found.classes), dtype=torch.int64).index_put_((first[order],), shared[order])
     size = torch.where(partner >= 0, own.sizes[partner.clamp(min=0)], 0)
     outline = _outline(given, found, classes)
-    mean_shift = (found.sizes - size) / outline.clamp(min=1)
+    mean_shift = (found.sizes - size).float() / outline.clamp(min=1)
     united = found.sizes + size - overlap
     shifted = (found.classes > 0) & (partner >= 0) & (found.sizes >= least) & (overlap * 3 > united)
     shifted &= mean_shift.abs() >= shift

@@ -55,7 +55,9 @@ def refined_mask(
     tensor([[0.2500, 0.7500, 0.0000]])
     """
     if not given.size:
-        return torch.zeros(num_classes, 0, 0) if evidence is None else trust.scaled(evidence[None])[0]
+        return (
+            torch.zeros(num_classes, 0, 0, dtype=torch.float32) if evidence is None else trust.scaled(evidence[None])[0]
+        )
     labels = torch.from_numpy(given.astype(np.int64))[None]
     if evidence is None:
         return one_hot(labels, num_classes).permute(0, 3, 1, 2)[0]
@@ -220,7 +222,8 @@ def given_on_evidence(given: np.ndarray, shape: tuple[int, ...], frame: Size | N
     for axis, (cells, side) in enumerate(zip(shape, sides, strict=True)):
         span = (side if frame is None else frame[axis]) - 1
         row = 1 - axis  # the matrix has x first
-        at = (np.linspace(0, span, cells) - matrix[row, 2]) / matrix[row, row]
+        places = np.linspace(0, span, cells) if cells > 1 else np.array([span / 2])
+        at = (places - matrix[row, 2]) / matrix[row, row]
         nearest = np.floor(at + 0.5).astype(int)
         picks.append(np.where((nearest >= 0) & (nearest < side), nearest, -1))
     rows, columns = picks

@@ -10,7 +10,7 @@ from noisycorrect.support.door import door
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.losses.resizing import enlarged
 from noisycorrect_seg.losses.targets import check_maps, widen
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import IGNORE_INDEX, check_ignored
 
 EDGE_WIDTH = 3
 PAIRS = ((-1, 0), (0, 1), (1, 1), (1, -1))
@@ -46,7 +46,8 @@ def edge_targets(labels: Tensor, ignore_index: int = IGNORE_INDEX, *, width: int
     Raises
     ------
     InvalidInputError
-        If the labels are not integers of that shape or the width is even.
+        If the labels are not integers of that shape, the width is even, or 255 is to be ignored and there are more
+        classes.
 
     Examples
     --------
@@ -65,6 +66,9 @@ def edge_targets(labels: Tensor, ignore_index: int = IGNORE_INDEX, *, width: int
     if not isinstance(width, int) or width < 1 or width % 2 == 0:
         raise InvalidInputError("an odd edge width", got=repr(width), fix="3 is the published one")
     wide = labels.long()  # uint8 would take -100 for 156
+    most = int(wide.max()) if ignore_index == IGNORE_INDEX and wide.numel() else 0
+    if most > IGNORE_INDEX:  # then 255 is a class, too
+        check_ignored(ignore_index, most + 1)
     return edges_of(wide, wide != ignore_index, width).to(torch.uint8)
 
 

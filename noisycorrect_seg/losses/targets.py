@@ -11,9 +11,10 @@ from torch import Tensor
 
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg.geometry.maps import winners
-from noisycorrect_seg.masks import IGNORE_INDEX
+from noisycorrect_seg.masks import IGNORE_INDEX, check_ignored
 
 ROUNDING = 1e-3  # half precision is off by that much at 1
+NO_CLASS = -1  # the label of ignored pixels where the caller's number of them is a class
 
 
 def widen(tensor: Tensor) -> Tensor:
@@ -40,6 +41,7 @@ class Targets:
         K.
     ignore_index : int
         Hard label of a pixel to leave out.
+        Of more than 255 classes, 255 is one, and refused; of soft targets, a number that is a class says nothing.
 
     Attributes
     ----------
@@ -71,8 +73,11 @@ class Targets:
             raise InvalidInputError("targets as a tensor of pixels", got=got, fix="pass labels (N, H, W)")
         if targets.is_floating_point():
             self.soft = _checked_soft(targets.detach(), num_classes)
+            if 0 <= ignore_index < num_classes:  # columns of zeros are ignored, and none of the classes
+                self.ignore_index = NO_CLASS
             self.valid = (self.planes.sum(0) > 0).view(len(self.soft), *self.soft.shape[2:])
         else:
+            check_ignored(ignore_index, num_classes)
             self._labels, self.valid = _checked_labels(targets, num_classes, ignore_index)
         self.size: tuple[int, int] = (self.valid.shape[1], self.valid.shape[2])
 

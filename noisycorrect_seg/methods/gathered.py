@@ -63,7 +63,8 @@ class GatheredObjectCorrection(ObjectCorrection):
         super().start(setup)
         task = parsing_task(setup)
         self.size = (max(2, -(-task.size[0] // self.stride)), max(2, -(-task.size[1] // self.stride)))
-        self.average = torch.zeros(setup.length, task.num_classes, *self.size, device=setup.device)
+        shape = (setup.length, task.num_classes, *self.size)
+        self.average = torch.zeros(shape, device=setup.device, dtype=torch.float32)
 
     def memory(self) -> dict[str, Tensor]:
         """Return the running average, float32 (N, K, h, w)."""

@@ -173,9 +173,9 @@ class ObjectCorrection(AtCycleEnd):
             metrics = publish(writer, self.predictions(end), end.task.metrics())
             writer.coupled = True
             kind: Any = end.store.kind
-            mean = self._confidence(writer, kind, Trust(torch.ones(1))).mean
+            mean = self._confidence(writer, kind, Trust(torch.ones(1, dtype=torch.float32))).mean
             writer.class_scale = mean.clamp(min=LEAST_MEAN) ** -self.relative
-            trust = Trust(torch.ones(1), class_scale=writer.class_scale)
+            trust = Trust(torch.ones(1, dtype=torch.float32), class_scale=writer.class_scale)
             confidence = self._confidence(writer, kind, trust)
             self._check_size(confidence)
             habits = self._habits(writer, kind, trust, confidence)

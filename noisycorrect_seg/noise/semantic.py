@@ -102,8 +102,8 @@ class Confusion(MaskNoise):
     rate : float
         Probability that a part of a class with a partner changes, in [0, 1].
     pairs : tuple of (int, int), optional
-        From class, to class; a class with several partners takes one of them, all equally likely. Default: `CONFUSED`,
-        or `ONE_WAY`.
+        From class, to class; a class with several partners takes one of them, all equally likely. Background is no
+        part, and gets no other name. Default: `CONFUSED`, or `ONE_WAY`.
     whole : bool
         Whether all parts of a class in a mask change together, as when an annotator mistakes the garment.
     one_way : bool
@@ -112,8 +112,9 @@ class Confusion(MaskNoise):
     Raises
     ------
     InvalidInputError
-        If the rate is not in [0, 1], a pair is not of two different classes, pairs are named beside `one_way`, or (on
-        `apply`) a pair names a class that does not exist, or the classes have none of the default's names.
+        If the rate is not in [0, 1], a pair is not of two different classes or begins with background, pairs are named
+        beside `one_way`, or (on `apply`) a pair names a class that does not exist, or the classes have none of the
+        default's names.
 
     Examples
     --------
@@ -253,7 +254,7 @@ class LeftRightSwap(MaskNoise):
     Raises
     ------
     InvalidInputError
-        If the rate is not in [0, 1].
+        If the rate is not in [0, 1], or (on `apply`) the classes have no flip pairs.
 
     Examples
     --------
@@ -272,7 +273,13 @@ class LeftRightSwap(MaskNoise):
         object.__setattr__(self, "together", check_flag(self.together, "together"))
 
     def _corrupt(self, mask: Mask, classes: Classes, rng: np.random.Generator, image: NDArray[np.uint8] | None) -> Mask:
-        pairs = np.array(classes.flip_pairs, np.int64).reshape(-1, 2)
+        if not classes.flip_pairs:
+            raise InvalidInputError(
+                "classes with left and right, which can be exchanged",
+                got=f"no flip pairs in {classes.name!r}",
+                fix="leave 'swap' out; realistic(classes=) does so by itself",
+            )
+        pairs = np.array(classes.flip_pairs, np.int64)
         swapped = rng.random(1 if self.together else len(pairs)) < self.rate
         pairs = pairs[np.broadcast_to(swapped, len(pairs))]
         table = np.arange(256, dtype=np.uint8)
@@ -285,8 +292,10 @@ def _checked_pairs(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...
         checked = tuple((int(source), int(target)) for source, target in pairs)
     except (TypeError, ValueError):
         checked = ()
-    if not checked or any(a == b or not (0 <= a < IGNORE_INDEX and 0 <= b < IGNORE_INDEX) for a, b in checked):
+    if not checked or any(a == b or not (0 < a < IGNORE_INDEX and 0 <= b < IGNORE_INDEX) for a, b in checked):
         raise InvalidInputError(
-            "pairs (from class, to class) of two different classes", got=repr(pairs), fix="pass pairs=((5, 7), (7, 5))"
+            "pairs (from class, to class) of two different classes, the first no background",
+            got=repr(pairs),
+            fix="pass pairs=((5, 7), (7, 5))",
         )
     return checked

@@ -297,3 +297,28 @@ def test_a_file_says_what_the_network_was_trained_on(tmp_path):
     assert ACE2P.details(tmp_path / "bare.pt") == (None, None)
     with pytest.raises(InvalidInputError, match="3 classes, as the network has; got 20"):
         network.save(tmp_path / "own.pt", classes=classes_named("lip"))
+
+
+@pytest.mark.parametrize("size", [64, (64,), (64, 48, 3), "64", (0, 48), (64.5, 48)])
+def test_a_size_that_is_none_is_not_written(tmp_path, size):
+    network, path = small(), tmp_path / "own.pt"
+    for write in (lambda: network.save(path, size=size), lambda: network.save_pretrained(tmp_path / "own", size=size)):
+        with pytest.raises(InvalidInputError, match="height|size"):
+            write()
+    network.size = size
+    with pytest.raises(InvalidInputError, match="height|size"):
+        network.save(path)
+    assert not list(tmp_path.iterdir())
+    network.size = None
+    network.save(path)
+    with pytest.raises(InvalidInputError, match="height|size"):
+        ACE2P.from_pretrained(path, size=size)
+
+
+def test_names_of_classes_are_written_as_a_class_list_is(tmp_path):
+    network, names = small().with_classes(3), ["background", "left arm", "right arm"]
+    network.save(tmp_path / "own.pt", classes=names)
+    assert ACE2P.load(tmp_path / "own.pt").classes == classes_named(names)
+    network.classes = names
+    network.save(tmp_path / "own.pt")
+    assert ACE2P.load(tmp_path / "own.pt").classes == classes_named(names)

@@ -124,3 +124,16 @@ def test_what_has_no_backbone():
         parameter_groups(network, 0.1, backbone=(0.1, 0.2))
     with pytest.raises(InvalidInputError, match="0 <= backbone; got -1"):
         parameter_groups(network, 0.1, backbone=-1)
+
+
+def test_rates_by_level_leave_no_parameter_behind():
+    backbone = ResNet(18, width=0.125)
+    levels = backbone.levels()
+    backbone.levels = lambda: [levels[0][1:], *levels[1:]]  # without the stem
+    network = ACE2P(3, backbone, width=0.125)
+    with pytest.raises(
+        InvalidInputError, match=r"hold all of its parameters; got \d+ in none of them, such as stem\.c"
+    ):
+        parameter_groups(network, 0.1, backbone=(0.1, 0.2, 0.3, 0.4))
+    backbone.stem.requires_grad_(False)
+    assert len(parameter_groups(network, 0.1, backbone=(0.1, 0.2, 0.3, 0.4))) == 5

@@ -333,3 +333,11 @@ def test_a_negative_ignore_index_is_no_label_of_bytes(ignored):
     for targets in (labels, labels.long()):
         with pytest.raises(InvalidInputError, match=f"edge targets 0, 1 or {ignored}"):
             balanced_edge_loss(torch.zeros(1, 2, 1, 7), targets, ignored)
+
+
+def test_edges_of_the_255th_of_many_classes_are_not_lost():
+    labels = torch.tensor([[0, 0, 0, 255, 255, 255, 299]])
+    with pytest.raises(InvalidInputError, match="none of 300 classes; got 255; to fix: pass ignore_index=65535"):
+        edge_targets(labels)
+    assert edge_targets(labels, 65535).tolist() == [[0, 1, 1, 1, 1, 1, 1]]
+    assert edge_targets(labels.clamp(max=255)).sum() == 0

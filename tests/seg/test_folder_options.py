@@ -371,3 +371,7 @@ def test_pascal_voc(tmp_path):
         Folder(tmp_path, layout="voc", split="val")
     with pytest.raises(InvalidInputError, match="JPEGImages"):
         Folder(tmp_path / "ImageSets", layout="voc")
+    own = save(tmp_path / "own" / "a.png", MASK).parent
+    for options, said in (({"masks": own}, f"masks={own}"), ({"mask_suffix": "_own"}, "mask_suffix=_own")):
+        with pytest.raises(InvalidInputError, match=f"layout='voc' alone, .*; got {said} beside it; to fix: .* masks="):
+            Folder(tmp_path, layout="voc", **options)

@@ -296,3 +296,27 @@ def test_a_data_set_tells_the_names_of_its_files(tmp_path):
     data = ParsingDataset(source, (16, 16))
     assert dict(zip(data.sample_names, data.image_files, strict=True)) == {"sub/a": "sub/a.jpg", "b": "b.png"}
     assert HumanParsing(source.classes).class_names == ("background", "person")
+
+
+def coco_files(run_dir, out, *words):
+    export(run_dir, out, "--format", "coco", *words)
+    content = json.loads((out / "annotations.json").read_text(encoding="utf-8"))
+    return [image["file_name"] for image in content["images"]]
+
+
+def test_images_keep_their_names_and_folders_under_review(run_dir, tmp_path):
+    own = [f"{stem}.jpeg" for stem in STEMS]
+    assert coco_files(run_dir, tmp_path / "before") == own
+    write_mask_items(run_dir)
+    assert coco_files(run_dir, tmp_path / "after") == own
+    for file in own:
+        save_picture(run_dir / "photos" / file)
+    write_mask_items(run_dir, images=[run_dir / "photos" / file for file in own])
+    assert coco_files(run_dir, tmp_path / "pictures", "--images", "p") == [f"p/{file}" for file in own]
+
+
+def test_two_images_of_one_name_are_numbered(run_dir, tmp_path, capsys):
+    names = ("a", "b", "a", "c")  # two folders joined
+    Details("segmentation", 4, NAMES, names, tuple(f"{name}.jpeg" for name in names)).write(run_dir)
+    assert coco_files(run_dir, tmp_path / "out") == [f"00000{number}.jpg" for number in range(4)]
+    assert "they are numbered: pass --names FILE" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from noisycorrect_seg.geometry.crops import (
     crop_matrix,
     draw_augmentation,
     invert,
+    onto_crops,
     three_point_matrix,
     warp_evidence,
 )
@@ -231,6 +232,29 @@ def test_warped_probabilities_stay_probabilities():
     )
     assert warped.min() >= 0
     assert (warped.sum(1) - 1).abs().max() <= 1e-6
+
+
+def test_evidence_lies_where_it_does_under_autocast():
+    size = (473, 473)
+    matrix = compose(crop_matrix((400, 300), size), invert(crop_matrix((400, 300), size, scale=0.87, angle=17)))
+    matrix = torch.from_numpy(matrix.astype(np.float32))[None]
+    at = torch.linspace(0, 472, 119).expand(1, 1, 119, 119)  # each place says its column, in pixels
+
+    def warped():
+        return onto_crops(at, matrix, torch.tensor([False]), size=(119, 119), crop=size, canonical=size, flip_index=[0])
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = warped()
+    assert torch.equal(rounded, warped())
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((1, 3), [[0.0, 1.0, 2.0]]), ((2, 1), [[1.0], [1.0]]), ((1, 1), [[1.0]])]
+)
+def test_a_single_row_or_column_of_evidence_lies_in_the_middle_of_a_crop(size, expected):
+    maps, stay = torch.tensor([[[[0.0, 1.0, 2.0]]]]), torch.eye(2, 3)[None]
+    found = onto_crops(maps, stay, torch.tensor([False]), size=size, crop=(5, 9), canonical=(5, 9), flip_index=[0])
+    torch.testing.assert_close(found[0, 0], torch.tensor(expected))
 
 
 def test_evidence_passes_gradients():

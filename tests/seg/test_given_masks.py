@@ -35,6 +35,8 @@ def test_fingerprints_tell_masks_order_shapes_and_classes_apart() -> None:
         (MASK.astype(np.int64) - 1, 3, r"at index 1"),
         (MASK.astype(np.float32), 3, r"whole numbers, shape \(H, W\); got float32 of shape \(2, 3\) at index 1"),
         (np.full((2, 2), np.nan), 3, "float64"),
+        (MASK == 1, 2, r"got bool of shape \(2, 3\) at index 1; to fix: pass mask\.astype"),
+        (MASK[..., None], 3, r"to fix: pass mask\[\.\.\., 0\]"),
         (np.zeros((2, 2, 3), np.uint8), 3, r"\(2, 2, 3\) at index 1; to fix: store class indices, not colours"),
         (np.zeros((0, 3), np.uint8), 3, "at index 1"),
         ([[0, 1], [1]], 3, "a mask at index 1 as an array"),

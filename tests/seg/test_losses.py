@@ -421,3 +421,20 @@ def test_invalid_input():
         ParsingLoss(lovasz_method="exakt")
     with pytest.raises(InvalidInputError, match="at least one term"):
         ParsingLoss(**dict.fromkeys(TERMS, False))
+
+
+def test_of_more_than_255_classes_255_is_one():
+    logits = torch.randn(1, 300, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[[255, 299, 65535], [255, 0, 1]]])
+    for loss in (
+        lambda ignored: cross_entropy(logits, labels, ignored),
+        lambda ignored: lovasz_softmax(logits.softmax(1), labels, ignored),
+        lambda ignored: consistency_loss(logits, logits[:, :2], labels, ignored),
+        lambda ignored: ParsingLoss(ignore_index=ignored)(logits, labels),
+    ):
+        with pytest.raises(InvalidInputError, match="none of 300 classes; got 255; to fix: pass ignore_index=65535"):
+            loss(255)
+        assert loss(65535) > 0
+    known = labels != 65535
+    soft = F.one_hot(labels.where(known, 0), 300).movedim(-1, 1).double() * known.unsqueeze(1)
+    assert ParsingLoss()(logits, soft) == pytest.approx(ParsingLoss(ignore_index=65535)(logits, labels).item())

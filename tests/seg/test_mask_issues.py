@@ -121,3 +121,9 @@ def test_masks_without_evidence_are_refused():
     store = SoftLabelStore.create(None, [np.zeros((2, 2), np.uint8)], K, kind="segmentation")
     with pytest.raises(InvalidInputError, match="evidence about the labels"):
         find_label_issues(store)
+
+
+def test_a_single_place_of_evidence_is_compared_with_the_middle_of_its_mask():
+    given = np.array([[1, 2, 3]], np.uint8)
+    assert given_on_evidence(given, (1, 1), None).tolist() == [[2]]
+    assert given_on_evidence(given, (1, 1), (9, 9)).tolist() == [[2]]

@@ -515,3 +515,29 @@ def test_only_of_people_must_objects_hang_together(attached, people, others):
         habits = Habits(torch.ones(K, dtype=torch.bool), torch.zeros(0, 0, dtype=torch.bool))
         found = correction.follows(given, maps_of(names), SURE, habits)
         assert bool(found.any()) == expected
+
+
+@pytest.mark.parametrize("gathers", [False, True])
+def test_objects_are_corrected_alike_whatever_the_default_dtype(gathers):
+    size, parts = (32, 32), ("missing", "misnamed", "shifted")
+    how = {"parts": parts, "weigh": 1, "sure": 0.1, "recall": 0, "habit": 0, "ground": 0, "least": 1}
+    kind = GatheredObjectCorrection if gathers else ObjectCorrection
+    recipe = RECIPES.of_kind("robust", "segmentation").replace(correction=kind(**how))
+    data = ParsingDataset(SyntheticPeople(3, size=size, noise="omit:0.5"), size, augment=True)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 20, 3, 2, 1))
+    found = []
+    try:
+        for dtype in (torch.float32, torch.float64):
+            torch.set_default_dtype(dtype)
+            task = HumanParsing("lip", size=size)
+            found.append(
+                SelfCorrector(network, task=task, recipe=recipe, epochs=4, batch_size=3, callbacks=[]).fit(data)
+            )
+    finally:
+        torch.set_default_dtype(torch.float32)
+    one, other = found
+    assert other.labels.generation == 2
+    assert all(torch.equal(one.labels.refined(i)[0], other.labels.refined(i)[0]) for i in range(3))
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name

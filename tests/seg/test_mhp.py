@@ -117,3 +117,17 @@ def test_human_ids_of_cihp(tmp_path):
     Image.fromarray(ids[:4]).save(home / "Human_ids" / "0000001.png")
     with pytest.raises(InvalidInputError, match=r"human ids of their image's 8 x 10 pixels.*got 4 x 10"):
         source.instances(0)
+
+
+def test_people_without_a_mask_are_told(tmp_path):
+    home = tmp_path / "train"
+    write(home / "images", home / "parsing_annos", ["1", "2"], colour=False)
+    (home / "parsing_annos" / "1_02_02.png").unlink()
+    with pytest.warns(
+        UserWarning, match=r"got 1 of 2 pictures .* such as '1' with 1 of 2; people without one are back"
+    ):
+        source = MHP(tmp_path)
+    assert source.instances(0).max() == 1
+    (home / "parsing_annos" / "1_03_02.png").write_bytes((home / "parsing_annos" / "2_02_02.png").read_bytes())
+    with pytest.warns(UserWarning, match="such as '1' with 2 of 2 or 3"):  # of two releases
+        MHP(tmp_path)

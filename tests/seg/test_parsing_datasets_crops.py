@@ -390,3 +390,10 @@ def test_the_registration_test_sees_an_error_of_a_pixel():
         [*(moved @ np.stack([columns, rows, np.ones_like(rows)])), np.ones(len(rows))]
     )
     assert (np.abs(item["given"].numpy()[rows, columns] - places) > 0.5 + 2 / 1024 + 1e-4).mean() > 0.5
+
+
+def test_a_source_of_many_classes_may_keep_few_of_them_in_bytes():
+    classes = Classes("many", tuple(f"class {number}" for number in range(300)), ((1, 2),))
+    source = Arrays([np.zeros((4, 6, 3), np.uint8)], [np.full((4, 6), 2, np.uint8)], classes)
+    given = ParsingDataset(source, (6, 6)).item(0, Augmentation(mirror=True))["given"]
+    assert given.unique().tolist() == [1, 65535]

@@ -212,7 +212,9 @@ def test_a_classes_file_with_numbers(tmp_path, mark):
     path = tmp_path / "classes.txt"
     path.write_text("\n".join(["# numbered", *(f"{number}{mark}{name}" for number, name in enumerate(NAMES))]))
     assert read_classes(path) == Classes(tmp_path.name, tuple(NAMES), ((2, 3),))
-    for names in (["0", "1"], ["1 a", "2 b"], ["0 a", "b"]):  # names, whatever they begin with
+    path.write_text("\n".join(reversed(path.read_text().splitlines())))
+    assert read_classes(path).names == tuple(NAMES)
+    for names in (["0", "1"], ["1 a", "2 b"], ["0 a", "b"], ["0 a", "0 b"]):  # names, whatever they begin with
         path.write_text("\n".join(names))
         assert read_classes(path).names == tuple(names)
 

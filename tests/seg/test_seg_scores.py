@@ -258,5 +258,9 @@ def test_arguments_out_of_range():
         SegmentationMetrics(1)
     with pytest.raises(InvalidInputError, match=r"ignore_index outside 0..19; got 0"):
         SegmentationMetrics(20, ignore_index=0)
+    with pytest.raises(InvalidInputError, match=r"outside 0..299; got 255; to fix: 65535 is common"):
+        SegmentationMetrics(300)
     with pytest.raises(InvalidInputError, match="boundary_width"):
         SegmentationMetrics(20, boundary_width=0)
+    with pytest.raises(InvalidInputError, match="none of 300 classes; got 255"):
+        confusion_matrix(torch.tensor([255]), torch.tensor([255]), 300)

@@ -99,6 +99,9 @@ def test_noise_is_the_models_and_changes_nothing_else(people: SyntheticPeople) -
         assert np.array_equal(noisy.mask(index), same.mask(index))
     assert noisy.noise is not None
     assert SyntheticPeople(1, size=(256, 192), noise="realistic").noise == noise.realistic(256)
+    few = SyntheticPeople(1, size=SIZE, classes="people", noise="realistic")
+    assert few.noise == noise.realistic(SIZE[0], "people")
+    assert few.changed(0).any()
 
 
 def test_samples_are_the_callers_own() -> None:

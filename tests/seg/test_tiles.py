@@ -23,7 +23,7 @@ from noisycorrect_seg import (
     parse_image,
     parse_scene,
 )
-from noisycorrect_seg.datasets import Joined, PersonCrops, Remapped, SyntheticPeople, SyntheticScenes
+from noisycorrect_seg.datasets import Joined, PersonCrops, Pictures, Remapped, SyntheticPeople, SyntheticScenes
 from noisycorrect_seg.geometry.tiles import checked_tiling, starts_along, tile_weights, tiles_of
 from noisycorrect_seg.inputs import RGB, normalisation_named
 
@@ -200,6 +200,11 @@ def test_sources_are_joined_in_order_and_by_the_names_of_classes():
     mask, found = others.mask(0), mapped.mask(0)
     top = others.classes.names.index("Upper-clothes")
     assert (found == np.select([mask == 0, mask == top], [0, 1], 255)).all()
+    for odd in (np.array([[77]], np.uint8), np.array([[-1, 700]])):
+        wrong = Pictures([np.zeros((*odd.shape, 3), np.uint8)], others.classes, [odd])
+        wrong.mask = lambda index, odd=odd: odd  # as a source of one's own may say it
+        with pytest.raises(InvalidInputError, match=r"mask values 0\.\.19 or 255; got"):
+            Remapped(wrong, squares.classes, rename=names).mask(0)
 
 
 # How values become inputs
