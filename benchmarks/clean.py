@@ -27,7 +27,7 @@ from benchmarks.lab.cells import Record
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, printed, run_study, seeds_of
 from benchmarks.lab.extras import require
 from benchmarks.lab.figures import Panel, dots, label_lines, panels
-from benchmarks.lab.files import read_rows
+from benchmarks.lab.files import files_digest, read_rows
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import Row, distinct, summarise
 from benchmarks.lab.tables import Column, Grid, bold, down, markdown, with_deviation
@@ -60,10 +60,11 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Cell:
-    """One method with one seed; all that its result depends on, but for the code and the files."""
+    """One method with one seed; all that its result depends on, but for the code. `data` is a digest of the files."""
 
     method: str
     seed: int
+    data: str
 
 
 # ---------------------------------------------------------------- methods, each in a process of its own
@@ -266,8 +267,9 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
             raise unknown_name("method", name, METHODS)
     if any("cleanlab" in name for name in methods):
         require("cleanlab")
-    find_files(arguments.data_dir)
-    return [Cell(method, seed) for method in methods for seed in seeds_of(arguments)]
+    place = find_files(arguments.data_dir)
+    data = files_digest(*(place / name for name in FILES))
+    return [Cell(method, seed, data) for method in methods for seed in seeds_of(arguments)]
 
 
 # ---------------------------------------------------------------- report

@@ -31,7 +31,7 @@ from benchmarks.lab.datasets import load
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, printed, run_study, seeds_of
 from benchmarks.lab.extras import require
 from benchmarks.lab.figures import Panel, dots, label_lines, panels
-from benchmarks.lab.files import read_arrays, read_rows
+from benchmarks.lab.files import files_digest, read_arrays, read_rows
 from benchmarks.lab.methods import QUIET
 from benchmarks.lab.networks import initialised, mlp
 from benchmarks.lab.report import write_report
@@ -55,7 +55,7 @@ METRICS = {
     "test_accuracy": "test accuracy",
     "test_balanced": "test, balanced",
 }
-FILE_SET = "crowd"
+FILE_SET, FILES = "crowd", ("crowd.csv", "gold.csv", "heldout.csv")
 HIDDEN, LR, BATCH, TEST_SHARE, MOST_ROWS, FOLDS = 128, 0.05, 64, 0.3, 1500, 5
 _COLOURS = {True: "#D55E00", False: "#7F7F7F"}  # all votes, others
 
@@ -64,7 +64,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Cell:
-    """One training; all that its result depends on, but for the code and the files. `noise` is the crowd."""
+    """One training; all that its result depends on, but for the code. `noise`: the crowd; `data`: digest of files."""
 
     dataset: str
     noise: str
@@ -72,6 +72,7 @@ class Cell:
     seed: int
     recipe: str
     epochs: int
+    data: str
 
 
 class Data(NamedTuple):
@@ -105,7 +106,7 @@ def read_crowd(folder: Path | None) -> Data:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    table, gold, heldout = (read_rows(_found(folder, f"{name}.csv")) for name in ("crowd", "gold", "heldout"))
+    table, gold, heldout = (read_rows(_found(folder, name)) for name in FILES)
     right = {row["id"]: row["gold"] for row in gold}
     names = sorted(set(right.values()))
     columns = [name for name in table[0] if name.startswith("annotator")]
@@ -301,15 +302,17 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     epochs = whole_number("--epochs", arguments.epochs, least=3)
     places = []
     for dataset in arguments.datasets.split(","):
+        files = FILES if dataset == FILE_SET else () if dataset == "digits" else (f"{dataset}.npz",)
+        data = files_digest(*(_found(folder, name) for name in files))
         if dataset == FILE_SET:
             read_crowd(folder)
-            places.append((dataset, "as collected"))
+            places.append((dataset, "as collected", data))
         else:
             simulated(dataset, crowds[0], 0, folder)
-            places += [(dataset, crowd) for crowd in crowds]
+            places += [(dataset, crowd, data) for crowd in crowds]
     return [
-        Cell(dataset, crowd, method, seed, arguments.recipe, epochs)
-        for dataset, crowd in places
+        Cell(dataset, crowd, method, seed, arguments.recipe, epochs, data)
+        for dataset, crowd, data in places
         for method in methods
         for seed in seeds
     ]

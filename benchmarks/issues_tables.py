@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.lab.cells import Record
 from benchmarks.lab.experiment import add_cell_options, add_seed_options, new_parser, printed, run_study, seeds_of
 from benchmarks.lab.extras import require
-from benchmarks.lab.files import read_arrays
+from benchmarks.lab.files import files_digest, read_arrays
 from benchmarks.lab.report import write_report
 from benchmarks.lab.rows import distinct
 from benchmarks.lab.tables import Column, Grid, down, markdown
@@ -52,17 +52,20 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cell:
-    """One noisy table on which all methods rank the labels; `imbalance` is the size of the last class to the first."""
+    """One noisy table on which all methods rank the labels; all that its result depends on, but for the code.
+
+    `imbalance` is the size of the last class to the first; `data` a digest of the table's file, if it has one.
+    """
 
     dataset: str
     noise: str
     seed: int
     rows: int
     imbalance: float
-    data_dir: str | None
+    data: str
 
 
-def run_cell(cell: Cell) -> dict[str, Any]:
+def run_cell(cell: Cell, folder: str | None = None) -> dict[str, Any]:
     """Rank the labels of one noisy table with every method.
 
     Returns
@@ -73,7 +76,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         class that are called wrong, ``accuracy`` of the labels after those called wrong were replaced, ``seconds``. And
         ``noise_rate``, ``rare_size``.
     """
-    features, clean = table(cell)
+    features, clean = table(cell, folder)
     classes = int(clean.max()) + 1
     given = noisy_labels(cell.noise, features, clean, classes, cell.seed)
     rarest = int(np.bincount(clean, minlength=classes).argmin())
@@ -157,7 +160,7 @@ def _cleaned_by_cleanlab(given: Labels, probs: Values) -> Labels:
 # ---------------------------------------------------------------- data
 
 
-def table(cell: Cell) -> tuple[Values, Labels]:
+def table(cell: Cell, folder: str | None = None) -> tuple[Values, Labels]:
     """Return the features (N, F) and right labels (N,) of a cell's table: so many rows at random, maybe imbalanced.
 
     Of class k of K `imbalance` ** (k / (K - 1)) times the smallest class's rows are kept (Cui et al. 2019), at least 8.
@@ -167,7 +170,7 @@ def table(cell: Cell) -> tuple[Values, Labels]:
     InvalidInputError
         If there is no such table.
     """
-    features, labels = _read(cell.dataset, cell.data_dir)
+    features, labels = _read(cell.dataset, folder)
     order = np.random.default_rng(0).permutation(len(labels))[: cell.rows]
     if cell.imbalance < 1:
         classes = int(labels.max()) + 1
@@ -184,13 +187,20 @@ def _read(name: str, folder: str | None) -> tuple[Values, Labels]:
 
         values, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
         return np.asarray(values, np.float64), np.asarray(labels, np.int64)
+    values, labels = read_arrays(_files(name, folder)[0])
+    return values.astype(np.float64), labels.astype(np.int64)
+
+
+def _files(name: str, folder: str | None) -> list[Path]:
+    """Return the file of a table, nothing of one that scikit-learn has."""
+    if name in _BY_SKLEARN:
+        return []
     if folder is None:
         raise InvalidInputError(f"the folder of {name}.npz", got="none", fix="pass --data-dir, or --sets digits,wine")
     path = Path(folder) / f"{name}.npz"
     if not path.is_file():
         raise InvalidInputError(f"a file {path}", got="none", fix="pass the folder of the tables as --data-dir")
-    values, labels = read_arrays(path)
-    return values.astype(np.float64), labels.astype(np.int64)
+    return [path]
 
 
 def noisy_labels(spelling: str, features: Values, clean: Labels, classes: int, seed: int) -> Labels:
@@ -230,15 +240,16 @@ def make_cells(arguments: argparse.Namespace) -> list[Cell]:
     for value in imbalances:
         finite_number("--imbalance", value, above=1e-3, below=1.001, fix="1 is none, 0.1 a tenth in the last class")
     rows = whole_number("--rows", arguments.rows, least=100)
+    digests = {name: files_digest(*_files(name, arguments.data_dir)) for name in names}
     cells = [
-        Cell(name, spelling, seed, rows, imbalance, None if name in _BY_SKLEARN else arguments.data_dir)
+        Cell(name, spelling, seed, rows, imbalance, digests[name])
         for name in names
         for imbalance in imbalances
         for spelling in arguments.noise.split(",")
         for seed in seeds_of(arguments)
     ]
     for cell in {cell.dataset: cell for cell in cells}.values():
-        table(cell)
+        table(cell, arguments.data_dir)
     return cells
 
 
@@ -345,7 +356,8 @@ def write(folder: Path, records: Sequence[Record], stem: str) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Rank, score, write the report; return the exit status."""
     arguments = parse_arguments(words)
-    return run_study(arguments, functools.partial(make_cells, arguments), run_cell, printed(arguments, write))
+    run = functools.partial(run_cell, folder=arguments.data_dir)
+    return run_study(arguments, functools.partial(make_cells, arguments), run, printed(arguments, write))
 
 
 if __name__ == "__main__":

@@ -69,15 +69,13 @@ class Contender:
         """Return the modules that the parts of its recipe come from."""
         if self.method is None:
             return {"benchmarks.arenas.classical"}
-        if self.method.recipe is None:
-            return {"noisycorrect.classification.methods.prune_retrain"}
-        parts = [
-            getattr(self.method.recipe, name) for name in ("schedule", "rates", "average", "correction", "objective")
-        ]
+        recipe = self.method.recipe or RECIPES["ce"]  # what pruning trains with
+        parts = [getattr(recipe, name) for name in ("schedule", "rates", "average", "correction", "objective")]
         if self.method.objective is not None:
             parts.append(self.method.objective(0.25))
         inside = [value for part in parts if part is not None for value in getattr(part, "__dict__", {}).values()]
-        return {module for thing in (*parts, *inside) if (module := _own_module(thing))}
+        own = {"noisycorrect.classification.methods.prune_retrain"} if self.method.recipe is None else set()
+        return own | {module for thing in (*parts, *inside) if (module := _own_module(thing))}
 
     def fits(self, *, images: bool) -> bool:
         """Whether it can take these inputs."""

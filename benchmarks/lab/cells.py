@@ -35,6 +35,8 @@ Cell = Any  # a frozen dataclass or a mapping of names to plain values
 Record = dict[str, Any]  # {"config": {...}, "code": "...", "result": {...}}
 RunOne = Callable[[Any], Mapping[str, Any]]
 PACKAGES = ("noisycorrect", "noisycorrect_seg", "benchmarks")  # whose sources a cell's digest covers
+# In a worker: the code of cells when the study began. Their sources may have changed on disk since they were imported.
+_told: dict[str, str] = {}
 _log = logging.getLogger(__name__)
 
 
@@ -121,8 +123,14 @@ def cell_key(cell: Cell) -> str:
 
 def code_of(cell: Cell) -> str:
     """Return the digest of the code that a cell's result depends on: its own ``code()``, else :func:`code_digest`."""
+    if (told := _told.get(_content(cell))) is not None:
+        return told
     own = getattr(cell, "code", None)
     return str(own()) if callable(own) else code_digest()
+
+
+def _content(cell: Cell) -> str:
+    return json.dumps(cell_config(cell), sort_keys=True)
 
 
 @functools.cache
@@ -329,7 +337,7 @@ def _pool(processes: int) -> Iterator[_Execute]:
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start_worker, (threads,))
 
     def execute(cells: Mapping[str, Cell], task: _Job) -> Iterator[tuple[str, _Outcome]]:
-        futures = {pool.submit(_work, task, cell): key for key, cell in cells.items()}
+        futures = {pool.submit(_work, task, cell, code_of(cell)): key for key, cell in cells.items()}
         for future in as_completed(futures):
             yield futures[future], _outcome(future)
 
@@ -359,9 +367,10 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _work(task: _Job, cell: Cell) -> _Outcome:
+def _work(task: _Job, cell: Cell, code: str) -> _Outcome:
     """Compute one cell in a worker; SIGTERM unwinds it, so that temporary files go, and ends the worker."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _told[_content(cell)] = code
     try:
         return task(cell)
     except KeyboardInterrupt:

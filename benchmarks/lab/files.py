@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,20 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not rows:
         raise InvalidInputError(f"rows in {path}", got="none")
     return rows
+
+
+def files_digest(*paths: Path) -> str:
+    """Return a digest of what some files hold, so that cells of other files of these names are not taken for theirs.
+
+    Raises
+    ------
+    InvalidInputError
+        If a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise InvalidInputError(f"the file {path}", got=str(error.strerror), fix="complete the folder") from error
+    return digest.hexdigest()[:12]

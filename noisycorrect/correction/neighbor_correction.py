@@ -40,7 +40,8 @@ from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of
 
 FEATURES = ("inputs", "network")
 ROUNDS_OF_RATE, ROUNDS = 2, 3  # votes that say whether there is noise, and then which labels are wrong
-DENSE_CLASSES = 10_000  # up to so many there is room for matrices of all pairs
+# Up to so many a transition of all pairs is fitted to enough samples of each class; of 500 it is of 8, of 1,000 of 2.
+DENSE_CLASSES = 100
 STABLE, LOSS = 0.7, 0.03  # least agreement of two halves after many rounds, and most that it may lose on the way there
 
 
@@ -100,7 +101,7 @@ class NeighborCorrection(EvidenceInTraining):
         Generations of labels that stay on disk, at least 2; None keeps all.
     storage : {"auto", "float32", "float16", "top-64", "mapped"}
         How the network's evidence is held; see :class:`~noisycorrect.OnlineCorrection`. In all forms but float32, and
-        of more than 10,000 classes, what the neighbours say is held for the classes that they have, exactly, and their
+        of more than 100 classes, what the neighbours say is held for the classes that they have, exactly, and their
         share of the classes at large is left out of the posterior
         (:func:`~noisycorrect.correction.sparse_votes.sparse_posterior`).
 

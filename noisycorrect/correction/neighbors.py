@@ -179,7 +179,8 @@ def posterior(given: Tensor, evidence: Tensor) -> Tensor:
 
     :math:`q_{ik} \propto e_{ik} T_{k y_i}`, with the transition matrix T of greatest likelihood
     (:func:`noisycorrect.review.likelihood.fit_transition`): how classes are confused is learnt from the whole set.
-    Where labels are right the matrix is all but the identity, and no label is doubted, however unsure the evidence.
+    Where labels are right the matrix is all but the identity, and no label is doubted, however unsure the evidence. Of
+    many samples some are fitted; a class that none of these is labelled with is too rare to be doubted, either.
 
     Parameters
     ----------
@@ -204,6 +205,8 @@ def posterior(given: Tensor, evidence: Tensor) -> Tensor:
     if not bool(labeled.any()):
         return evidence.float()
     transition, _ = fit_transition(given[labeled].cpu().numpy(), evidence[labeled].cpu().double().numpy())
+    unseen = transition.sum(0) == 0  # by the fit: as if no label of the class was possible
+    transition[unseen, unseen] = 1
     likelihood = torch.from_numpy(transition.T.astype(np.float32)).to(evidence.device)[given.clamp(min=0)]
     joint = evidence.float() * torch.where(labeled.unsqueeze(1), likelihood, 1.0)
     mass = joint.sum(1, keepdim=True)

@@ -154,9 +154,12 @@ def sparse_posterior(given: Tensor, votes: SparseVotes) -> TopEvidence:
         labels = given.cpu().numpy()
         chosen = probs.cpu().numpy()[some].astype(np.float64)
         fitted = fit_sparse_transition(labels[some], classes[some], chosen, votes.num_classes, tolerance=TOLERANCE)
+        seen = np.isin(np.arange(votes.num_classes), labels[some])  # a rarer class is not doubted
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows[start : start + ROWS_AT_ONCE]
-            likelihood = torch.from_numpy(fitted.of(classes[part], labels[part]).astype(np.float32)).to(probs.device)
+            own = classes[part] == labels[part, None]
+            chance = np.where(seen[labels[part], None], fitted.of(classes[part], labels[part]), own)
+            likelihood = torch.from_numpy(chance.astype(np.float32)).to(probs.device)
             joint = probs[labeled[start : start + ROWS_AT_ONCE]] * likelihood
             total = joint.sum(1, keepdim=True)
             known = joint / total.clamp(min=torch.finfo(torch.float32).tiny)

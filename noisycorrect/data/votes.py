@@ -90,8 +90,8 @@ class Votes:
         Parameters
         ----------
         labels : array-like or DataFrame, shape (N, A)
-            A row an item, a column an annotator. A gap is None, NaN, an empty text, -1, or masked. Whole numbers are
-            class indices unless `classes` names them; a data frame's columns name the annotators.
+            A row an item, a column an annotator. A gap is None, NaN, an empty text, masked, or -1 unless `classes` has
+            it. Whole numbers are class indices unless `classes` names them; a data frame's columns name the annotators.
         classes : sequence, optional
             Names of the classes, in their order; a vote must be one of them. Default: for whole numbers
             0..K-1, K being the greatest one and 1; else all that occur, sorted.
@@ -115,7 +115,7 @@ class Votes:
         if table.ndim != 2 or not table.size:
             fix = "pass a row an item and a column an annotator; a list with a row a vote goes to Votes.from_rows"
             raise InvalidInputError("labels of shape (N, A)", got=f"shape {table.shape}", fix=fix)
-        item, annotator = np.nonzero(~_gaps(table))
+        item, annotator = np.nonzero(~_gaps(table, classes))
         codes, found = _coded(table[item, annotator], classes, "labels", lambda vote: f"item {item[vote]}")
         annotators = range(table.shape[1]) if names is None else list(names)
         return cls(item, annotator, codes, num_items=len(table), classes=found, annotators=annotators)
@@ -162,7 +162,7 @@ class Votes:
         if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
             got = "shapes " + ", ".join(str(column.shape) for column in columns)
             raise InvalidInputError("item, annotator and label of one shape (V,)", got=got, fix="pass whole columns")
-        kept = ~_gaps(columns[2])
+        kept = ~_gaps(columns[2], classes)
         places, people, texts = (column[kept] for column in columns)
         if _gaps(people).any():
             fix = "leave out the votes of nobody, or give them a name"
@@ -292,9 +292,12 @@ def _objects(values: Any) -> np.ndarray:
         raise InvalidInputError("rows of one length", got=str(error), fix="fill the gaps with None") from error
 
 
-def _gaps(values: np.ndarray) -> np.ndarray:
-    """Return where there is no vote, bool."""
-    return np.asarray(np.frompyfunc(_is_gap, 1, 1)(values), dtype=bool)
+def _gaps(values: np.ndarray, names: Sequence[Any] | None = None) -> np.ndarray:
+    """Return where there is no vote, bool; -1 among the names of classes is a vote."""
+    found = np.asarray(np.frompyfunc(_is_gap, 1, 1)(values), dtype=bool)
+    if names is not None and any(_is_unlabeled(name) for name in names):
+        found &= ~np.asarray(np.frompyfunc(_is_unlabeled, 1, 1)(values), dtype=bool)
+    return found
 
 
 def _is_gap(value: Any) -> bool:
@@ -308,6 +311,10 @@ def _is_gap(value: Any) -> bool:
         return math.isnan(value) or value == UNLABELED
     except TypeError:
         return False
+
+
+def _is_unlabeled(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and bool(value == UNLABELED)
 
 
 def _indices(name: str, values: Any, length: int) -> np.ndarray:

@@ -118,6 +118,12 @@ def test_a_changed_source_changes_the_keys_of_the_rows_that_reach_it(
     assert {name for name in names if cell_key(toy_cell(name)) != before[name]} == rows
 
 
+def test_pruning_depends_on_how_plain_training_goes(changed_source: Any) -> None:
+    before = cell_key(toy_cell("prune-retrain"))
+    changed_source("noisycorrect.cycle.rates")
+    assert cell_key(toy_cell("prune-retrain")) != before
+
+
 def test_a_changed_default_of_a_part_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [cell_key(toy_cell("robust-2025"))]
     recipe = OWN["robust-2025"].recipe

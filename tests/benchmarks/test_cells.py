@@ -61,6 +61,20 @@ def slowly(log: Path, seconds: float, cell: Cell) -> dict[str, Any]:
     return result
 
 
+@dataclass(frozen=True)
+class Coded:
+    source: str
+    seed: int
+
+    def code(self) -> str:
+        return Path(self.source).read_text()
+
+
+def edited_meanwhile(cell: Coded) -> dict[str, Any]:
+    Path(cell.source).write_text("new")
+    return {"seed": cell.seed}
+
+
 def die(cell: Cell) -> dict[str, Any]:
     os._exit(3)
 
@@ -152,6 +166,18 @@ def test_two_workers_share_cells_and_cores_and_report_failures_at_the_end(tmp_pa
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     assert {record["result"]["threads"] for record in info.value.finished} == {max(1, available // 2)}
     assert runs_by_seed(log) == [0, 0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("quick_start")
+def test_a_cell_belongs_to_the_code_that_was_there_when_its_study_began(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text("old")
+    cells = [Coded(str(source), seed) for seed in range(2)]
+    names = sorted(f"{cell_key(cell)}.json" for cell in cells)
+    records = run_cells(cells, edited_meanwhile, tmp_path / "study", processes=2)
+    assert source.read_text() == "new"
+    assert [record["code"] for record in records] == ["old", "old"]
+    assert sorted(path.name for path in (tmp_path / "study").iterdir()) == names
 
 
 @pytest.mark.usefixtures("quick_start")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import clean
+from benchmarks.lab.cells import cell_key
 from noisycorrect.cli import main
 from noisycorrect.support.errors import InvalidInputError, NoisyCorrectError
 
@@ -73,6 +74,14 @@ def test_scores_are_of_the_rows_with_votes(folder: Path, tmp_path: Path) -> None
     assert scores["test_balanced"] == 0.5
     assert scores["test_rarest"] == 0
     assert scores["auroc"] == 0  # the one right label, of row 88, has the least quality
+
+
+def test_cells_of_other_files_are_not_taken_for_these(folder: Path) -> None:
+    arguments = clean.parse_arguments(["--data-dir", str(folder), "--methods", clean.OURS, "--seeds", "1"])
+    (before,), gold = clean.make_cells(arguments), folder / "gold.csv"
+    gold.write_text(gold.read_text(encoding="utf-8").replace("0,fruit", "0,car"), encoding="utf-8")
+    (after,) = clean.make_cells(arguments)
+    assert cell_key(before) != cell_key(after)
 
 
 def test_the_report_has_a_row_a_method(

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import crowd
 from benchmarks.lab.annotators import CROWDS, simulated_votes
+from benchmarks.lab.cells import cell_key
 
 TEXTS = {
     "crowd.csv": "id,text,annotator_1,annotator_2\n1,red apple,fruit,fruit\n2,blue car,,\n3,red car,car,\n"
@@ -44,6 +45,18 @@ def test_the_table_is_read_as_it_stands(tmp_path: Path) -> None:
     assert data.test_clean.tolist() == [1, 0]
     assert data.inputs.shape == (4, 4)
     assert data.test_inputs[1].nonzero()[0].tolist() == data.inputs[1].nonzero()[0].tolist()[1:]
+
+
+def test_cells_of_other_files_are_not_taken_for_these(tmp_path: Path) -> None:
+    keys = []
+    for folder, gold in (("one", "car"), ("copy", "car"), ("other", "fruit")):
+        (tmp_path / folder).mkdir()
+        for name, text in TEXTS.items():
+            (tmp_path / folder / name).write_text(text.replace("2,car", f"2,{gold}"), encoding="utf-8")
+        words = ["--datasets", "crowd", "--data-dir", str(tmp_path / folder), "--seeds", "1"]
+        (cell,) = crowd.make_cells(crowd.parse_arguments([*words, "--methods", "majority, logistic"]))
+        keys.append(cell_key(cell))
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_scores_leave_nothing_out() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import issues_tables
+from benchmarks.lab.cells import cell_key
 
 pytest.importorskip("cleanlab")
 TOY = ["--sets", "wine", "--rows", "150", "--noise", "symmetric:0.3,next:0.3", "--imbalance", "1", "--processes", "1"]
@@ -41,9 +42,21 @@ def test_next_noise_turns_every_second_class_into_the_one_after() -> None:
 
 
 def test_imbalanced_tables_lose_rows_class_by_class() -> None:
-    cell = issues_tables.Cell("digits", "symmetric:0.3", 0, 1797, 0.1, None)
+    cell = issues_tables.Cell("digits", "symmetric:0.3", 0, 1797, 0.1, "")
     sizes = np.bincount(issues_tables.table(cell)[1])
     np.testing.assert_allclose(sizes, 174 * 0.1 ** (np.arange(10) / 9), atol=0.5)
+
+
+def test_cells_belong_to_what_a_file_holds_not_to_where_it_lies(tmp_path: Path) -> None:
+    keys = []
+    for folder, shift in (("one", 0), ("copy", 0), ("other", 1)):
+        (tmp_path / folder).mkdir()
+        features = np.arange(200.0).reshape(100, 2) + shift
+        np.savez(tmp_path / folder / "segment.npz", X=features, y=np.arange(100) % 2)
+        words = ["--sets", "segment", "--data-dir", str(tmp_path / folder), "--noise", "symmetric:0.3"]
+        (cell,) = issues_tables.make_cells(issues_tables.parse_arguments([*words, "--imbalance", "1"]))
+        keys.append(cell_key(cell))
+    assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.parametrize(

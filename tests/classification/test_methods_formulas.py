@@ -132,7 +132,8 @@ def test_transition_matrix_at_anchor_points(percentile):
     estimate = estimate_transition(probs, percentile)
     rows = probs.tolist()
     for i in range(CLASSES):
-        anchor = sorted(rows, key=lambda row: row[i])[math.floor(percentile * 59)]
+        passed_over = min(59 - math.floor(percentile * 59), sum(row[i] == max(row) for row in rows) // 2)
+        anchor = sorted(rows, key=lambda row: row[i])[59 - passed_over]
         for j in range(CLASSES):
             assert estimate[i, j].item() == pytest.approx(anchor[j], rel=1e-12)
 
@@ -142,6 +143,14 @@ def test_transition_matrix_of_perfect_predictions_is_the_noise():
     matrix = transition_matrix() + 2 * torch.eye(CLASSES, dtype=torch.float64)
     matrix /= matrix.sum(1, keepdim=True)
     probs = matrix.repeat(30, 1)
+    assert estimate_transition(probs).sub(matrix).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("sizes", [[20] * 50, [500, 495, 5]], ids=["many classes", "a rare class"])
+def test_anchors_are_of_their_class_where_it_has_few_samples(sizes):
+    classes = len(sizes)
+    matrix = torch.full((classes, classes), 0.3 / (classes - 1), dtype=torch.float64).fill_diagonal_(0.7)
+    probs = matrix.repeat_interleave(torch.tensor(sizes), 0)
     assert estimate_transition(probs).sub(matrix).abs().max() < 1e-12
 
 

@@ -1,6 +1,7 @@
 """Prune and retrain: folds that never see what they predict, passes, budgets, data of other kinds."""
 
 import copy
+import importlib
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from watching import QUIET, AfterEpoch
 from noisycorrect import SelfCorrector, noise
 from noisycorrect.classification.methods.prune_retrain import prune_retrain, prune_retrain_epochs
 from noisycorrect.review.confident_learning import find_errors
-from noisycorrect.support.errors import InvalidInputError
+from noisycorrect.support.errors import InvalidInputError, TrainingWarning
 
 CLASSES = 3
 
@@ -175,6 +176,15 @@ def test_other_ways_to_prune(method):
     inputs, given, _ = blobs()
     result = run((inputs, given), epochs=2, method=method)
     assert np.array_equal(result.kept, ~find_errors(given, result.probs, method))
+
+
+def test_a_class_that_loses_all_labels_is_told_of(monkeypatch):
+    module = importlib.import_module(prune_retrain_epochs.__module__)  # a function has the same name
+    monkeypatch.setattr(module, "find_errors", lambda labels, probs, method: labels == 2)
+    inputs, given, _ = blobs(30, rate=0.0)
+    with pytest.warns(TrainingWarning, match=r"none of the 10 of class 2: .* method=\"both\""):
+        result = run((inputs, given), epochs=1)
+    assert result.kept.sum() == 20
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5, 10])

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import CLASSES, QUIET, blobs, network
 
-from noisycorrect import RECIPES, Callback, Classification, NeighborCorrection, SelfCorrector
+from noisycorrect import RECIPES, Callback, Classification, NeighborCorrection, SelfCorrector, noise
 from noisycorrect.correction import neighbor_correction
+from noisycorrect.correction import sparse_votes as sparse
 from noisycorrect.correction.neighbors import class_relative_votes, neighbor_votes, posterior
+from noisycorrect.correction.part import Setup
 from noisycorrect.correction.sparse_votes import (
+    SparseVotes,
     class_relative,
     given_alone,
     own_share,
@@ -22,6 +25,7 @@ from noisycorrect.correction.sparse_votes import (
 )
 from noisycorrect.labels import storage
 from noisycorrect.labels.storage import TopEvidence
+from noisycorrect.review import likelihood
 from noisycorrect.review.likelihood import fit_sparse_transition, fit_transition
 
 cases = st.tuples(st.integers(2, 40), st.integers(2, 12), st.integers(1, 6), st.integers(1, 4), st.integers(0, 10_000))
@@ -141,6 +145,37 @@ def test_more_classes_than_there_is_room_for_pairs_of(monkeypatch):
     _, correction, _ = fitted("float32")
     assert isinstance(correction.evidence, torch.Tensor)
     assert isinstance(correction.known, TopEvidence)
+
+
+def test_labels_of_many_classes_are_mended():
+    classes, each = 500, 20
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.arange(classes).repeat_interleave(each)
+    inputs = torch.randn(classes, 24, generator=generator)[clean] + torch.randn(len(clean), 24, generator=generator) / 2
+    noisy = noise.Symmetric(0.2).apply(clean.numpy(), num_classes=classes, seed=0)
+    correction = NeighborCorrection()
+    given = torch.from_numpy(noisy.labels)
+    setup = Setup(
+        task=Classification(classes), given=given, length=len(given), epochs=10, device=torch.device("cpu"), seed=0,
+        predict=lambda model: None, features=lambda: inputs,
+    )  # fmt: skip
+    correction.start(setup)
+    correction.start_epoch(1, torch.nn.Identity())
+    assert correction.rate == pytest.approx(0.2, abs=0.02)
+    assert (correction.known.highest() == clean).float().mean() > 0.98
+
+
+def test_a_class_that_the_fit_has_not_seen_keeps_its_labels(monkeypatch):
+    """Neighbours are unsure, and of the rare class, which is right, no label is among those that are fitted."""
+    labels = torch.tensor([0, 1] * 50 + [2] * 2)[torch.randperm(102, generator=torch.Generator().manual_seed(0))]
+    votes = 0.5 * torch.eye(3)[labels] + 0.5 / 3
+    rare = labels == 2
+    some = np.flatnonzero((labels != 2).numpy())
+    for module in (likelihood, sparse):
+        monkeypatch.setattr(module, "evenly", lambda count, most: some)
+    assert (posterior(labels, votes)[rare, 2] > 0.99).all()
+    held = SparseVotes(torch.arange(3).repeat(102, 1).int(), votes, torch.zeros(102), torch.zeros(3))
+    assert (sparse_posterior(labels, held)[:][rare, 2] > 0.99).all()
 
 
 @pytest.mark.parametrize("recipe", ["robust", "paper"])

@@ -48,6 +48,15 @@ def test_names_are_sorted_unless_an_order_is_given():
     assert_same(Votes.from_table(empty_texts), votes)
 
 
+def test_minus_one_is_a_vote_where_a_class_has_that_name():
+    signs = [[-1, 1, None], [np.nan, -1, 0]]
+    votes = Votes.from_table(signs, classes=[-1, 0, 1])
+    assert votes.table().tolist() == [[0, 2, -1], [-1, 0, 1]]
+    rows = Votes.from_rows([0, 0, 1, 1, 1], [0, 1, 0, 1, 2], [-1.0, 1.0, np.nan, -1.0, 0.0], classes=[-1, 0, 1])
+    assert_same(rows, votes)
+    assert Votes.from_table([[-1, 1], [0, 1]]).table().tolist() == [[-1, 1], [0, 1]]  # else it is a gap
+
+
 def test_data_frames_name_the_annotators():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(NAMES, columns=["Ann", "Bo", "Cy"])

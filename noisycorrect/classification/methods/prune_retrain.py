@@ -32,7 +32,7 @@ from noisycorrect.review.confident_learning import METHODS, find_errors
 from noisycorrect.review.issues import label_quality
 from noisycorrect.support.checks import whole_number
 from noisycorrect.support.door import door
-from noisycorrect.support.errors import InvalidInputError, unknown_name
+from noisycorrect.support.errors import InvalidInputError, unknown_name, warn_of_training
 from noisycorrect.support.rng import derived_seed
 from noisycorrect.training.engine import Engine, resolve_device, resolve_precision
 
@@ -169,6 +169,11 @@ def prune_retrain(
     NonFiniteLossError
         If a loss becomes NaN or infinite.
 
+    Warns
+    -----
+    TrainingWarning
+        If no label of a class is left: the model that is returned does not know it.
+
     Examples
     --------
     >>> inputs = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
@@ -200,6 +205,7 @@ def prune_retrain(
     kept = ~find_errors(given, probs.numpy(), method)
     if not kept.any():
         raise InvalidInputError("labels that are right", got="none, says cross-validation", fix="check given labels")
+    _warn_of_lost(given, kept)
     final = fit(model, data, canonical, given, np.flatnonzero(kept), val=val, callbacks=callbacks, seed=seed)
     passes += final.sample_passes
     history.append({**final.history[-1], "fold": 0, "sample_passes": passes})
@@ -237,6 +243,18 @@ def _checked_given(data: MapStyleDataset, num_classes: int, folds: int) -> np.nd
             fix="take fewer folds",
         )
     return labels
+
+
+def _warn_of_lost(given: np.ndarray, kept: np.ndarray) -> None:
+    """Warn if no label of a class is left."""
+    lost = np.setdiff1d(given, given[kept])
+    if len(lost):
+        others = f", nor of {len(lost) - 1} more" if len(lost) > 1 else ""
+        warn_of_training(
+            "labels of every class to be left after pruning",
+            got=f"none of the {(given == lost[0]).sum()} of class {lost[0]}{others}: the model will not know it",
+            fix='pass method="both", which prunes fewer labels, or label more of that class',
+        )
 
 
 def _folds(given: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -53,8 +53,11 @@ def estimate_transition(probs: Tensor, percentile: float = 0.97) -> Tensor:
     r"""Return the transition matrix that a network's predictions show at anchor points.
 
     Patrini et al. 2017, Eq. 12 and 13: :math:`T_{ij} = p_j(\bar x^i)`, where :math:`\bar x^i` is the sample most
-    certainly of class i. In place of the largest :math:`p_i` the authors take a high percentile, against outliers
-    (sec. 6): here the sample at position floor(percentile (N - 1)) of the ascending order.
+    certainly of class i. In place of the largest :math:`p_i` the authors take a high percentile of all samples, against
+    outliers (sec. 6), but for the many classes of CIFAR-100 (their published code): of a class that has fewer samples
+    than lie above the percentile it would be a sample of another class. So here it is the sample at position
+    floor(percentile (N - 1)) of the ascending order, or higher: no more are passed over than half as many as the class
+    is the most probable one of.
 
     Parameters
     ----------
@@ -85,7 +88,10 @@ def estimate_transition(probs: Tensor, percentile: float = 0.97) -> Tensor:
         )
     if not 0 <= percentile <= 1:
         raise InvalidInputError("0 <= percentile <= 1", got=repr(percentile), fix="0.97 is published")
-    anchors = probs.argsort(dim=0, stable=True)[math.floor(percentile * (len(probs) - 1))]
+    last = len(probs) - 1
+    predicted = torch.bincount(probs.argmax(1), minlength=probs.shape[1])
+    passed_over = (predicted // 2).clamp(max=last - math.floor(percentile * last))
+    anchors = probs.argsort(dim=0, stable=True).gather(0, (last - passed_over).unsqueeze(0)).squeeze(0)
     return probs[anchors] / probs[anchors].sum(1, keepdim=True)
 
 
@@ -99,7 +105,7 @@ class ForwardCorrection(Objective):
     Parameters
     ----------
     percentile : float
-        Of the anchor points, in [0, 1). Default: the paper's 0.97.
+        Of the anchor points, in [0, 1), see :func:`estimate_transition`. Default: the paper's 0.97.
     warmup : float
         Share of the epochs before the estimate, in [0, 1). Default: 1/3, our choice.
 
