@@ -25,6 +25,7 @@ from benchmarks.lab.tables import Grid, markdown
 from noisycorrect.data.batches import LabelView
 from noisycorrect.data.datasets import ArrayDataset
 from noisycorrect.labels import SoftLabelStore
+from noisycorrect.labels.storage import chosen_form
 from noisycorrect.support.checks import finite_number, whole_number
 from noisycorrect.support.errors import NoisyCorrectError
 from noisycorrect.training.rank_facts import labels_digest
@@ -103,6 +104,8 @@ def plan(units: Units, cluster: Cluster) -> list[tuple[str, str, str]]:
     sent = 2 * (ranks - 1) / ranks * 4 * cluster.parameters
     evidence = units.evidence * k * n
     rate = cluster.images_per_second * cluster.image_bytes
+    form = chosen_form("auto", n, k)
+    held = 4.0 * k if form == "float32" else 8.0 * int(form.removeprefix("top-")) + 4  # bytes a sample: docs/scale.md
     return [
         ("an epoch of training", seconds(epoch),
          f"{n:,} images at {cluster.images_per_second:,.0f} a second on each of {ranks} GPUs (assumed)"),
@@ -121,7 +124,8 @@ def plan(units: Units, cluster: Cluster) -> list[tuple[str, str, str]]:
         ("evidence of a generation", size(evidence), f"{units.evidence:.2f} bytes x {k:,} classes x N; two are kept"),
         ("publishing it", seconds(units.publish * n / ranks), "each rank its share, at once"),
         ("merging it", seconds(units.publish * n), "rank 0 copies all shares; at most what publishing takes here"),
-        ("evidence of every step", size(4.0 * n * k), 'in every rank\'s memory, with recipe="robust" and others alike'),
+        ("evidence of every step", size(held * n), f'in every rank\'s memory, with recipe="robust", held as {form}'),
+        ("the same in float32", size(4.0 * n * k), 'with storage="float32", and of methods such as "elr"'),
     ]  # fmt: skip
 
 

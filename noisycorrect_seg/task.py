@@ -78,8 +78,8 @@ class Segmentation:
         Predict each training image and its mirror, and average: twice the forward passes of a cycle's end.
 
     codec : {"sqrt-uint6-floor", "sqrt-uint8", "sqrt-uint6"}
-        How evidence is stored: the first in 1.2 GB for LIP, the second twice as large and ten times as close; the last
-        is what earlier stores may have (docs/results/speed-parsing.md).
+        How evidence is stored: the first in 1.2 GB for LIP, the second twice as large and five times as close (three
+        times in the worst pixel); the last is what earlier stores may have (docs/results/speed-parsing.md).
 
     Attributes
     ----------

@@ -1,8 +1,11 @@
 """What the documents promise: their code runs, their links lead somewhere, their commands and names exist."""
 
+import argparse
+import importlib
 import importlib.metadata
 import importlib.util
 import re
+import shlex
 import tomllib
 import warnings
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from noisycorrect import RECIPES
+from noisycorrect import RECIPES, cli
 from noisycorrect.classification.noise import MODELS
 from noisycorrect.export import FORMATS
 from noisycorrect.labels import CODECS, KINDS
@@ -33,6 +36,11 @@ BLOCKS = [
 ]
 REGISTERS = (RECIPES, KINDS, TASKS, MODELS, MASK_MODELS, CODECS, BACKBONES, FORMATS, NETWORKS)
 COMMANDS = "noisycorrect.commands"
+COMMAND_LINE = re.compile(
+    r"^(?:while )?(?:python -m (benchmarks\.\w+)|noisycorrect(?= ))(.*?)(?:; \[.*)?$", re.MULTILINE
+)
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINES = {page: COMMAND_LINE.findall("\n".join(SHELL.findall(text))) for page, text in TEXTS.items()}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -118,6 +126,28 @@ def test_commands_exist(page):
         assert importlib.util.find_spec(module) is not None, f"{page.name}: python -m {module}"
     for command in set(re.findall(r"^noisycorrect (\w+)|`noisycorrect (\w+)", TEXTS[page], re.MULTILINE)):
         assert "".join(command) in known, f"{page.name}: noisycorrect {command}"
+
+
+class ParsedError(Exception):
+    """A command line was understood; what it asks for is not done."""
+
+
+@pytest.mark.parametrize("page", [page for page, lines in LINES.items() if lines], ids=lambda page: page.name)
+def test_command_lines_are_understood(page, monkeypatch, capsys):
+    parse = argparse.ArgumentParser.parse_args
+
+    def only_parse(parser, words=None, namespace=None):
+        parse(parser, words, namespace)
+        raise ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    for module, rest in LINES[page]:
+        words = [word for word in shlex.split(rest, comments=True) if word != "..."]
+        try:
+            with pytest.raises(ParsedError):
+                (importlib.import_module(module) if module else cli).main(words)
+        except SystemExit:
+            pytest.fail(f"{page.name}: {module or 'noisycorrect'} {rest.strip()}: {capsys.readouterr().err}")
 
 
 def test_every_page_is_reached_from_the_readme():

@@ -20,6 +20,7 @@ from noisycorrect.support.checks import whole_number
 from noisycorrect.support.errors import InvalidInputError, unknown_name
 
 if TYPE_CHECKING:
+    from noisycorrect.recipe import Recipe
     from noisycorrect.tables.clean import Report
 
 
@@ -60,12 +61,10 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def _clean(options: argparse.Namespace) -> int:
     # Imported here: the other commands do not need all this.
-    from noisycorrect.recipe import RECIPES
     from noisycorrect.tables.clean import clean, decisions_of
     from noisycorrect.tables.settings import Settings
 
-    if options.recipe is not None and options.recipe not in RECIPES:
-        raise unknown_name("recipe", options.recipe, [name for name in RECIPES if "/" not in name])
+    _check_recipe(options.recipe, votes=options.annotators is not None)
     epochs = None if options.epochs is None else whole_number("--epochs", options.epochs, least=1)
     decisions = None if options.decisions is None else decisions_of(options.decisions)
     path = Path(options.source)
@@ -84,6 +83,32 @@ def _clean(options: argparse.Namespace) -> int:
         raise InvalidInputError("to read the table and to write the run folder", got=str(error), fix=fix) from error
     _tell(report, path)
     return 0
+
+
+def _check_recipe(name: str | None, *, votes: bool) -> None:
+    """Raise an InvalidInputError for a recipe that a table cannot be cleaned by: before it is read."""
+    from noisycorrect.recipe import RECIPES
+
+    if name is None:
+        return
+    usable = [each for each in RECIPES if "/" not in each and _lacking(RECIPES[each], votes=votes) is None]
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, usable)
+    lacking = _lacking(RECIPES[name], votes=votes)
+    if lacking is not None:
+        expected = "a recipe for class labels that needs nothing but a table"
+        raise InvalidInputError(expected, got=f"{name!r}, which {lacking}", fix=f"choose one of {', '.join(usable)}")
+
+
+def _lacking(recipe: Recipe, *, votes: bool) -> str | None:
+    """Return what keeps a recipe from being trained on a table, or None."""
+    if recipe.kinds and "classification" not in recipe.kinds:
+        return f"is for {', '.join(recipe.kinds)}"
+    if recipe.needs_augment:
+        return "needs an augmentation of its inputs"
+    if not votes and getattr(recipe.objective, "noise_rate", 0) is None:
+        return "has to be told the share of wrong labels"
+    return None
 
 
 def _words(options: argparse.Namespace) -> list[str]:

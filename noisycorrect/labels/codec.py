@@ -123,7 +123,7 @@ class SqrtUint8:
 
     The square root spends the L + 1 levels where probabilities differ most: near 0. It is the transform that gives a
     proportion a constant variance (Bartlett 1936). Decoding squares and divides by the sum over the classes. Fewer
-    levels compress better: 63 take half of the bytes of 255 on maps of a parsing network, at 20 times the divergence
+    levels compress better: 63 take half of the bytes of 255 on maps of a parsing network, at 18 times the divergence
     (docs/results/speed-parsing.md). Most of that comes of small probabilities that are stored as 0: :math:`p \log p/0`
     is what they cost. With `floor`, code 0 stands for a probability near the middle of what is rounded to it: the same
     bytes at a fraction of the divergence, most of all in the worst pixels.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,13 +115,14 @@ def clean(
         _refuse_pictures(settings)
     say.notes(choice.notes)
     known = _known(settings, loaded)
-    if enter_folder(folder, settings):
+    going_on = enter_folder(folder, settings)
+    if going_on:
         say(f"going on with the run in {folder}")
+    with nullcontext() if going_on else left_if_refused(folder):
         inputs = _inputs(settings, source, loaded, choice, folder, say)
-    else:
-        with left_if_refused(folder):
-            inputs = _inputs(settings, source, loaded, choice, folder, say)
-    evidence, trained, figures = _learn(settings, loaded, known, inputs, folder, say)
+    # A recipe may refuse these labels when its run begins; evidence that was asked for stays, whatever happens.
+    with left_if_refused(folder) if settings.recipe is not None and not going_on else nullcontext():
+        evidence, trained, figures = _learn(settings, loaded, known, inputs, folder, say)
     noise = evidence.noise(loaded.given[inputs.place])
     # Evidence has seen votes; of one label a row, in a class whose rate is unknown, nobody can say which is wrong.
     unknown = np.isnan(noise.class_rates) & (loaded.votes is None)

@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noisycorrect.labels.folder import remove_store
+from noisycorrect.saved.details import CHECKPOINT, LABELS
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
 from noisycorrect.support.files import write_json
+from noisycorrect.support.locks import LOCK
 from noisycorrect.support.untrusted import check_regular, parsed_json
 
 SETTINGS = "clean.json"
@@ -97,7 +100,12 @@ def left_if_refused(folder: Path) -> Iterator[None]:
     try:
         yield
     except InvalidInputError:
+        if (folder / CHECKPOINT).exists():  # an epoch was computed: the same command goes on
+            raise
         (folder / SETTINGS).unlink(missing_ok=True)
+        if (folder / LABELS).is_dir():
+            remove_store(folder / LABELS)
+        (folder / LOCK).unlink(missing_ok=True)
         for made in folder.glob("pictures.*"):
             made.unlink()
         with contextlib.suppress(OSError):  # somebody else's files, or the lock of this run

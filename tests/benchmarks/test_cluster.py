@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import cluster
 from benchmarks.cluster import Cluster, Units, plan, seconds, size
+from noisycorrect.labels.storage import TopEvidence
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
 
@@ -30,8 +32,18 @@ def test_the_plan_by_hand() -> None:
     assert rows["order of an epoch"] == "10 ms"
     assert rows["given labels"] == "8 MB"
     assert rows["evidence of a generation"] == rows["evidence of every step"] == "400 MB"
+    assert rows["the same in float32"] == "400 MB"
     assert (rows["publishing it"], rows["merging it"]) == ("2.5 s", "10.0 s")
     assert (size(1.1e13), seconds(7200)) == ("11 TB", "2.0 h")
+
+
+def test_evidence_of_every_step_is_held_as_a_run_holds_it() -> None:
+    units = Units(order=1e-8, digest=2e-8, batch=1e-6, publish=1e-5, evidence=4.0, latency=1e-4, bandwidth=1e9)
+    rows = {what: (amount, why) for what, amount, why in plan(units, Cluster(10**8, 1000, 64, 1e6, 1e5, 1e3, 1e9, 64))}
+    amount, why = rows["evidence of every step"]
+    held = TopEvidence.uniform(64, own=torch.tensor([0, 1]), num_classes=1000)
+    assert sum(tensor.nbytes for tensor in held.tensors().values()) == 2 * 516
+    assert (amount, "top-64" in why, rows["the same in float32"][0]) == (size(516 * 10**8), True, "400 GB")
 
 
 def test_the_command_prints_the_rows_of_the_page(

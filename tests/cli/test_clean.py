@@ -488,6 +488,34 @@ def test_pictures_of_one_class_alone_that_can_be_read(tmp_path, capsys):
     assert not (tmp_path / "run" / "clean.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ("ce-wa-aug", "'ce-wa-aug', which needs an augmentation of its inputs"),
+        ("coteaching", "'coteaching', which has to be told the share of wrong labels"),
+        ("adele", "'adele', which is for segmentation"),
+    ],
+)
+def test_a_recipe_that_needs_more_than_a_table_is_refused_at_once(recipe, told, table, tmp_path, capsys):
+    assert clean(table, "--label", "label", "--recipe", recipe, "--out", tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert "adele" not in said.partition("to fix:")[2]
+    assert "rows" not in said  # the table was not read
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_refuses_the_labels_leaves_no_folder(tmp_path, capsys):
+    """Else the same --out would be refused for every other recipe."""
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "red car,x\nblue bus,y\n" * 9 + "red bus,\n", encoding="utf-8")
+    words = [path, "--label", "label", "--text", "text", "--out", tmp_path / "run", "--epochs", "2", "--recipe"]
+    assert clean(*words, "sop") == 2
+    assert "got 1 of 19 samples without one" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert clean(*words, "ce") == 0
+
+
 @pytest.mark.parametrize(("recipe", "refines"), [("robust", True), ("ce", False)])
 def test_a_recipe_of_ones_own(recipe, refines, table, tmp_path):
     words = [table, "--label", "label", "--text", "text", "--recipe", recipe, "--epochs", "6"]

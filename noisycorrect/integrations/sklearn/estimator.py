@@ -29,6 +29,7 @@ from noisycorrect.integrations.sklearn.inputs import (
     dense,
     make_reduction,
     read_inputs,
+    takes_tokens,
 )
 from noisycorrect.integrations.sklearn.labels import NamedLabels
 from noisycorrect.integrations.sklearn.network import default_epochs, made_network
@@ -59,7 +60,8 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
         :func:`~noisycorrect.integrations.sklearn.network.default_network`.
     recipe : str or Recipe, optional
         See :class:`~noisycorrect.SelfCorrector`. Default: ``"robust"``, of which :func:`~noisycorrect.fit_votes` takes
-        rates and average if there are several annotators; for inputs of more than two dimensions ``"elr"``.
+        rates and average if there are several annotators; for inputs of more than two dimensions, and for token ids (a
+        network that begins with an embedding), ``"elr"``.
     epochs : int, optional
         Default: as many as make 3,000 steps of 64 samples, 20 to 40; of fewer than 192 samples 120 steps.
     lr, batch_size, optimizer : optional
@@ -223,12 +225,13 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
     def _corrector(self, values: Any, seed: int) -> SelfCorrector:
         classes, samples = len(self.classes_), values.shape[0]
         features = values.shape[1] if values.ndim == 2 else values.shape[1:]
-        recipe = RECIPES.of_kind(self.recipe or _default_recipe(values), "classification")
+        network = made_network(self.module, features, classes, samples, seed)
+        recipe = RECIPES.of_kind(self.recipe or _default_recipe(values, network), "classification")
         if self.recipe is None and issparse(values):
             recipe = recipe.replace(standardize=None)
         epochs = default_epochs(samples) if self.epochs is None and recipe.epochs is None else self.epochs
         return SelfCorrector(
-            made_network(self.module, features, classes, samples, seed),
+            network,
             task=Classification(classes, allow_empty_classes=True),
             recipe=recipe,
             epochs=epochs,
@@ -334,9 +337,9 @@ class SelfCorrectingClassifier(ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
 
 
-def _default_recipe(values: Any) -> str:
+def _default_recipe(values: Any, network: nn.Module) -> str:
     """Return the recipe of inputs: ``"robust"`` needs vectors, among which it looks for neighbours."""
-    return "robust" if values.ndim == 2 else "elr"
+    return "robust" if values.ndim == 2 and not takes_tokens(network) else "elr"
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -172,6 +172,18 @@ def _check_finite(values: Any, names: Any) -> None:
         )
 
 
+def takes_tokens(module: nn.Module) -> bool:
+    """Return whether the first layer with weights of a network is an embedding.
+
+    Examples
+    --------
+    >>> takes_tokens(nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(8, 2))), takes_tokens(nn.Linear(2, 2))
+    (True, False)
+    """
+    layers = (part for part in module.modules() if any(True for _ in part.parameters(recurse=False)))
+    return isinstance(next(layers, None), nn.Embedding | nn.EmbeddingBag)
+
+
 def as_tokens(values: np.ndarray, module: nn.Module) -> np.ndarray:
     """Return values as int64 if the first layer with weights of a network is an embedding, which looks them up.
 
@@ -185,8 +197,7 @@ def as_tokens(values: np.ndarray, module: nn.Module) -> np.ndarray:
     >>> as_tokens(np.float32([[2, 1]]), nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(8, 2))).dtype
     dtype('int64')
     """
-    layers = (part for part in module.modules() if any(True for _ in part.parameters(recurse=False)))
-    if not isinstance(next(layers, None), nn.Embedding | nn.EmbeddingBag):
+    if not takes_tokens(module):
         return values
     if not (values == np.floor(values)).all():
         fix = "pass token ids to a network that begins with an embedding"
