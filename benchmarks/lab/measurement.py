@@ -93,7 +93,7 @@ _COLUMNS: list[Column[Measurement]] = [
 
 def page(rows: Sequence[Measurement]) -> str:
     """Return the table as Markdown."""
-    about = "Ratios against a reference measured in the same run; medians. Budgets are those of docs/design.md."
+    about = "Ratios against a reference measured in the same run; medians. Budgets are those of docs/design.md, and others of the benchmark's own."
     return markdown(f"# {TITLE}", about, down(rows, _COLUMNS, left=(0, 1, 6)))
 
 

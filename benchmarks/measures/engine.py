@@ -182,7 +182,7 @@ def _size(store: SoftLabelStore, probs: Tensor, kind: str) -> Measurement:
     divergence = (truth * (truth.clamp(min=1e-12) / decoded.clamp(min=1e-12)).log()).sum(1).mean()
     note = f"mean KL {divergence:.1e}"
     if probs.dim() == 4:
-        note += f"; {LIP_IMAGES:,} images: {value * LIP_IMAGES / 1e9:.2f} GB (design: 1.5 GB at KL 1e-3)"
+        note += f"; {LIP_IMAGES:,} images: {value * LIP_IMAGES / 1e9:.2f} GB (design: 1.2 GB at KL 1e-3)"
     return Measurement(f"store, bytes a sample: {kind}", "float32", value, base, "bytes", value / base, None, note)
 
 
