@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -48,6 +51,17 @@ class Measurement:
     ratio: float
     budget: float | None = None
     note: str = ""
+
+
+def peak_memory() -> int:
+    """Return the peak of this process's memory in bytes.
+
+    On Linux `ru_maxrss` begins at the peak of the process that started this one, so it is not asked there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def paired(measured: Callable[[], Any], reference: Callable[[], Any], repeats: int) -> tuple[float, float, float]:
@@ -93,7 +107,10 @@ _COLUMNS: list[Column[Measurement]] = [
 
 def page(rows: Sequence[Measurement]) -> str:
     """Return the table as Markdown."""
-    about = "Ratios against a reference measured in the same run; medians. Budgets are those of docs/design.md, and others of the benchmark's own."
+    about = (
+        "Ratios against a reference measured in the same run; medians."
+        " Budgets are those of docs/design.md, and others of the benchmark's own."
+    )
     return markdown(f"# {TITLE}", about, down(rows, _COLUMNS, left=(0, 1, 6)))
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-import resource
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.lab.extras import require
-from benchmarks.lab.measurement import Measurement, paired
+from benchmarks.lab.measurement import Measurement, paired, peak_memory
 from benchmarks.measures.engine import MAP_SHAPE, smooth_maps
 from noisycorrect import SoftLabelStore, find_label_issues
 
@@ -98,7 +96,7 @@ def _rank(folder: Path, by: str, answer: Any) -> None:
         find_label_issues(store)
     else:
         cleanlab_scores(np.stack(store.given()).astype(np.int64), store.evidence().numpy())
-    answer.send(_peak() - before)
+    answer.send(peak_memory() - before)
 
 
 def _reset_peak() -> int:
@@ -106,12 +104,4 @@ def _reset_peak() -> int:
     forget = Path("/proc/self/clear_refs")
     if forget.exists():
         forget.write_text("5", encoding="ascii")  # proc(5): the peak is set to the present size
-    return _peak()
-
-
-def _peak() -> int:
-    """Return the peak of memory in bytes. On Linux `ru_maxrss` begins at the peak of the process that started this."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_memory()

@@ -6,8 +6,6 @@ Rows `network` and `compile` of `python -m benchmarks.speed`.
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.lab.measurement import Measurement, median_seconds
+from benchmarks.lab.measurement import Measurement, median_seconds, peak_memory
 from benchmarks.measures.parsing import CLASSES, SIDE, parsing_batch, per_class_lovasz
 from noisycorrect_seg.ace2p import ACE2P
 from noisycorrect_seg.losses import ParsingLoss, balanced_edge_loss, edge_targets
@@ -104,8 +102,7 @@ def _work(variant: Variant, repeats: int, answer: Any) -> None:
 
     once()
     seconds = median_seconds(once, repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    answer.send((seconds, peak))
+    answer.send((seconds, peak_memory()))
 
 
 def _measure(variant: Variant, repeats: int) -> tuple[float, float]:

@@ -22,6 +22,9 @@ BINS = 1024  # the linear method is then within 1 / 1024 of the exact one
 ONE = 0x3F800000  # 1.0 in float32
 BLOCK_ON_CPU = 2**21  # pixels at a time, of as many classes as these are: few enough to stay in the cache
 BLOCK = 2**24
+# From so many pixels on classes are shared between threads. With fewer, torch's own threads, which go on waiting for
+# work, are in the way: at 8 x 128 x 88 two threads take twice the time of one, at 2 x 473 x 473 as long.
+PIXELS_FOR_THREADS = 2**19
 
 ClassChoice = Literal["present", "all"] | Sequence[int]
 
@@ -180,7 +183,7 @@ def _all_classes(planes: Tensor, targets: Targets, slopes: Tensor, classes: list
         return _soft_class(probs[label], masses[label], places, found[label], share)
 
     workers = min(torch.get_num_threads(), len(classes))
-    if workers <= 1:
+    if workers <= 1 or planes.shape[1] < PIXELS_FOR_THREADS:
         return sum(map(one, classes))
     with ThreadPoolExecutor(workers) as pool:  # numpy lets other threads run while it sorts
         return sum(pool.map(one, classes))

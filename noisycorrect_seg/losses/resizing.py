@@ -1,14 +1,13 @@
 """Resizing maps to the size of the labels, and its gradient: as products with two small matrices on the CPU.
 
 Bilinear interpolation is linear along each axis, with two weights a row. There torch's own backward pass takes three
-times as long as its forward pass, and twenty times of one channel; a product with the transposed matrices does not. Of
-the rows, of which a matrix takes few each time, only those are multiplied.
+times as long as its forward pass, and twenty times of one channel; a product with the transposed matrices does not.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,8 +16,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from noisycorrect_seg.geometry.frame import Size
-
-ENLARGED_ROWS, GATHERED_ROWS = 32, 8  # at a time: few have few neighbours, many are few products
 
 
 def enlarged(maps: Tensor, size: Size) -> Tensor:
@@ -52,9 +49,9 @@ def enlarge(maps: Tensor, size: Size) -> Tensor:
         return maps.clone(memory_format=torch.contiguous_format)
     if not _by_products(maps):
         return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=True)
-    columns = _weights(maps.shape[-1], size[1], maps.dtype)
+    rows, columns = _weights(maps.shape[-2], size[0], maps.dtype), _weights(maps.shape[-1], size[1], maps.dtype)
     with torch.autocast("cpu", enabled=False):
-        return _mixed_rows(_bands(maps.shape[-2], size[0], maps.dtype, transposed=False), maps @ columns.t())
+        return torch.matmul(rows, maps @ columns.t())
 
 
 def gathered(slopes: Tensor, size: Size) -> Tensor:
@@ -71,48 +68,15 @@ def gathered(slopes: Tensor, size: Size) -> Tensor:
         with torch.enable_grad():
             maps = slopes.new_zeros(*slopes.shape[:2], *size, requires_grad=True)
             return torch.autograd.grad(enlarge(maps, (slopes.shape[-2], slopes.shape[-1])), maps, slopes)[0]
-    columns = _weights(size[1], slopes.shape[-1], slopes.dtype)
+    rows, columns = _weights(size[0], slopes.shape[-2], slopes.dtype), _weights(size[1], slopes.shape[-1], slopes.dtype)
     with torch.autocast("cpu", enabled=False):
-        return _mixed_rows(_bands(size[0], slopes.shape[-2], slopes.dtype, transposed=True), slopes) @ columns
+        return torch.matmul(rows.t(), slopes @ columns)
 
 
 def _by_products(maps: Tensor) -> bool:
     """Return whether products of these maps are on the CPU and exact: torch can be told to round them to bfloat16."""
     exact = maps.dtype is torch.float64 or torch.get_float32_matmul_precision() == "highest"
     return maps.device.type == "cpu" and maps.dtype in (torch.float32, torch.float64) and exact
-
-
-class _Band(NamedTuple):
-    """Some rows of a result, the rows that they are made of, and what each of these counts."""
-
-    rows: slice
-    sources: slice
-    weights: Tensor
-
-
-def _mixed_rows(bands: list[_Band], maps: Tensor) -> Tensor:
-    """Return the rows that all bands make of those of maps (N, K, h, w)."""
-    planes = maps.flatten(0, 1)
-    mixed = planes.new_empty(len(planes), bands[-1].rows.stop, planes.shape[2])
-    for rows, sources, weights in bands:
-        torch.bmm(weights.expand(len(planes), -1, -1), planes[:, sources], out=mixed[:, rows])
-    return mixed.view(*maps.shape[:2], *mixed.shape[1:])
-
-
-@functools.lru_cache(maxsize=64)
-def _bands(cells: int, side: int, dtype: torch.dtype, *, transposed: bool) -> list[_Band]:
-    """Return the products that enlarge `cells` rows to `side` ones, or, transposed, gather them again."""
-    weights = _weights(cells, side, dtype)
-    if transposed:
-        weights = weights.t()
-    step = GATHERED_ROWS if transposed else ENLARGED_ROWS
-    found = []
-    for start in range(0, len(weights), step):
-        block = weights[start : start + step]
-        used = block.any(0).nonzero().squeeze(1)
-        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)  # none where maps shrink
-        found.append(_Band(slice(start, start + len(block)), slice(low, high), block[:, low:high].contiguous()))
-    return found
 
 
 @functools.lru_cache(maxsize=64)

@@ -154,6 +154,16 @@ def test_classes_in_blocks_are_classes_at_once(method, soft, monkeypatch):
     torch.testing.assert_close(loss_and_gradient(probs, goal, method=method), expected, **close(torch.float32))
 
 
+@pytest.mark.parametrize("soft", [True, False])
+def test_classes_shared_between_threads_are_classes_one_by_one(soft, monkeypatch):
+    probs, labels = example(1, (2, 7, 6, 5), torch.float32)
+    targets = probs.flip(0) if soft else labels
+    expected = loss_and_gradient(probs, targets)
+    monkeypatch.setattr("noisycorrect_seg.losses.lovasz.PIXELS_FOR_THREADS", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert all(map(torch.equal, loss_and_gradient(probs, targets), expected))
+
+
 def test_small_slopes_keep_their_digits_in_float32():
     mass = torch.zeros(1, 50_000)
     mass[:, ::100] = 1
