@@ -139,8 +139,8 @@ def _correction_costs(
     )
     base = 10 * plain
     return [
-        Measurement("a correction cycle of masks, all it adds", reference, ours, base, "s", ours / base, 0.05, note),
-        Measurement("relabelling online in every batch", reference, theirs, base, "s", theirs / base, None, "teacher"),
+        Measurement(f"correcting masks, {network}", reference, ours, base, "s", ours / base, 0.05, f"a cycle; {note}"),
+        Measurement(f"relabelling online, {network}", reference, theirs, base, "s", theirs / base, None, "by a teacher"),
     ]
 
 
