@@ -140,7 +140,7 @@ def _correction_costs(
     base = 10 * plain
     return [
         Measurement(f"correcting masks, {network}", reference, ours, base, "s", ours / base, 0.05, f"a cycle; {note}"),
-        Measurement(f"relabelling online, {network}", reference, theirs, base, "s", theirs / base, None, "by a teacher"),
+        Measurement(f"relabelling online, {network}", reference, theirs, base, "s", theirs / base, None, "a teacher"),
     ]
 
 
