@@ -52,10 +52,11 @@ def check_weighed(batch: Batch, task: Task, objective: Objective) -> None:
         return
     blind = next((part for part in (task, objective) if not getattr(part, "weighs", False)), None)
     if blind is not None:
+        fix = 'pass a recipe whose objective is the task\'s loss ("paper", "robust", "ce", "ema"), or no weights'
         raise InvalidInputError(
             "a task and an objective that count weights",
             got=f"weights, and {type(blind).__name__}, which does not",
-            fix='pass a recipe whose objective is the task\'s loss ("paper", "robust", "ce", "ema"), or no weights',
+            fix="leave the weights out: no recipe counts them for this task" if blind is task else fix,
         )
 
 

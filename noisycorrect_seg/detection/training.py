@@ -178,8 +178,8 @@ def targets_of(boxes: Boxes, size: Size) -> Targets:
     (1.0, [6.0, 6.0, 6.0, 6.0])
     """
     height, width = (side // STRIDE for side in size)
-    heat, weight = torch.zeros(height, width), torch.zeros(height, width)
-    edges = torch.ones(4, height, width)
+    heat, weight = torch.zeros(2, height, width, dtype=torch.float32)
+    edges = torch.ones(4, height, width, dtype=torch.float32)
     ys = (torch.arange(height, dtype=torch.float32)[:, None] + 0.5) * STRIDE
     xs = (torch.arange(width, dtype=torch.float32)[None] + 0.5) * STRIDE
     for left, top, right, bottom in boxes.tolist():

@@ -111,9 +111,9 @@ class SoftPseudoMasks(AtCycleEnd):
                     f"the last {self.frames} samples without a mask", got=f"one at {first + frame}", fix=_FIT
                 )
         known = torch.stack([self._probs(frame) for _, frame in rows])
-        evidence = torch.full((len(batch), *known.shape[1:]), 1 / known.shape[1])
+        evidence = torch.full((len(batch), *known.shape[1:]), 1 / known.shape[1], dtype=torch.float32)
         evidence[[row for row, _ in rows]] = known
-        weight = torch.ones(len(batch))
+        weight = torch.ones(len(batch), dtype=torch.float32)
         weight[[row for row, _ in rows]] = 0.0
         task: Any = self.setup.task
         code = torch.from_numpy(CODECS[task.codec].encode(evidence)).to(batch.given.device)

@@ -1,5 +1,6 @@
 """Frames of a parsed video as unlabelled samples that keep the probabilities found in them."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,8 @@ from torch import nn
 
 from noisycorrect import RECIPES, SelfCorrector
 from noisycorrect.cycle.schedule import Shares
+from noisycorrect.data.batches import Batch
+from noisycorrect.labels import CODECS, Trust
 from noisycorrect.support.errors import InvalidInputError
 from noisycorrect_seg import HumanParsing, ParsingDataset, SoftPseudoMasks, SyntheticPeople, parse_video, pseudo_masks
 from noisycorrect_seg.datasets import MovingPeople
@@ -78,6 +81,28 @@ def test_frames_are_learnt_as_they_were_found_from_the_first_step_on(source):
     for frame in range(len(source)):
         refined = result.labels.refined(len(PEOPLE) + frame)[0]
         assert torch.allclose(refined, torch.from_numpy(source.network_probs(frame)).float(), atol=0.03)
+
+
+@pytest.fixture
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_evidence_of_frames_is_float32_whatever_the_default_dtype(source):
+    correction = SoftPseudoMasks(source)
+    correction.setup = SimpleNamespace(length=3, task=HumanParsing(PEOPLE.classes, size=SIZE))
+    given = torch.full((3, *SIZE), 255)
+    batch = Batch(torch.arange(3), given, given, Trust(torch.ones(3, dtype=torch.float32)))
+    correction.frames = 1
+    taught = correction._with_probs(batch)
+    assert taught.trust.weight.tolist() == [1.0, 1.0, 0.0]
+    assert taught.trust.weight.dtype is torch.float32
+    expected = torch.from_numpy(source.network_probs(0)).float()
+    found = CODECS[correction.setup.task.codec].decode(taught.evidence)[2]
+    assert torch.allclose(found, expected, atol=0.03)
 
 
 def test_a_hard_mask_says_the_same_of_all_pixels_and_soft_ones_less_of_unsure_ones(source):

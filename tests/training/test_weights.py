@@ -25,6 +25,8 @@ from noisycorrect.correction.class_weights import unweighted, weighted
 from noisycorrect.data.batches import Batch
 from noisycorrect.labels import Trust
 from noisycorrect.support.errors import CheckpointError, InvalidInputError
+from noisycorrect.training.weights import check_weighed
+from noisycorrect_seg import Segmentation
 
 QUICK = SHORT.replace(schedule=Schedule(1, 2, 1))
 # Without a warm-up, so that the one step has the whole rate.
@@ -213,6 +215,12 @@ def test_labels_of_many_parts_have_weights_too():
         torch.arange(2), None, torch.tensor([[0, 1], [1, -1]]), Trust(torch.ones(2)), weight=torch.tensor([3.0, 0])
     )
     assert float(MultiLabel(2).loss(torch.zeros(2, 2), many)) == pytest.approx(2 * 3 * math.log(2) / 3)
+
+
+def test_of_a_task_that_counts_no_weights_no_recipe_is_advised():
+    batch = Batch(torch.arange(2), None, torch.tensor([0, 1]), Trust(torch.ones(2)), weight=torch.ones(2))
+    with pytest.raises(InvalidInputError, match="leave the weights out: no recipe counts them"):
+        check_weighed(batch, Segmentation(("road", "car"), size=(8, 8)), RECIPES["ce"].objective)
 
 
 def test_weights_that_nobody_counts_are_refused():
