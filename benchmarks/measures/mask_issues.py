@@ -36,7 +36,7 @@ def measure_issues(folder: Path, repeats: int) -> list[Measurement]:
     rows = []
     for name, other, reference, budget in (
         ("finding and ranking masks", cleanlab_issues, f"cleanlab's issues and scores (softmin), {size}", BUDGET),
-        ("the same", cleanlab_scores, f"cleanlab's scores alone, {size}", None),
+        ("finding and ranking masks, against scores alone", cleanlab_scores, f"cleanlab's scores alone, {size}", None),
     ):
         times = paired(lambda: find_label_issues(store), functools.partial(other, *arrays), repeats)
         note = "ours reads and decodes the store, and names the classes; cleanlab's arrays are in memory"

@@ -19,8 +19,7 @@ def confusions(found: Objects, suggested: Tensor, classes: int) -> Tensor:
     >>> confusions(found, torch.tensor([0, 1, 0]), 2).tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-    pairs = torch.bincount(found.classes * classes + suggested, minlength=classes**2)
-    return pairs.reshape(classes, classes).double()
+    return _counted(found.classes, suggested, classes)
 
 
 def one_way(counts: Tensor, *, share: float = 0.05) -> Tensor:
@@ -59,8 +58,7 @@ def named_places(given: Tensor, evidence: Tensor) -> Tensor:
     """
     classes = evidence.shape[1]
     known = (given >= 0) & (given < classes)
-    pairs = given[known] * classes + winners(evidence)[known]
-    return torch.bincount(pairs, minlength=classes**2).reshape(classes, classes).double()
+    return _counted(given[known], winners(evidence)[known], classes)
 
 
 def well_named(named: Tensor, precision: float) -> Tensor:
@@ -84,3 +82,8 @@ def well_named(named: Tensor, precision: float) -> Tensor:
     [False, True, False]
     """
     return named.diagonal() >= precision * (named.sum(0) - named)
+
+
+def _counted(rows: Tensor, columns: Tensor, classes: int) -> Tensor:
+    """Return how many pairs of classes, int64 (m,) each, there are of each kind, float64 (K, K)."""
+    return torch.bincount(rows * classes + columns, minlength=classes**2).reshape(classes, classes).double()

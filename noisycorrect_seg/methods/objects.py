@@ -226,18 +226,17 @@ class ObjectCorrection(AtCycleEnd):
         classes = kind.num_classes
         names, fills = "misnamed" in self.parts, "missing" in self.parts and confidence.recall[0] >= self.ground
         seen = torch.zeros(2, classes, dtype=torch.float64)
-        confused = named = torch.zeros((classes, classes) if names else (0, 0), dtype=torch.float64)
+        told = torch.zeros(2, *((classes, classes) if names else (0, 0)), dtype=torch.float64)
         for rows, evidence in writer.written(most=MOST_ASKED):
             given, scaled = _given(kind, rows, evidence), trust.scaled(evidence)
             if names:
                 found = objects_of(given, scaled)
-                confused = confused + confusions(found, self._suggested(given, found, confidence), classes)
-                named = named + named_places(given, scaled)
+                suggested = self._suggested(given, found, confidence)
+                told += torch.stack([confusions(found, suggested, classes), named_places(given, scaled)])
             if fills:
                 seen += self._missing(given, scaled, confidence).counts(classes)
         missing, elsewhere = distributed.all_reduce_sum(seen)
-        if names:
-            confused, named = distributed.all_reduce_sum(torch.stack([confused, named]))
+        confused, named = distributed.all_reduce_sum(told) if names else told
         left_out = (missing > 0) & (missing >= self.habit * confidence.objects) & (missing >= self.mistakes * elsewhere)
         return Habits(left_out, one_way(confused) & well_named(named, self.precision))
 
